@@ -1,0 +1,118 @@
+"""The command `singer-verify`: embed recordings with a trained model, evaluate it on a corpus."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from singer_verify.entry import LOGGER, plain_mistakes, start_log
+
+if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
+    import numpy as np
+
+    from singer_verify.recognition import Embedder
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+ModelArgument = Annotated[Path, typer.Argument(help="A run folder (its best model), a .ckpt or a saved_model.pt.")]
+
+
+@app.command()
+def embed(
+    model: ModelArgument,
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders searched recursively.")],
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+) -> None:
+    """Write an .npz of `paths` (strings) and `embeddings` (float32, files × embedding, rows of unit length)."""
+    import numpy as np
+
+    from singer_verify.errors import SingerVerifyError
+    from singer_verify.recognition import Embedder
+
+    if out.suffix != ".npz":
+        raise SingerVerifyError(f"--out {out}: expected a file name that ends in .npz.")
+    if not out.resolve().parent.is_dir():
+        raise SingerVerifyError(f"--out {out}: no such folder {out.resolve().parent}; make it first.")
+    embedder = Embedder.load(model)
+    files, embeddings = _embed_files(embedder, embedder.files_below(paths))
+    part = out.with_name(f"{out.name}.part")
+    with open(part, "wb") as file:
+        np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
+    os.replace(part, out)
+    typer.echo(f"{out}: {len(files)} embeddings of {embeddings.shape[1]} dimensions.")
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
+    split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Error rates over all pairs of whole utterances of a split, with a 95 % interval over singers."""
+    import numpy as np
+
+    from singer_verify.corpora.folder import read_corpus
+    from singer_verify.evaluation.verification import eer_interval, verify_all_pairs
+    from singer_verify.recognition import Embedder
+    from singer_verify.reports.console import evaluation_table
+
+    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+    singer_of = {corpus / utterance.path: utterance.singer for utterance in utterances}
+    files, embeddings = _embed_files(Embedder.load(model), list(singer_of))
+    singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
+    figures = verify_all_pairs(embeddings, singer_index)
+    low, high = eer_interval(embeddings, singer_index)
+    result = {
+        "split": split,
+        "eer": figures.eer,
+        "eer_interval_95": [low, high],
+        "threshold": figures.threshold,
+        "min_dcf_0.01": figures.min_dcf_01,
+        "min_dcf_0.05": figures.min_dcf_05,
+        "num_trials": figures.num_trials,
+        "num_target_trials": figures.num_targets,
+        "num_singers": len(singers),
+        "num_utterances": len(files),
+    }
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        from rich.console import Console
+
+        Console().print(evaluation_table(result, model))
+
+
+def _embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:
+    """Embeddings of the files that can be used; the others are named and counted."""
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import track
+
+    from singer_verify.errors import SingerVerifyError, UtteranceError
+
+    kept, embeddings = [], []
+    for file in track(files, "Embedding", console=Console(stderr=True)):
+        try:
+            embeddings.append(embedder.embed_file(file))
+            kept.append(file)
+        except UtteranceError as error:
+            LOGGER.warning("Skipped: %s", error)
+    if not kept:
+        raise SingerVerifyError(f"none of {len(files)} files can be used; the reasons are above.")
+    if len(kept) < len(files):
+        LOGGER.warning("%d of %d files skipped.", len(files) - len(kept), len(files))
+    return kept, np.stack(embeddings)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    start_log()
+    with plain_mistakes():
+        app()
+
+
+if __name__ == "__main__":
+    main()

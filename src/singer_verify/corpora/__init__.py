@@ -1,0 +1,1 @@
+"""Folders of a data set to a table of utterances."""

@@ -1,0 +1,1 @@
+"""What a training or a validation step is fed with."""

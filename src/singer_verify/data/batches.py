@@ -1,0 +1,67 @@
+"""Batches as the model receives them, read from a packed store."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.windows import WindowGroup
+from singer_verify.store.packed import PackedStore
+
+
+class SingerBatch(NamedTuple):
+    """Crops of several utterances of several singers, in the dtype of the store.
+
+    Attributes:
+        features: (singers, utterances, frames, bins).
+        singers: (singers,), numbers of the singers in the sorted list of the split's singers.
+    """
+
+    features: Float[Tensor, "singers utterances frames bins"]
+    singers: Int[Tensor, " singers"]
+
+
+class WindowBatch(NamedTuple):
+    """Evaluation windows of one length.
+
+    Attributes:
+        features: (windows, frames, bins).
+        utterances: (windows,), the number of the utterance that each window is cut from.
+    """
+
+    features: Float[Tensor, "windows frames bins"]
+    utterances: Int[Tensor, " windows"]
+
+
+class SingerBatches(Dataset[SingerBatch]):
+    """Batch t of a split, for t from 0 to `num_batches` - 1."""
+
+    def __init__(self, store: PackedStore, sampler: SingerSampler, num_batches: int) -> None:
+        self.store, self.sampler, self.num_batches = store, sampler, num_batches
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __getitem__(self, step: int) -> SingerBatch:
+        plan = self.sampler.batch(step)
+        crops = self.store.crops(plan.utterances.ravel(), plan.starts.ravel(), self.sampler.num_frames)
+        features = torch.from_numpy(crops.reshape(*plan.utterances.shape, *crops.shape[1:]))
+        return SingerBatch(features, torch.from_numpy(plan.singers))
+
+
+class WindowBatches(Dataset[WindowBatch]):
+    """All windows of all utterances of a split, a group at a time."""
+
+    def __init__(self, store: PackedStore, groups: list[WindowGroup]) -> None:
+        self.store, self.groups = store, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> WindowBatch:
+        group = self.groups[index]
+        crops = self.store.crops(group.utterances, group.starts, group.num_frames)
+        return WindowBatch(torch.from_numpy(crops), torch.from_numpy(group.utterances))

@@ -1,0 +1,164 @@
+"""Serves singer × utterance batches of a corpus to Lightning, and its validation utterances in windows."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from singer_verify.corpora.folder import read_corpus
+from singer_verify.data.batches import SingerBatch, SingerBatches, WindowBatches
+from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.windows import window_groups
+from singer_verify.errors import SingerVerifyError, require_at_least, require_one_of
+from singer_verify.features import Feature
+from singer_verify.features.ready import read_feat_params
+from singer_verify.store.extraction import store_of
+from singer_verify.store.packed import DTYPES, PackedStore
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
+
+
+class SingerDataModule(pl.LightningDataModule):
+    """Training batches and validation windows of one corpus.
+
+    Args:
+        root: the corpus, `<root>/{train,val}/<singer>/**/<utterance>`.
+        feature: makes frames from audio; a corpus of ready features brings its own recipe instead.
+        num_frames: length of a training crop and of an evaluation window.
+        singers_per_batch: distinct singers in a training batch; fewer, if the corpus has fewer.
+        utterances_per_singer: crops of each.
+        num_workers: processes that assemble training batches; 0 does it in the training process.
+        num_val_batches: batches on which the validation loss is measured.
+        windows_per_batch: evaluation windows that are embedded at once.
+        store_root: folder where computed frames are kept for later runs.
+        store_dtype: float16 or float32, of the frames on disk.
+        num_extraction_workers: processes that compute frames; None takes one per available core.
+        seed: of the batches.
+
+    Raises:
+        SingerVerifyError: a setting out of range, or a corpus that cannot be used.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        feature: Feature,
+        num_frames: int,
+        singers_per_batch: int,
+        utterances_per_singer: int,
+        num_workers: int,
+        num_val_batches: int,
+        windows_per_batch: int,
+        store_root: str,
+        store_dtype: str,
+        num_extraction_workers: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        require_at_least(1, **{"data.num_frames": num_frames, "data.utterances_per_singer": utterances_per_singer})
+        require_at_least(2, **{"data.singers_per_batch": singers_per_batch})
+        require_at_least(0, **{"data.num_workers": num_workers, "seed": seed})
+        require_at_least(1, **{"data.num_val_batches": num_val_batches, "data.windows_per_batch": windows_per_batch})
+        require_one_of(DTYPES, **{"data.store_dtype": store_dtype})
+        if num_extraction_workers is not None:
+            require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
+        self.corpus = read_corpus(Path(root))
+        self.feature = read_feat_params(Path(root)) if self.corpus.is_ready else feature
+        self.num_frames, self.seed = num_frames, seed
+        self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
+        self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch
+        self.store_root, self.store_dtype = Path(store_root), store_dtype
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.num_extraction_workers = available if num_extraction_workers is None else num_extraction_workers
+        self.stores: dict[str, PackedStore] = {}
+
+    @property
+    def train_singers(self) -> tuple[str, ...]:
+        return self.corpus.splits["train"].singers
+
+    def prepare_data(self) -> None:
+        """Compute the frames of both splits, or find them computed; Lightning calls this in one process per machine."""
+        if self.stores:
+            return
+        log.info(self.corpus.summary())
+        if self.corpus.is_ready:
+            log.info(
+                "%s holds ready features: its feat_params.yaml is the recipe, the features group is not used.",
+                self.corpus.root,
+            )
+        for split in ("train", "val"):
+            self._store_of(split)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Map the frames and lay out the batches.
+
+        Raises:
+            SingerVerifyError: fewer than two singers in a split.
+        """
+        if self.stores:
+            return
+        self.stores = {split: self._store_of(split) for split in ("train", "val")}
+        self.train_sampler = self._sampler("train", self.utterances_per_singer, self.seed)
+        self.val_sampler = self._sampler("val", max(self.utterances_per_singer, 2), VALIDATION_SEED)
+
+    def train_dataloader(self) -> DataLoader[SingerBatch]:
+        assert self.trainer is not None
+        num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+        dataset = SingerBatches(self.stores["train"], self.train_sampler, num_batches)
+        first = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=StepsFrom(first, num_batches),
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Two loaders: the fixed batches of the validation loss, and all utterances in windows."""
+        store = self.stores["val"]
+        batches = SingerBatches(store, self.val_sampler, self.num_val_batches)
+        windows = WindowBatches(store, window_groups(store.num_frames, self.num_frames, self.windows_per_batch))
+        return [DataLoader(batches, batch_size=None), DataLoader(windows, batch_size=None)]
+
+    def _store_of(self, split: str) -> PackedStore:
+        return store_of(
+            self.corpus, split, self.feature, self.store_root, self.store_dtype, self.num_extraction_workers
+        )
+
+    def _sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
+        store = self.stores[split]
+        found = len(store.singers)
+        if found < 2:
+            raise SingerVerifyError(
+                f"{self.corpus.root / split}: holds one singer, {store.singers[0]}; expected at least 2, to tell apart."
+            )
+        if found < self.singers_per_batch:
+            log.warning(
+                "%s: %d singers, fewer than data.singers_per_batch=%d; its batches hold %d.",
+                *(split, found, self.singers_per_batch, found),
+            )
+        singers_per_batch = min(self.singers_per_batch, found)
+        return SingerSampler(
+            store.singer_index, store.num_frames, singers_per_batch, utterances_per_singer, self.num_frames, seed
+        )
+
+
+class StepsFrom(Sampler[int]):
+    """The steps of a training, from the one at which it starts or continues; its length counts all of them."""
+
+    def __init__(self, first: int, num_steps: int) -> None:
+        self.first, self.num_steps = first, num_steps
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.num_steps))

@@ -1,0 +1,73 @@
+"""Evaluation windows: how whole utterances of any length are cut up to be embedded, and put together again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+@dataclass(frozen=True)
+class WindowGroup:
+    """Windows of one length that are embedded together.
+
+    Attributes:
+        utterances: (windows,), the utterance of each window.
+        starts: (windows,), first frame of each window within its utterance.
+        num_frames: length of every window of the group.
+    """
+
+    utterances: Int[np.ndarray, " windows"]
+    starts: Int[np.ndarray, " windows"]
+    num_frames: int
+
+
+def window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " windows"]:
+    """Starts of windows that overlap by half or a little more, spread evenly from the first frame to the last.
+
+    An utterance no longer than a window is one window of its own length.
+    """
+    if num_frames <= window_frames:
+        return np.zeros(1, np.int64)
+    hop = max(window_frames // 2, 1)
+    count = 1 + -(-(num_frames - window_frames) // hop)
+    return np.linspace(0, num_frames - window_frames, count).round().astype(np.int64)
+
+
+def window_groups(
+    num_frames_of: Int[np.ndarray, " utterances"], window_frames: int, windows_per_group: int
+) -> list[WindowGroup]:
+    """Cut utterances into windows, gathered by length so that none is ever padded.
+
+    Args:
+        num_frames_of: length of each utterance in frames.
+        window_frames: length of a window.
+        windows_per_group: at most so many windows are embedded at once.
+    """
+    starts = [window_starts(int(length), window_frames) for length in num_frames_of]
+    utterances = np.repeat(np.arange(len(starts)), [len(each) for each in starts])
+    flat_starts = np.concatenate(starts) if starts else np.zeros(0, np.int64)
+    lengths = np.minimum(num_frames_of, window_frames)[utterances]
+    groups = []
+    for length in np.unique(lengths):
+        members = np.flatnonzero(lengths == length)
+        for first in range(0, len(members), windows_per_group):
+            chosen = members[first : first + windows_per_group]
+            groups.append(WindowGroup(utterances[chosen], flat_starts[chosen], int(length)))
+    return groups
+
+
+def mean_embeddings(
+    window_embeddings: Float[Tensor, "windows embedding"], utterances: Int[Tensor, " windows"], num_utterances: int
+) -> Float[Tensor, "utterances embedding"]:
+    """Average the embeddings of each utterance's windows, and bring the average to unit length."""
+    sums = window_embeddings.new_zeros(num_utterances, window_embeddings.shape[1])
+    return normalize(sums.index_add_(0, utterances, window_embeddings), dim=1)
+
+
+def windows_of(frames: Float[Tensor, "frames bins"], window_frames: int) -> Iterator[Float[Tensor, "num_frames bins"]]:
+    """The windows of one utterance, views into its frames."""
+    for start in window_starts(len(frames), window_frames).tolist():
+        yield frames[start : start + window_frames]

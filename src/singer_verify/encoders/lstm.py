@@ -1,0 +1,105 @@
+"""LSTM stack, pooling, projection to an embedding of unit length."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from singer_verify.errors import require_at_least, require_between, require_one_of
+
+POOLINGS = ("last", "mean", "attention")
+INITIALISATIONS = ("default", "orthogonal")
+
+
+class LSTMEncoder(nn.Module):
+    """The d-vector network of Wan et al. 2018 ("Generalized end-to-end loss for speaker verification", section 3.1).
+
+    Shape: frames (batch, frames, bins) → embeddings (batch, embedding), rows of unit length.
+
+    Args:
+        num_bins: of a frame.
+        hidden_size: of an LSTM layer, in each direction.
+        num_layers: of the stack.
+        embedding_size: of the result.
+        dropout: between layers, while training.
+        bidirectional: whether a second stack reads the frames backwards.
+        relu: whether the projection is rectified, which keeps cosines of embeddings in [0, 1].
+        pooling: the last hidden state of each direction, the mean of all, or their mean weighted by self-attention
+            (Chowdhury et al. 2018, "Attention-based models for text-dependent speaker verification", section 3.2).
+        initialisation: PyTorch's default, or orthogonal weights, zero biases and forget biases of one.
+    """
+
+    def __init__(
+        self,
+        num_bins: int,
+        hidden_size: int = 256,
+        num_layers: int = 3,
+        embedding_size: int = 256,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        relu: bool = True,
+        pooling: str = "last",
+        initialisation: str = "default",
+    ) -> None:
+        super().__init__()
+        require_at_least(1, **{"encoder.num_bins": num_bins, "encoder.hidden_size": hidden_size})
+        require_at_least(1, **{"encoder.num_layers": num_layers, "encoder.embedding_size": embedding_size})
+        require_between(0.0, 0.99, **{"encoder.dropout": dropout})
+        require_one_of(POOLINGS, **{"encoder.pooling": pooling})
+        require_one_of(INITIALISATIONS, **{"encoder.initialisation": initialisation})
+        self.settings: dict[str, Any] = {
+            "_target_": f"{__name__}.LSTMEncoder",
+            "num_bins": num_bins,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "embedding_size": embedding_size,
+            "dropout": float(dropout),
+            "bidirectional": bool(bidirectional),
+            "relu": bool(relu),
+            "pooling": pooling,
+            "initialisation": initialisation,
+        }
+        between_layers = float(dropout) if num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(
+            num_bins, hidden_size, num_layers, batch_first=True, dropout=between_layers, bidirectional=bidirectional
+        )
+        width = hidden_size * (2 if bidirectional else 1)
+        self.attention = nn.Linear(width, 1) if pooling == "attention" else None
+        self.linear = nn.Linear(width, embedding_size)
+        if initialisation == "orthogonal":
+            self._initialise_orthogonally()
+
+    def forward(self, frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch embedding"]:
+        outputs, (hidden, _) = self.lstm(frames)
+        projected = self.linear(self._pool(outputs, hidden)).float()
+        if self.settings["relu"]:
+            projected = projected.relu()
+        return normalize(projected, dim=1)
+
+    def _pool(
+        self, outputs: Float[Tensor, "batch frames width"], hidden: Float[Tensor, "states batch hidden"]
+    ) -> Float[Tensor, "batch width"]:
+        if self.attention is not None:
+            weights = self.attention(outputs).softmax(dim=1)
+            return (weights * outputs).sum(dim=1)
+        if self.settings["pooling"] == "mean":
+            return outputs.mean(dim=1)
+        directions = 2 if self.settings["bidirectional"] else 1
+        return torch.cat(tuple(hidden[-directions:]), dim=1)
+
+    @torch.no_grad()
+    def _initialise_orthogonally(self) -> None:
+        """Each gate's matrix orthogonal (Saxe et al. 2014), the forget gates open (Jozefowicz et al. 2015)."""
+        hidden_size = self.settings["hidden_size"]
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("weight"):
+                for gate in parameter.view(4, hidden_size, -1):
+                    nn.init.orthogonal_(gate)
+            else:
+                parameter.zero_()
+                if name.startswith("bias_ih"):
+                    parameter[hidden_size : 2 * hidden_size] = 1.0
+        nn.init.orthogonal_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)

@@ -1,0 +1,58 @@
+"""What the entries share: mistakes said in plain words, and the log."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from singer_verify.errors import SingerVerifyError
+
+LOGGER = logging.getLogger("singer_verify")
+
+
+@contextmanager
+def plain_mistakes(*also: type[BaseException]) -> Iterator[None]:
+    """End the program with exit status 1 and one sentence, instead of a traceback, where the user is mistaken.
+
+    Args:
+        also: errors of libraries that mean a user's mistake, for instance a wrong override; where one was caused by
+            ours, ours is said.
+    """
+    try:
+        yield
+    except (SingerVerifyError, *also) as error:  # type: ignore[misc]
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {_sentence(error)}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+
+
+def _sentence(error: BaseException) -> str:
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    ours = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
+    text = str(ours or error).partition("Config search path")[0]
+    return " ".join(text.split())
+
+
+def start_log(path: Path | None = None) -> None:
+    """Send what the package says to the console, and to a file if one is given."""
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    console = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    LOGGER.addHandler(console)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOGGER.addHandler(file)

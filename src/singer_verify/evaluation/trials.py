@@ -1,0 +1,34 @@
+"""Trials between utterances of a split, and their scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Pairs of utterances.
+
+    Attributes:
+        left: (trials,), number of one utterance.
+        right: (trials,), number of the other.
+        is_target: (trials,), whether one singer sings both.
+    """
+
+    left: Int[np.ndarray, " trials"]
+    right: Int[np.ndarray, " trials"]
+    is_target: Bool[np.ndarray, " trials"]
+
+
+def all_pairs(singer_index: Int[np.ndarray, " utterances"]) -> Trials:
+    """Every utterance against every other, once."""
+    left, right = np.triu_indices(len(singer_index), k=1)
+    return Trials(left, right, singer_index[left] == singer_index[right])
+
+
+def cosine_scores(
+    embeddings: Float[np.ndarray, "utterances embedding"], trials: Trials
+) -> Float[np.ndarray, " trials"]:
+    """Cosine of the two embeddings of each trial; the rows are of unit length."""
+    return (embeddings @ embeddings.T)[trials.left, trials.right]

@@ -1,0 +1,65 @@
+"""How well embeddings verify singers: the figures that training, evaluation and reports share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from singer_verify.evaluation.intervals import interval_over_singers
+from singer_verify.evaluation.metrics import equal_error_rate, min_dcf
+from singer_verify.evaluation.trials import all_pairs, cosine_scores
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Figures over all pairs of utterances.
+
+    Attributes:
+        eer: equal error rate.
+        threshold: cosine at which it is reached.
+        min_dcf_01: minimum detection cost at a target prior of 0.01.
+        min_dcf_05: the same at 0.05.
+        num_trials: pairs.
+        num_targets: pairs of one singer.
+    """
+
+    eer: float
+    threshold: float
+    min_dcf_01: float
+    min_dcf_05: float
+    num_trials: int
+    num_targets: int
+
+
+def verify_all_pairs(
+    embeddings: Float[np.ndarray, "utterances embedding"], singer_index: Int[np.ndarray, " utterances"]
+) -> Verification:
+    """Score every pair of utterances and take the error rates of all scores at once.
+
+    Raises:
+        SingerVerifyError: an embedding is not finite, or there are no target or no non-target pairs.
+    """
+    trials = all_pairs(singer_index)
+    scores = cosine_scores(embeddings, trials)
+    eer, threshold = equal_error_rate(scores, trials.is_target)
+    return Verification(
+        eer,
+        threshold,
+        min_dcf(scores, trials.is_target, p_target=0.01),
+        min_dcf(scores, trials.is_target, p_target=0.05),
+        len(scores),
+        int(trials.is_target.sum()),
+    )
+
+
+def eer_interval(
+    embeddings: Float[np.ndarray, "utterances embedding"], singer_index: Int[np.ndarray, " utterances"]
+) -> tuple[float, float]:
+    """95 % interval of the equal error rate over all pairs, from a bootstrap over singers."""
+    trials = all_pairs(singer_index)
+    scores = cosine_scores(embeddings, trials)
+    return interval_over_singers(
+        lambda weights: equal_error_rate(scores, trials.is_target, weights)[0],
+        singer_index[trials.left],
+        singer_index[trials.right],
+    )

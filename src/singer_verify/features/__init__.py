@@ -1,0 +1,41 @@
+"""Samples to frames × bins: one recipe a file."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.rebuild import rebuild
+
+
+class Feature(Protocol):
+    """What every recipe offers: called on samples, it gives frames.
+
+    A recipe is a plain dictionary: `_target_`, the class's import path, and the settings that rebuild it. Equal recipes
+    give equal frames.
+
+    Attributes:
+        sample_rate: of the samples it is called on, in Hz.
+        hop_ms: from frame to frame.
+        num_bins: of a frame.
+        recipe: what rebuilds it.
+    """
+
+    sample_rate: int
+    hop_ms: float
+    num_bins: int
+
+    @property
+    def recipe(self) -> dict[str, Any]: ...
+
+    def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]: ...
+
+
+def feature_from_recipe(recipe: dict[str, Any]) -> Feature:
+    """The feature that a checkpoint or a store was made with.
+
+    Raises:
+        SingerVerifyError: the recipe is not one of ours.
+    """
+    feature: Feature = rebuild(recipe, __name__)
+    return feature

@@ -1,0 +1,136 @@
+"""Mel spectrogram in decibels, mapped to [0, 1]."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from singer_verify.errors import SingerVerifyError, UtteranceError, require_at_least, require_between
+
+# Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, then logarithmic, 27 steps for a factor of 6.4.
+LINEAR_HZ_PER_MEL = 200.0 / 3.0
+KNEE_HZ = 1000.0
+KNEE_MEL = KNEE_HZ / LINEAR_HZ_PER_MEL
+LOG_HZ_PER_MEL = math.log(6.4) / 27.0
+
+
+class Mel(nn.Module):
+    """Magnitude spectrogram (Hann window, centred frames, reflected edges), mel bands, decibels, [0, 1].
+
+    A band magnitude m becomes 20 log10(m) dB, never below `floor_db`; `headroom_db` is taken off, and the range from
+    `floor_db` to 0 is mapped to [0, 1] and clipped. With the defaults this is the input of the AutoVC family (Qian et
+    al. 2019, "AutoVC: zero-shot voice style transfer with only autoencoder loss"), which singer encoders took over.
+
+    Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, on the device of the samples.
+    An utterance too short to reflect half a window at its edges raises UtteranceError.
+
+    Args:
+        num_bins: mel bands.
+        sample_rate: in Hz, of the samples that will be given.
+        n_fft: length of window and transform, in samples.
+        hop_ms: from frame to frame; must be a whole number of samples.
+        fmin_hz: lower edge of the lowest band.
+        fmax_hz: upper edge of the highest band; at most half the sample rate.
+        floor_db: smallest level told apart from silence.
+        headroom_db: taken off every level, so that loud frames stay under 1.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(
+        self,
+        num_bins: int,
+        sample_rate: int = 16_000,
+        n_fft: int = 1024,
+        hop_ms: float = 10.0,
+        fmin_hz: float = 90.0,
+        fmax_hz: float = 7600.0,
+        floor_db: float = -100.0,
+        headroom_db: float = 16.0,
+    ) -> None:
+        super().__init__()
+        require_at_least(1, num_bins=num_bins, sample_rate=sample_rate, n_fft=n_fft)
+        require_between(0.0, sample_rate / 2, fmin_hz=fmin_hz, fmax_hz=fmax_hz)
+        require_between(-300.0, -1.0, floor_db=floor_db)
+        self.num_bins, self.sample_rate, self.hop_ms = num_bins, sample_rate, float(hop_ms)
+        self.n_fft, self.fmin_hz, self.fmax_hz = n_fft, float(fmin_hz), float(fmax_hz)
+        self.floor_db, self.headroom_db = float(floor_db), float(headroom_db)
+        self.hop_samples = _whole_samples(hop_ms, sample_rate)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        filterbank = mel_filterbank(num_bins, sample_rate, n_fft, fmin_hz, fmax_hz)
+        self.register_buffer("filterbank", torch.from_numpy(filterbank), persistent=False)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        names = ("num_bins", "sample_rate", "n_fft", "hop_ms", "fmin_hz", "fmax_hz", "floor_db", "headroom_db")
+        return {"_target_": f"{__name__}.Mel"} | {name: getattr(self, name) for name in names}
+
+    def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
+        self._check_length(samples.shape[-1])
+        magnitudes = torch.stft(
+            samples.reshape(-1, samples.shape[-1]),
+            self.n_fft,
+            self.hop_samples,
+            window=self.window,
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        ).abs()
+        bands = (self.filterbank @ magnitudes).mT
+        level_db = 20.0 * torch.log10(bands.clamp(min=10.0 ** (self.floor_db / 20.0)))
+        scaled = ((level_db - self.headroom_db - self.floor_db) / -self.floor_db).clamp(0.0, 1.0)
+        return scaled.reshape(*samples.shape[:-1], *scaled.shape[-2:])
+
+    def _check_length(self, num_samples: int) -> None:
+        shortest = self.n_fft // 2 + 1  # half a window is reflected at each edge
+        if num_samples < shortest:
+            found_ms, needed_ms = (1000 * length / self.sample_rate for length in (num_samples, shortest))
+            raise UtteranceError(
+                f"lasts {found_ms:.0f} ms, shorter than one frame; at least {needed_ms:.0f} ms is needed."
+            )
+
+
+def mel_filterbank(
+    num_bins: int, sample_rate: int, n_fft: int, fmin_hz: float, fmax_hz: float
+) -> Float[np.ndarray, "bins frequencies"]:
+    """Triangles on Slaney's mel scale, each of unit area per Hz.
+
+    Raises:
+        SingerVerifyError: a band is so narrow that no transform bin falls into it.
+    """
+    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(fmin_hz), _hz_to_mel(fmax_hz), num_bins + 2))
+    frequencies_hz = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
+    lower, centre, upper = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising = (frequencies_hz - lower) / (centre - lower)
+    falling = (upper - frequencies_hz) / (upper - centre)
+    triangles = np.maximum(0.0, np.minimum(rising, falling)) * 2.0 / (upper - lower)
+    if empty := int((triangles.max(axis=1) == 0.0).sum()):
+        raise SingerVerifyError(
+            f"num_bins={num_bins}: {empty} mel bands between {fmin_hz:g} and {fmax_hz:g} Hz are narrower than a bin of "
+            f"n_fft={n_fft}; use fewer bands or a longer n_fft."
+        )
+    return triangles.astype(np.float32)
+
+
+def _hz_to_mel(frequency_hz: float) -> float:
+    if frequency_hz < KNEE_HZ:
+        return frequency_hz / LINEAR_HZ_PER_MEL
+    return KNEE_MEL + math.log(frequency_hz / KNEE_HZ) / LOG_HZ_PER_MEL
+
+
+def _mel_to_hz(mel: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    logarithmic_hz = KNEE_HZ * np.exp(LOG_HZ_PER_MEL * (mel - KNEE_MEL))
+    return np.where(mel < KNEE_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic_hz)
+
+
+def _whole_samples(hop_ms: float, sample_rate: int) -> int:
+    samples = hop_ms * sample_rate / 1000.0
+    if samples < 1 or abs(samples - round(samples)) > 1e-6:
+        raise SingerVerifyError(
+            f"hop_ms={hop_ms:g}: {samples:g} samples at {sample_rate} Hz; expected a whole number of at least 1."
+        )
+    return round(samples)

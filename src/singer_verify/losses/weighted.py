@@ -1,0 +1,67 @@
+"""Several losses added up with weights."""
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from singer_verify.errors import SingerVerifyError, require_between
+from singer_verify.losses import LossTerm
+
+
+class WeightedLoss(nn.Module):
+    """The weighted sum of named terms, computed in float32 whatever the precision of the encoder.
+
+    Shape: embeddings (singers, utterances, embedding), singers (singers,) → {"loss": (), each term's outputs: ()}.
+
+    Args:
+        terms: losses by name; each returns its own name among its outputs, and may return figures to watch.
+        weights: of each term in the sum.
+
+    Raises:
+        SingerVerifyError: terms and weights are not for the same names.
+    """
+
+    def __init__(self, terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        if set(terms) != set(weights) or not terms:
+            raise SingerVerifyError(
+                f"loss.weights are for {sorted(weights)}, loss.terms are {sorted(terms)}; expected the same names."
+            )
+        require_between(0.0, 1e6, **{f"loss.weights.{name}": weight for name, weight in weights.items()})
+        self.terms = nn.ModuleDict(cast(Mapping[str, nn.Module], terms))
+        self.weights = {name: float(weight) for name, weight in weights.items()}
+
+    def forward(
+        self, embeddings: Float[Tensor, "singers utterances embedding"], singers: Int[Tensor, " singers"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        outputs: dict[str, Tensor] = {}
+        with torch.autocast(embeddings.device.type, enabled=False):
+            for term in self.terms.values():
+                outputs |= term(embeddings.float(), singers)
+        total = torch.stack([weight * outputs[name] for name, weight in self.weights.items()]).sum()
+        return {"loss": total, **outputs}
+
+    def require_utterances(self, utterances_per_singer: int) -> None:
+        """Refuse a batch shape that a term cannot use, before any training.
+
+        Raises:
+            SingerVerifyError: naming the term and what it needs.
+        """
+        for name, term in self._terms():
+            if utterances_per_singer < term.min_utterances:
+                raise SingerVerifyError(
+                    f"data.utterances_per_singer={utterances_per_singer}: loss term {name} compares utterances of the "
+                    f"same singer and needs at least {term.min_utterances}."
+                )
+
+    def rated_parameters(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """Parameters of each term with the multiple of the learning rate at which they learn."""
+        for _, term in self._terms():
+            yield term.rate_factor, list(term.parameters())
+
+    def _terms(self) -> Iterator[tuple[str, LossTerm]]:
+        for name, term in self.terms.items():
+            yield name, cast(LossTerm, term)

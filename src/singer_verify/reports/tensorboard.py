@@ -1,0 +1,19 @@
+"""TensorBoard's events of a run, and nothing else, in the run folder."""
+
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.loggers import TensorBoardLogger
+
+
+class RunEvents(TensorBoardLogger):
+    """Lightning's logger without its `hparams.yaml`: the run's `config.yaml` says all of it.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(save_dir=folder, name="", version="")
+
+    @rank_zero_only
+    def save(self) -> None:
+        self.experiment.flush()

@@ -1,0 +1,114 @@
+"""Checkpoints: written whole or not at all, read without running anything in them."""
+
+import os
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
+
+from singer_verify.card import CARD_KEY, CARD_VERSION
+from singer_verify.errors import SingerVerifyError
+
+BEST, LAST, SAVED_MODEL = Path("checkpoints/best.ckpt"), Path("checkpoints/last.ckpt"), Path("saved_model.pt")
+WANTED = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"
+# Names in a Lightning checkpoint, and the names that earlier singer encoders gave the same tensors.
+EARLIER_NAMES = {
+    "loss.terms.ge2e.scale": "similarity_weight",
+    "loss.terms.ge2e.offset": "similarity_bias",
+    "loss.terms.ce.class_layer.weight": "class_layer.weight",
+    "loss.terms.ce.class_layer.bias": "class_layer.bias",
+}
+
+
+class WholeFileCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, written to a neighbouring file first and then renamed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        path = Path(path)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, part)
+            os.replace(part, path)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            before = "the one before is still there" if path.exists() else "there is none before it"
+            raise SingerVerifyError(f"{path}: cannot be written ({error}); {before}; free some space.") from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content on the CPU; nothing in it is executed.
+
+    Raises:
+        SingerVerifyError: no such file, not a checkpoint, not ours, or of another version.
+    """
+    if not path.is_file():
+        raise SingerVerifyError(f"{path}: no such file; {WANTED}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise SingerVerifyError(
+            f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; {WANTED}."
+        ) from error
+    card = checkpoint.get(CARD_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(card, dict):
+        raise SingerVerifyError(f"{path}: is not a checkpoint of singer_verify (it carries no recipe); {WANTED}.")
+    if card.get("version") != CARD_VERSION:
+        raise SingerVerifyError(
+            f"{path}: has format {card.get('version')}; this version reads {CARD_VERSION}; {WANTED}."
+        )
+    assert isinstance(checkpoint, dict)
+    return checkpoint
+
+
+def checkpoint_of(model: Path) -> Path:
+    """The checkpoint meant by a run folder (its best) or by a path to a checkpoint.
+
+    Raises:
+        SingerVerifyError: the folder has no best checkpoint.
+    """
+    if not model.is_dir():
+        return model
+    if not (model / BEST).is_file():
+        raise SingerVerifyError(f"{model}: has no {BEST}, so it is not the folder of a run; {WANTED}.")
+    return model / BEST
+
+
+def encoder_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The encoder's weights in a Lightning checkpoint or in a `saved_model.pt`, under the encoder's own names."""
+    if "model_state" in checkpoint:
+        others = EARLIER_NAMES.values()
+        return {name: tensor for name, tensor in checkpoint["model_state"].items() if name not in others}
+    prefix = "encoder."
+    state = checkpoint.get("state_dict", {}).items()
+    return {name.removeprefix(prefix): tensor for name, tensor in state if name.startswith(prefix)}
+
+
+def export_saved_model(run: Path) -> None:
+    """Write the best model of a run as `saved_model.pt`: `step`, `model_state`, `optimizer_state`, and our card.
+
+    The weights bear the names of earlier singer encoders: `lstm.*`, `linear.*`, `similarity_weight`,
+    `similarity_bias`, `class_layer.*`.
+    """
+    checkpoint = read_checkpoint(run / BEST)
+    weights = checkpoint["state_dict"]
+    losses = {
+        earlier: weights[name] if weights[name].ndim else weights[name].reshape(1)
+        for name, earlier in EARLIER_NAMES.items()
+        if name in weights
+    }
+    saved = {
+        "step": checkpoint["global_step"],
+        "model_state": encoder_state(checkpoint) | losses,
+        "optimizer_state": checkpoint["optimizer_states"][0],
+        CARD_KEY: checkpoint[CARD_KEY],
+    }
+    WholeFileCheckpoints().save_checkpoint(saved, run / SAVED_MODEL)

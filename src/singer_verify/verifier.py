@@ -1,0 +1,136 @@
+"""The LightningModule: trains an encoder with a loss, and validates it on unseen singers."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from singer_verify.card import CARD_KEY
+from singer_verify.data.batches import SingerBatch, WindowBatch
+from singer_verify.data.windows import mean_embeddings
+from singer_verify.evaluation.verification import verify_all_pairs
+from singer_verify.losses.ge2e import GE2E
+from singer_verify.losses.weighted import WeightedLoss
+
+
+class ValidationSet(NamedTuple):
+    """Who sings the validation utterances: singer_index (utterances,) numbers the names in `singers`."""
+
+    singer_index: np.ndarray
+    singers: tuple[str, ...]
+
+
+class Verifier(pl.LightningModule):
+    """Holds an encoder and a loss, defines neither.
+
+    Training logs each term of the loss; validation logs `val/eer`, `val/min_dcf_0.01` and `val/min_dcf_0.05` over all
+    pairs of whole utterances of unseen singers, and `val/ge2e` on fixed batches of them. Where the loss has no GE2E
+    term, `val/ge2e` is taken with GE2E's initial scale and offset. No classifier ever sees validation singers.
+
+    Args:
+        encoder: (batch, frames, bins) → (batch, embedding), with its `settings` as plain values.
+        loss: (singers, utterances, embedding), (singers,) → named scalars.
+        optimizer: makes the optimiser from groups of parameters.
+        scheduler: makes the schedule of the learning rate; a plateau schedule follows `monitor` at each validation.
+        monitor: metric that a plateau schedule follows.
+        card: what a checkpoint carries besides weights, so that it alone can embed audio.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: WeightedLoss,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau],
+        monitor: str,
+        card: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.encoder, self.loss = encoder, loss
+        self.make_optimizer, self.make_scheduler, self.monitor, self.card = optimizer, scheduler, monitor, card
+        self.validation_set: ValidationSet | None = None
+        self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
+        self._window_embeddings: list[tuple[Tensor, Tensor]] = []
+
+    def embed_crops(
+        self, features: Float[Tensor, "singers utterances frames bins"]
+    ) -> Float[Tensor, "singers utterances embedding"]:
+        return self.encoder(features.flatten(0, 1).float()).unflatten(0, features.shape[:2])
+
+    def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
+        outputs = self.loss(self.embed_crops(batch.features), batch.singers)
+        if self._logs_now():
+            self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
+            if "ge2e" in self.loss.terms:
+                self.log_dict({"ge2e/scale": self._ge2e.scale, "ge2e/offset": self._ge2e.offset})
+            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return outputs["loss"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step >= self.trainer.max_steps:
+            self.trainer.should_stop = True  # so that the last step is validated, wherever the interval falls
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients together, and log it as it was before."""
+        norm = clip_grad_norm_(self.parameters(), float("inf") if gradient_clip_val is None else gradient_clip_val)
+        if self._logs_now():
+            self.log("gradient_norm", norm)
+
+    def validation_step(self, batch: SingerBatch | WindowBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if isinstance(batch, SingerBatch):
+            embeddings = self.embed_crops(batch.features).float()
+            outputs = self._ge2e(embeddings, batch.singers)
+            self.log("val/ge2e", outputs["ge2e"], add_dataloader_idx=False, batch_size=1, sync_dist=True)
+        else:
+            self._window_embeddings.append((self.encoder(batch.features.float()), batch.utterances))
+
+    def on_validation_epoch_start(self) -> None:
+        self._window_embeddings.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        assert self.validation_set is not None
+        windows, utterances = (torch.cat(parts) for parts in zip(*self._window_embeddings, strict=True))
+        self._window_embeddings.clear()
+        embeddings = mean_embeddings(windows.float(), utterances, len(self.validation_set.singer_index))
+        self.validation_embeddings = embeddings
+        figures = verify_all_pairs(embeddings.cpu().numpy(), self.validation_set.singer_index)
+        self.log("val/eer", figures.eer, prog_bar=True)
+        self.log_dict({"val/min_dcf_0.01": figures.min_dcf_01, "val/min_dcf_0.05": figures.min_dcf_05})
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        groups = [{"params": list(self.encoder.parameters()), "rate_factor": 1.0}]
+        groups += [{"params": each, "rate_factor": factor} for factor, each in self.loss.rated_parameters() if each]
+        optimizer = self.make_optimizer(groups)
+        for group in optimizer.param_groups:
+            group["lr"] *= group.pop("rate_factor")
+        scheduler = self.make_scheduler(optimizer)
+        plan: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            interval = self.trainer.val_check_interval
+            plan |= {"monitor": self.monitor, "frequency": int(interval or 1), "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CARD_KEY] = self.card
+
+    @property
+    def _ge2e(self) -> GE2E:
+        term = self.loss.terms["ge2e"] if "ge2e" in self.loss.terms else GE2E().to(self.device)
+        assert isinstance(term, GE2E)
+        return term
+
+    def _logs_now(self) -> bool:
+        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0 or self.global_step == 0  # type: ignore[attr-defined]
