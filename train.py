@@ -80,6 +80,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule) -> Verifier:
         instantiate(config.optimizer),
         instantiate(config.scheduler),
         config.monitor,
+        config.trainer.val_check_interval,
         make_card(data.feature.recipe, encoder.settings, config.data.num_frames, data.train_singers),
     )
     store = data.stores["val"]

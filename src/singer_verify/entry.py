@@ -34,12 +34,17 @@ def plain_mistakes(*also: type[BaseException]) -> Iterator[None]:
 
 
 def _sentence(error: BaseException) -> str:
+    """Of a chain of causes: ours, or the first. Of what Hydra says, the part that helps."""
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     ours = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
-    text = str(ours or error).partition("Config search path")[0]
-    return " ".join(text.split())
+    text = str(ours or error)
+    if text.startswith("Could not override"):
+        text = f"{text.splitlines()[0]} There is no such setting; python train.py --help lists them."
+    elif text.startswith("Error in call to target"):
+        text = str(causes[-1])
+    return " ".join(text.partition("Config search path")[0].split())
 
 
 def start_log(path: Path | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class Embedder:
         self.encoder, self.feature, self.window_frames = encoder.eval(), feature, window_frames
 
     @classmethod
-    def load(cls, model: Path) -> Self:
+    def load(cls, model: Path) -> "Embedder":
         """From a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
 
         Raises:

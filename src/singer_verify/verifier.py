@@ -41,6 +41,7 @@ class Verifier(pl.LightningModule):
         optimizer: makes the optimiser from groups of parameters.
         scheduler: makes the schedule of the learning rate; a plateau schedule follows `monitor` at each validation.
         monitor: metric that a plateau schedule follows.
+        val_check_interval: steps from one validation to the next.
         card: what a checkpoint carries besides weights, so that it alone can embed audio.
     """
 
@@ -51,11 +52,13 @@ class Verifier(pl.LightningModule):
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau],
         monitor: str,
+        val_check_interval: int,
         card: dict[str, Any],
     ) -> None:
         super().__init__()
         self.encoder, self.loss = encoder, loss
-        self.make_optimizer, self.make_scheduler, self.monitor, self.card = optimizer, scheduler, monitor, card
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.monitor, self.val_check_interval, self.card = monitor, val_check_interval, card
         self.validation_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self._window_embeddings: list[tuple[Tensor, Tensor]] = []
@@ -63,7 +66,9 @@ class Verifier(pl.LightningModule):
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
     ) -> Float[Tensor, "singers utterances embedding"]:
-        return self.encoder(features.flatten(0, 1).float()).unflatten(0, features.shape[:2])
+        # copy: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
+        frames = features.flatten(0, 1).to(torch.float32, copy=True)
+        return self.encoder(frames).unflatten(0, features.shape[:2])
 
     def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
         outputs = self.loss(self.embed_crops(batch.features), batch.singers)
@@ -72,6 +77,7 @@ class Verifier(pl.LightningModule):
             if "ge2e" in self.loss.terms:
                 self.log_dict({"ge2e/scale": self._ge2e.scale, "ge2e/offset": self._ge2e.offset})
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+            self.log("step", float(self.global_step + 1))  # Lightning's own count is one less
         return outputs["loss"]
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -109,6 +115,7 @@ class Verifier(pl.LightningModule):
         figures = verify_all_pairs(embeddings.cpu().numpy(), self.validation_set.singer_index)
         self.log("val/eer", figures.eer, prog_bar=True)
         self.log_dict({"val/min_dcf_0.01": figures.min_dcf_01, "val/min_dcf_0.05": figures.min_dcf_05})
+        self.log("step", float(self.global_step))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         groups = [{"params": list(self.encoder.parameters()), "rate_factor": 1.0}]
@@ -119,8 +126,7 @@ class Verifier(pl.LightningModule):
         scheduler = self.make_scheduler(optimizer)
         plan: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            interval = self.trainer.val_check_interval
-            plan |= {"monitor": self.monitor, "frequency": int(interval or 1), "strict": False}
+            plan |= {"monitor": self.monitor, "frequency": self.val_check_interval, "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Samples to frames × bins: one recipe a file."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from singer_verify.rebuild import rebuild
 
 
+@runtime_checkable
 class Feature(Protocol):
     """What every recipe offers: called on samples, it gives frames.
 

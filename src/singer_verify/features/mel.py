@@ -62,7 +62,8 @@ class Mel(nn.Module):
         self.hop_samples = _whole_samples(hop_ms, sample_rate)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         filterbank = mel_filterbank(num_bins, sample_rate, n_fft, fmin_hz, fmax_hz)
-        self.register_buffer("filterbank", torch.from_numpy(filterbank), persistent=False)
+        # clone: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
+        self.register_buffer("filterbank", torch.from_numpy(filterbank).clone(), persistent=False)
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Embeddings of a batch to named scalar terms."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class LossTerm(Protocol):
     """What every loss offers: called on a batch's embeddings and singers, it gives scalars by name.
 

@@ -86,7 +86,7 @@ def open_store(folder: Path) -> PackedStore:
         manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         index = pd.read_csv(
             folder / INDEX_NAME,
-            dtype={"path": str, "singer": str, "skipped": str},
+            dtype={"path": str, "singer": str, "num_frames": np.int64, "crc32": np.int64, "skipped": str},
             keep_default_na=False,
             encoding_errors="surrogateescape",
         )

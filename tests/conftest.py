@@ -1,0 +1,65 @@
+"""Small corpora that tests write and read."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, see singer_verify/__init__.py
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+SAMPLE_RATE = 16_000
+MakeCorpus = Callable[..., Path]
+
+torch.set_num_threads(1)  # the networks of the tests are too small to share
+
+
+def sing(seed: int, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """A harmonic tone with some noise: enough of a voice for reading and framing."""
+    generator = np.random.default_rng(seed)
+    time_s = np.arange(round(seconds * sample_rate)) / sample_rate
+    f0_hz = generator.uniform(110, 330)
+    tone = sum(np.sin(2 * np.pi * k * f0_hz * time_s) / k for k in range(1, 6))
+    return (0.2 * tone + 0.01 * generator.standard_normal(time_s.size)).astype(np.float32)
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path) -> MakeCorpus:
+    """Writes `<tmp>/corpus/<split>/<singer>/<utterance>.flac` and returns the root."""
+
+    def make(
+        train: int = 3, val: int = 2, utterances: int = 3, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE
+    ) -> Path:
+        root = tmp_path / "corpus"
+        for split, num_singers in (("train", train), ("val", val)):
+            for singer in range(num_singers):
+                folder = root / split / f"{split}_singer{singer}"
+                folder.mkdir(parents=True)
+                for utterance in range(utterances):
+                    samples = sing(100 * singer + utterance + (split == "val") * 5000, seconds, sample_rate)
+                    soundfile.write(folder / f"song{utterance}.flac", samples, sample_rate)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def make_ready_corpus(tmp_path: Path) -> MakeCorpus:
+    """Writes a corpus of ready features with its `feat_params.yaml` and returns the root."""
+
+    def make(train: int = 3, val: int = 2, utterances: int = 3, frames: int = 60, bins: int = 8) -> Path:
+        root = tmp_path / "ready"
+        generator = np.random.default_rng(0)
+        for split, num_singers in (("train", train), ("val", val)):
+            for singer in range(num_singers):
+                folder = root / split / f"{split}_singer{singer}"
+                folder.mkdir(parents=True)
+                for utterance in range(utterances):
+                    np.save(folder / f"song{utterance}.npy", generator.random((frames + utterance, bins)))
+        (root / "feat_params.yaml").write_text(f"num_feats: {bins}\nsr: 16000\nhop_size: 160\ntype: mel\n")
+        return root
+
+    return make

@@ -1,0 +1,86 @@
+"""Decoding: every format to the same samples, every unusable file to one sentence."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from conftest import sing
+
+from singer_verify.audio import load_audio
+from singer_verify.errors import UtteranceError
+
+
+def write_m4a(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=sample_rate, layout="mono", bit_rate=128_000)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = sample_rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_formats_agree(tmp_path: Path, suffix: str) -> None:
+    samples = sing(1)
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, samples, 16_000)
+    decoded = load_audio(path, 16_000)
+    assert decoded.dtype == np.float32
+    assert np.corrcoef(decoded[: samples.size], samples[: decoded.size])[0, 1] > 0.99
+
+
+def test_m4a_is_decoded(tmp_path: Path) -> None:
+    samples = sing(1)
+    write_m4a(tmp_path / "a.m4a", samples, 16_000)
+    decoded = load_audio(tmp_path / "a.m4a", 16_000)
+    assert abs(decoded.size - samples.size) < 3000  # the encoder adds priming and padding
+    correlation = np.correlate(decoded, samples[4000:8000], "valid").max() / np.square(samples[4000:8000]).sum()
+    assert correlation > 0.9
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left, right = sing(1), sing(2)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "a.wav", 16_000), (left + right) / 2, atol=1e-6)
+
+
+def test_resampling_keeps_duration_and_pitch(tmp_path: Path) -> None:
+    time_s = np.arange(44_100) / 44_100
+    soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * time_s), 44_100)
+    decoded = load_audio(tmp_path / "a.wav", 16_000)
+    assert decoded.size == 16_000
+    assert np.abs(np.fft.rfft(decoded)).argmax() == 440
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", r"the file is empty \(0 bytes\)"), (b"not audio at all" * 40, "cannot be decoded as audio")],
+)
+@pytest.mark.parametrize("suffix", [".wav", ".m4a"])
+def test_refuses_undecodable_files(tmp_path: Path, content: bytes, said: str, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UtteranceError, match=said) as caught:
+        load_audio(path, 16_000)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (np.zeros(16_000), "is silent throughout"),
+        (np.zeros(0), "holds no samples"),
+        (np.full(100, np.nan), "holds NaN or infinite samples"),
+    ],
+)
+def test_refuses_useless_samples(tmp_path: Path, samples: np.ndarray, said: str) -> None:
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    with pytest.raises(UtteranceError, match=said):
+        load_audio(tmp_path / "a.wav", 16_000)
+
+
+def test_refuses_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UtteranceError, match="no such file"):
+        load_audio(tmp_path / "a.wav", 16_000)

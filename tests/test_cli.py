@@ -1,0 +1,126 @@
+"""The command line: what `singer-verify embed` and `evaluate` write and print, and what they refuse."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeCorpus
+from typer.testing import CliRunner
+
+from singer_verify.card import CARD_KEY, make_card
+from singer_verify.cli import app
+from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.verification import verify_all_pairs
+from singer_verify.features.mel import Mel
+from singer_verify.recognition import Embedder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A run folder with an untrained model."""
+    torch.manual_seed(0)
+    encoder = LSTMEncoder(40, 16, 1, 8)
+    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    card = make_card(Mel(40).recipe, encoder.settings, 30, ("a", "b"))
+    folder = tmp_path / "run/checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({"state_dict": state, CARD_KEY: card}, folder / "best.ckpt")
+    return tmp_path / "run"
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def call(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(SingerVerifyError) as caught:
+        CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return str(caught.value)
+
+
+def test_embed_writes_paths_and_unit_rows(model: Path, make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+    single = root / "train/train_singer0/song1.flac"
+    call("embed", model, root / "val", single, "--out", tmp_path / "e.npz")
+    stored = load(tmp_path / "e.npz")
+    assert stored["paths"].tolist() == [*sorted(map(str, (root / "val").rglob("*.flac"))), str(single)]
+    assert stored["embeddings"].dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(stored["embeddings"], axis=1), 1.0, atol=1e-5)
+
+
+def test_embeddings_do_not_depend_on_what_else_is_embedded(
+    model: Path, make_corpus: MakeCorpus, tmp_path: Path
+) -> None:
+    files = sorted(make_corpus().rglob("*.flac"))
+    call("embed", model, *files, "--out", tmp_path / "all.npz")
+    call("embed", model, files[3], "--out", tmp_path / "one.npz")
+    together, alone = (load(tmp_path / name)["embeddings"] for name in ("all.npz", "one.npz"))
+    np.testing.assert_array_equal(together[3], alone[0])
+
+
+def test_evaluate_counts_and_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None:
+    root = make_corpus(val=3, utterances=4)
+    figures = json.loads(call("evaluate", model, root, "--json"))
+    assert (figures["num_trials"], figures["num_target_trials"], figures["num_singers"]) == (66, 18, 3)
+    embedder = Embedder.load(model)
+    embeddings = np.stack([embedder.embed_file(path) for path in sorted((root / "val").rglob("*.flac"))])
+    expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
+    assert (figures["eer"], figures["threshold"]) == (expected.eer, expected.threshold)
+    low, high = figures["eer_interval_95"]
+    assert 0 <= low <= high <= 1
+    assert "95 % over singers" in call("evaluate", model, root)
+
+
+def test_useless_files_are_named_and_skipped(
+    model: Path, make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_corpus()
+    (root / "val/val_singer0/song0.flac").write_bytes(b"")
+    call("embed", model, root / "val", "--out", tmp_path / "e.npz")
+    assert "song0.flac: the file is empty" in caplog.text
+    assert "1 of 6 files skipped" in caplog.text
+    assert len(load(tmp_path / "e.npz")["paths"]) == 5
+
+
+def test_refusals(model: Path, make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root, out = make_corpus(), tmp_path / "e.npz"
+    assert "no such file" in refusal("embed", tmp_path / "nothing.ckpt", root, "--out", out)
+    assert "has no checkpoints/best.ckpt" in refusal("embed", root, root, "--out", out)
+    assert "no such file or folder" in refusal("embed", model, tmp_path / "nowhere", "--out", out)
+    assert "no file to embed" in refusal("embed", model, model, "--out", out)
+    assert "expected a file name that ends in .npz" in refusal("embed", model, root, "--out", tmp_path / "e.csv")
+    assert "has no folder test" in refusal("evaluate", model, root, "--split", "test")
+    assert not out.exists()
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.write_text, (self.target, "executed")
+
+
+def test_checkpoints_that_are_not_ours_are_refused_and_not_run(tmp_path: Path, make_corpus: MakeCorpus) -> None:
+    root, target = make_corpus(), tmp_path / "executed"
+    foreign, malicious, garbage = (tmp_path / f"{name}.ckpt" for name in ("foreign", "malicious", "garbage"))
+    torch.save({"state_dict": {}}, foreign)
+    torch.save({"state_dict": Payload(target)}, malicious)
+    garbage.write_bytes(pickle.dumps(Payload(target), protocol=2))
+    assert "is not a checkpoint of singer_verify" in refusal("evaluate", foreign, root)
+    for path in (malicious, garbage):
+        assert "was not loaded" in refusal("evaluate", path, root)
+    assert not target.exists()

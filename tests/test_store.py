@@ -1,0 +1,188 @@
+"""The packed store: computed once, continued after an interruption, read by slicing, padded right."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeCorpus
+
+from singer_verify.corpora.folder import read_corpus
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.mel import Mel
+from singer_verify.features.ready import read_feat_params
+from singer_verify.store import extraction
+from singer_verify.store.extraction import frames_of_file, store_of
+from singer_verify.store.packed import PackedStore, open_store
+
+
+def store_folder(tmp_path: Path) -> Path:
+    (folder,) = (entry for entry in (tmp_path / "store").iterdir() if entry.is_dir())
+    return folder
+
+
+def packed(lengths: list[int], bins: int = 2, dtype: str = "float32") -> PackedStore:
+    """Frames that tell their utterance and their place in it: (utterance + 1, place + 1)."""
+    frames = np.concatenate([np.stack([np.full(n, u + 1), np.arange(n) + 1], 1) for u, n in enumerate(lengths)])
+    return PackedStore(
+        frames.astype(dtype)[:, :bins],
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.zeros(len(lengths), np.int64),
+        ("a",),
+        np.array([str(number) for number in range(len(lengths))], object),
+        {},
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_holds_the_frames_of_every_utterance(
+    make_corpus: MakeCorpus, tmp_path: Path, dtype: str, num_workers: int
+) -> None:
+    corpus = read_corpus(make_corpus())
+    store = store_of(corpus, "train", Mel(40), tmp_path / "store", dtype, num_workers)
+    assert store.singers == corpus.splits["train"].singers
+    for index, path in enumerate(store.paths):
+        expected = frames_of_file(corpus.root / path, Mel(40)).numpy().astype(dtype)
+        np.testing.assert_array_equal(store.utterance(index), expected)
+
+
+def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = read_corpus(make_corpus())
+    store_of(corpus, "train", Mel(40), tmp_path / "store")
+    monkeypatch.setattr(extraction, "frames_of_file", None)
+    assert len(store_of(corpus, "train", Mel(40), tmp_path / "store").paths) == 9
+
+
+def test_another_recipe_or_a_changed_file_makes_another_store(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+    for recipe in (Mel(40), Mel(20), Mel(40, hop_ms=5)):
+        store_of(read_corpus(root), "train", recipe, tmp_path / "store")
+    os.utime(root / "train/train_singer0/song0.flac", (1, 1))
+    store_of(read_corpus(root), "train", Mel(40), tmp_path / "store")
+    assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 4
+
+
+def test_continues_after_an_interruption(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read_corpus(make_corpus())
+    computed: list[Path] = []
+
+    def interrupted(path: Path, feature: Mel) -> torch.Tensor:
+        if len(computed) == 4:
+            raise KeyboardInterrupt
+        computed.append(path)
+        return frames_of_file(path, feature)
+
+    monkeypatch.setattr(extraction, "frames_of_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store_of(corpus, "train", Mel(40), tmp_path / "store")
+    folder = store_folder(tmp_path)
+    with pytest.raises(SingerVerifyError, match="is not a finished store"):
+        open_store(folder)
+    with open(folder / "frames.bin", "ab") as frames_file, open(folder / "index.csv", "a") as index_file:
+        frames_file.write(b"half an utterance")
+        index_file.write("train/train_singer1/so")
+    monkeypatch.setattr(extraction, "frames_of_file", frames_of_file)
+    continued = store_of(corpus, "train", Mel(40), tmp_path / "store")
+    whole = store_of(corpus, "train", Mel(40), tmp_path / "other")
+    np.testing.assert_array_equal(continued.frames, whole.frames)
+    assert continued.paths.tolist() == whole.paths.tolist()
+    assert len(computed) == 4
+
+
+def test_two_at_once_compute_it_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = read_corpus(make_corpus())
+    computed: list[Path] = []
+
+    def counted(path: Path, feature: Mel) -> torch.Tensor:
+        computed.append(path)
+        return frames_of_file(path, feature)
+
+    monkeypatch.setattr(extraction, "frames_of_file", counted)
+    stores: list[PackedStore] = []
+    work = [
+        threading.Thread(target=lambda: stores.append(store_of(corpus, "train", Mel(40), tmp_path / "store")))
+        for _ in range(2)
+    ]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    assert len(computed) == 9
+    np.testing.assert_array_equal(stores[0].frames, stores[1].frames)
+
+
+def test_useless_files_are_named_skipped_and_counted(
+    make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_corpus()
+    (root / "train/train_singer0/song1.flac").write_bytes(b"")
+    for _ in range(2):  # said again when the store is used again
+        caplog.clear()
+        store = store_of(read_corpus(root), "train", Mel(40), tmp_path / "store")
+        assert len(store.paths) == 8
+        assert "song1.flac: the file is empty" in caplog.text
+        assert "train: 1 of 9 utterances skipped" in caplog.text
+
+
+def test_refuses_a_singer_who_lost_everything(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus(utterances=2)
+    for path in (root / "train/train_singer1").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(SingerVerifyError, match="none of the utterances of train_singer1 can be used"):
+        store_of(read_corpus(root), "train", Mel(40), tmp_path / "store")
+
+
+def test_a_full_disk_is_said_and_costs_only_the_rest(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read_corpus(make_corpus())
+    append, calls = extraction._append, []
+
+    def full(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) > 5:
+            raise OSError(28, "No space left on device")
+        append(*arguments)
+
+    monkeypatch.setattr(extraction, "_append", full)
+    with pytest.raises(SingerVerifyError, match="No space left on device"):
+        store_of(corpus, "train", Mel(40), tmp_path / "store")
+    monkeypatch.setattr(extraction, "_append", append)
+    assert len(store_of(corpus, "train", Mel(40), tmp_path / "store").paths) == 9
+
+
+def test_ready_features_are_packed_as_they_are(make_ready_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_ready_corpus()
+    store = store_of(read_corpus(root), "train", read_feat_params(root), tmp_path / "store", "float32")
+    np.testing.assert_allclose(store.utterance(1), np.load(root / store.paths[1]), rtol=1e-6)
+
+
+def test_crops_start_where_they_should() -> None:
+    crops = packed([10, 6]).crops(np.array([1, 0, 0]), np.array([2, 0, 7]), 3)
+    np.testing.assert_array_equal(crops[:, :, 0], [[2, 2, 2], [1, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(crops[:, :, 1], [[3, 4, 5], [1, 2, 3], [8, 9, 10]])
+
+
+@pytest.mark.parametrize("length", [300, 306, 307])
+def test_padding_keeps_every_frame(length: int) -> None:
+    """An earlier encoder kept 150 of 300 frames in a window of 307."""
+    (crop,) = packed([length]).crops(np.array([0]), np.array([0]), 307)
+    before = (307 - length) // 2
+    np.testing.assert_array_equal(crop[before : before + length, 1], np.arange(length) + 1)
+    assert not crop[:before].any()
+    assert not crop[before + length :].any()
+
+
+@pytest.mark.parametrize("damage", ["frames.bin", "index.csv", "store.json"])
+def test_refuses_a_truncated_store(make_corpus: MakeCorpus, tmp_path: Path, damage: str) -> None:
+    store_of(read_corpus(make_corpus()), "train", Mel(40), tmp_path / "store")
+    folder = store_folder(tmp_path)
+    content = (folder / damage).read_bytes()
+    (folder / damage).write_bytes(content[: len(content) // 2])
+    with pytest.raises(SingerVerifyError, match="delete"):
+        open_store(folder)
