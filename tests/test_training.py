@@ -16,10 +16,12 @@ import yaml
 from conftest import MakeCorpus
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict, read_write
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.entry import sentence
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import Mel
 from singer_verify.recognition import Embedder
@@ -236,12 +238,10 @@ def test_ready_features_train_unchanged(
 
 
 def refusal(module: ModuleType, run: Path, corpus: Path, *overrides: str) -> str:
-    with pytest.raises(Exception) as caught:  # Hydra wraps what constructors raise
+    with pytest.raises((SingerVerifyError, HydraException)) as caught:
         train(module, run, corpus, *overrides)
-    from singer_verify.entry import _sentence
-
     assert not (run / "run.json").exists()
-    return _sentence(caught.value)
+    return sentence(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,14 @@ def plain_mistakes(*also: type[BaseException]) -> Iterator[None]:
         yield
     except (SingerVerifyError, *also) as error:  # type: ignore[misc]
         sys.stdout.flush()
-        sys.stderr.write(f"error: {_sentence(error)}\n")
+        sys.stderr.write(f"error: {sentence(error)}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         sys.exit(130)
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """Of a chain of causes: ours, or the first. Of what Hydra says, the part that helps."""
     causes = [error]
     while causes[-1].__cause__ is not None:
