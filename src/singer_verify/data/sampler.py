@@ -70,19 +70,20 @@ class SingerSampler:
 
     def batch(self, step: int) -> BatchPlan:
         """The plan of batch `step`, counted from 0."""
-        drawn = cyclic_draw(self.num_singers, self.singers_per_batch, step, (self.seed, SINGERS, 0))
-        singers = np.array([singer for singer, _ in drawn])
-        utterances = np.stack([self._utterances(singer, earlier) for singer, earlier in drawn])
+        singers, earlier = cyclic_draw(self.num_singers, self.singers_per_batch, step, (self.seed, SINGERS, 0))
+        draws = zip(singers.tolist(), earlier.tolist(), strict=True)
+        utterances = np.stack([self._utterances(singer, draw) for singer, draw in draws])
         return BatchPlan(singers, utterances, self._starts(utterances, step))
 
     def _utterances(self, singer: int, draw: int) -> Int[np.ndarray, " utterances"]:
         """Utterances for the singer's `draw`-th appearance in a batch."""
         available = int(self.num_utterances_of[singer])
         all_of_them, remainder = divmod(self.utterances_per_singer, available)
-        places = list(range(available)) * all_of_them
+        places = np.tile(np.arange(available), all_of_them)
         if remainder:
-            places += [place for place, _ in cyclic_draw(available, remainder, draw, (self.seed, UTTERANCES, singer))]
-        return self.by_singer[self.first_of[singer] + np.array(places)]
+            drawn, _ = cyclic_draw(available, remainder, draw, (self.seed, UTTERANCES, singer))
+            places = np.concatenate([places, drawn]) if all_of_them else drawn
+        return self.by_singer[self.first_of[singer] + places]
 
     def _starts(
         self, utterances: Int[np.ndarray, "singers utterances"], step: int
@@ -100,7 +101,9 @@ class SingerSampler:
         return (lowest + (uniform * (next_lowest - lowest)).astype(np.int64)).reshape(utterances.shape)
 
 
-def cyclic_draw(num_items: int, size: int, draw: int, stream: tuple[int, int, int]) -> list[tuple[int, int]]:
+def cyclic_draw(
+    num_items: int, size: int, draw: int, stream: tuple[int, int, int]
+) -> tuple[Int[np.ndarray, " size"], Int[np.ndarray, " size"]]:
     """The `draw`-th group of `size` distinct items, when items follow one another in cycles of fresh permutations.
 
     Each item comes with the number of the cycle it is taken from: so many times the item was drawn before.
@@ -118,8 +121,8 @@ def cyclic_draw(num_items: int, size: int, draw: int, stream: tuple[int, int, in
     groups_per_block, cycles_per_block = num_items // common, size // common
     block, group = divmod(draw, groups_per_block)
     items = _block_of_cycles(num_items, size, cycles_per_block, block, stream)
-    places = range(group * size, (group + 1) * size)
-    return [(int(items[place]), block * cycles_per_block + place // num_items) for place in places]
+    places = np.arange(group * size, (group + 1) * size)
+    return items[places], block * cycles_per_block + places // num_items
 
 
 @lru_cache(maxsize=8192)
@@ -136,9 +139,10 @@ def _block_of_cycles(
         if begun:
             taken = set(order[-begun:])
             first = [item for item in permutation if item not in taken][: size - begun]
-            permutation = first + [item for item in permutation if item not in set(first)]
+            chosen = set(first)
+            permutation = first + [item for item in permutation if item not in chosen]
         order += permutation
-    return np.array(order, np.int32)
+    return np.array(order, np.int64)
 
 
 def _generator(seed: int, kind: int, number: int, block: int) -> np.random.Generator:

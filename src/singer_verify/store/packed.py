@@ -65,11 +65,13 @@ class PackedStore:
         """
         bounds = self.offsets[utterances]
         available = self.offsets[utterances + 1] - bounds
-        crops = np.zeros((len(utterances), num_frames, self.frames.shape[1]), self.frames.dtype)
         long_enough = available >= num_frames
+        if long_enough.all():
+            windows = sliding_window_view(self.frames, (num_frames, self.frames.shape[1]))[:, 0]
+            return windows[bounds + starts]
+        crops = np.zeros((len(utterances), num_frames, self.frames.shape[1]), self.frames.dtype)
         if long_enough.any():
-            windows = sliding_window_view(self.frames, crops.shape[1:])[:, 0]
-            crops[long_enough] = windows[(bounds + starts)[long_enough]]
+            crops[long_enough] = self.crops(utterances[long_enough], starts[long_enough], num_frames)
         for crop in np.flatnonzero(~long_enough):
             before = (num_frames - available[crop]) // 2
             crops[crop, before : before + available[crop]] = self.utterance(int(utterances[crop]))

@@ -1,0 +1,311 @@
+"""Speed, as ratios measured side by side in one run.
+
+python scripts/benchmark.py              everything below
+python scripts/benchmark.py step         whole training step ÷ bare LSTM step, fp32 ÷ bf16
+python scripts/benchmark.py ge2e         the loss ÷ a loop over singers
+python scripts/benchmark.py batches      batches per second from a store of 100 000 utterances
+python scripts/benchmark.py mel          mel frames against librosa
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+
+# isort: split
+import librosa
+import psutil
+import pytorch_lightning as pl
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+from torch.optim.lr_scheduler import ConstantLR
+from torch.utils.data import DataLoader
+
+from singer_verify.card import make_card
+from singer_verify.data.batches import SingerBatch, SingerBatches
+from singer_verify.data.datamodule import StepsFrom
+from singer_verify.data.sampler import SingerSampler
+from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.features.mel import Mel
+from singer_verify.losses.ge2e import GE2E
+from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.reports.tensorboard import RunEvents
+from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store
+from singer_verify.verifier import Verifier
+
+app = typer.Typer(add_completion=False, help=__doc__)
+console = Console()
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+NUM_BINS = 40
+Shape = tuple[int, int, int]  # singers, utterances, frames
+
+
+def write_store(folder: Path, num_singers: int, num_utterances: int, seed: int = 0) -> Path:
+    """A finished store of random frames, 2 to 4 s an utterance, as extraction leaves it."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(200, 401, num_utterances)
+    noise = generator.random((100_000, NUM_BINS), np.float32).astype(np.float16)
+    with open(folder / "frames.bin", "wb") as frames_file:
+        for first in range(0, num_utterances, 200):
+            total = int(lengths[first : first + 200].sum())
+            frames_file.write(np.roll(noise[:total], first, axis=0).tobytes())
+    singers = np.sort(
+        generator.integers(0, num_singers, num_utterances - num_singers).tolist() + list(range(num_singers))
+    )
+    rows = [f"train/s{s:05}/{u:06}.flac,s{s:05},{n},0," for u, (s, n) in enumerate(zip(singers, lengths, strict=True))]
+    (folder / "index.csv").write_text("\n".join([",".join(INDEX_COLUMNS), *rows]) + "\n")
+    manifest = {"version": FORMAT_VERSION, "recipe": Mel(NUM_BINS).recipe, "dtype": "float16", "num_bins": NUM_BINS}
+    (folder / "store.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def batches_of(folder: Path, shape: Shape, num_batches: int) -> SingerBatches:
+    store = open_store(folder)
+    singers, utterances, frames = shape
+    sampler = SingerSampler(store.singer_index, store.num_frames, singers, utterances, frames, seed=1)
+    return SingerBatches(store, sampler, num_batches)
+
+
+def synchronize() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds_of(work: Callable[[], object], repeats: int) -> float:
+    """Median duration of `work`, after one call that is not counted."""
+    work()
+    durations = []
+    for _ in range(repeats):
+        synchronize()
+        start = time.perf_counter()
+        work()
+        synchronize()
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
+
+
+class StepClock(pl.Callback):
+    """Time from the end of one training step to the end of the next: everything a step costs, waiting included."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: object) -> None:
+        synchronize()
+        self.ends.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        return statistics.median(np.diff(self.ends)[1:].tolist())
+
+
+def training_step_seconds(batches: SingerBatches, precision: str, num_workers: int) -> float:
+    """Lightning's whole step with our batches, encoder, loss, clipping and logging."""
+    encoder = LSTMEncoder(NUM_BINS)
+    verifier = Verifier(
+        encoder,
+        WeightedLoss({"ge2e": GE2E(rate_factor=0.01)}, {"ge2e": 1.0}),
+        partial(torch.optim.Adam, lr=1e-4),
+        partial(ConstantLR, factor=1.0),
+        "val/eer",
+        1,
+        make_card(Mel(NUM_BINS).recipe, encoder.settings, 100, ()),
+    )
+    loader: DataLoader[SingerBatch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=StepsFrom(0, len(batches)),
+        num_workers=num_workers,
+        pin_memory=DEVICE.type == "cuda",
+    )
+    clock = StepClock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_steps=len(batches),
+            max_epochs=-1,
+            precision=precision,  # type: ignore[arg-type]
+            devices=1,
+            gradient_clip_val=3.0,
+            log_every_n_steps=5,
+            limit_val_batches=0,
+            logger=RunEvents(folder),
+            callbacks=[clock],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        trainer.fit(verifier, loader)
+    return clock.seconds()
+
+
+def bare_step_seconds(shape: Shape, repeats: int) -> float:
+    """The floor: the same LSTM forward, backward and Adam, on one batch that lies on the device."""
+    lstm = nn.LSTM(NUM_BINS, 256, 3, batch_first=True).to(DEVICE)
+    optimizer = torch.optim.Adam(lstm.parameters())
+    frames = torch.rand(shape[0] * shape[1], shape[2], NUM_BINS, device=DEVICE)
+
+    def work() -> None:
+        optimizer.zero_grad()
+        lstm(frames)[1][0][-1].sum().backward()
+        optimizer.step()
+
+    return seconds_of(work, repeats)
+
+
+@app.command()
+def step() -> None:
+    """Whole training step ÷ bare LSTM step, and fp32 ÷ bf16-mixed."""
+    table = Table("singers × utterances × frames", "whole step", "bare LSTM step", "ratio", "bf16-mixed", "fp32 ÷ bf16")
+    workers, repeats = (2, 60) if DEVICE.type == "cuda" else (0, 5)
+    with tempfile.TemporaryDirectory() as folder:
+        store = write_store(Path(folder) / "store", 200, 4000)
+        for shape in ((8, 10, 307), (64, 10, 160)):
+            batches = batches_of(store, shape, repeats + 3)
+            # floor, ours, floor: a machine that slows down or speeds up meanwhile does not favour either
+            before = bare_step_seconds(shape, repeats)
+            whole = training_step_seconds(batches, "32", workers)
+            bare = (before + bare_step_seconds(shape, repeats)) / 2
+            half = training_step_seconds(batches, "bf16-mixed", workers)
+            table.add_row(
+                " × ".join(map(str, shape)),
+                *(f"{1000 * whole:.1f} ms", f"{1000 * bare:.1f} ms", f"{whole / bare:.3f}"),
+                *(f"{1000 * half:.1f} ms", f"{whole / half:.2f}"),
+            )
+    console.print(table)
+
+
+def ge2e_loop(embeddings: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Similarities filled in singer by singer, as the earlier singer encoders do it."""
+    num_singers, num_utterances, _ = embeddings.shape
+    centroids = normalize(embeddings.mean(dim=1), dim=1)
+    others = (embeddings.sum(dim=1, keepdim=True) - embeddings) / (num_utterances - 1)
+    others = normalize(others, dim=2)
+    similarities = torch.zeros(num_singers, num_utterances, num_singers, device=embeddings.device)
+    for singer in range(num_singers):
+        rest = [number for number in range(num_singers) if number != singer]
+        similarities[rest, :, singer] = (embeddings[rest] * centroids[singer]).sum(dim=2)
+        similarities[singer, :, singer] = (embeddings[singer] * others[singer]).sum(dim=1)
+    labels = torch.arange(num_singers, device=embeddings.device).repeat_interleave(num_utterances)
+    return cross_entropy((scale * similarities + offset).flatten(0, 1), labels)
+
+
+@app.command()
+def ge2e() -> None:
+    """The GE2E loss with its gradient ÷ a loop over singers."""
+    table = Table("singers × utterances", "ours", "loop", "loop ÷ ours")
+    loss = GE2E().to(DEVICE)
+    for singers in (8, 64):
+        embeddings = normalize(torch.randn(singers, 10, 256, device=DEVICE), dim=2).requires_grad_()
+        numbers = torch.arange(singers, device=DEVICE)
+        ours = seconds_of(lambda e=embeddings, n=numbers: loss(e, n)["ge2e"].backward(), 20)  # type: ignore[misc]
+        loop = seconds_of(lambda e=embeddings: ge2e_loop(e, loss.scale, loss.offset).backward(), 20)  # type: ignore[misc]
+        table.add_row(f"{singers} × 10", f"{1000 * ours:.2f} ms", f"{1000 * loop:.2f} ms", f"{loop / ours:.1f}")
+    console.print(table)
+
+
+def private_bytes() -> int:
+    """Memory of this process alone; pages of the mapped file belong to the system and are given back on demand."""
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - memory.shared)
+
+
+@app.command(hidden=True)
+def read_store(folder: Path) -> None:
+    """What a loader process does with a store: open it, lay out the batches, read some. Prints JSON."""
+    private_before = private_bytes()
+    start = time.perf_counter()
+    batches = batches_of(folder, (64, 10, 160), 1000)
+    startup_s = time.perf_counter() - start
+    for number in range(20):
+        batches[number]
+    start = time.perf_counter()
+    for number in range(20, 620):
+        batches[number]
+    per_second = 600 / (time.perf_counter() - start)
+    private_mb = (private_bytes() - private_before) / 1e6
+    print(json.dumps({"startup_s": startup_s, "per_second": per_second, "private_mb": private_mb}))
+
+
+@app.command()
+def batches() -> None:
+    """Batches of 64 × 10 × 160 × 40 per second and process, from stores of two sizes."""
+    table = Table("utterances", "singers", "store", "start-up", "batches per second", "private memory")
+    for num_utterances, num_singers in ((10_000, 500), (100_000, 5_000)):
+        with tempfile.TemporaryDirectory() as folder:
+            store = write_store(Path(folder) / "store", num_singers, num_utterances)
+            command = [sys.executable, __file__, "read-store", str(store)]
+            result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            size_gb = (store / "frames.bin").stat().st_size / 1e9
+        table.add_row(
+            *(f"{num_utterances}", f"{num_singers}", f"{size_gb:.1f} GB", f"{result['startup_s']:.2f} s"),
+            *(f"{result['per_second']:.0f}", f"{result['private_mb']:.0f} MB"),
+        )
+    console.print(table)
+
+
+@app.command()
+def mel() -> None:
+    """Mel frames in multiples of real time, one thread, against the same in librosa."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    clips = np.random.default_rng(0).standard_normal((20, 4 * 16_000)).astype(np.float32) * 0.1
+    feature = Mel(NUM_BINS)
+    filterbank = librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=NUM_BINS, fmin=90, fmax=7600)
+
+    def ours() -> None:
+        for clip in clips:
+            feature(torch.from_numpy(clip))
+
+    def with_librosa() -> None:
+        for clip in clips:
+            magnitudes = np.abs(librosa.stft(clip, n_fft=1024, hop_length=160))
+            level_db = 20 * np.log10(np.maximum(1e-5, filterbank @ magnitudes)) - 16
+            np.clip((level_db + 100) / 100, 0, 1)
+
+    audio_s = clips.size / 16_000
+    ours_x, librosa_x = audio_s / seconds_of(ours, 5), audio_s / seconds_of(with_librosa, 5)
+    torch.set_num_threads(threads)
+    table = Table("mel40", "× real time", "ours ÷ librosa")
+    table.add_row("ours, one thread", f"{ours_x:.0f}", f"{ours_x / librosa_x:.2f}")
+    table.add_row("librosa", f"{librosa_x:.0f}", "")
+    if DEVICE.type == "cuda":
+        on_gpu, batch = feature.to(DEVICE), torch.from_numpy(clips).to(DEVICE)
+        gpu_x = audio_s / seconds_of(lambda: on_gpu(batch), 20)
+        table.add_row("ours, one batch on the GPU", f"{gpu_x:.0f}", f"{gpu_x / librosa_x:.0f}")
+    console.print(table)
+
+
+@app.callback(invoke_without_command=True)
+def everything(
+    context: typer.Context, threads: Annotated[int, typer.Option(help="torch threads; 0: default")] = 0
+) -> None:
+    """Run what is named, or everything."""
+    if threads:
+        torch.set_num_threads(threads)
+    if context.invoked_subcommand is None:
+        console.print(f"{DEVICE.type}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+        for part in (step, ge2e, batches, mel):
+            part()
+
+
+if __name__ == "__main__":
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    app()
