@@ -12,13 +12,13 @@ import singer_verify  # noqa: F401  first, because it settles how torch's thread
 # isort: split
 import hydra
 import pytorch_lightning as pl
+import rich
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from singer_verify.card import make_card
 from singer_verify.data.datamodule import SingerDataModule
@@ -40,7 +40,7 @@ def train(config: DictConfig) -> float | None:
     """Run one training; returns the best value of the monitored metric, for a sweep."""
     run = Path(HydraConfig.get().runtime.output_dir)
     refuse_existing(run)
-    start_log(run / "train.log")
+    start_log(rich.get_console(), run / "train.log")
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     data = build_data(config)
@@ -55,7 +55,7 @@ def train(config: DictConfig) -> float | None:
     if (run / BEST).exists():
         export_saved_model(run)
     write_json(run / METRICS_NAME, result)
-    Console().print(closing_table(result, run))
+    rich.print(closing_table(result, run))
     return history.best[config.monitor] if history.best else None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from singer_verify.entry import LOGGER, plain_mistakes, start_log
 
@@ -80,15 +81,12 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        from rich.console import Console
-
         Console().print(evaluation_table(result, model))
 
 
 def _embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:
     """Embeddings of the files that can be used; the others are named and counted."""
     import numpy as np
-    from rich.console import Console
     from rich.progress import track
 
     from singer_verify.errors import SingerVerifyError, UtteranceError
@@ -109,7 +107,7 @@ def _embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "
 
 def main() -> None:
     """Entry point of the console command."""
-    start_log()
+    start_log(Console(stderr=True))
     with plain_mistakes():
         app()
 

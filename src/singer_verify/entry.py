@@ -47,15 +47,19 @@ def sentence(error: BaseException) -> str:
     return " ".join(text.partition("Config search path")[0].split())
 
 
-def start_log(path: Path | None = None) -> None:
-    """Send what the package says to the console, and to a file if one is given."""
+def start_log(console: Console, path: Path | None = None) -> None:
+    """Send what the package says to a console, and to a file if one is given.
+
+    Args:
+        console: shared with a progress bar, if there is one, so that lines go above it.
+        path: of the file, appended to.
+    """
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
-    console = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    LOGGER.addHandler(console)
+    LOGGER.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(path, encoding="utf-8")
