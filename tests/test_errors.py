@@ -27,13 +27,9 @@ def test_choices() -> None:
 
 
 def test_our_sentence_is_found_under_what_a_library_wraps_around_it() -> None:
-    try:
-        try:
-            raise SingerVerifyError("num_bins=0: too few.")
-        except SingerVerifyError as ours:
-            raise InstantiationException("Error in call to target 'x'") from ours
-    except InstantiationException as wrapped:
-        assert sentence(wrapped) == "num_bins=0: too few."
+    wrapped = InstantiationException("Error in call to target 'x'")
+    wrapped.__cause__ = SingerVerifyError("num_bins=0: too few.")
+    assert sentence(wrapped) == "num_bins=0: too few."
 
 
 def test_a_mistake_ends_with_its_sentence_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """The warm-up and cosine schedule at its landmarks."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def test_rises_to_the_full_rate_and_falls_to_zero() -> None:
     assert found[:4] == [0.25, 0.5, 0.75, 1.0]
     assert found[12] == pytest.approx(0.5)
     assert found[20:] == pytest.approx([0.0] * 3)
-    assert all(later <= earlier for earlier, later in zip(found[4:], found[5:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(found[4:]))
 
 
 def test_no_warm_up_starts_at_the_full_rate() -> None:
