@@ -1,0 +1,79 @@
+"""The input of Resemblyzer's speaker encoder: mel power of a voice brought to a set volume."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from singer_verify.features.mel import mel_filterbank
+
+# The published weights know no other numbers, so none of them is a setting.
+SAMPLE_RATE = 16_000
+WINDOW_SAMPLES, HOP_SAMPLES = 400, 160  # 25 ms, 10 ms
+NUM_BINS = 40
+VOLUME = 10.0 ** (-30 / 20)  # root mean square of -30 dB of full scale
+PARTIAL_FRAMES = 160  # 1.6 s are embedded at once
+PARTIAL_HOP_FRAMES = 77  # 1.3 partials a second
+LEAST_COVERAGE = 0.75  # a last partial of less recording than this is left out
+
+
+class Resemblyzer(nn.Module):
+    """Frames for the weights published with Resemblyzer and Real-Time-Voice-Cloning (Wan et al. 2018; Jia et al. 2018).
+
+    Samples under -30 dB of full scale are raised to it, louder ones stay. Then power spectrogram (Hann window of 25 ms,
+    hop 10 ms, zeros beyond the edges) in 40 mel bands from 0 to 8000 Hz; not its logarithm. The recording is made to
+    end where a partial ends, 1.6 s long and one every 0.77 s: by silence after it, or without its last fraction of a
+    second. So evaluation windows of 160 frames are the partials, in recordings up to 20 s.
+
+    Not included is the removal of long silences (webrtcvad) that `resemblyzer.preprocess_wav` does first: recordings
+    without it are embedded as they are.
+
+    Shape: samples (samples,) → (frames, 40), on the device of the samples.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+    sample_rate, hop_ms, num_bins = SAMPLE_RATE, 1000.0 * HOP_SAMPLES / SAMPLE_RATE, NUM_BINS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES), persistent=False)
+        filterbank = mel_filterbank(NUM_BINS, SAMPLE_RATE, WINDOW_SAMPLES, 0.0, SAMPLE_RATE / 2)
+        self.register_buffer("filterbank", torch.from_numpy(filterbank), persistent=False)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"_target_": f"{__name__}.Resemblyzer"}
+
+    def forward(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
+        num_frames = whole_partials(len(samples))
+        padded = pad(raised_volume(samples), (0, max(0, num_frames * HOP_SAMPLES - len(samples))))
+        spectrum = torch.stft(
+            padded,
+            WINDOW_SAMPLES,
+            HOP_SAMPLES,
+            window=self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return (self.filterbank @ spectrum.abs().square()).mT[:num_frames].contiguous()
+
+
+def raised_volume(samples: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+    """Samples with a root mean square of at least -30 dB of full scale."""
+    rms = samples.square().mean().sqrt()
+    return samples * (VOLUME / rms).clamp(min=1.0) if rms > 0 else samples
+
+
+def whole_partials(num_samples: int) -> int:
+    """Frames of a recording that is made to end with a partial; at least one partial."""
+    beyond_first = math.ceil((num_samples + 1) / HOP_SAMPLES) - PARTIAL_FRAMES
+    last = max(0, beyond_first + PARTIAL_HOP_FRAMES) // PARTIAL_HOP_FRAMES
+    covered_samples = num_samples - last * PARTIAL_HOP_FRAMES * HOP_SAMPLES
+    if last and covered_samples < LEAST_COVERAGE * PARTIAL_FRAMES * HOP_SAMPLES:
+        last -= 1
+    return last * PARTIAL_HOP_FRAMES + PARTIAL_FRAMES
