@@ -1,9 +1,20 @@
-"""Objects of this package rebuilt from plain settings, as checkpoints and stores carry them."""
+"""Objects made from plain settings that files carry: what may be named there, and nothing else, is constructed."""
 
 import importlib
 from typing import Any
 
 from singer_verify.errors import SingerVerifyError
+
+SCHEDULES = "singer_verify.schedules"
+TRUSTED_PACKAGES = (
+    "singer_verify.",
+    "torch.optim.",
+    "pytorch_lightning.callbacks.",
+    "pytorch_lightning.loggers.",
+    "pytorch_lightning.strategies.",
+    "pytorch_lightning.trainer.",
+)
+SHORT_NAMES = {"pytorch_lightning.Trainer": "pytorch_lightning.trainer.Trainer"}  # as our yaml has it
 
 
 def rebuild(description: dict[str, Any], package: str) -> Any:
@@ -27,3 +38,38 @@ def rebuild(description: dict[str, Any], package: str) -> Any:
         return found(**settings)
     except (ImportError, AttributeError, TypeError) as error:
         raise SingerVerifyError(f"{target}: cannot be rebuilt by this version ({error}).") from error
+
+
+def refuse_foreign_targets(config: Any) -> None:
+    """Refuse a configuration that was read from a file if Hydra, told to instantiate it, would call anything else.
+
+    Allowed are classes of this package, the functions of its `schedules`, optimisers and schedules of torch, and
+    Lightning's Trainer, callbacks, loggers and strategies; each under the module that defines or exports it.
+
+    Raises:
+        SingerVerifyError: naming the first `_target_` that is none of these.
+    """
+    if isinstance(config, dict):
+        if "_target_" in config and not _is_trusted(str(config["_target_"])):
+            raise SingerVerifyError(
+                f"_target_={config['_target_']}: a run's configuration may name classes of singer_verify, torch.optim "
+                f"and pytorch_lightning only; the file is not ours."
+            )
+        for value in config.values():
+            refuse_foreign_targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            refuse_foreign_targets(value)
+
+
+def _is_trusted(target: str) -> bool:
+    module_name, _, name = SHORT_NAMES.get(target, target).rpartition(".")
+    if not f"{module_name}.".startswith(TRUSTED_PACKAGES):
+        return False
+    try:  # the prefix alone is not enough: modules hold other modules, as in singer_verify.cli.os.system
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError):
+        return False
+    home = f"{getattr(found, '__module__', '')}."
+    is_schedule = home == f"{SCHEDULES}." and module_name == SCHEDULES
+    return home.startswith(TRUSTED_PACKAGES) and (isinstance(found, type) or is_schedule)

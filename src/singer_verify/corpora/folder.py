@@ -72,6 +72,8 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
         raise SingerVerifyError(
             f"data.root={root}: no such folder; expected <root>/{{train,val}}/<singer>/<utterance>."
         )
+    if strays := [name for name in splits if Path(name).name != name or name == ".."]:
+        raise SingerVerifyError(f"split {strays[0]}: expected the name of a folder in {root}, for instance val.")
     found = [name for name in splits if (root / name).is_dir()]
     if missing := [name for name in required if name not in found]:
         subfolders = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "none"

@@ -68,7 +68,8 @@ def read_ready(path: Path) -> np.ndarray:
         UtteranceError: not an array of plain numbers.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise UtteranceError(
             f"{path}: is not a plain array of numbers ({str(error).splitlines()[0]}); save it again with numpy.save."

@@ -23,6 +23,7 @@ FORMAT_VERSION = 1
 FRAMES_NAME, INDEX_NAME, MANIFEST_NAME = "frames.bin", "index.csv", "store.json"
 INDEX_COLUMNS = ("path", "singer", "num_frames", "crc32", "skipped")
 DTYPES = ("float16", "float32")
+LEAVES_ITS_FOLDER = r"^/|(?:^|/)\.\.(?:/|$)"  # an absolute path, or one with `..`
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ def open_store(folder: Path) -> PackedStore:
         ) from error
     if manifest.get("version") != FORMAT_VERSION or tuple(index.columns) != INDEX_COLUMNS:
         raise SingerVerifyError(f"{folder}: was written by another version; delete the folder to rebuild it.")
+    if index["path"].str.contains(LEAVES_ITS_FOLDER).any():
+        raise SingerVerifyError(
+            f"{folder / INDEX_NAME}: names files outside the corpus; delete the folder to rebuild it."
+        )
     is_kept = index["skipped"] == ""
     kept, skipped = index[is_kept], tuple(index["skipped"][~is_kept])
     offsets = np.concatenate([[0], kept["num_frames"].to_numpy(np.int64).cumsum()])
