@@ -92,6 +92,21 @@ def encoder_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state if name.startswith(prefix)}
 
 
+def loss_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The loss's parameters in a Lightning checkpoint or in a `saved_model.pt`, under the loss's own names."""
+    prefix = "loss."
+    state = checkpoint.get("state_dict", {})
+    if "model_state" in checkpoint:
+        state = under_our_names(checkpoint["model_state"])
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def under_our_names(model_state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses' parameters in the `model_state` of earlier singer encoders, as a Lightning checkpoint names them."""
+    tensors = {name: model_state[earlier] for name, earlier in EARLIER_NAMES.items() if earlier in model_state}
+    return {name: tensor.reshape(()) if "ge2e" in name else tensor for name, tensor in tensors.items()}
+
+
 def export_saved_model(run: Path) -> None:
     """Write the best model of a run as `saved_model.pt`: `step`, `model_state`, `optimizer_state`, and our card.
 
@@ -108,7 +123,7 @@ def export_saved_model(run: Path) -> None:
     saved = {
         "step": checkpoint["global_step"],
         "model_state": encoder_state(checkpoint) | losses,
-        "optimizer_state": checkpoint["optimizer_states"][0],
+        "optimizer_state": next(iter(checkpoint["optimizer_states"]), {}),  # imported weights bring none
         CARD_KEY: checkpoint[CARD_KEY],
     }
     WholeFileCheckpoints().save_checkpoint(saved, run / SAVED_MODEL)

@@ -1,0 +1,144 @@
+"""Weights that other programs trained, made into the folder of a run."""
+
+import importlib.metadata
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from singer_verify.card import CARD_KEY, make_card
+from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features import Feature
+from singer_verify.runs.checkpoints import BEST, WholeFileCheckpoints, export_saved_model, under_our_names
+from singer_verify.runs.folder import refuse_existing, write_run
+from singer_verify.runs.lineage import sha256_of
+
+log = logging.getLogger(__name__)
+
+WANTED = (
+    "expected `model_state` (singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning) or `model_b` (AutoVC's speaker "
+    "encoder) with an LSTM and a linear layer"
+)
+ENCODER_PARTS = ("lstm.", "linear.", "attention.")
+GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is of no use without its singers' names
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """An encoder's weights under our names.
+
+    Attributes:
+        encoder: settings of the encoder they belong to, read off their shapes.
+        state: of the encoder and of GE2E, as a Lightning checkpoint names it.
+        step: of their training, 0 where the file does not say.
+        dropped: tensors of the file that are not used.
+    """
+
+    encoder: dict[str, Any]
+    state: dict[str, Tensor]
+    step: int
+    dropped: list[str]
+
+
+def read_foreign(path: Path) -> ForeignWeights:
+    """Read weights of the layouts above; nothing in the file is executed.
+
+    Raises:
+        SingerVerifyError: no such file, more than plain tensors in it, another layout, or one of our own checkpoints.
+    """
+    content = _plain_content(path)
+    if CARD_KEY in content:
+        raise SingerVerifyError(f"{path}: is a checkpoint of singer_verify; use it as it is.")
+    is_autovc = "model_b" in content
+    named = content.get("model_b" if is_autovc else "model_state")
+    if not isinstance(named, dict):
+        raise SingerVerifyError(f"{path}: holds {', '.join(map(str, content)) or 'nothing'}; {WANTED}.")
+    tensors = {str(name).removeprefix("module."): tensor for name, tensor in named.items() if torch.is_tensor(tensor)}
+    if is_autovc:
+        tensors = {re.sub(r"^embedding\.", "linear.", name): tensor for name, tensor in tensors.items()}
+    weights = {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODER_PARTS)}
+    encoder = _fitting_encoder(path, weights, relu=not is_autovc)
+    losses = under_our_names({name: tensors[name] for name in GE2E_NAMES if name in tensors})
+    state = {f"encoder.{name}": tensor for name, tensor in weights.items()} | losses
+    step = content.get("step", 0)
+    dropped = sorted(set(tensors) - set(weights) - set(GE2E_NAMES))
+    return ForeignWeights(encoder, state, step if isinstance(step, int) else 0, dropped)
+
+
+def import_run(path: Path, feature: Feature, window_frames: int, run: Path) -> None:
+    """Make a run folder of weights from elsewhere, to be evaluated, embedded with, or trained on from.
+
+    Args:
+        path: of the weights.
+        feature: makes the frames they were trained on.
+        window_frames: length of an evaluation window.
+        run: folder to make.
+
+    Raises:
+        SingerVerifyError: the folder holds a run, the weights cannot be read, or they take other frames.
+    """
+    refuse_existing(run)
+    weights = read_foreign(path)
+    if weights.encoder["num_bins"] != feature.num_bins:
+        raise SingerVerifyError(
+            f"{path}: takes frames of {weights.encoder['num_bins']} bins, and the recipe named makes "
+            f"{feature.num_bins}; name the recipe it was trained on."
+        )
+    card = make_card(feature.recipe, weights.encoder, window_frames, ())
+    config = {"features": feature.recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
+    imported = {"file": path.name, "sha256": sha256_of(path), "step": weights.step, "dropped": weights.dropped}
+    WholeFileCheckpoints().save_checkpoint(_as_lightning(weights) | {CARD_KEY: card}, run / BEST)
+    export_saved_model(run)
+    write_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)
+    if weights.dropped:
+        log.info("%s: not taken: %s.", path, ", ".join(weights.dropped))
+
+
+def _as_lightning(weights: ForeignWeights) -> dict[str, Any]:
+    return {
+        "state_dict": weights.state,
+        "global_step": weights.step,
+        "epoch": 0,
+        "pytorch-lightning_version": importlib.metadata.version("pytorch-lightning"),
+        "optimizer_states": [],
+    }
+
+
+def _plain_content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise SingerVerifyError(f"{path}: no such file; {WANTED}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise SingerVerifyError(
+            f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; {WANTED}."
+        ) from error
+    if not isinstance(content, dict):
+        raise SingerVerifyError(f"{path}: holds a {type(content).__name__}; {WANTED}.")
+    return content
+
+
+def _fitting_encoder(path: Path, weights: dict[str, Tensor], relu: bool) -> dict[str, Any]:
+    """The settings of the encoder whose parameters have exactly these names and shapes."""
+    try:
+        encoder = LSTMEncoder(
+            num_bins=weights["lstm.weight_ih_l0"].shape[1],
+            hidden_size=weights["lstm.weight_hh_l0"].shape[1],
+            num_layers=sum(re.fullmatch(r"lstm\.weight_hh_l\d+", name) is not None for name in weights),
+            embedding_size=weights["linear.weight"].shape[0],
+            bidirectional="lstm.weight_hh_l0_reverse" in weights,
+            relu=relu,
+            pooling="attention" if "attention.weight" in weights else "last",
+        )
+        encoder.load_state_dict(weights)
+    except (KeyError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise SingerVerifyError(f"{path}: its tensors make no LSTM encoder ({reason}); {WANTED}.") from error
+    return encoder.settings
