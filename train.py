@@ -22,17 +22,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from singer_verify.card import make_card
 from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.encoders.freezing import freeze
 from singer_verify.entry import plain_mistakes, start_log
-from singer_verify.errors import require_at_least
+from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.reports.console import ValidationLines, closing_table
 from singer_verify.reports.pictures import TrainingPictures
 from singer_verify.runs.checkpoints import BEST, LAST, WholeFileCheckpoints, export_saved_model
 from singer_verify.runs.folder import METRICS_NAME, refuse_existing, write_json, write_run
 from singer_verify.runs.history import MetricHistory
 from singer_verify.runs.interruption import Interruption, TrainingInterrupted
+from singer_verify.runs.lineage import Parent, folder_name, runs_folder
 from singer_verify.verifier import ValidationSet, Verifier
 
 log = logging.getLogger("singer_verify.train")
+OmegaConf.register_new_resolver("runs_folder", runs_folder, replace=True)  # conf/train.yaml: where runs lie
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -43,11 +47,13 @@ def train(config: DictConfig) -> float | None:
     start_log(rich.get_console(), run / "train.log")
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
-    data = build_data(config)
-    verifier = build_verifier(config, data)
+    parent = read_parent(config)
+    data = build_data(config, parent)
+    verifier = build_verifier(config, data, parent)
+    origin = parent.record(run, parent.give_weights(verifier)) if parent else None
     history = MetricHistory(config.monitor, config.monitor_mode)
     trainer = build_trainer(config, run, history)
-    write_run(run, OmegaConf.to_yaml(config, resolve=True), list(HydraConfig.get().overrides.task))
+    write_run(run, OmegaConf.to_yaml(config, resolve=True), list(HydraConfig.get().overrides.task), parent=origin)
 
     result = fit(trainer, verifier, data, history, config.ckpt_path)
     if not (run / BEST).exists() and (run / LAST).exists():
@@ -59,25 +65,40 @@ def train(config: DictConfig) -> float | None:
     return history.best[config.monitor] if history.best else None
 
 
-def build_data(config: DictConfig) -> SingerDataModule:
+def read_parent(config: DictConfig) -> Parent | None:
+    """The run whose weights this one begins with; a training that is continued has its own."""
+    if config.init_optimizer and (config.init_from is None or config.freeze):
+        raise SingerVerifyError(
+            f"init_optimizer=true with init_from={config.init_from} and freeze={config.freeze}: expected a parent and "
+            f"nothing frozen, so that its optimiser moved the same parameters."
+        )
+    return Parent.read(config.init_from) if config.init_from and not config.ckpt_path else None
+
+
+def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataModule:
     """Read the corpus, compute its frames, and write what only the data decides into the configuration."""
     data: SingerDataModule = instantiate(config.data, feature=instantiate(config.features), seed=config.seed)
-    data.prepare_data()
-    data.setup()
     config.features = data.feature.recipe
     config.encoder.num_bins = data.feature.num_bins
+    if parent:
+        parent.require_match(data.feature.recipe, instantiate(config.encoder).settings)
+    data.prepare_data()
+    data.setup()
     if "ce" in config.loss.terms:
         config.loss.terms.ce.num_singers = len(data.train_singers)
     return data
 
 
-def build_verifier(config: DictConfig, data: SingerDataModule) -> Verifier:
-    encoder, loss = instantiate(config.encoder), instantiate(config.loss)
+def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | None = None) -> Verifier:
+    encoder, loss, make_optimizer = (instantiate(part) for part in (config.encoder, config.loss, config.optimizer))
+    if parent and config.init_optimizer:
+        make_optimizer = parent.give_optimizer_state(make_optimizer)
+    freeze(encoder, config.freeze or [])
     loss.require_utterances(config.data.utterances_per_singer)
     verifier = Verifier(
         encoder,
         loss,
-        instantiate(config.optimizer),
+        make_optimizer,
         instantiate(config.scheduler),
         config.monitor,
         config.trainer.val_check_interval,

@@ -1,4 +1,4 @@
-"""The command `singer-verify`: embed recordings with a trained model, evaluate it on a corpus."""
+"""The command `singer-verify`: embed recordings with a trained model, evaluate it, and keep track of runs."""
 
 import json
 import os
@@ -82,6 +82,45 @@ def evaluate(
         typer.echo(json.dumps(result, indent=2))
     else:
         Console().print(evaluation_table(result, model))
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+) -> None:
+    """The tree of runs: each below the run whose weights it began with."""
+    from dataclasses import asdict
+
+    from singer_verify.runs.tree import runs_below
+
+    found = runs_below(folder)
+    if as_json:
+        typer.echo(json.dumps([asdict(run) for run in found], indent=2))
+    else:
+        from rich.console import Console
+
+        from singer_verify.reports.runs import runs_table
+
+        Console().print(runs_table(found, str(folder)))
+
+
+@app.command()
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="Of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning or AutoVC.")],
+    features: Annotated[str, typer.Option(help="Its recipe: a name in conf/features, or the path of such a yaml.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    window_frames: Annotated[int, typer.Option(help="Length of an evaluation window, in frames.")] = 160,
+) -> None:
+    """Make a run of weights trained elsewhere, to evaluate, embed with, or begin a training with (init_from=...)."""
+    from singer_verify.errors import require_at_least
+    from singer_verify.features import feature_from_recipe
+    from singer_verify.features.naming import read_recipe
+    from singer_verify.runs.foreign import import_run
+
+    require_at_least(1, **{"--window-frames": window_frames})
+    import_run(file, feature_from_recipe(read_recipe(features)), window_frames, out)
+    typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")
 
 
 def _embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:

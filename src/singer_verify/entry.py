@@ -36,8 +36,8 @@ def plain_mistakes(*also: type[BaseException]) -> Iterator[None]:
 def sentence(error: BaseException) -> str:
     """Of a chain of causes: ours, or the first. Of what Hydra says, the part that helps."""
     causes = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:  # OmegaConf's have a context only
+        causes.append(cause)
     ours = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
     text = str(ours or error)
     if text.startswith("Could not override"):

@@ -118,7 +118,8 @@ class Verifier(pl.LightningModule):
         self.log("step", float(self.global_step))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        groups = [{"params": list(self.encoder.parameters()), "rate_factor": 1.0}]
+        learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        groups = [{"params": learning, "rate_factor": 1.0}]
         groups += [{"params": each, "rate_factor": factor} for factor, each in self.loss.rated_parameters() if each]
         optimizer = self.make_optimizer(groups)
         for group in optimizer.param_groups:

@@ -46,7 +46,7 @@ def describe(figures: Figures) -> str:
 def closing_table(result: dict[str, Any], run: Path) -> Table:
     """The outcome of a run, from what `metrics.json` holds."""
     table = Table(show_header=False, title=f"Run {run.name}")
-    for label, key in (("untrained", "untrained"), ("best", "best"), ("final", "final")):
+    for label, key in (("before training", "untrained"), ("best", "best"), ("final", "final")):
         if figures := result[key]:
             table.add_row(f"EER {label}", f"{100 * figures['val/eer']:.2f} % at step {figures['step']:.0f}")
     table.add_row(

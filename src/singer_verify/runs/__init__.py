@@ -2,10 +2,11 @@
 
 runs/<name>/
     config.yaml  overrides.yaml   the resolved configuration, and what was typed
-    run.json                      versions of the packages, git commit, command, time of start
+    run.json                      versions of the packages, git commit, command, time of start, process; the parent
     checkpoints/best.ckpt         the model with the best monitored metric
     checkpoints/last.ckpt         the model at the last validation or at an interruption
     saved_model.pt                the best model under the keys of earlier singer encoders
     metrics.json                  figures untrained, best and final; steps, seconds, why it stopped
     train.log, events.out.*       the log, and TensorBoard's events
+    <name>/                       a run that began with this one's weights, and so on
 """

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.process import this_process
 
 RUN_NAME, METRICS_NAME = "run.json", "metrics.json"
 PACKAGES = (
@@ -36,14 +37,16 @@ def refuse_existing(folder: Path) -> None:
         raise SingerVerifyError(f"{folder}: a run of this name exists; choose another name= or delete that folder.")
 
 
-def write_run(folder: Path, config: str, overrides: list[str]) -> None:
+def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[str, Any] | None) -> None:
     """Record how a run was asked for and with which versions.
 
     Args:
         folder: of the run.
         config: the resolved configuration as yaml.
         overrides: what was typed.
+        origin: where its first weights come from, `parent` or `imported`, if not from chance.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides, allow_unicode=True), encoding="utf-8")
     record = {
@@ -53,6 +56,8 @@ def write_run(folder: Path, config: str, overrides: list[str]) -> None:
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
+        "process": this_process(),
+        **origin,
     }
     write_json(folder / RUN_NAME, record)
 

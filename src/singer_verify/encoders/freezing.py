@@ -1,0 +1,36 @@
+"""Parts of an encoder that do not learn."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from singer_verify.errors import SingerVerifyError
+
+
+def parts_of(encoder: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Parameters of an encoder by part: each layer of an LSTM stack (`lstm.0`, `lstm.1`, ...), else each submodule."""
+    parts: dict[str, list[nn.Parameter]] = {}
+    for name, module in encoder.named_children():
+        if isinstance(module, nn.LSTM):
+            for layer in range(module.num_layers):
+                ends = (f"_l{layer}", f"_l{layer}_reverse")
+                parts[f"{name}.{layer}"] = [each for key, each in module.named_parameters() if key.endswith(ends)]
+        elif own := list(module.parameters()):
+            parts[name] = own
+    return parts
+
+
+def freeze(encoder: nn.Module, names: str | Sequence[str]) -> None:
+    """Keep the named parts as they are: their parameters get no gradient and belong in no optimiser.
+
+    Raises:
+        SingerVerifyError: the encoder has no part of that name.
+    """
+    parts, names = parts_of(encoder), [names] if isinstance(names, str) else names
+    if unknown := [str(name) for name in names if name not in parts]:
+        raise SingerVerifyError(
+            f"freeze=[{', '.join(unknown)}]: no such part of the encoder; expected some of {', '.join(parts)}."
+        )
+    for name in names:
+        for parameter in parts[name]:
+            parameter.requires_grad_(False)
