@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from singer_verify.card import CARD_KEY
 from singer_verify.data.batches import SingerBatch, WindowBatch
 from singer_verify.data.windows import mean_embeddings
+from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.verification import verify_all_pairs
 from singer_verify.losses.ge2e import GE2E
 from singer_verify.losses.weighted import WeightedLoss
@@ -121,7 +122,10 @@ class Verifier(pl.LightningModule):
         learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
         groups = [{"params": learning, "rate_factor": 1.0}]
         groups += [{"params": each, "rate_factor": factor} for factor, each in self.loss.rated_parameters() if each]
-        optimizer = self.make_optimizer(groups)
+        try:
+            optimizer = self.make_optimizer(groups)
+        except (TypeError, ValueError) as error:
+            raise SingerVerifyError(f"optimizer: {error}; see conf/optimizer.") from error
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("rate_factor")
         scheduler = self.make_scheduler(optimizer)

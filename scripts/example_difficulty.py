@@ -1,0 +1,50 @@
+"""How hard the example corpus is: what pitch alone tells about its validation singers.
+
+python scripts/example_difficulty.py                  EER of the mean pitch
+python train.py name=example                          EER of an untrained and of a trained encoder, in its last table
+                                                      and in runs/example/metrics.json
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import librosa
+import numpy as np
+import typer
+from rich.progress import track
+
+from singer_verify.audio import load_audio
+from singer_verify.corpora.folder import read_corpus
+from singer_verify.entry import plain_mistakes
+from singer_verify.evaluation.metrics import equal_error_rate
+from singer_verify.evaluation.trials import all_pairs
+
+SAMPLE_RATE = 16_000
+LOUD_DB = 30.0  # frames this far below the loudest are not sung
+
+
+def mean_pitch_octaves(path: Path) -> float:
+    """Mean of log2 f0 in Hz over sung frames (YIN, de Cheveigné & Kawahara 2002, as in librosa)."""
+    samples = load_audio(path, SAMPLE_RATE)
+    f0_hz = librosa.yin(samples, fmin=60.0, fmax=1000.0, sr=SAMPLE_RATE)
+    level = librosa.feature.rms(y=samples)[0]
+    return float(np.log2(f0_hz[level > level.max() * 10 ** (-LOUD_DB / 20)]).mean())
+
+
+def main(
+    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")] = Path("example_dataset"),
+    split: Annotated[str, typer.Option(help="Its split.")] = "val",
+) -> None:
+    """Print the equal error rate of the negative distance between the mean pitches of two utterances."""
+    with plain_mistakes():
+        utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+        _, singer_index = np.unique([utterance.singer for utterance in utterances], return_inverse=True)
+        pitches = np.array([mean_pitch_octaves(corpus / utterance.path) for utterance in track(utterances, "Pitch")])
+        trials = all_pairs(singer_index)
+        scores = -np.abs(pitches[trials.left] - pitches[trials.right])
+        eer, _ = equal_error_rate(scores, trials.is_target)
+        typer.echo(f"EER of the mean pitch on {corpus / split}: {100 * eer:.1f} % ({len(scores)} trials)")
+
+
+if __name__ == "__main__":
+    typer.run(main)
