@@ -1,8 +1,7 @@
 """How hard the example corpus is: what pitch alone tells about its validation singers.
 
 python scripts/example_difficulty.py                  EER of the mean pitch
-python train.py name=example                          EER of an untrained and of a trained encoder, in its last table
-                                                      and in runs/example/metrics.json
+python train.py name=example                          EER untrained and trained, in its last table
 """
 
 from pathlib import Path
