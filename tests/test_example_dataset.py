@@ -1,4 +1,4 @@
-"""The example data is what its README says: layout, names, size, determinism, and a problem that pitch does not solve."""
+"""The example data is what its README says: layout, names, size, determinism, and no problem that pitch solves."""
 
 import re
 import subprocess
@@ -40,7 +40,8 @@ def test_utterances_last_about_four_seconds_and_do_not_clip() -> None:
 @pytest.mark.slow
 def test_the_script_writes_the_same_again(tmp_path: Path) -> None:
     script = PROJECT / "scripts/make_example_dataset.py"
-    subprocess.run([sys.executable, str(script), "--out", str(tmp_path / "again")], check=True, capture_output=True)
+    command = [sys.executable, str(script), "--out", str(tmp_path / "again")]
+    subprocess.run(command, check=True, capture_output=True)
     for path in sorted(ROOT.rglob("*.flac")):
         again, _ = soundfile.read(tmp_path / "again" / path.relative_to(ROOT))
         shipped, _ = soundfile.read(path)
