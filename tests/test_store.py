@@ -13,9 +13,10 @@ from singer_verify.corpora.folder import read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import Mel
 from singer_verify.features.ready import read_feat_params
-from singer_verify.store import extraction
-from singer_verify.store.extraction import frames_of_file, store_of
+from singer_verify.store import extraction, utterances
+from singer_verify.store.extraction import store_of
 from singer_verify.store.packed import PackedStore, open_store
+from singer_verify.store.utterances import frames_of_file
 
 
 def store_folder(tmp_path: Path) -> Path:
@@ -52,7 +53,7 @@ def test_holds_the_frames_of_every_utterance(
 def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = read_corpus(make_corpus())
     store_of(corpus, "train", Mel(40), tmp_path / "store")
-    monkeypatch.setattr(extraction, "frames_of_file", None)
+    monkeypatch.setattr(utterances, "frames_of_file", None)
     assert len(store_of(corpus, "train", Mel(40), tmp_path / "store").paths) == 9
 
 
@@ -77,7 +78,7 @@ def test_continues_after_an_interruption(
         computed.append(path)
         return frames_of_file(path, feature)
 
-    monkeypatch.setattr(extraction, "frames_of_file", interrupted)
+    monkeypatch.setattr(utterances, "frames_of_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store_of(corpus, "train", Mel(40), tmp_path / "store")
     folder = store_folder(tmp_path)
@@ -86,7 +87,7 @@ def test_continues_after_an_interruption(
     with open(folder / "frames.bin", "ab") as frames_file, open(folder / "index.csv", "a") as index_file:
         frames_file.write(b"half an utterance")
         index_file.write("train/train_singer1/so")
-    monkeypatch.setattr(extraction, "frames_of_file", frames_of_file)
+    monkeypatch.setattr(utterances, "frames_of_file", frames_of_file)
     continued = store_of(corpus, "train", Mel(40), tmp_path / "store")
     whole = store_of(corpus, "train", Mel(40), tmp_path / "other")
     np.testing.assert_array_equal(continued.frames, whole.frames)
@@ -102,7 +103,7 @@ def test_two_at_once_compute_it_once(make_corpus: MakeCorpus, tmp_path: Path, mo
         computed.append(path)
         return frames_of_file(path, feature)
 
-    monkeypatch.setattr(extraction, "frames_of_file", counted)
+    monkeypatch.setattr(utterances, "frames_of_file", counted)
     stores: list[PackedStore] = []
     work = [
         threading.Thread(target=lambda: stores.append(store_of(corpus, "train", Mel(40), tmp_path / "store")))

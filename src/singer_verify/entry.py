@@ -47,17 +47,18 @@ def sentence(error: BaseException) -> str:
     return " ".join(text.partition("Config search path")[0].split())
 
 
-def start_log(console: Console, path: Path | None = None) -> None:
+def start_log(console: Console, path: Path | None = None, level: int = logging.INFO) -> None:
     """Send what the package says to a console, and to a file if one is given.
 
     Args:
         console: shared with a progress bar, if there is one, so that lines go above it.
         path: of the file, appended to.
+        level: what is less important than this is not said.
     """
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()
-    LOGGER.setLevel(logging.INFO)
+    LOGGER.setLevel(level)
     LOGGER.propagate = False
     LOGGER.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
     if path is not None:

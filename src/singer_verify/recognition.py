@@ -17,7 +17,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature, feature_from_recipe
 from singer_verify.features.ready import Ready
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, read_checkpoint
-from singer_verify.store.extraction import frames_of_file
+from singer_verify.store.utterances import frames_of_file
 
 WINDOWS_AT_ONCE = 64
 

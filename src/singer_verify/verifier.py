@@ -20,6 +20,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.verification import verify_all_pairs
 from singer_verify.losses.ge2e import GE2E
 from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.ranks import gather_in_turn
 
 
 class ValidationSet(NamedTuple):
@@ -62,6 +63,7 @@ class Verifier(pl.LightningModule):
         self.monitor, self.val_check_interval, self.card = monitor, val_check_interval, card
         self.validation_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
+        self.gradient_norm: Tensor | None = None
         self._window_embeddings: list[tuple[Tensor, Tensor]] = []
 
     def embed_crops(
@@ -92,9 +94,10 @@ class Verifier(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the norm of all gradients together, and log it as it was before."""
-        norm = clip_grad_norm_(self.parameters(), float("inf") if gradient_clip_val is None else gradient_clip_val)
+        most = float("inf") if gradient_clip_val is None else gradient_clip_val
+        self.gradient_norm = clip_grad_norm_(self.parameters(), most)
         if self._logs_now():
-            self.log("gradient_norm", norm)
+            self.log("gradient_norm", self.gradient_norm)
 
     def validation_step(self, batch: SingerBatch | WindowBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         if isinstance(batch, SingerBatch):
@@ -109,7 +112,10 @@ class Verifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         assert self.validation_set is not None
-        windows, utterances = (torch.cat(parts) for parts in zip(*self._window_embeddings, strict=True))
+        batches = gather_in_turn(self._window_embeddings)  # of all ranks, in the order of a single one
+        windows, utterances = (
+            torch.cat([each.to(self.device) for each in part]) for part in zip(*batches, strict=True)
+        )
         self._window_embeddings.clear()
         embeddings = mean_embeddings(windows.float(), utterances, len(self.validation_set.singer_index))
         self.validation_embeddings = embeddings

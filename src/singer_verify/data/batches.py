@@ -37,19 +37,32 @@ class WindowBatch(NamedTuple):
 
 
 class SingerBatches(Dataset[SingerBatch]):
-    """Batch t of a split, for t from 0 to `num_batches` - 1."""
+    """Batch t of a split, for t from 0 to `num_batches` - 1; where several ranks train together, a rank's part of it.
 
-    def __init__(self, store: PackedStore, sampler: SingerSampler, num_batches: int) -> None:
+    Args:
+        store: the frames.
+        sampler: plans the batches of all ranks together.
+        num_batches: that there are.
+        rank: which takes the `rank`-th stretch of the batch's singers.
+        num_ranks: equal parts, into which the batch is divided.
+    """
+
+    def __init__(
+        self, store: PackedStore, sampler: SingerSampler, num_batches: int, rank: int = 0, num_ranks: int = 1
+    ) -> None:
         self.store, self.sampler, self.num_batches = store, sampler, num_batches
+        num_singers = sampler.singers_per_batch // num_ranks
+        self.part = slice(rank * num_singers, (rank + 1) * num_singers)
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __getitem__(self, step: int) -> SingerBatch:
         plan = self.sampler.batch(step)
-        crops = self.store.crops(plan.utterances.ravel(), plan.starts.ravel(), self.sampler.num_frames)
-        features = torch.from_numpy(crops.reshape(*plan.utterances.shape, *crops.shape[1:]))
-        return SingerBatch(features, torch.from_numpy(plan.singers))
+        utterances, starts = plan.utterances[self.part], plan.starts[self.part]
+        crops = self.store.crops(utterances.ravel(), starts.ravel(), self.sampler.num_frames)
+        features = torch.from_numpy(crops.reshape(*utterances.shape, *crops.shape[1:]))
+        return SingerBatch(features, torch.from_numpy(plan.singers[self.part]))
 
 
 class WindowBatches(Dataset[WindowBatch]):

@@ -19,6 +19,7 @@ from singer_verify.features import Feature
 from singer_verify.features.ready import read_feat_params
 from singer_verify.store.extraction import store_of
 from singer_verify.store.packed import DTYPES, PackedStore
+from singer_verify.workers import leave_signals_to_the_training
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,10 @@ class SingerDataModule(pl.LightningDataModule):
         """Map the frames and lay out the batches.
 
         Raises:
-            SingerVerifyError: fewer than two singers in a split.
+            SingerVerifyError: fewer than two singers in a split, or batches that cannot be divided among the devices.
         """
         if self.stores:
+            self._require_equal_parts()
             return
         self.stores = {split: self._store_of(split) for split in ("train", "val")}
         self.train_sampler = self._sampler("train", self.utterances_per_singer, self.seed)
@@ -111,22 +113,49 @@ class SingerDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[SingerBatch]:
         assert self.trainer is not None
         num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
-        dataset = SingerBatches(self.stores["train"], self.train_sampler, num_batches)
+        ranks = self.trainer.global_rank, self.trainer.world_size
+        dataset = SingerBatches(self.stores["train"], self.train_sampler, num_batches, *ranks)
         first = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return DataLoader(
             dataset,
             batch_size=None,
             sampler=StepsFrom(first, num_batches),
             num_workers=self.num_workers,
+            worker_init_fn=leave_signals_to_the_training,
             pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Two loaders: the fixed batches of the validation loss, and all utterances in windows."""
+        """Two loaders: the fixed batches of the validation loss, and all utterances in windows.
+
+        The few batches are the same on every rank; the windows are dealt out, group by group.
+        """
+        assert self.trainer is not None
         store = self.stores["val"]
         batches = SingerBatches(store, self.val_sampler, self.num_val_batches)
-        windows = WindowBatches(store, window_groups(store.num_frames, self.num_frames, self.windows_per_batch))
+        groups = window_groups(store.num_frames, self.num_frames, self.windows_per_batch)
+        windows = WindowBatches(store, groups[self.trainer.global_rank :: self.trainer.world_size])
         return [DataLoader(batches, batch_size=None), DataLoader(windows, batch_size=None)]
+
+    def contents(self) -> dict[str, str]:
+        """What each split holds: numbers of singers and utterances, and a checksum of the frames."""
+        return {
+            split: f"{len(store.singers)} singers, {len(store.paths)} utterances, {store.fingerprint[:16]}"
+            for split, store in self.stores.items()
+        }
+
+    def utterances_of_batch(self, step: int) -> list[str]:
+        """Paths of the utterances of training batch `step`, singer by singer."""
+        return [str(path) for path in self.stores["train"].paths[self.train_sampler.batch(step).utterances.ravel()]]
+
+    def _require_equal_parts(self) -> None:
+        num_ranks = self.trainer.world_size if self.trainer is not None else 1
+        singers_per_batch = self.train_sampler.singers_per_batch
+        if singers_per_batch % num_ranks:
+            raise SingerVerifyError(
+                f"data.singers_per_batch={singers_per_batch}: cannot be divided among {num_ranks} devices; expected a "
+                f"multiple of {num_ranks}."
+            )
 
     def _store_of(self, split: str) -> PackedStore:
         return store_of(

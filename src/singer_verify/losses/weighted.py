@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from singer_verify.errors import SingerVerifyError, require_between
 from singer_verify.losses import LossTerm
+from singer_verify.ranks import gather_with_gradients
 
 
 class WeightedLoss(nn.Module):
@@ -19,12 +20,14 @@ class WeightedLoss(nn.Module):
     Args:
         terms: losses by name; each returns its own name among its outputs, and may return figures to watch.
         weights: of each term in the sum.
+        gather: whether devices that train together take the loss of the singers of all of them, as one device with a
+            batch of that size would, or each of its own and the mean of these.
 
     Raises:
         SingerVerifyError: terms and weights are not for the same names.
     """
 
-    def __init__(self, terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:
+    def __init__(self, terms: Mapping[str, LossTerm], weights: Mapping[str, float], gather: bool = False) -> None:
         super().__init__()
         if set(terms) != set(weights) or not terms:
             raise SingerVerifyError(
@@ -32,6 +35,7 @@ class WeightedLoss(nn.Module):
             )
         require_between(0.0, 1e6, **{f"loss.weights.{name}": weight for name, weight in weights.items()})
         self.terms = nn.ModuleDict(cast(Mapping[str, nn.Module], terms))
+        self.gather = gather
         self.weights = {name: float(weight) for name, weight in weights.items()}
 
     def forward(
@@ -39,8 +43,11 @@ class WeightedLoss(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         outputs: dict[str, Tensor] = {}
         with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = embeddings.float()
+            if self.gather:
+                embeddings, singers = gather_with_gradients(embeddings), gather_with_gradients(singers)
             for term in self.terms.values():
-                outputs |= term(embeddings.float(), singers)
+                outputs |= term(embeddings, singers)
         total = torch.stack([weight * outputs[name] for name, weight in self.weights.items()]).sum()
         return {"loss": total, **outputs}
 

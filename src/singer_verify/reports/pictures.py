@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from singer_verify.data.batches import SingerBatch
+from singer_verify.reports.tensorboard import RunEvents
 from singer_verify.verifier import Verifier
 
 SINGERS_SHOWN, UTTERANCES_SHOWN = 4, 4
@@ -24,6 +25,8 @@ class TrainingPictures(pl.Callback):
         self.config = config
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step and isinstance(trainer.logger, RunEvents):
+            trainer.logger.forget_from(trainer.global_step)
         indented = "\n".join(f"    {line}" for line in self.config.splitlines())
         _writer(trainer).add_text("config", indented, trainer.global_step)
 

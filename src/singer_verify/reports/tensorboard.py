@@ -2,6 +2,7 @@
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 
 class RunEvents(TensorBoardLogger):
@@ -17,3 +18,9 @@ class RunEvents(TensorBoardLogger):
     @rank_zero_only
     def save(self) -> None:
         self.experiment.flush()
+
+    @rank_zero_only
+    def forget_from(self, step: int) -> None:
+        """Have TensorBoard drop what was logged at this step or later before the run was stopped."""
+        restart = Event(step=step, session_log=SessionLog(status=SessionLog.START))
+        self.experiment._get_file_writer().add_event(restart)

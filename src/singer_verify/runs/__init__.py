@@ -2,9 +2,10 @@
 
 runs/<name>/
     config.yaml  overrides.yaml   the resolved configuration, and what was typed
-    run.json                      versions of the packages, git commit, command, time of start, process; the parent
+    run.json                      versions of the packages, git commit, command, time of start, process; the parent;
+                                  each continuation
     checkpoints/best.ckpt         the model with the best monitored metric
-    checkpoints/last.ckpt         the model at the last validation or at an interruption
+    checkpoints/last.ckpt         where the training stands: it continues from here exactly
     saved_model.pt                the best model under the keys of earlier singer encoders
     metrics.json                  figures untrained, best and final; steps, seconds, why it stopped
     train.log, events.out.*       the log, and TensorBoard's events

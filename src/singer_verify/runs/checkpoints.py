@@ -1,6 +1,9 @@
 """Checkpoints: written whole or not at all, read without running anything in them."""
 
 import os
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -14,6 +17,19 @@ from singer_verify.errors import SingerVerifyError
 
 BEST, LAST, SAVED_MODEL = Path("checkpoints/best.ckpt"), Path("checkpoints/last.ckpt"), Path("saved_model.pt")
 WANTED = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"
+# What reading a damaged file can end in.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    OSError,
+    struct.error,
+    OverflowError,
+)
 # Names in a Lightning checkpoint, and the names that earlier singer encoders gave the same tensors.
 EARLIER_NAMES = {
     "loss.terms.ge2e.scale": "similarity_weight",
@@ -53,8 +69,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SingerVerifyError(f"{path}: no such file; {WANTED}.")
     try:
+        _check_entries(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except DAMAGE as error:
         raise SingerVerifyError(
             f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; {WANTED}."
         ) from error
@@ -67,6 +84,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     assert isinstance(checkpoint, dict)
     return checkpoint
+
+
+def _check_entries(path: Path) -> None:
+    """Compare every entry of the file with its checksum, which torch does for some of them only."""
+    with zipfile.ZipFile(path) as entries:
+        if (damaged := entries.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} does not agree with its checksum")
 
 
 def checkpoint_of(model: Path) -> Path:

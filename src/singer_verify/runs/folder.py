@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.checkpoints import BEST
 from singer_verify.runs.process import this_process
 
 RUN_NAME, METRICS_NAME = "run.json", "metrics.json"
@@ -28,6 +30,50 @@ PACKAGES = (
 )
 
 
+def continued_folder(is_named: bool, new: str, resume: str | None, ckpt_path: str | None) -> str:
+    """Where a training writes: the folder of the run that it continues, or else, or if a name was typed, a new one.
+
+    Args:
+        is_named: whether a name was typed.
+        new: the new folder.
+        resume: folder of the run to continue.
+        ckpt_path: checkpoint to continue from.
+
+    Raises:
+        SingerVerifyError: what is to be continued does not exist.
+    """
+    if resume is not None and not (Path(resume) / RUN_NAME).is_file():
+        raise SingerVerifyError(f"resume={resume}: has no {RUN_NAME}, so it is not the folder of a run; give one.")
+    if ckpt_path is not None and not Path(ckpt_path).is_file():
+        raise SingerVerifyError(f"ckpt_path={ckpt_path}: no such file; give a run's checkpoints/last.ckpt.")
+    if is_named or (resume is None and ckpt_path is None):
+        return new
+    return resume if resume is not None else str(run_of(Path(str(ckpt_path))))
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    return checkpoint.absolute().parent.parent
+
+
+def claim_folder(run: Path, source: Path | None) -> None:
+    """Refuse the folder of another run; a run that continues in a new folder brings its best model there.
+
+    Args:
+        run: folder to write to.
+        source: of the run that continues, if one does.
+
+    Raises:
+        SingerVerifyError: the folder holds another run.
+    """
+    if source is not None and source.resolve() == run.resolve():
+        return
+    refuse_existing(run)
+    if source is not None and (source / BEST).exists():
+        (run / BEST).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / BEST, run / BEST)
+
+
 def refuse_existing(folder: Path) -> None:
     """
     Raises:
@@ -38,7 +84,7 @@ def refuse_existing(folder: Path) -> None:
 
 
 def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[str, Any] | None) -> None:
-    """Record how a run was asked for and with which versions.
+    """Record how a run was asked for and with which versions; where it continues, after what is recorded already.
 
     Args:
         folder: of the run.
@@ -47,25 +93,33 @@ def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[st
         origin: where its first weights come from, `parent` or `imported`, if not from chance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides, allow_unicode=True), encoding="utf-8")
-    record = {
-        "name": folder.name,
+    write_whole(folder / "config.yaml", config)
+    write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
+    session = {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
         "process": this_process(),
-        **origin,
     }
+    if (folder / RUN_NAME).exists():
+        record = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+        record["continued"] = [*record.get("continued", []), session]
+    else:
+        record = {"name": folder.name, **session, **origin}
     write_json(folder / RUN_NAME, record)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a whole file or none of it."""
+    write_whole(path, json.dumps(content, indent=2))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a whole file or none of it."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step at hand is finished, the model saved, the training ended."""
+"""Ctrl-C and the signals of schedulers: the step at hand is finished, the model saved, the training ended."""
 
 import logging
 import signal
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-log = logging.getLogger(__name__)
+from singer_verify.runs.last import is_between_steps
+from singer_verify.workers import ENDING_SIGNALS
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+log = logging.getLogger(__name__)
 
 
 class TrainingInterrupted(BaseException):
@@ -19,7 +20,10 @@ class TrainingInterrupted(BaseException):
 
 
 class Interruption(pl.Callback):
-    """Ends a training at the next whole step after a signal; a second signal ends it at once.
+    """Ends a training at the next whole step after SIGINT, SIGTERM, SIGUSR1 or SIGUSR2; a second signal, at once.
+
+    A validation is not waited for: what it would have found is found when the training continues, from the checkpoint
+    written before it. Where several devices train together, a signal to one of them ends all at the same step.
 
     Args:
         last: where the model is saved.
@@ -30,15 +34,20 @@ class Interruption(pl.Callback):
         self.requested = False
         self.earlier_handlers: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self.earlier_handlers = {number: signal.signal(number, self._request) for number in SIGNALS}
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._take_signals()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._end_if_requested(trainer)
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._take_signals()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if is_between_steps(trainer) and trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+            trainer.save_checkpoint(self.last)
+            raise TrainingInterrupted
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._end_if_requested(trainer)
+        if self.requested and trainer.world_size == 1:  # several would have to agree after each batch
+            raise TrainingInterrupted
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
@@ -46,17 +55,19 @@ class Interruption(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore_handlers()
 
+    def _take_signals(self) -> None:
+        """Lightning sets handlers of its own just before its first hook, so ours are set in that hook."""
+        if threading.current_thread() is threading.main_thread():
+            for number in ENDING_SIGNALS:
+                if (handler := signal.signal(number, self._request)) != self._request:
+                    self.earlier_handlers[number] = handler
+
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             self._restore_handlers()
             raise KeyboardInterrupt
         self.requested = True
         log.warning("%s: ending after this step; once more to end at once.", signal.Signals(number).name)
-
-    def _end_if_requested(self, trainer: pl.Trainer) -> None:
-        if self.requested:
-            trainer.save_checkpoint(self.last)
-            raise TrainingInterrupted
 
     def _restore_handlers(self) -> None:
         for number, handler in self.earlier_handlers.items():

@@ -8,76 +8,31 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import torch
 from filelock import FileLock, Timeout
-from jaxtyping import Float
 from rich.progress import track
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
-from singer_verify.audio import load_audio
 from singer_verify.corpora.folder import Corpus, Split, Utterance
-from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature
-from singer_verify.features.ready import Ready, read_ready
+from singer_verify.store.integrity import VERIFIED_NAME, StoreDamageError, sealed
 from singer_verify.store.packed import (
     FORMAT_VERSION,
     FRAMES_NAME,
-    INDEX_COLUMNS,
     INDEX_NAME,
     MANIFEST_NAME,
     PackedStore,
     open_store,
 )
+from singer_verify.store.unfinished import keep_whole_utterances
+from singer_verify.store.utterances import Extracted, UtteranceFrames
+from singer_verify.workers import is_worker_death
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """Frames of one utterance, or why there are none."""
-
-    frames: Float[torch.Tensor, "frames bins"]
-    skipped: str = ""
-
-
-class UtteranceFrames(Dataset[Extracted]):
-    """Utterances of a split as frames; an utterance that cannot be used becomes a reason instead of an exception."""
-
-    def __init__(self, root: Path, utterances: tuple[Utterance, ...], feature: Feature, dtype: torch.dtype) -> None:
-        self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
-
-    def __len__(self) -> int:
-        return len(self.utterances)
-
-    def __getitem__(self, index: int) -> Extracted:
-        path = self.root / self.utterances[index].path
-        try:
-            return Extracted(frames_of_file(path, self.feature).to(self.dtype))
-        except UtteranceError as error:
-            return Extracted(torch.zeros(0, self.feature.num_bins, dtype=self.dtype), str(error))
-
-
-@torch.inference_mode()
-def frames_of_file(path: Path, feature: Feature) -> Float[torch.Tensor, "frames bins"]:
-    """Frames of one audio file, or of one `.npy` file where the feature is Ready.
-
-    Raises:
-        UtteranceError: the file cannot be used; the sentence begins with its path.
-    """
-    try:
-        if isinstance(feature, Ready):
-            return torch.from_numpy(feature.check(read_ready(path)))
-        frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate)))
-    except UtteranceError as error:
-        sentence = str(error)
-        raise UtteranceError(sentence if sentence.startswith(str(path)) else f"{path}: {sentence}") from error
-    if not frames.isfinite().all():
-        raise UtteranceError(f"{path}: its frames hold NaN or infinite values; check the recording.")
-    return frames
 
 
 def store_of(
@@ -85,7 +40,8 @@ def store_of(
 ) -> PackedStore:
     """The packed frames of a split: opened if they were computed before, else computed now.
 
-    Interrupted work is continued where it stopped. A second process that wants the same store waits for the first.
+    Interrupted work is continued where it stopped. A second process that wants the same store waits for the first. A
+    damaged store is said to be so, and computed again.
 
     Args:
         corpus: where the utterances are.
@@ -96,26 +52,46 @@ def store_of(
         num_workers: processes that decode and compute; 0 does it in this one.
 
     Raises:
-        SingerVerifyError: a singer has no usable utterance left, or the disk is full.
+        SingerVerifyError: a singer has no usable utterance left, the disk is full, or a process that computes died.
     """
     split = corpus.splits[split_name]
     folder = store_root / f"{corpus.root.resolve().name}-{split_name}-{_store_key(corpus, split, feature, dtype)}"
     dataset = UtteranceFrames(corpus.root, split.utterances, feature, getattr(torch, dtype))
     try:
-        if not (folder / MANIFEST_NAME).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with _exclusively(folder):
-                if not (folder / MANIFEST_NAME).exists():
-                    _extract(dataset, folder, num_workers)
-                    _finish(folder, feature, dtype)
+        store = _whole_store(folder) or _computed_store(dataset, folder, dtype, num_workers)
     except OSError as error:
         raise SingerVerifyError(
             f"{folder}: cannot be written ({error.strerror or error}); free some space or set data.store_root to "
             f"another disk, and start again: what was done is kept."
         ) from error
-    store = open_store(folder)
     _report_skipped(store, split)
     return store
+
+
+def _whole_store(folder: Path) -> PackedStore | None:
+    """The store, if it was finished; a damaged one is said to be so."""
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        return open_store(folder)
+    except StoreDamageError as damage:
+        log.warning("%s Its frames are computed again.", str(damage).replace("; delete the folder to rebuild it", ""))
+        return None
+
+
+def _computed_store(dataset: UtteranceFrames, folder: Path, dtype: str, num_workers: int) -> PackedStore:
+    folder.mkdir(parents=True, exist_ok=True)
+    with _exclusively(folder):
+        if (folder / MANIFEST_NAME).exists():
+            try:
+                return open_store(folder)  # another process has finished it meanwhile
+            except StoreDamageError:
+                # Unlinked, not overwritten: whoever has mapped the old frames keeps them.
+                for name in (MANIFEST_NAME, VERIFIED_NAME, INDEX_NAME, FRAMES_NAME):
+                    (folder / name).unlink(missing_ok=True)
+        _extract(dataset, folder, num_workers)
+        _finish(folder, dataset.feature, dtype)
+        return open_store(folder)
 
 
 def _store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
@@ -144,7 +120,8 @@ def _exclusively(folder: Path) -> Iterator[None]:
 
 def _extract(dataset: UtteranceFrames, folder: Path, num_workers: int) -> None:
     """Append frames and index lines, utterance by utterance, to whatever an interrupted extraction left whole."""
-    done = _keep_whole_utterances(folder, dataset.feature.num_bins * dataset.dtype.itemsize)
+    bytes_per_frame = dataset.feature.num_bins * dataset.dtype.itemsize
+    done = keep_whole_utterances(folder, dataset.utterances, bytes_per_frame)
     if done:
         log.info("%s: %d of %d utterances were done before; continuing.", folder, done, len(dataset))
     rest = Subset(dataset, range(done, len(dataset)))
@@ -154,8 +131,18 @@ def _extract(dataset: UtteranceFrames, folder: Path, num_workers: int) -> None:
         open(folder / FRAMES_NAME, "ab") as frames_file,
         open(folder / INDEX_NAME, "a", encoding="utf-8", errors="surrogateescape", newline="") as index_file,
     ):
-        for utterance, extracted in zip(dataset.utterances[done:], progress, strict=True):
-            _append(utterance, extracted, frames_file, index_file)
+        try:
+            for utterance, extracted in zip(dataset.utterances[done:], progress, strict=True):
+                _append(utterance, extracted, frames_file, index_file)
+                done += 1
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not is_worker_death(error):
+                raise
+            raise SingerVerifyError(
+                f"{dataset.root / dataset.utterances[done].path}: a process that computed frames died at or after this "
+                f"utterance ({error}); start again, with a smaller data.num_extraction_workers if memory ran out: what "
+                f"was done is kept."
+            ) from error
 
 
 def _append(utterance: Utterance, extracted: Extracted, frames_file: BinaryIO, index_file: TextIO) -> None:
@@ -167,26 +154,6 @@ def _append(utterance: Utterance, extracted: Extracted, frames_file: BinaryIO, i
     index_file.flush()
 
 
-def _keep_whole_utterances(folder: Path, bytes_per_frame: int) -> int:
-    """Cut both files back to the utterances that are whole in both, and count these."""
-    frames_path, index_path = folder / FRAMES_NAME, folder / INDEX_NAME
-    frames_path.touch()
-    lines = []
-    if index_path.exists():
-        lines = index_path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[1:-1]
-    whole, end = 0, 0
-    with open(frames_path, "r+b") as frames_file:
-        for row in csv.reader(lines):
-            data = frames_file.read(int(row[2]) * bytes_per_frame)
-            if zlib.crc32(data) != int(row[3]):
-                break
-            whole, end = whole + 1, end + len(data)
-        frames_file.truncate(end)
-    kept = [",".join(INDEX_COLUMNS), *lines[:whole]]
-    index_path.write_text("\n".join(kept) + "\n", encoding="utf-8", errors="surrogateescape")
-    return whole
-
-
 def _finish(folder: Path, feature: Feature, dtype: str) -> None:
     manifest: dict[str, Any] = {
         "version": FORMAT_VERSION,
@@ -195,7 +162,7 @@ def _finish(folder: Path, feature: Feature, dtype: str) -> None:
         "num_bins": feature.num_bins,
     }
     unfinished = folder / f"{MANIFEST_NAME}.part"
-    unfinished.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+    unfinished.write_text(json.dumps(sealed(manifest, (folder / INDEX_NAME).read_bytes()), indent=2), encoding="utf-8")
     os.replace(unfinished, folder / MANIFEST_NAME)
 
 

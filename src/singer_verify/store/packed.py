@@ -1,12 +1,15 @@
 """One corpus split's frames, packed into one memory-mapped array, read by slicing.
 
-A store is a folder of three files:
+A store is a folder of these files:
 
-    frames.bin   all frames one after another, bins fastest, little-endian float16 or float32
-    index.csv    a line per utterance: path, singer, number of frames, checksum of its bytes, why it was skipped
-    store.json   recipe, dtype and counts; written last, so a store without it is unfinished and never read
+    frames.bin     all frames one after another, bins fastest, little-endian float16 or float32
+    index.csv      a line per utterance: path, singer, number of frames, checksum of its bytes, why it was skipped
+    store.json     recipe, dtype, checksums of the index and of itself; written last: without it a store is never read
+    verified.json  size and time of change of frames.bin when its checksums were last found right
 """
 
+import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +20,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from singer_verify.errors import SingerVerifyError
+from singer_verify.store.integrity import StoreDamageError, check_frames, check_seal
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FRAMES_NAME, INDEX_NAME, MANIFEST_NAME = "frames.bin", "index.csv", "store.json"
 INDEX_COLUMNS = ("path", "singer", "num_frames", "crc32", "skipped")
 DTYPES = ("float16", "float32")
@@ -38,6 +41,7 @@ class PackedStore:
         paths: of the utterances, relative to the corpus root.
         recipe: of the feature that made the frames.
         skipped: reasons, one for each utterance that could not be used.
+        fingerprint: checksum of all utterances: their paths, singers and frames.
     """
 
     frames: Float[np.ndarray, "total bins"]
@@ -47,6 +51,7 @@ class PackedStore:
     paths: np.ndarray
     recipe: dict[str, Any]
     skipped: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @property
     def num_frames(self) -> Int[np.ndarray, " utterances"]:
@@ -80,51 +85,61 @@ class PackedStore:
 
 
 def open_store(folder: Path) -> PackedStore:
-    """Map a finished store.
+    """Map a finished store, whose checksums must agree.
 
     Raises:
-        SingerVerifyError: the store is unfinished, of another version, or its files do not agree.
+        StoreDamageError: the store is unfinished, of another version, or its files are not as they were written.
     """
     try:
         manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-        index = pd.read_csv(
-            folder / INDEX_NAME,
-            dtype={"path": str, "singer": str, "num_frames": np.int64, "crc32": np.int64, "skipped": str},
-            keep_default_na=False,
-            encoding_errors="surrogateescape",
-        )
-        dtype, num_bins = np.dtype(manifest["dtype"]), int(manifest["num_bins"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SingerVerifyError(
-            f"{folder}: is not a finished store ({error}); delete the folder to rebuild it."
+        index_bytes = (folder / INDEX_NAME).read_bytes()
+        check_seal(manifest, index_bytes)
+        if manifest["version"] != FORMAT_VERSION:
+            raise StoreDamageError(f"has format {manifest['version']}, this version reads {FORMAT_VERSION}")
+        return _map(folder, manifest, _read_index(index_bytes))
+    except (OSError, ValueError, KeyError, StoreDamageError) as error:
+        reason = str(error).rstrip(".")
+        raise StoreDamageError(
+            f"{folder}: is not a finished store ({reason}); delete the folder to rebuild it."
         ) from error
-    if manifest.get("version") != FORMAT_VERSION or tuple(index.columns) != INDEX_COLUMNS:
-        raise SingerVerifyError(f"{folder}: was written by another version; delete the folder to rebuild it.")
+
+
+def _read_index(content: bytes) -> pd.DataFrame:
+    index = pd.read_csv(
+        io.BytesIO(content),
+        dtype={"path": str, "singer": str, "num_frames": np.int64, "crc32": np.int64, "skipped": str},
+        keep_default_na=False,
+        encoding_errors="surrogateescape",
+    )
+    if tuple(index.columns) != INDEX_COLUMNS:
+        raise StoreDamageError(f"{INDEX_NAME} has other columns than {', '.join(INDEX_COLUMNS)}")
     if index["path"].str.contains(LEAVES_ITS_FOLDER).any():
-        raise SingerVerifyError(
-            f"{folder / INDEX_NAME}: names files outside the corpus; delete the folder to rebuild it."
-        )
+        raise StoreDamageError(f"{INDEX_NAME} names files outside the corpus")
+    return index
+
+
+def _map(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedStore:
+    dtype, num_bins = np.dtype(manifest["dtype"]), int(manifest["num_bins"])
     is_kept = index["skipped"] == ""
-    kept, skipped = index[is_kept], tuple(index["skipped"][~is_kept])
-    offsets = np.concatenate([[0], kept["num_frames"].to_numpy(np.int64).cumsum()])
+    kept = index[is_kept]
+    num_frames = kept["num_frames"].to_numpy(np.int64)
+    num_bytes_of = num_frames * num_bins * dtype.itemsize
+    check_frames(folder / FRAMES_NAME, num_bytes_of.tolist(), kept["crc32"].tolist())
     singer_index, singers = pd.factorize(kept["singer"], sort=True)
+    identity = kept[["path", "singer", "num_frames", "crc32"]].to_csv(index=False)
     return PackedStore(
-        frames=_map_frames(folder / FRAMES_NAME, dtype, (int(offsets[-1]), num_bins)),
-        offsets=offsets,
+        frames=_map_frames(folder / FRAMES_NAME, dtype, (int(num_frames.sum()), num_bins)),
+        offsets=np.concatenate([[0], num_frames.cumsum()]),
         singer_index=singer_index.astype(np.int64),
         singers=tuple(singers),
         paths=kept["path"].to_numpy(object),
         recipe=manifest["recipe"],
-        skipped=skipped,
+        skipped=tuple(index["skipped"][~is_kept]),
+        fingerprint=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
     )
 
 
 def _map_frames(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> Float[np.ndarray, "total bins"]:
-    found_bytes, expected_bytes = path.stat().st_size, shape[0] * shape[1] * dtype.itemsize
-    if found_bytes != expected_bytes:
-        raise SingerVerifyError(
-            f"{path}: has {found_bytes} bytes, expected {expected_bytes}; delete its folder to rebuild it."
-        )
-    if not expected_bytes:
+    if not shape[0]:
         return np.zeros(shape, dtype)
     return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array slices faster than np.memmap

@@ -1,0 +1,181 @@
+"""Trainings that are stopped, and files that are damaged, on purpose: what one such fault costs."""
+
+import logging
+import os
+import random
+import resource
+import runpy
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from singer_verify.corpora.folder import read_corpus
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.mel import Mel
+from singer_verify.recognition import Embedder
+from singer_verify.runs import checkpoints
+from singer_verify.runs.folder import RUN_NAME
+from singer_verify.store import extraction
+from singer_verify.verifier import Verifier
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+SETTINGS = [
+    "encoder.hidden_size=8",
+    "encoder.num_layers=2",
+    "encoder.embedding_size=4",
+    "encoder.dropout=0.2",
+    "loss=ge2e+ce",
+    "data.num_frames=20",
+    "data.singers_per_batch=4",
+    "data.utterances_per_singer=2",
+    "data.num_val_batches=2",
+    "data.num_workers=0",
+    "data.num_extraction_workers=0",
+    "trainer.max_steps=20",
+    "trainer.val_check_interval=6",
+    "trainer.accelerator=cpu",
+    "checkpoint_every=4",
+]
+# What is called when, and how often in a training: the moments at which it is killed.
+MOMENTS: dict[str, tuple[Any, str, int]] = {
+    "computing features": (extraction, "_append", 18),
+    "training": (Verifier, "training_step", 20),
+    "validating": (Verifier, "validation_step", 15),
+    "writing a checkpoint": (checkpoints.WholeFileCheckpoints, "save_checkpoint", 9),
+}
+LONGEST_DELAY_S = 0.01  # from the call to the kill: about as long as each of these takes
+FAR_TOO_SMALL = 4096  # bytes: no file of a run fits
+
+Outcome = str
+SURVIVED, HARMLESS, LOST = "survived", "harmless", "LOST"
+
+
+def train(overrides: list[str], log: Path, before: Callable[[], None] = lambda: None) -> int:
+    """Run `train.py` in a child of this process, which has its libraries loaded; returns the child's exit status."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        before()
+        sys.argv = [str(TRAIN), *overrides]
+        runpy.run_path(str(TRAIN), run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def at_call(owner: Any, name: str, count: int, action: Callable[[], None]) -> Callable[[], None]:
+    """Have something done in this process when a function is called for the `count`-th time."""
+
+    def prepare() -> None:
+        function, calls = getattr(owner, name), Counter[str]()
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            calls[name] += 1
+            if calls[name] == count:
+                action()
+            return function(*arguments, **named)
+
+        setattr(owner, name, counted)
+
+    return prepare
+
+
+def kill_in(delay_s: float) -> Callable[[], None]:
+    return lambda: threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+def fill_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FAR_TOO_SMALL, FAR_TOO_SMALL))
+
+
+def make_corpus(root: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for split, num_singers in (("train", 4), ("val", 2)):
+        for singer in range(num_singers):
+            folder = root / split / f"{split}{singer}"
+            folder.mkdir(parents=True)
+            for utterance in range(3):
+                samples = generator.normal(size=8000) * np.sin(np.arange(8000) * (0.05 + 0.02 * singer)) * 0.1
+                soundfile.write(folder / f"{utterance}.flac", samples.astype(np.float32), 16000)
+    return root
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return checkpoints.read_checkpoint(run / checkpoints.LAST)["state_dict"]
+
+
+def is_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def stop_and_continue(place: Path, corpus: Path, whole: Path, before: Callable[[], None], expected: int) -> Outcome:
+    """Stop a training once, then repeat it, or continue it if it had begun, until its end."""
+    place.mkdir()
+    command = [*SETTINGS, f"data.root={corpus}", f"data.store_root={place / 'store'}"]
+    run, log = place / "run", place / "log"
+    if train([*command, f"hydra.run.dir={run}"], log, before) != expected:
+        return LOST
+    again = [f"resume={run}"] if (run / RUN_NAME).exists() else [*command, f"hydra.run.dir={run}"]
+    if train(again, log) != 0 or "Traceback" in log.read_text():
+        return LOST
+    return SURVIVED if is_same(weights(run), weights(whole)) else LOST
+
+
+def damage(path: Path, dice: random.Random) -> None:
+    """Truncate a file somewhere, or flip one of its bits."""
+    content = bytearray(path.read_bytes())
+    place = dice.randrange(len(content))
+    if dice.random() < 0.3:
+        del content[place:]
+    else:
+        content[place] ^= 1 << dice.randrange(8)
+    path.write_bytes(content)
+
+
+def damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random.Random) -> Outcome:
+    before = Embedder.load(original).embed_file(recording)
+    shutil.copyfile(original, copy)
+    damage(copy, dice)
+    try:
+        after = Embedder.load(copy).embed_file(recording)
+    except SingerVerifyError:
+        return SURVIVED
+    return HARMLESS if np.array_equal(before, after) else LOST
+
+
+def damaged_store(name: str, place: Path, corpus: Path, dice: random.Random) -> Outcome:
+    """Damage one file of a finished store, and open it as a training does."""
+    table = read_corpus(corpus)
+    whole = extraction.store_of(table, "train", Mel(40), place)
+    frames = np.array(whole.frames)
+    folder = next(path for path in place.iterdir() if path.is_dir())
+    damage(folder / name, dice)
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("singer_verify").addHandler(handler)
+    store = extraction.store_of(table, "train", Mel(40), place)
+    logging.getLogger("singer_verify").removeHandler(handler)
+    same = np.array_equal(store.frames, frames) and store.fingerprint == whole.fingerprint
+    if not same:
+        return LOST
+    return SURVIVED if any("computed again" in sentence for sentence in said) else HARMLESS

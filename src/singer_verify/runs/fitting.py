@@ -1,0 +1,63 @@
+"""A training from its first step, or the one it stands at, to its end; and what is left when it has ended."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.runs.checkpoints import BEST, LAST, export_saved_model
+from singer_verify.runs.failures import failure
+from singer_verify.runs.folder import METRICS_NAME, write_json
+from singer_verify.runs.history import MetricHistory
+from singer_verify.runs.interruption import TrainingInterrupted
+from singer_verify.verifier import Verifier
+
+
+def fit(
+    trainer: pl.Trainer,
+    verifier: Verifier,
+    data: SingerDataModule,
+    history: MetricHistory,
+    ckpt_path: str | None,
+    last: Path,
+) -> dict[str, Any]:
+    """Train until validation no longer improves or the steps are used up; returns what `metrics.json` holds.
+
+    Raises:
+        SingerVerifyError: a loss that is no number, a worker that died, a full disk.
+    """
+    started, stopped = time.monotonic(), "no further improvement"
+    try:
+        if ckpt_path is None:
+            trainer.validate(verifier, data, verbose=False)
+        trainer.fit(verifier, data, ckpt_path=ckpt_path)
+    except TrainingInterrupted:
+        stopped = "interrupted"
+    except Exception as error:
+        if said := failure(error, trainer, last):
+            raise said from error
+        raise
+    if trainer.global_step >= trainer.max_steps:
+        stopped = "step limit"
+    return {
+        "monitor": history.monitor,
+        "untrained": history.untrained,
+        "best": history.best,
+        "final": history.final,
+        "steps": trainer.global_step,
+        "seconds": round(time.monotonic() - started, 1),
+        "stopped": stopped,
+        "num_train_singers": len(data.train_singers),
+        "num_val_singers": len(data.stores["val"].singers),
+    }
+
+
+def write_outcome(run: Path, result: dict[str, Any]) -> None:
+    """Leave the best model in both its forms, and the figures."""
+    if not (run / BEST).exists() and (run / LAST).exists():
+        (run / BEST).hardlink_to(run / LAST)  # interrupted before the first validation: the best there is
+    if (run / BEST).exists():
+        export_saved_model(run)
+    write_json(run / METRICS_NAME, result)

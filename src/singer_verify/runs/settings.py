@@ -1,0 +1,128 @@
+"""Which settings a training may be continued with: some may change from one day to the next, others never."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from singer_verify.errors import SingerVerifyError
+
+# Another value of one of these is another training. All other settings may change.
+FIXED = (
+    "seed",
+    "monitor",
+    "monitor_mode",
+    "corpus",
+    "features",
+    "encoder",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "freeze",
+    "data.num_frames",
+    "data.singers_per_batch",
+    "data.utterances_per_singer",
+    "data.store_dtype",
+    "trainer.accumulate_grad_batches",
+)
+MAY_CHANGE = ("scheduler.max_steps",)  # follows trainer.max_steps
+NOT_SETTINGS = ("name", "resume", "ckpt_path", "callbacks.best.dirpath", "logger.folder")
+OUR_TARGETS = ("singer_verify.", "torch.optim.", "pytorch_lightning.")
+ABSENT = "nothing"
+
+
+def changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings by dotted name whose values differ, with both values.
+
+    Raises:
+        SingerVerifyError: one of them must stay as it was.
+    """
+    before, after = dict(_leaves(then)), dict(_leaves(now))
+    differing = {
+        name: (before.get(name, ABSENT), after.get(name, ABSENT))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name, ABSENT) != after.get(name, ABSENT) and not _is_below(name, NOT_SETTINGS)
+    }
+    if refused := {name: pair for name, pair in differing.items() if _is_fixed(name)}:
+        raise SingerVerifyError(
+            f"{in_words(refused)}: cannot change while a training continues; leave it as it was, or start a new run."
+        )
+    return differing
+
+
+def in_words(differing: dict[str, tuple[Any, Any]]) -> str:
+    return ", ".join(f"{name} {then} → {now}" for name, (then, now) in differing.items())
+
+
+def typed_for(run: Path) -> list[str]:
+    """What was typed for a run, to be typed again.
+
+    Raises:
+        SingerVerifyError: not the folder of a run.
+    """
+    path = run / "overrides.yaml"
+    try:
+        typed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SingerVerifyError(f"resume={run}: {path} cannot be read; give the folder of a run.") from error
+    if not isinstance(typed, list) or not all(isinstance(each, str) for each in typed):
+        raise SingerVerifyError(f"resume={run}: {path} is not a list of settings; give the folder of a run.")
+    return typed
+
+
+def merged(then: list[str], now: list[str]) -> list[str]:
+    """Overrides of both lists without those that say what to continue; where both set the same, the later one."""
+    by_name: dict[str, str] = {}
+    for override in [*then, *now]:
+        name = override.partition("=")[0].lstrip("+")
+        pluses = max(_pluses(override), _pluses(by_name.get(name, "")))
+        by_name[name] = "+" * pluses + override.lstrip("+")  # what had to be added then has to be added again
+    return [override for name, override in by_name.items() if name not in NOT_SETTINGS]
+
+
+def _pluses(override: str) -> int:
+    return len(override) - len(override.lstrip("+"))
+
+
+def require_our_targets(config: Any) -> None:
+    """Refuse settings from a run folder that would construct something else than ours, torch's and Lightning's classes.
+
+    Raises:
+        SingerVerifyError: naming what was to be constructed.
+    """
+    for name, value in _leaves(config):
+        if name.rpartition(".")[2] == "_target_" and not _is_our_target(str(value)):
+            raise SingerVerifyError(
+                f"{name}={value}: expected a class of {', '.join(each.rstrip('.') for each in OUR_TARGETS)}; the run's "
+                f"settings are not ours, and nothing of them was run."
+            )
+
+
+def _is_our_target(target: str) -> bool:
+    """Judged by where it is defined: a module of ours gives access to all modules that it imports."""
+    module, _, name = target.rpartition(".")
+    if not target.startswith(OUR_TARGETS):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return False
+    return callable(found) and f"{getattr(found, '__module__', '')}.".startswith(OUR_TARGETS)
+
+
+def _leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, settings
+
+
+def _is_fixed(name: str) -> bool:
+    return _is_below(name, FIXED) and not _is_below(name, MAY_CHANGE)
+
+
+def _is_below(name: str, sections: tuple[str, ...]) -> bool:
+    return any(name == section or name.startswith(f"{section}.") for section in sections)

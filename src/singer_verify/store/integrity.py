@@ -1,0 +1,85 @@
+"""Whether the files of a store still hold what was written into them."""
+
+import hashlib
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from singer_verify.errors import SingerVerifyError
+
+VERIFIED_NAME = "verified.json"
+
+
+class StoreDamageError(SingerVerifyError):
+    """A store's files are not what was written; its frames can be computed again."""
+
+
+def sealed(manifest: dict[str, Any], index: bytes) -> dict[str, Any]:
+    """A manifest with the checksum of the index, and with its own."""
+    manifest = {**manifest, "index_sha256": hashlib.sha256(index).hexdigest()}
+    return {**manifest, "sha256": _digest(manifest)}
+
+
+def check_seal(manifest: Any, index: bytes) -> None:
+    """
+    Raises:
+        StoreDamageError: the manifest or the index is not as it was sealed.
+    """
+    if not isinstance(manifest, dict):
+        raise StoreDamageError("its manifest is not a table of settings")
+    contents = {name: value for name, value in manifest.items() if name != "sha256"}
+    if manifest.get("sha256") != _digest(contents):
+        raise StoreDamageError("the checksum of its manifest does not agree")
+    if manifest["index_sha256"] != hashlib.sha256(index).hexdigest():
+        raise StoreDamageError("the checksum of its index does not agree")
+
+
+def check_frames(path: Path, num_bytes_of: list[int], checksums: list[int]) -> None:
+    """Compare each utterance's bytes with its checksum, unless the file was found whole before and is unchanged since.
+
+    A file's size and time of change tell whether it is unchanged, so that opening a large store again costs nothing.
+
+    Args:
+        path: of the packed frames.
+        num_bytes_of: each utterance's share of the file, one after another.
+        checksums: CRC-32 of each.
+
+    Raises:
+        StoreDamageError: naming the place of the first utterance that differs.
+    """
+    status = path.stat()
+    if status.st_size != sum(num_bytes_of):
+        raise StoreDamageError(f"{path.name} has {status.st_size} bytes, expected {sum(num_bytes_of)}")
+    state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    if _verified(path) == state:
+        return
+    with open(path, "rb") as file:
+        for place, (num_bytes, checksum) in enumerate(zip(num_bytes_of, checksums, strict=True)):
+            if zlib.crc32(file.read(num_bytes)) != checksum:
+                raise StoreDamageError(
+                    f"the frames of utterance {place} in {path.name} do not agree with their checksum"
+                )
+    _remember(path, state)
+
+
+def _verified(frames_path: Path) -> Any:
+    try:
+        return json.loads((frames_path.parent / VERIFIED_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # never verified, or not known: the frames are read
+
+
+def _remember(frames_path: Path, state: dict[str, int]) -> None:
+    record = frames_path.parent / VERIFIED_NAME
+    part = record.with_name(f"{VERIFIED_NAME}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(part, record)
+    except OSError:
+        part.unlink(missing_ok=True)  # a store that may only be read is verified each time it is opened
+
+
+def _digest(contents: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
