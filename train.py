@@ -25,6 +25,7 @@ from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.freezing import freeze
 from singer_verify.entry import plain_mistakes, start_log
 from singer_verify.errors import SingerVerifyError, require_at_least
+from singer_verify.rebuild import refuse_foreign_targets
 from singer_verify.reports.console import ValidationLines, closing_table
 from singer_verify.reports.pictures import TrainingPictures
 from singer_verify.runs.checkpoints import LAST, WholeFileCheckpoints
@@ -36,7 +37,7 @@ from singer_verify.runs.history import MetricHistory
 from singer_verify.runs.interruption import Interruption
 from singer_verify.runs.last import LastCheckpoint
 from singer_verify.runs.lineage import Parent, folder_name, runs_folder
-from singer_verify.runs.settings import changes, merged, require_our_targets, typed_for
+from singer_verify.runs.settings import changes, merged, typed_for
 from singer_verify.verifier import ValidationSet, Verifier
 
 log = logging.getLogger("singer_verify.train")
@@ -97,7 +98,7 @@ def with_typed_before(config: DictConfig) -> tuple[DictConfig, list[str]]:
     run = Path(config.resume)
     typed = merged(typed_for(run), typed)
     config = hydra.compose("train", typed)
-    require_our_targets(plain(config))
+    refuse_foreign_targets(plain(config))
     if (run / LAST).exists():
         config.ckpt_path = str(run / LAST)
     else:

@@ -30,6 +30,7 @@ from singer_verify.runs.foreign import read_foreign
 from singer_verify.runs.lineage import Parent
 from singer_verify.runs.tree import runs_below
 from singer_verify.store.extraction import store_of
+from singer_verify.store.integrity import sealed
 from singer_verify.store.packed import open_store
 
 
@@ -161,16 +162,24 @@ def test_the_composed_configuration_may_be_loaded() -> None:
     refuse_foreign_targets(OmegaConf.to_container(config))
 
 
+def write_sealed(folder: Path, index: str) -> None:
+    """An index whose checksums agree, as someone would write it on purpose."""
+    manifest = json.loads((folder / "store.json").read_text())
+    settings = {name: value for name, value in manifest.items() if not name.endswith("sha256")}
+    (folder / "index.csv").write_text(index)
+    (folder / "store.json").write_text(json.dumps(sealed(settings, index.encode())))
+
+
 def test_a_store_cannot_name_files_outside_its_corpus(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     corpus = read_corpus(make_corpus(utterances=1))
     store_of(corpus, "train", Mel(40), tmp_path / "store")
     folder = next(path.parent for path in (tmp_path / "store").rglob("index.csv"))
     index = (folder / "index.csv").read_text()
     for stray in ("../../secret.flac", "/etc/passwd", "train/../../x", "train/.."):
-        (folder / "index.csv").write_text(index.replace("train/train_singer1/song0.flac", stray))
+        write_sealed(folder, index.replace("train/train_singer1/song0.flac", stray))
         with pytest.raises(SingerVerifyError, match="names files outside the corpus"):
             open_store(folder)
-    (folder / "index.csv").write_text(index.replace("song0", "a..b"))
+    write_sealed(folder, index.replace("song0", "a..b"))
     assert len(open_store(folder).singers) == 3
 
 

@@ -1,6 +1,5 @@
 """Which settings a training may be continued with: some may change from one day to the next, others never."""
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ FIXED = (
 )
 MAY_CHANGE = ("scheduler.max_steps",)  # follows trainer.max_steps
 NOT_SETTINGS = ("name", "resume", "ckpt_path", "callbacks.best.dirpath", "logger.folder")
-OUR_TARGETS = ("singer_verify.", "torch.optim.", "pytorch_lightning.")
 ABSENT = "nothing"
 
 
@@ -84,32 +82,6 @@ def merged(then: list[str], now: list[str]) -> list[str]:
 
 def _pluses(override: str) -> int:
     return len(override) - len(override.lstrip("+"))
-
-
-def require_our_targets(config: Any) -> None:
-    """Refuse settings from a run folder that would construct something else than ours, torch's and Lightning's classes.
-
-    Raises:
-        SingerVerifyError: naming what was to be constructed.
-    """
-    for name, value in _leaves(config):
-        if name.rpartition(".")[2] == "_target_" and not _is_our_target(str(value)):
-            raise SingerVerifyError(
-                f"{name}={value}: expected a class of {', '.join(each.rstrip('.') for each in OUR_TARGETS)}; the run's "
-                f"settings are not ours, and nothing of them was run."
-            )
-
-
-def _is_our_target(target: str) -> bool:
-    """Judged by where it is defined: a module of ours gives access to all modules that it imports."""
-    module, _, name = target.rpartition(".")
-    if not target.startswith(OUR_TARGETS):
-        return False
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        return False
-    return callable(found) and f"{getattr(found, '__module__', '')}.".startswith(OUR_TARGETS)
 
 
 def _leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
