@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 class TrainingProgress(RichProgressBar):
     """Lightning's bar over all steps of the training, with the losses and the last EER."""
 
+    @property
+    def total_train_batches(self) -> int | float:
+        return self.trainer.num_training_batches  # those before a continuation too, which the bar counts as well
+
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training"
 
