@@ -167,7 +167,9 @@ def test_imported_weights_bring_no_optimiser(make_corpus: MakeCorpus, tmp_path: 
 
 def test_ours_load_in_the_earlier_network(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     corpus = make_corpus(train=3, val=2, utterances=2)
-    run = train(corpus, f"hydra.run.dir={tmp_path}/run", "loss=ge2e+ce", "trainer.max_steps=2")
+    run = train(
+        corpus, f"hydra.run.dir={tmp_path}/run", "loss=ge2e+ce", "trainer.max_steps=2", "encoder.initialisation=default"
+    )
     network = EarlierEncoder(40, 12, 2, 8, singers=3)
     content = torch.load(run / "saved_model.pt", weights_only=True)
     network.load_state_dict(content["model_state"])

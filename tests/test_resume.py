@@ -67,9 +67,17 @@ def test_a_killed_training_continues_exactly(monkeypatch, tmp_path, corpus, whol
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", STOPS)
+def test_a_killed_training_continues_exactly_wherever_it_was(monkeypatch, tmp_path, corpus, whole_run, stop):
+    overrides = ("scheduler=plateau", "scheduler.patience=0")
+    folder = stopped_and_continued(monkeypatch, tmp_path, stop, corpus, *overrides)
+    assert unlike(whole_run(*overrides), folder) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", ["in the middle of a cycle", "in the middle of a validation"])
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_killed_training_continues_exactly_wherever_it_was(
+def test_a_killed_training_continues_exactly_whatever_the_loss_and_the_workers(
     monkeypatch, tmp_path, corpus, whole_run, loss, num_workers, stop
 ):
     overrides = (f"loss={loss}", f"data.num_workers={num_workers}", "scheduler=plateau", "scheduler.patience=0")
