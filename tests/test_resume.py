@@ -3,9 +3,11 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from tiny_run import NUM_BINS, At, Killed, differences, kill, last_of, make_corpus, run, terminate, tiny
 
@@ -47,9 +49,18 @@ def whole_run(corpus, tmp_path_factory):
 
 
 def unlike(left: Path, right: Path) -> list[str]:
-    """What differs between the last checkpoints of two runs, except for the folders they lie in."""
+    """What differs between the last checkpoints of two runs and their best models, except for where they lie."""
     found = differences(last_of(left), last_of(right))
-    return [place for place in found if not any(each in place for each in FOLDERS_AND_LOOPS)]
+    found = [place for place in found if not any(each in place for each in FOLDERS_AND_LOOPS)]
+    return found + differences(best_of(left), best_of(right), "best")
+
+
+def best_of(folder: Path) -> dict[str, Any]:
+    """The best model, and what the training remembers of it."""
+    states = last_of(folder)["callbacks"].items()
+    (memory,) = (state for name, state in states if name.startswith("BestCheckpoint"))
+    weights = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    return {"weights": weights, **{name: memory[name] for name in ("best_model_score", "kth_value")}}
 
 
 def stopped_and_continued(monkeypatch, folder, stop, corpus, *overrides):
