@@ -12,6 +12,7 @@ import singer_verify  # noqa: F401  first, because it settles how torch's thread
 import hydra
 import pytorch_lightning as pl
 import rich
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.utils import instantiate
@@ -65,6 +66,7 @@ def train(config: DictConfig) -> float | None:
     settings["corpus"] = data.contents()
     if then is not None:
         changes(then, settings)
+    torch.set_flush_denormal(True)  # gradients that fade over 200 frames would make a CPU ten times slower
     pl.seed_everything(config.seed, workers=True, verbose=False)  # now, for computing frames draws random numbers
     verifier = build_verifier(config, data, parent)
     origin = parent.record(run, parent.give_weights(verifier)) if parent else None

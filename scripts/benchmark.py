@@ -299,6 +299,7 @@ def everything(
     context: typer.Context, threads: Annotated[int, typer.Option(help="torch threads; 0: default")] = 0
 ) -> None:
     """Run what is named, or everything."""
+    torch.set_flush_denormal(True)  # as train.py does
     if threads:
         torch.set_num_threads(threads)
     if context.invoked_subcommand is None:
