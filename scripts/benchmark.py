@@ -175,7 +175,7 @@ def bare_step_seconds(shape: Shape, repeats: int) -> float:
 def step() -> None:
     """Whole training step ÷ bare LSTM step, and fp32 ÷ bf16-mixed."""
     table = Table("singers × utterances × frames", "whole step", "bare LSTM step", "ratio", "bf16-mixed", "fp32 ÷ bf16")
-    workers, repeats = (2, 60) if DEVICE.type == "cuda" else (0, 2)
+    workers, repeats = (2, 60) if DEVICE.type == "cuda" else (0, 4)
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "store", 200, 4000)
         for shape in ((8, 10, 307), (64, 10, 160)):

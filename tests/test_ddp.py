@@ -1,7 +1,6 @@
 """Several processes that train one model do what one process does with the batches of all of them."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 from tiny_run import ROOT, make_corpus, tiny
 from torch.nn.parallel import DistributedDataParallel
 
@@ -60,18 +60,14 @@ def step_on_rank(rank: int, folder: Path) -> None:
     weights = one_step(model, features_of_all()[part], torch.arange(NUM_SINGERS)[part])
     turns = gather_in_turn([(rank, item) for item in range(2 - rank)])
     torch.save({"weights": weights, "turns": turns}, folder / f"rank{rank}")
+    del model  # before the group: were its reducer the group's last owner, it would wait for a thread that waits for it
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=step_on_rank, args=(rank, folder)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
+    torch.multiprocessing.spawn(step_on_rank, (folder,), nprocs=2)
     return [torch.load(folder / f"rank{rank}", weights_only=True) for rank in range(2)]
 
 
