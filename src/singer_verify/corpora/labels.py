@@ -1,0 +1,51 @@
+"""What is known of each utterance besides its singer: the table `corpus.csv` at a corpus' root."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from singer_verify.errors import SingerVerifyError
+
+LABELS_NAME = "corpus.csv"
+KEY = "utterance"
+# Columns of a corpus.csv that say where an utterance lies and how long it is: all others are labels.
+NOT_LABELS = ("singer", "split", "seconds", "sample_rate", "channels")
+
+
+def read_labels(root: Path) -> pd.DataFrame:
+    """The labels of a corpus' utterances: one column of strings per label, empty where a label is unknown.
+
+    Args:
+        root: of the corpus; without a `corpus.csv` there the table is empty.
+
+    Returns:
+        indexed by the utterance's path relative to the root, as in `folder.Utterance.path`.
+
+    Raises:
+        SingerVerifyError: the file is no such table, or names an utterance twice.
+    """
+    table = read_corpus_table(root)
+    return table.drop(columns=[name for name in NOT_LABELS if name in table.columns])
+
+
+def read_corpus_table(root: Path) -> pd.DataFrame:
+    """All columns of `corpus.csv` as strings, indexed by utterance; empty where there is no such file.
+
+    Raises:
+        SingerVerifyError: the file is no such table, or names an utterance twice.
+    """
+    path = root / LABELS_NAME
+    if not path.exists():
+        return pd.DataFrame(index=pd.Index([], name=KEY, dtype=str))
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise SingerVerifyError(f"{path}: cannot be read as a table ({error}); prepare the corpus again.") from error
+    if KEY not in table.columns:
+        raise SingerVerifyError(
+            f"{path}: has no column {KEY} (columns found: {', '.join(table.columns)}); expected the path of each "
+            f"utterance in it, relative to {root}."
+        )
+    if repeated := table[KEY][table[KEY].duplicated()].tolist():
+        raise SingerVerifyError(f"{path}: names {repeated[0]} twice; leave one line per utterance.")
+    return table.set_index(KEY)
