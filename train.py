@@ -26,6 +26,8 @@ from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.freezing import freeze
 from singer_verify.entry import plain_mistakes, start_log
 from singer_verify.errors import SingerVerifyError, require_at_least
+from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.recipe import compared, feature_settings
 from singer_verify.rebuild import refuse_foreign_targets
 from singer_verify.reports.console import ValidationLines, closing_table
 from singer_verify.reports.pictures import TrainingPictures
@@ -36,6 +38,7 @@ from singer_verify.runs.fitting import fit, write_outcome
 from singer_verify.runs.folder import claim_folder, continued_folder, run_of, write_run
 from singer_verify.runs.history import MetricHistory
 from singer_verify.runs.interruption import Interruption
+from singer_verify.runs.kept import kept_statistics
 from singer_verify.runs.last import LastCheckpoint
 from singer_verify.runs.lineage import Parent, folder_name, runs_folder
 from singer_verify.runs.settings import changes, merged, typed_for
@@ -128,11 +131,13 @@ def read_parent(config: DictConfig) -> Parent | None:
 
 def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataModule:
     """Read the corpus, compute its frames, and write what only the data decides into the configuration."""
-    data: SingerDataModule = instantiate(config.data, feature=instantiate(config.features), seed=config.seed)
-    config.features = data.feature.recipe
+    recipe = plain(config.features) | kept_statistics(config.ckpt_path, config.init_from)
+    feature, normalisation = instantiate(feature_settings(recipe)), Normalisation.from_recipe(recipe)
+    data: SingerDataModule = instantiate(config.data, feature=feature, normalisation=normalisation, seed=config.seed)
+    config.features = compared(data.recipe)
     config.encoder.num_bins = data.feature.num_bins
     if parent:
-        parent.require_match(data.feature.recipe, instantiate(config.encoder).settings)
+        parent.require_match(data.recipe, instantiate(config.encoder).settings)
     data.prepare_data()
     data.setup()
     if "ce" in config.loss.terms:
@@ -153,7 +158,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | 
         instantiate(config.scheduler),
         config.monitor,
         config.trainer.val_check_interval,
-        make_card(data.feature.recipe, encoder.settings, config.data.num_frames, data.train_singers),
+        make_card(data.recipe, encoder.settings, config.data.num_frames, data.train_singers),
     )
     store = data.stores["val"]
     verifier.validation_set = ValidationSet(store.singer_index, store.singers)

@@ -38,8 +38,8 @@ from torch.utils.data import DataLoader
 
 from singer_verify.card import make_card
 from singer_verify.data.batches import SingerBatch, SingerBatches
-from singer_verify.data.datamodule import StepsFrom
 from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.steps import StepsFrom
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.features.mel import Mel
 from singer_verify.losses.ge2e import GE2E

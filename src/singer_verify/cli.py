@@ -116,10 +116,12 @@ def import_weights(
     from singer_verify.errors import require_at_least
     from singer_verify.features import feature_from_recipe
     from singer_verify.features.naming import read_recipe
+    from singer_verify.features.normalisation import Normalisation
     from singer_verify.runs.foreign import import_run
 
     require_at_least(1, **{"--window-frames": window_frames})
-    import_run(file, feature_from_recipe(read_recipe(features)), window_frames, out)
+    recipe = read_recipe(features)
+    import_run(file, feature_from_recipe(recipe), window_frames, out, Normalisation.from_recipe(recipe))
     typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")
 
 

@@ -15,11 +15,13 @@ from singer_verify.data.windows import mean_embeddings, windows_of
 from singer_verify.encoders import encoder_from_settings
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature, feature_from_recipe
+from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.ready import Ready
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, read_checkpoint
 from singer_verify.store.utterances import frames_of_file
 
 WINDOWS_AT_ONCE = 64
+NOT_NORMALISED = Normalisation()
 
 
 class Embedder:
@@ -32,10 +34,14 @@ class Embedder:
         encoder: (batch, frames, bins) → (batch, embedding).
         feature: makes its frames.
         window_frames: length of a window.
+        normalisation: of the frames of a recording.
     """
 
-    def __init__(self, encoder: nn.Module, feature: Feature, window_frames: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, feature: Feature, window_frames: int, normalisation: Normalisation = NOT_NORMALISED
+    ) -> None:
         self.encoder, self.feature, self.window_frames = encoder.eval(), feature, window_frames
+        self.normalisation = normalisation
 
     @classmethod
     def load(cls, model: Path) -> "Embedder":
@@ -52,7 +58,8 @@ class Embedder:
             encoder.load_state_dict(encoder_state(checkpoint))
         except RuntimeError as error:
             raise SingerVerifyError(f"{path}: its weights do not fit its own settings; the file is damaged.") from error
-        return cls(encoder, feature_from_recipe(card["recipe"]), card["window_frames"])
+        recipe = card["recipe"]
+        return cls(encoder, feature_from_recipe(recipe), card["window_frames"], Normalisation.from_recipe(recipe))
 
     @torch.inference_mode()
     def embed_file(self, path: Path) -> Float[np.ndarray, " embedding"]:
@@ -62,7 +69,7 @@ class Embedder:
             UtteranceError: the file cannot be used.
             SingerVerifyError: the model was trained on ready features, and the file is audio.
         """
-        frames = frames_of_file(path, self.feature)
+        frames = torch.from_numpy(self.normalisation.normalised(frames_of_file(path, self.feature).numpy()))
         windows = list(windows_of(frames, self.window_frames))
         groups = [windows[first : first + WINDOWS_AT_ONCE] for first in range(0, len(windows), WINDOWS_AT_ONCE)]
         embeddings = torch.cat([self.encoder(torch.stack(group)) for group in groups])

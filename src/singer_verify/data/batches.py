@@ -1,7 +1,8 @@
 """Batches as the model receives them, read from a packed store."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,11 +10,19 @@ from torch.utils.data import Dataset
 
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.data.windows import WindowGroup
-from singer_verify.store.packed import PackedStore
+
+
+@runtime_checkable
+class CropSource(Protocol):
+    """What batches are read from: a packed store, or one that does more to its frames."""
+
+    def crops(
+        self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
+    ) -> Float[np.ndarray, "crops num_frames bins"]: ...
 
 
 class SingerBatch(NamedTuple):
-    """Crops of several utterances of several singers, in the dtype of the store.
+    """Crops of several utterances of several singers, in the dtype of the store, or single precision if normalised.
 
     Attributes:
         features: (singers, utterances, frames, bins).
@@ -48,7 +57,7 @@ class SingerBatches(Dataset[SingerBatch]):
     """
 
     def __init__(
-        self, store: PackedStore, sampler: SingerSampler, num_batches: int, rank: int = 0, num_ranks: int = 1
+        self, store: CropSource, sampler: SingerSampler, num_batches: int, rank: int = 0, num_ranks: int = 1
     ) -> None:
         self.store, self.sampler, self.num_batches = store, sampler, num_batches
         num_singers = sampler.singers_per_batch // num_ranks
@@ -68,7 +77,7 @@ class SingerBatches(Dataset[SingerBatch]):
 class WindowBatches(Dataset[WindowBatch]):
     """All windows of all utterances of a split, a group at a time."""
 
-    def __init__(self, store: PackedStore, groups: list[WindowGroup]) -> None:
+    def __init__(self, store: CropSource, groups: list[WindowGroup]) -> None:
         self.store, self.groups = store, groups
 
     def __len__(self) -> int:

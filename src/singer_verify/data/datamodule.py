@@ -2,28 +2,32 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from singer_verify.corpora.folder import read_corpus
 from singer_verify.data.batches import SingerBatch, SingerBatches, WindowBatches
 from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.steps import StepsFrom
 from singer_verify.data.windows import window_groups
 from singer_verify.errors import SingerVerifyError, require_at_least, require_one_of
 from singer_verify.features import Feature
+from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.ready import read_feat_params
+from singer_verify.features.recipe import compared
 from singer_verify.store.extraction import store_of
+from singer_verify.store.normalised import NormalisedStore, fitted
 from singer_verify.store.packed import DTYPES, PackedStore
 from singer_verify.workers import leave_signals_to_the_training
 
 log = logging.getLogger(__name__)
 
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
+NOT_NORMALISED = Normalisation()
 
 
 class SingerDataModule(pl.LightningDataModule):
@@ -42,6 +46,7 @@ class SingerDataModule(pl.LightningDataModule):
         store_dtype: float16 or float32, of the frames on disk.
         num_extraction_workers: processes that compute frames; None takes one per available core.
         seed: of the batches.
+        normalisation: of the frames, as they are read; with figures of a training split, if it is to keep these.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -61,6 +66,7 @@ class SingerDataModule(pl.LightningDataModule):
         store_dtype: str,
         num_extraction_workers: int | None,
         seed: int,
+        normalisation: Normalisation = NOT_NORMALISED,
     ) -> None:
         super().__init__()
         require_at_least(1, **{"data.num_frames": num_frames, "data.utterances_per_singer": utterances_per_singer})
@@ -72,6 +78,7 @@ class SingerDataModule(pl.LightningDataModule):
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         self.corpus = read_corpus(Path(root))
         self.feature = read_feat_params(Path(root)) if self.corpus.is_ready else feature
+        self.normalisation = normalisation
         self.num_frames, self.seed = num_frames, seed
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch
@@ -79,10 +86,17 @@ class SingerDataModule(pl.LightningDataModule):
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.num_extraction_workers = available if num_extraction_workers is None else num_extraction_workers
         self.stores: dict[str, PackedStore] = {}
+        self.normalised: dict[str, NormalisedStore] = {}
 
     @property
     def train_singers(self) -> tuple[str, ...]:
         return self.corpus.splits["train"].singers
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The whole recipe of the frames, with the figures of the training split once they are known."""
+        normalise = {"normalise": self.normalisation.name}
+        return compared(self.feature.recipe | normalise) | self.normalisation.statistics
 
     def prepare_data(self) -> None:
         """Compute the frames of both splits, or find them computed; Lightning calls this in one process per machine."""
@@ -98,7 +112,7 @@ class SingerDataModule(pl.LightningDataModule):
             self._store_of(split)
 
     def setup(self, stage: str | None = None) -> None:
-        """Map the frames and lay out the batches.
+        """Map the frames, gather the statistics that normalise them, and lay out the batches.
 
         Raises:
             SingerVerifyError: fewer than two singers in a split, or batches that cannot be divided among the devices.
@@ -107,6 +121,8 @@ class SingerDataModule(pl.LightningDataModule):
             self._require_equal_parts()
             return
         self.stores = {split: self._store_of(split) for split in ("train", "val")}
+        self.normalisation = fitted(self.normalisation, self.stores["train"])
+        self.normalised = {split: NormalisedStore(store, self.normalisation) for split, store in self.stores.items()}
         self.train_sampler = self._sampler("train", self.utterances_per_singer, self.seed)
         self.val_sampler = self._sampler("val", max(self.utterances_per_singer, 2), VALIDATION_SEED)
 
@@ -114,7 +130,7 @@ class SingerDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
         ranks = self.trainer.global_rank, self.trainer.world_size
-        dataset = SingerBatches(self.stores["train"], self.train_sampler, num_batches, *ranks)
+        dataset = SingerBatches(self.normalised["train"], self.train_sampler, num_batches, *ranks)
         first = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return DataLoader(
             dataset,
@@ -131,10 +147,10 @@ class SingerDataModule(pl.LightningDataModule):
         The few batches are the same on every rank; the windows are dealt out, group by group.
         """
         assert self.trainer is not None
-        store = self.stores["val"]
-        batches = SingerBatches(store, self.val_sampler, self.num_val_batches)
-        groups = window_groups(store.num_frames, self.num_frames, self.windows_per_batch)
-        windows = WindowBatches(store, groups[self.trainer.global_rank :: self.trainer.world_size])
+        frames = self.normalised["val"]
+        batches = SingerBatches(frames, self.val_sampler, self.num_val_batches)
+        groups = window_groups(self.stores["val"].num_frames, self.num_frames, self.windows_per_batch)
+        windows = WindowBatches(frames, groups[self.trainer.global_rank :: self.trainer.world_size])
         return [DataLoader(batches, batch_size=None), DataLoader(windows, batch_size=None)]
 
     def contents(self) -> dict[str, str]:
@@ -178,16 +194,3 @@ class SingerDataModule(pl.LightningDataModule):
         return SingerSampler(
             store.singer_index, store.num_frames, singers_per_batch, utterances_per_singer, self.num_frames, seed
         )
-
-
-class StepsFrom(Sampler[int]):
-    """The steps of a training, from the one at which it starts or continues; its length counts all of them."""
-
-    def __init__(self, first: int, num_steps: int) -> None:
-        self.first, self.num_steps = first, num_steps
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.first, self.num_steps))

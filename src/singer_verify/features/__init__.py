@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from singer_verify.features.recipe import feature_settings
 from singer_verify.rebuild import rebuild
 
 
@@ -33,10 +34,10 @@ class Feature(Protocol):
 
 
 def feature_from_recipe(recipe: dict[str, Any]) -> Feature:
-    """The feature that a checkpoint or a store was made with.
+    """The feature that a checkpoint or a store was made with; how its frames are normalised is not its matter.
 
     Raises:
         SingerVerifyError: the recipe is not one of ours.
     """
-    feature: Feature = rebuild(recipe, __name__)
+    feature: Feature = rebuild(feature_settings(recipe), __name__)
     return feature

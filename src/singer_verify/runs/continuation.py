@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.recipe import compared
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.random_states import random_states, restore_random_states
 from singer_verify.runs.settings import changes, in_words
@@ -92,6 +93,7 @@ def settings_before(checkpoint: Path, now: dict[str, Any]) -> dict[str, Any]:
             f"ckpt_path={checkpoint}: holds a model, not where its training stood; give a run's checkpoints/last.ckpt."
         )
     then: dict[str, Any] = content[SETTINGS_KEY]
+    then["features"] = compared(then["features"])  # earlier versions did not write what is not prepared
     changed = in_words(changes(then, now | {"corpus": then["corpus"]})) or "nothing"
     log.info("%s: continuing after step %d; changed: %s.", checkpoint, content["global_step"], changed)
     return then

@@ -16,6 +16,8 @@ from singer_verify.card import CARD_KEY, make_card
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature
+from singer_verify.features.normalisation import STATISTICS_KEY, Normalisation
+from singer_verify.features.recipe import compared
 from singer_verify.runs.checkpoints import BEST, WholeFileCheckpoints, export_saved_model, under_our_names
 from singer_verify.runs.folder import refuse_existing, write_run
 from singer_verify.runs.lineage import sha256_of
@@ -26,6 +28,7 @@ WANTED = (
     "expected `model_state` (singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning) or `model_b` (AutoVC's speaker "
     "encoder) with an LSTM and a linear layer"
 )
+NOT_NORMALISED = Normalisation()
 ENCODER_PARTS = ("lstm.", "linear.", "attention.")
 GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is of no use without its singers' names
 
@@ -72,7 +75,9 @@ def read_foreign(path: Path) -> ForeignWeights:
     return ForeignWeights(encoder, state, step if isinstance(step, int) else 0, dropped)
 
 
-def import_run(path: Path, feature: Feature, window_frames: int, run: Path) -> None:
+def import_run(
+    path: Path, feature: Feature, window_frames: int, run: Path, normalisation: Normalisation = NOT_NORMALISED
+) -> None:
     """Make a run folder of weights from elsewhere, to be evaluated, embedded with, or trained on from.
 
     Args:
@@ -80,6 +85,7 @@ def import_run(path: Path, feature: Feature, window_frames: int, run: Path) -> N
         feature: makes the frames they were trained on.
         window_frames: length of an evaluation window.
         run: folder to make.
+        normalisation: of those frames.
 
     Raises:
         SingerVerifyError: the folder holds a run, the weights cannot be read, or they take other frames.
@@ -91,8 +97,14 @@ def import_run(path: Path, feature: Feature, window_frames: int, run: Path) -> N
             f"{path}: takes frames of {weights.encoder['num_bins']} bins, and the recipe named makes "
             f"{feature.num_bins}; name the recipe it was trained on."
         )
-    card = make_card(feature.recipe, weights.encoder, window_frames, ())
-    config = {"features": feature.recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
+    if normalisation.needs_training_split:
+        raise SingerVerifyError(
+            f"{path}: features.normalise={normalisation.name} needs the statistics of its training corpus; add them to "
+            f"the recipe as {STATISTICS_KEY}: {{mean: [...], deviation: [...]}}."
+        )
+    recipe = compared(feature.recipe | {"normalise": normalisation.name})
+    card = make_card(recipe | normalisation.statistics, weights.encoder, window_frames, ())
+    config = {"features": recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
     imported = {"file": path.name, "sha256": sha256_of(path), "step": weights.step, "dropped": weights.dropped}
     WholeFileCheckpoints().save_checkpoint(_as_lightning(weights) | {CARD_KEY: card}, run / BEST)
     export_saved_model(run)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.recipe import compared
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, loss_state, read_checkpoint
 from singer_verify.runs.folder import RUN_NAME
 from singer_verify.runs.optimizers import continued
@@ -87,7 +88,7 @@ class Parent:
             SingerVerifyError: naming every setting that differs, with both values.
         """
         card = self.content[CARD_KEY]
-        differences = _differences("features", card["recipe"], recipe)
+        differences = _differences("features", compared(card["recipe"]), compared(recipe))
         if not differences:  # other frames often mean other bins, which would be said twice
             differences = _differences("encoder", card["encoder"], encoder, but=NOT_ARCHITECTURE)
         if differences:

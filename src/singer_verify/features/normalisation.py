@@ -1,0 +1,141 @@
+"""Frames brought to a common scale, by figures of their utterance or of the whole training split."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from singer_verify.errors import SingerVerifyError, require_one_of
+from singer_verify.features.statistics import FrameStatistics, frame_statistics, over_bins, over_frames
+
+GLOBAL = ("global_unit_variance", "global_bins")
+NORMALISATIONS = ("none", "utterance_zero_one", "utterance_unit_variance", "utterance_bins", *GLOBAL)
+STATISTICS_KEY = "statistics"  # in a recipe: mean and deviation of the training split, as lists
+SAME_VALUE = 1e-7  # of a mean; values that deviate less are equal in single precision
+
+
+class Scaling(NamedTuple):
+    """The frames x of an utterance become (x - offset) / scale.
+
+    Attributes:
+        offset: (utterances, bins), or (utterances, 1) where all bins share one.
+        scale: of the same shape, never 0.
+    """
+
+    offset: Float[np.ndarray, "utterances width"]
+    scale: Float[np.ndarray, "utterances width"]
+
+    def apply(
+        self, frames: Float[np.ndarray, "crops frames bins"], utterances: Int[np.ndarray, " crops"]
+    ) -> Float[np.ndarray, "crops frames bins"]:
+        """Crops on the scale of their utterances, in single precision."""
+        offset, scale = (part[utterances, None].astype(np.float32) for part in self)
+        scaled: np.ndarray = (frames.astype(np.float32) - offset) / scale
+        return scaled
+
+
+class Normalisation:
+    """How the frames of a recipe are normalised.
+
+    `none` leaves them. `utterance_zero_one` maps an utterance's lowest value to 0 and its highest to 1;
+    `utterance_unit_variance` gives all values of an utterance together mean 0 and variance 1; `utterance_bins` gives
+    them to each bin of an utterance (cepstral mean and variance normalisation; Viikki and Laurila 1998, "Cepstral
+    domain segmental feature vector normalization for noise robust speech recognition").
+    `global_unit_variance` and `global_bins` take mean and variance over all frames of the training split, of all bins
+    together or of each (Schlüter and Grill 2015, "Exploring data augmentation for improved singing voice detection
+    with neural networks"). An utterance's figures are those of the whole utterance, also where a crop of it is read.
+    A value that never changes becomes 0.
+
+    Args:
+        name: one of the above.
+        mean: (bins,) or (1,), of the training split; None where the utterance decides, or as long as it is not known.
+        deviation: the square root of the variance, like `mean`.
+
+    Raises:
+        SingerVerifyError: another name.
+    """
+
+    def __init__(
+        self,
+        name: str = "none",
+        mean: Float[np.ndarray, " width"] | None = None,
+        deviation: Float[np.ndarray, " width"] | None = None,
+    ) -> None:
+        require_one_of(NORMALISATIONS, **{"features.normalise": name})
+        self.name, self.mean, self.deviation = name, mean, deviation
+
+    @classmethod
+    def from_recipe(cls, recipe: dict[str, Any]) -> "Normalisation":
+        """The one that a recipe names: none, where it names none.
+
+        Raises:
+            SingerVerifyError: no such normalisation, or statistics that are not lists of numbers.
+        """
+        known = recipe.get(STATISTICS_KEY)
+        mean, deviation = (None, None) if known is None else (_figures(known, key) for key in ("mean", "deviation"))
+        return cls(str(recipe.get("normalise", "none")), mean, deviation)
+
+    @property
+    def statistics(self) -> dict[str, dict[str, list[float]]]:
+        """What a checkpoint's recipe has to carry besides the name, as plain values; nothing for most."""
+        if self.mean is None or self.deviation is None:
+            return {}
+        return {STATISTICS_KEY: {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}}
+
+    @property
+    def needs_training_split(self) -> bool:
+        return self.name in GLOBAL and self.mean is None
+
+    def fitted(self, training: FrameStatistics) -> "Normalisation":
+        """With the mean and deviation of the training split, where they are needed."""
+        if not self.needs_training_split:
+            return self
+        mean, variance = over_frames(training)
+        if self.name == "global_unit_variance":
+            mean, variance = over_bins(mean, variance)
+        return Normalisation(self.name, mean, np.sqrt(variance))
+
+    def scaling(self, frames: Float[np.ndarray, "total bins"], offsets: Int[np.ndarray, " bounds"]) -> Scaling:
+        """What scales each of several packed utterances, see `frame_statistics`.
+
+        Raises:
+            SingerVerifyError: the figures of the training split are needed, and not known.
+        """
+        if self.name in GLOBAL:
+            return self._global_scaling(len(offsets) - 1)
+        statistics = frame_statistics(frames, offsets)
+        if self.name == "utterance_zero_one":
+            lowest, highest = statistics.lowest.min(1, keepdims=True), statistics.highest.max(1, keepdims=True)
+            return Scaling(lowest, _divisor(highest - lowest, lowest))
+        mean, variance = statistics.mean, statistics.variance
+        if self.name == "utterance_unit_variance":
+            mean, variance = over_bins(mean, variance)
+        return Scaling(mean, _divisor(np.sqrt(variance), mean))
+
+    def normalised(self, frames: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, "frames bins"]:
+        """All frames of one utterance, normalised."""
+        if self.name == "none":
+            return frames
+        scaling = self.scaling(frames, np.array([0, len(frames)]))
+        return scaling.apply(frames[None], np.zeros(1, np.int64))[0]
+
+    def _global_scaling(self, num_utterances: int) -> Scaling:
+        if self.mean is None or self.deviation is None:
+            raise SingerVerifyError(
+                f"features.normalise={self.name}: the recipe carries no statistics of a training split; train with it, "
+                f"or take a normalisation that an utterance decides ({', '.join(NORMALISATIONS[1:4])})."
+            )
+        parts = self.mean, _divisor(self.deviation, self.mean)
+        return Scaling(*(np.broadcast_to(part, (num_utterances, len(part))) for part in parts))
+
+
+def _figures(known: Any, key: str) -> Float[np.ndarray, " bins"]:
+    values = known.get(key) if isinstance(known, dict) else None
+    if not isinstance(values, list) or not values or not all(isinstance(value, float) for value in values):
+        raise SingerVerifyError(f"recipe: its statistics hold no list of numbers as {key}; the file is not ours.")
+    return np.array(values)
+
+
+def _divisor(spread: Float[np.ndarray, "*shape"], level: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The spread; 1 where it is nothing beside the level, so that a value that never changes becomes 0."""
+    return np.where(spread <= SAME_VALUE * np.abs(level), 1.0, spread)
