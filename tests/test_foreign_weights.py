@@ -79,6 +79,7 @@ def test_an_earlier_encoders_embeddings_are_reproduced(tmp_path: Path) -> None:
 
 
 def test_autovcs_embeddings_are_reproduced(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     network = AutoVCEncoder()
     state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
     import_run(saved({"model_b": state}, tmp_path), Mel(80), 128, tmp_path / "run")
@@ -136,7 +137,7 @@ def test_a_run_is_not_imported_over_another(tmp_path: Path) -> None:
 def test_recipes_are_named_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     assert read_recipe("mel80") == read_recipe("conf/features/mel80.yaml")
-    with pytest.raises(SingerVerifyError, match=r"features=mel41: no file .*; expected mel40, mel80, .*resemblyzer"):
+    with pytest.raises(SingerVerifyError, match=r"features=mel41: no file .*; expected .*mel40.*, resemblyzer, "):
         read_recipe("mel41")
 
 

@@ -13,21 +13,25 @@ from singer_verify.errors import UtteranceError
 SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 PYAV_SUFFIXES = frozenset({".m4a", ".aac", ".mp4"})
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | PYAV_SUFFIXES
+LEAST_REACH = 0.9  # of a recipe's bandwidth: 44.1 kHz will do for a recipe that reaches to 24 kHz
 SILENCE_PEAK = 1e-4  # -80 dB of full scale: under the noise floor of any microphone
 
 
-def load_audio(path: Path, sample_rate: int) -> Float[np.ndarray, " samples"]:
+def load_audio(path: Path, sample_rate: int, bandwidth_hz: float = 0.0) -> Float[np.ndarray, " samples"]:
     """Decode a file, average its channels and resample it.
 
     Args:
         path: wav, flac, ogg or mp3 (libsndfile), m4a, aac or mp4 (FFmpeg).
         sample_rate: of the result, in Hz.
+        bandwidth_hz: the highest frequency that is needed of the file; resampling cannot bring back what it lacks.
 
     Raises:
-        UtteranceError: the file cannot be decoded, is empty, holds NaN or infinite samples, or is silent throughout.
+        UtteranceError: the file cannot be decoded, is empty, holds NaN or infinite samples, is silent throughout, or
+            has a sample rate under nine tenths of twice the bandwidth.
     """
     decode = _decode_with_pyav if path.suffix.lower() in PYAV_SUFFIXES else _decode_with_soundfile
     channels, native_rate = decode(path)
+    _check_bandwidth(native_rate, bandwidth_hz, path)
     samples = channels.mean(axis=1, dtype=np.float32)
     _check_samples(samples, path)
     if native_rate != sample_rate:
@@ -63,6 +67,14 @@ def _undecodable(path: Path, error: Exception) -> UtteranceError:
         return UtteranceError(f"{path}: the file is empty (0 bytes); copy it again from its source or delete it.")
     reason = str(error).splitlines()[0].rstrip(".")
     return UtteranceError(f"{path}: cannot be decoded as audio ({reason}); convert it again or delete it.")
+
+
+def _check_bandwidth(native_rate: int, bandwidth_hz: float, path: Path) -> None:
+    if native_rate / 2 < LEAST_REACH * bandwidth_hz:
+        raise UtteranceError(
+            f"{path}: has a bandwidth of {native_rate / 2:g} Hz, the recipe reaches to {bandwidth_hz:g} Hz; "
+            f"take a recording with a sample rate of {2 * bandwidth_hz:g} Hz, or a recipe that reaches less far."
+        )
 
 
 def _check_samples(samples: Float[np.ndarray, " samples"], path: Path) -> None:

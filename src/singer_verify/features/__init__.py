@@ -20,12 +20,16 @@ class Feature(Protocol):
         sample_rate: of the samples it is called on, in Hz.
         hop_ms: from frame to frame.
         num_bins: of a frame.
+        bandwidth_hz: highest frequency that the frames tell of; recordings that do not reach it are refused.
         recipe: what rebuilds it.
     """
 
     sample_rate: int
     hop_ms: float
     num_bins: int
+
+    @property
+    def bandwidth_hz(self) -> float: ...
 
     @property
     def recipe(self) -> dict[str, Any]: ...

@@ -1,4 +1,4 @@
-"""Mel spectrogram in decibels, mapped to [0, 1]."""
+"""Mel spectrogram, its level in decibels, mapped to [0, 1] or not, or as a natural logarithm."""
 
 import math
 from typing import Any
@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singer_verify.errors import SingerVerifyError, UtteranceError, require_at_least, require_between
+from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_one_of
+from singer_verify.features.framing import require_one_frame, whole_hop_samples
+from singer_verify.features.waveform import WaveformFilter
 
 # Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, then logarithmic, 27 steps for a factor of 6.4.
 LINEAR_HZ_PER_MEL = 200.0 / 3.0
@@ -16,13 +18,16 @@ KNEE_HZ = 1000.0
 KNEE_MEL = KNEE_HZ / LINEAR_HZ_PER_MEL
 LOG_HZ_PER_MEL = math.log(6.4) / 27.0
 
+LEVEL_SCALES = ("unit", "db", "log")
+
 
 class Mel(nn.Module):
-    """Magnitude spectrogram (Hann window, centred frames, reflected edges), mel bands, decibels, [0, 1].
+    """Magnitude spectrogram (Hann window, centred frames, reflected edges), mel bands, logarithm.
 
     A band magnitude m becomes 20 log10(m) dB, never below `floor_db`; `headroom_db` is taken off, and the range from
     `floor_db` to 0 is mapped to [0, 1] and clipped. With the defaults this is the input of the AutoVC family (Qian et
     al. 2019, "AutoVC: zero-shot voice style transfer with only autoencoder loss"), which singer encoders took over.
+    Other level scales leave headroom and mapping out: `db` gives the decibels, `log` ln(m).
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, on the device of the samples.
     An utterance too short to reflect half a window at its edges raises UtteranceError.
@@ -35,7 +40,10 @@ class Mel(nn.Module):
         fmin_hz: lower edge of the lowest band.
         fmax_hz: upper edge of the highest band; at most half the sample rate.
         floor_db: smallest level told apart from silence.
-        headroom_db: taken off every level, so that loud frames stay under 1.
+        headroom_db: taken off every level of the scale `unit`, so that loud frames stay under 1.
+        level_scale: unit, db or log.
+        high_pass_hz: of a filter that the samples go through first, see `WaveformFilter`; 0: none.
+        pre_emphasis: of the samples, see `WaveformFilter`; 0: none.
     """
 
     window: Tensor
@@ -51,27 +59,42 @@ class Mel(nn.Module):
         fmax_hz: float = 7600.0,
         floor_db: float = -100.0,
         headroom_db: float = 16.0,
+        level_scale: str = "unit",
+        high_pass_hz: float = 0.0,
+        pre_emphasis: float = 0.0,
     ) -> None:
         super().__init__()
         require_at_least(1, num_bins=num_bins, sample_rate=sample_rate, n_fft=n_fft)
         require_between(0.0, sample_rate / 2, fmin_hz=fmin_hz, fmax_hz=fmax_hz)
         require_between(-300.0, -1.0, floor_db=floor_db)
+        require_one_of(LEVEL_SCALES, level_scale=level_scale)
         self.num_bins, self.sample_rate, self.hop_ms = num_bins, sample_rate, float(hop_ms)
         self.n_fft, self.fmin_hz, self.fmax_hz = n_fft, float(fmin_hz), float(fmax_hz)
         self.floor_db, self.headroom_db = float(floor_db), float(headroom_db)
-        self.hop_samples = _whole_samples(hop_ms, sample_rate)
+        self.level_scale = level_scale
+        self.hop_samples = whole_hop_samples(hop_ms, sample_rate)
+        self.waveform_filter = WaveformFilter(sample_rate, high_pass_hz, pre_emphasis)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         filterbank = mel_filterbank(num_bins, sample_rate, n_fft, fmin_hz, fmax_hz)
         # clone: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
         self.register_buffer("filterbank", torch.from_numpy(filterbank).clone(), persistent=False)
 
     @property
+    def bandwidth_hz(self) -> float:
+        return self.fmax_hz
+
+    @property
     def recipe(self) -> dict[str, Any]:
-        names = ("num_bins", "sample_rate", "n_fft", "hop_ms", "fmin_hz", "fmax_hz", "floor_db", "headroom_db")
-        return {"_target_": f"{__name__}.Mel"} | {name: getattr(self, name) for name in names}
+        names = ("num_bins", "sample_rate", "n_fft", "hop_ms", "fmin_hz", "fmax_hz")
+        of_level = ("floor_db", "headroom_db", "level_scale")
+        of_waveform = {name: getattr(self.waveform_filter, name) for name in ("high_pass_hz", "pre_emphasis")}
+        own = {name: getattr(self, name) for name in (*names, *of_level)}
+        return {"_target_": f"{__name__}.Mel"} | own | of_waveform
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
-        self._check_length(samples.shape[-1])
+        shortest = self.n_fft // 2 + 1  # half a window is reflected at each edge
+        require_one_frame(samples.shape[-1], shortest, self.sample_rate)
+        samples = self.waveform_filter(samples)
         magnitudes = torch.stft(
             samples.reshape(-1, samples.shape[-1]),
             self.n_fft,
@@ -81,18 +104,17 @@ class Mel(nn.Module):
             pad_mode="reflect",
             return_complex=True,
         ).abs()
-        bands = (self.filterbank @ magnitudes).mT
-        level_db = 20.0 * torch.log10(bands.clamp(min=10.0 ** (self.floor_db / 20.0)))
-        scaled = ((level_db - self.headroom_db - self.floor_db) / -self.floor_db).clamp(0.0, 1.0)
-        return scaled.reshape(*samples.shape[:-1], *scaled.shape[-2:])
+        levels = self._levels((self.filterbank @ magnitudes).mT)
+        return levels.reshape(*samples.shape[:-1], *levels.shape[-2:])
 
-    def _check_length(self, num_samples: int) -> None:
-        shortest = self.n_fft // 2 + 1  # half a window is reflected at each edge
-        if num_samples < shortest:
-            found_ms, needed_ms = (1000 * length / self.sample_rate for length in (num_samples, shortest))
-            raise UtteranceError(
-                f"lasts {found_ms:.0f} ms, shorter than one frame; at least {needed_ms:.0f} ms is needed."
-            )
+    def _levels(self, bands: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch frames bins"]:
+        audible = bands.clamp(min=10.0 ** (self.floor_db / 20.0))
+        if self.level_scale == "log":
+            return torch.log(audible)
+        level_db = 20.0 * torch.log10(audible)
+        if self.level_scale == "db":
+            return level_db
+        return ((level_db - self.headroom_db - self.floor_db) / -self.floor_db).clamp(0.0, 1.0)
 
 
 def mel_filterbank(
@@ -126,12 +148,3 @@ def _hz_to_mel(frequency_hz: float) -> float:
 def _mel_to_hz(mel: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
     logarithmic_hz = KNEE_HZ * np.exp(LOG_HZ_PER_MEL * (mel - KNEE_MEL))
     return np.where(mel < KNEE_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic_hz)
-
-
-def _whole_samples(hop_ms: float, sample_rate: int) -> int:
-    samples = hop_ms * sample_rate / 1000.0
-    if samples < 1 or abs(samples - round(samples)) > 1e-6:
-        raise SingerVerifyError(
-            f"hop_ms={hop_ms:g}: {samples:g} samples at {sample_rate} Hz; expected a whole number of at least 1."
-        )
-    return round(samples)

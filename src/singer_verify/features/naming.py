@@ -7,21 +7,24 @@ import yaml
 
 from singer_verify.errors import SingerVerifyError
 
-NAMED_RECIPES = Path("conf/features")  # beside train.py, in the folder where both commands are run
+NAMED_RECIPES = Path("conf/features")  # beside train.py
+PROJECT = Path(__file__).parents[3]  # where this package is installed from, if it is installed from a checkout
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """The recipe in a yaml file.
 
     Args:
-        name: `mel40` for conf/features/mel40.yaml, or the path of a yaml file.
+        name: `mel40` for conf/features/mel40.yaml in the current folder or else in the project's, or the path of a
+            yaml file.
 
     Raises:
         SingerVerifyError: no such recipe, or not a recipe.
     """
-    path = Path(name) if name.endswith(".yaml") else NAMED_RECIPES / f"{name}.yaml"
+    folder = NAMED_RECIPES if NAMED_RECIPES.is_dir() else PROJECT / NAMED_RECIPES
+    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
     if not path.is_file():
-        names = ", ".join(sorted(each.stem for each in NAMED_RECIPES.glob("*.yaml")))
+        names = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))
         raise SingerVerifyError(
             f"features={name}: no file {path}; expected {names or f'a name in {NAMED_RECIPES}'} or a yaml's path."
         )

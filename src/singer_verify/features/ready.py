@@ -30,6 +30,10 @@ class Ready:
         self.hop_ms = 1000.0 * params["hop_size"] / params["sr"]
 
     @property
+    def bandwidth_hz(self) -> float:
+        return self.sample_rate / 2
+
+    @property
     def recipe(self) -> dict[str, Any]:
         return {"_target_": f"{__name__}.Ready", "params": self.params}
 

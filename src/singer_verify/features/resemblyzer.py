@@ -45,6 +45,10 @@ class Resemblyzer(nn.Module):
         self.register_buffer("filterbank", torch.from_numpy(filterbank), persistent=False)
 
     @property
+    def bandwidth_hz(self) -> float:
+        return SAMPLE_RATE / 2
+
+    @property
     def recipe(self) -> dict[str, Any]:
         return {"_target_": f"{__name__}.Resemblyzer"}
 

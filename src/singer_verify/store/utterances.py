@@ -49,7 +49,7 @@ def frames_of_file(path: Path, feature: Feature) -> Float[torch.Tensor, "frames 
     try:
         if isinstance(feature, Ready):
             return torch.from_numpy(feature.check(read_ready(path)))
-        frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate)))
+        frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate, feature.bandwidth_hz)))
     except UtteranceError as error:
         sentence = str(error)
         raise UtteranceError(sentence if sentence.startswith(str(path)) else f"{path}: {sentence}") from error
