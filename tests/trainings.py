@@ -34,6 +34,7 @@ def compose_training(corpus: Path, *overrides: str) -> tuple[DictConfig, Path]:
     settings = [*SMALL, f"data.root={corpus}", f"data.store_root={corpus.parent / 'store'}", *overrides]
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = compose("train", settings, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)  # which the folder's name asks
     run = Path(config.hydra.run.dir)
     with open_dict(config), read_write(config.hydra):
         config.hydra.runtime.output_dir = str(run)
