@@ -78,11 +78,11 @@ def train(config: DictConfig) -> float | None:
     if IS_FIRST_RANK:
         write_run(run, OmegaConf.to_yaml(config, resolve=True), typed, parent=origin)
 
-    result = fit(trainer, verifier, data, history, config.ckpt_path, run / LAST)
+    result = fit(trainer, verifier, data, history, config.ckpt_path, run)
     if IS_FIRST_RANK:
         write_outcome(run, result)
         rich.print(closing_table(result, run))
-    return history.best[config.monitor] if history.best else None
+    return result["best"][config.monitor] if result["best"] else None
 
 
 def start(run: Path, config: DictConfig) -> None:
@@ -158,7 +158,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | 
         instantiate(config.scheduler),
         config.monitor,
         config.trainer.val_check_interval,
-        make_card(data.recipe, encoder.settings, config.data.num_frames, data.train_singers),
+        make_card(data.recipe, encoder.settings, data.window_frames, data.train_singers),
     )
     store = data.stores["val"]
     verifier.validation_set = ValidationSet(store.singer_index, store.singers)

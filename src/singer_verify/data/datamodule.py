@@ -36,7 +36,7 @@ class SingerDataModule(pl.LightningDataModule):
     Args:
         root: the corpus, `<root>/{train,val}/<singer>/**/<utterance>`.
         feature: makes frames from audio; a corpus of ready features brings its own recipe instead.
-        num_frames: length of a training crop and of an evaluation window.
+        num_frames: length of a training crop.
         singers_per_batch: distinct singers in a training batch; fewer, if the corpus has fewer.
         utterances_per_singer: crops of each.
         num_workers: processes that assemble training batches; 0 does it in the training process.
@@ -47,6 +47,7 @@ class SingerDataModule(pl.LightningDataModule):
         num_extraction_workers: processes that compute frames; None takes one per available core.
         seed: of the batches.
         normalisation: of the frames, as they are read; with figures of a training split, if it is to keep these.
+        window_frames: length of an evaluation window; None takes that of a crop.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -67,6 +68,7 @@ class SingerDataModule(pl.LightningDataModule):
         num_extraction_workers: int | None,
         seed: int,
         normalisation: Normalisation = NOT_NORMALISED,
+        window_frames: int | None = None,
     ) -> None:
         super().__init__()
         require_at_least(1, **{"data.num_frames": num_frames, "data.utterances_per_singer": utterances_per_singer})
@@ -79,6 +81,8 @@ class SingerDataModule(pl.LightningDataModule):
         self.corpus = read_corpus(Path(root))
         self.feature = read_feat_params(Path(root)) if self.corpus.is_ready else feature
         self.normalisation = normalisation
+        self.window_frames = num_frames if window_frames is None else window_frames
+        require_at_least(1, **{"data.window_frames": self.window_frames})
         self.num_frames, self.seed = num_frames, seed
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch
@@ -149,7 +153,7 @@ class SingerDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         frames = self.normalised["val"]
         batches = SingerBatches(frames, self.val_sampler, self.num_val_batches)
-        groups = window_groups(self.stores["val"].num_frames, self.num_frames, self.windows_per_batch)
+        groups = window_groups(self.stores["val"].num_frames, self.window_frames, self.windows_per_batch)
         windows = WindowBatches(frames, groups[self.trainer.global_rank :: self.trainer.world_size])
         return [DataLoader(batches, batch_size=None), DataLoader(windows, batch_size=None)]
 

@@ -93,7 +93,8 @@ def settings_before(checkpoint: Path, now: dict[str, Any]) -> dict[str, Any]:
             f"ckpt_path={checkpoint}: holds a model, not where its training stood; give a run's checkpoints/last.ckpt."
         )
     then: dict[str, Any] = content[SETTINGS_KEY]
-    then["features"] = compared(then["features"])  # earlier versions did not write what is not prepared
+    then["features"] = compared(then["features"])  # earlier versions did not write what is not prepared,
+    then["data"].setdefault("window_frames", then["data"]["num_frames"])  # nor what was the same number
     changed = in_words(changes(then, now | {"corpus": then["corpus"]})) or "nothing"
     log.info("%s: continuing after step %d; changed: %s.", checkpoint, content["global_step"], changed)
     return then

@@ -21,22 +21,29 @@ def fit(
     data: SingerDataModule,
     history: MetricHistory,
     ckpt_path: str | None,
-    last: Path,
+    run: Path,
 ) -> dict[str, Any]:
     """Train until validation no longer improves or the steps are used up; returns what `metrics.json` holds.
+
+    An encoder without parameters is validated once, and is the best there is; the loss does not learn alone.
 
     Raises:
         SingerVerifyError: a loss that is no number, a worker that died, a full disk.
     """
     started, stopped = time.monotonic(), "no further improvement"
+    learns = any(True for _ in verifier.encoder.parameters())
     try:
-        if ckpt_path is None:
+        if ckpt_path is None or not learns:
             trainer.validate(verifier, data, verbose=False)
-        trainer.fit(verifier, data, ckpt_path=ckpt_path)
+        if learns:
+            trainer.fit(verifier, data, ckpt_path=ckpt_path)
+        else:
+            stopped = "nothing to train"
+            trainer.save_checkpoint(run / BEST)
     except TrainingInterrupted:
         stopped = "interrupted"
     except Exception as error:
-        if said := failure(error, trainer, last):
+        if said := failure(error, trainer, run / LAST):
             raise said from error
         raise
     if trainer.global_step >= trainer.max_steps:
@@ -44,7 +51,7 @@ def fit(
     return {
         "monitor": history.monitor,
         "untrained": history.untrained,
-        "best": history.best,
+        "best": history.best if learns else history.untrained,
         "final": history.final,
         "steps": trainer.global_step,
         "seconds": round(time.monotonic() - started, 1),

@@ -21,6 +21,7 @@ FIXED = (
     "scheduler",
     "freeze",
     "data.num_frames",
+    "data.window_frames",
     "data.singers_per_batch",
     "data.utterances_per_singer",
     "data.store_dtype",

@@ -13,7 +13,12 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
 from singer_verify.runs.process import is_alive
 
-STATUS_OF_STOPPED = {"step limit": "finished", "no further improvement": "stopped early", "interrupted": "interrupted"}
+STATUS_OF_STOPPED = {
+    "step limit": "finished",
+    "nothing to train": "finished",
+    "no further improvement": "stopped early",
+    "interrupted": "interrupted",
+}
 
 
 @dataclass(frozen=True)
