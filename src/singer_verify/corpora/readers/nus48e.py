@@ -1,0 +1,26 @@
+"""NUS-48E (Duan et al. 2013): twelve people sing and read four songs each: `<SINGER>/{sing,read}/<song>.wav`."""
+
+import re
+from pathlib import Path
+
+from singer_verify.corpora.readers import Found
+from singer_verify.corpora.recording import FEMALE, MALE, SINGING, SPEECH, Recording
+
+NAMES = re.compile(r"(?:^|/)(?P<singer>[A-Z]{4})/(?P<style>sing|read)/(?P<song>\d+)\.wav$")
+WOMEN = ("ADIZ", "MCUR", "MPOL", "MPUR", "NJAT", "PMAR")
+MEN = ("JLEE", "JTAN", "KENN", "SAMF", "VKOW", "ZHIY")
+GENDER_OF = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
+STYLES = {"sing": SINGING, "read": SPEECH}
+
+
+def recordings(source: Path, found: Found) -> list[Recording]:
+    return [_recording(source / path, match) for path, match in found]
+
+
+def _recording(path: Path, match: re.Match[str]) -> Recording:
+    labels = {
+        "gender": GENDER_OF.get(match["singer"], ""),
+        "song": match["song"],
+        "style": STYLES[match["style"]],
+    }
+    return Recording(path, match["singer"], f"{match['style']}/{path.name}", labels)

@@ -1,0 +1,55 @@
+"""VCTK (Yamagishi et al.), speech: 0.80 `wav48/<speaker>/*.wav`, 0.92 `wav48_silence_trimmed/<speaker>/*_mic1.flac`.
+
+`speaker-info.txt` holds a line per speaker: `p225  23  F    English    Southern  England`; 0.80 writes `225`.
+"""
+
+import re
+from pathlib import Path
+
+from singer_verify.corpora.readers import Found
+from singer_verify.corpora.recording import FEMALE, MALE, SPEECH, Recording
+from singer_verify.errors import SingerVerifyError, require_one_of
+
+NAMES = re.compile(
+    r"(?:^|/)(?:wav48(?:_silence_trimmed)?)/(?P<speaker>[ps]\d+)/(?P=speaker)_\d+(?:_mic(?P<microphone>[12]))?"
+    r"\.(?:wav|flac)$"
+)
+SPEAKERS_NAME = "speaker-info.txt"
+LINE = re.compile(r"^(?P<speaker>[ps]?\d+)\s+\d+\s+(?P<gender>[FM])\s+(?P<accent>\S+)")
+GENDERS = {"F": FEMALE, "M": MALE}
+
+
+def recordings(source: Path, found: Found, microphone: str = "1") -> list[Recording]:
+    """
+    Args:
+        source: the folder of the data set.
+        found: its utterances.
+        microphone: 1 or 2, of version 0.92; two speakers have no second one.
+
+    Raises:
+        SingerVerifyError: no such microphone, or no table of speakers.
+    """
+    require_one_of(("1", "2"), **{"--microphone": microphone})
+    speakers = _read_speakers(source)
+    kept = [(path, match) for path, match in found if match["microphone"] in (None, microphone)]
+    return [_recording(source / path, match["speaker"], speakers) for path, match in kept]
+
+
+def _read_speakers(source: Path) -> dict[str, dict[str, str]]:
+    tables = sorted(source.rglob(SPEAKERS_NAME))
+    if not tables:
+        raise SingerVerifyError(f"{source}: has no {SPEAKERS_NAME}; expected the folder of VCTK as it was unpacked.")
+    lines = tables[0].read_text(encoding="utf-8", errors="replace").splitlines()
+    found = [match for line in lines if (match := LINE.match(line.strip()))]
+    return {
+        match["speaker"] if match["speaker"][0] in "ps" else f"p{match['speaker']}": {
+            "gender": GENDERS[match["gender"]],
+            "accent": match["accent"],
+        }
+        for match in found
+    }
+
+
+def _recording(path: Path, speaker: str, speakers: dict[str, dict[str, str]]) -> Recording:
+    labels = {"gender": "", "accent": ""} | speakers.get(speaker, {}) | {"style": SPEECH}
+    return Recording(path, speaker, path.name, labels)
