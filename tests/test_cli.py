@@ -82,6 +82,23 @@ def test_evaluate_counts_and_scores_all_pairs(model: Path, make_corpus: MakeCorp
     assert "95 % over singers" in call("evaluate", model, root)
 
 
+def test_evaluate_tells_conditions_where_a_corpus_has_labels(model: Path, make_corpus: MakeCorpus) -> None:
+    root = make_corpus(val=4, utterances=4)
+    assert json.loads(call("evaluate", model, root, "--json"))["conditions"] == []
+    rows = [
+        f"{path.relative_to(root).as_posix()},{'female' if path.parent.name < 'val_singer2' else 'male'},{path.stem}"
+        for path in sorted((root / "val").rglob("*.flac"))
+    ]
+    (root / "corpus.csv").write_text("\n".join(["utterance,gender,song", *rows]))
+    figures = {each["condition"]: each for each in json.loads(call("evaluate", model, root, "--json"))["conditions"]}
+    assert (figures["hard"]["num_trials"], figures["hard"]["num_targets"]) == (48, 24)
+    assert 0 <= figures["hard"]["eer"] <= 1
+    assert figures["cross gender"]["eer"] is None
+    printed = call("evaluate", model, root)
+    assert "too few trials" in printed
+    assert "hard" in printed
+
+
 def test_useless_files_are_named_and_skipped(
     model: Path, make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from singer_verify.corpora.labels import read_labels
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.breakdown import verify_conditions
 from singer_verify.evaluation.conditions import conditions_of
+from singer_verify.evaluation.metrics import equal_error_rate
 from singer_verify.evaluation.trials import all_pairs
 
 # Two women and a man; the last utterance's song is unknown.
@@ -77,3 +79,37 @@ def test_refuses_what_is_no_table_of_utterances(tmp_path: Path) -> None:
         table.write_text(content)
         with pytest.raises(SingerVerifyError, match=sentence):
             read_labels(tmp_path)
+
+
+def test_rates_by_condition_are_those_of_its_trials_alone() -> None:
+    generator = np.random.default_rng(0)
+    embeddings = generator.standard_normal((24, 4))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    singers = np.repeat(np.arange(4), 6)
+    song = np.tile(np.array(["a", "b", "c"], object), 8)
+    gender = np.where(singers < 2, "female", "male").astype(object)
+    figures = {
+        each.condition: each for each in verify_conditions(embeddings, singers, {"song": song, "gender": gender})
+    }
+    pairs = [
+        (embeddings[i] @ embeddings[j], singers[i] == singers[j])
+        for i in range(24)
+        for j in range(i + 1, 24)
+        if song[i] != song[j] and gender[i] == gender[j]
+    ]
+    scores, is_target = (np.array(column) for column in zip(*pairs, strict=True))
+    hard = figures["hard"]
+    assert hard.eer == pytest.approx(equal_error_rate(scores, is_target)[0], abs=1e-12)
+    assert (hard.num_trials, hard.num_targets) == (len(pairs), int(is_target.sum()))
+    assert figures["cross gender"].eer is None
+    assert figures["cross gender"].num_targets == 0
+
+
+def test_a_condition_needs_five_trials_of_each_kind() -> None:
+    embeddings = np.eye(6)
+    singers = np.array([0, 0, 1, 1, 2, 2])
+    few = verify_conditions(embeddings, singers, {"song": np.array(["a", "a", "a", "a", "", ""], object)})
+    assert [(each.condition, each.eer, each.num_trials, each.num_targets) for each in few] == [
+        ("same song", None, 6, 2)
+    ]
+    assert verify_conditions(embeddings, singers, {}) == []

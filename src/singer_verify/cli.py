@@ -52,20 +52,26 @@ def evaluate(
     split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Error rates over all pairs of whole utterances of a split, with a 95 % interval over singers."""
+    """Error rates over all pairs of utterances of a split, with a 95 % interval over singers, and by condition."""
     import numpy as np
 
     from singer_verify.corpora.folder import read_corpus
+    from singer_verify.corpora.labels import read_labels
+    from singer_verify.evaluation.breakdown import verify_conditions
     from singer_verify.evaluation.verification import eer_interval, verify_all_pairs
     from singer_verify.recognition import Embedder
-    from singer_verify.reports.console import evaluation_table
+    from singer_verify.reports.console import conditions_table, evaluation_table
 
+    known = read_labels(corpus)
     utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
     singer_of = {corpus / utterance.path: utterance.singer for utterance in utterances}
     files, embeddings = _embed_files(Embedder.load(model), list(singer_of))
     singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
     figures = verify_all_pairs(embeddings, singer_index)
     low, high = eer_interval(embeddings, singer_index)
+    known = known.reindex([file.relative_to(corpus).as_posix() for file in files], fill_value="")
+    labels = {str(label): known[label].to_numpy(object) for label in known.columns}
+    by_condition = verify_conditions(embeddings, singer_index, labels)
     result = {
         "split": split,
         "eer": figures.eer,
@@ -77,11 +83,12 @@ def evaluate(
         "num_target_trials": figures.num_targets,
         "num_singers": len(singers),
         "num_utterances": len(files),
+        "conditions": [vars(figures) for figures in by_condition],
     }
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        Console().print(evaluation_table(result, model))
+        Console().print(evaluation_table(result, model), *([conditions_table(by_condition)] if by_condition else []))
 
 
 @app.command()

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.table import Table
 
+from singer_verify.evaluation.breakdown import ConditionFigures
 from singer_verify.runs.history import Figures, MetricHistory
 
 log = logging.getLogger(__name__)
@@ -71,4 +72,15 @@ def evaluation_table(result: dict[str, Any], model: Path) -> Table:
     table.add_row("minDCF", f"{result['min_dcf_0.01']:.3f} at prior 0.01, {result['min_dcf_0.05']:.3f} at 0.05")
     table.add_row("trials", f"{result['num_trials']}, of which {result['num_target_trials']} target")
     table.add_row("utterances", f"{result['num_utterances']} by {result['num_singers']} singers")
+    return table
+
+
+def conditions_table(figures: list[ConditionFigures]) -> Table:
+    """A row per condition; one with too few trials has no rate."""
+    table = Table(title="by condition")
+    for name in ("condition", "EER", "trials", "of which target"):
+        table.add_column(name, justify="left" if name == "condition" else "right")
+    for each in figures:
+        rate = "too few trials" if each.eer is None else f"{100 * each.eer:.2f} %"
+        table.add_row(each.condition, rate, str(each.num_trials), str(each.num_targets))
     return table
