@@ -1,0 +1,60 @@
+"""Pitch in semitones, one bin for each."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.features.f0 import F0Tracker, world_samples
+
+LOWEST_MIDI, HIGHEST_MIDI = 36, 81  # C2 (65 Hz) to A5 (880 Hz)
+UNVOICED_BIN = HIGHEST_MIDI - LOWEST_MIDI + 1
+A4_HZ, A4_MIDI = 440.0, 69
+
+
+class Pitch:
+    """The nearest equal-tempered semitone of each frame, one-hot: MIDI 36 to 81, then a bin for unvoiced frames.
+
+    Notes beyond the range go to its last bins. What is sung and not who sings it, so it serves as a condition of other
+    recipes. F0 is that of WORLD, see `F0Tracker`.
+
+    Shape: samples (samples,) → (frames, 47), frames = 1 + samples // hop.
+
+    Args:
+        sample_rate: in Hz, of the samples that will be given.
+        hop_ms: from frame to frame; must be a whole number of samples.
+        f0_method: dio or harvest, see `F0Tracker`.
+        f0_min_hz: lowest f0 that is looked for.
+        f0_max_hz: highest.
+    """
+
+    num_bins = UNVOICED_BIN + 1
+
+    def __init__(
+        self,
+        sample_rate: int = 16_000,
+        hop_ms: float = 10.0,
+        f0_method: str = "dio",
+        f0_min_hz: float = 60.0,
+        f0_max_hz: float = 1100.0,
+    ) -> None:
+        self.f0 = F0Tracker(sample_rate, hop_ms, f0_method, f0_min_hz, f0_max_hz)
+        self.sample_rate, self.hop_ms, self.bandwidth_hz = sample_rate, self.f0.hop_ms, self.f0.f0_max_hz
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"_target_": f"{__name__}.Pitch"} | self.f0.settings
+
+    def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
+        bins = torch.from_numpy(pitch_bins(self.f0(world_samples(samples))))
+        return torch.nn.functional.one_hot(bins, self.num_bins).to(samples)
+
+
+def pitch_bins(f0_hz: Float[np.ndarray, " frames"]) -> np.ndarray:
+    """(frames,), place of the nearest semitone, or of the unvoiced bin where f0 is 0."""
+    is_voiced = f0_hz > 0.0
+    midi = A4_MIDI + 12.0 * np.log2(np.where(is_voiced, f0_hz, A4_HZ) / A4_HZ)
+    semitones = np.clip(np.rint(midi), LOWEST_MIDI, HIGHEST_MIDI).astype(np.int64)
+    return np.where(is_voiced, semitones - LOWEST_MIDI, UNVOICED_BIN)
