@@ -27,6 +27,7 @@ from singer_verify.encoders.freezing import freeze
 from singer_verify.entry import plain_mistakes, start_log
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.prepared import prepared
 from singer_verify.features.recipe import compared, feature_settings
 from singer_verify.rebuild import refuse_foreign_targets
 from singer_verify.reports.console import ValidationLines, closing_table
@@ -132,7 +133,8 @@ def read_parent(config: DictConfig) -> Parent | None:
 def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataModule:
     """Read the corpus, compute its frames, and write what only the data decides into the configuration."""
     recipe = plain(config.features) | kept_statistics(config.ckpt_path, config.init_from)
-    feature, normalisation = instantiate(feature_settings(recipe)), Normalisation.from_recipe(recipe)
+    feature = prepared(instantiate(feature_settings(recipe)), recipe)
+    normalisation = Normalisation.from_recipe(recipe)
     data: SingerDataModule = instantiate(config.data, feature=feature, normalisation=normalisation, seed=config.seed)
     config.features = compared(data.recipe)
     config.encoder.num_bins = data.feature.num_bins

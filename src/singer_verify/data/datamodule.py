@@ -17,7 +17,7 @@ from singer_verify.data.windows import window_groups
 from singer_verify.errors import SingerVerifyError, require_at_least, require_one_of
 from singer_verify.features import Feature
 from singer_verify.features.normalisation import Normalisation
-from singer_verify.features.ready import read_feat_params
+from singer_verify.features.prepared import ready_instead
 from singer_verify.features.recipe import compared
 from singer_verify.store.extraction import store_of
 from singer_verify.store.normalised import NormalisedStore, fitted
@@ -79,7 +79,7 @@ class SingerDataModule(pl.LightningDataModule):
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         self.corpus = read_corpus(Path(root))
-        self.feature = read_feat_params(Path(root)) if self.corpus.is_ready else feature
+        self.feature = ready_instead(feature, Path(root)) if self.corpus.is_ready else feature
         self.normalisation = normalisation
         self.window_frames = num_frames if window_frames is None else window_frames
         require_at_least(1, **{"data.window_frames": self.window_frames})

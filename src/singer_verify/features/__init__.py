@@ -43,5 +43,6 @@ def feature_from_recipe(recipe: dict[str, Any]) -> Feature:
     Raises:
         SingerVerifyError: the recipe is not one of ours.
     """
-    feature: Feature = rebuild(feature_settings(recipe), __name__)
-    return feature
+    from singer_verify.features.prepared import prepared  # which needs what stands above
+
+    return prepared(rebuild(feature_settings(recipe), __name__), recipe)

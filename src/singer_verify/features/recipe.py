@@ -4,7 +4,8 @@ from typing import Any
 
 from singer_verify.features.normalisation import STATISTICS_KEY
 
-PREPARATION = {"normalise": "none"}  # what a recipe that does not name them has
+# What a recipe that does not name them has.
+PREPARATION = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
 
 
 def feature_settings(recipe: dict[str, Any]) -> dict[str, Any]:
