@@ -134,8 +134,9 @@ def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataMo
     """Read the corpus, compute its frames, and write what only the data decides into the configuration."""
     recipe = plain(config.features) | kept_statistics(config.ckpt_path, config.init_from)
     feature = prepared(instantiate(feature_settings(recipe)), recipe)
-    normalisation = Normalisation.from_recipe(recipe)
-    data: SingerDataModule = instantiate(config.data, feature=feature, normalisation=normalisation, seed=config.seed)
+    normalisation, augmentation = Normalisation.from_recipe(recipe), instantiate(config.augmentation)
+    parts = {"feature": feature, "normalisation": normalisation, "augmentation": augmentation}
+    data: SingerDataModule = instantiate(config.data, **parts, seed=config.seed)
     config.features = compared(data.recipe)
     config.encoder.num_bins = data.feature.num_bins
     if parent:

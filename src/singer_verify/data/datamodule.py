@@ -10,9 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from singer_verify.corpora.folder import read_corpus
-from singer_verify.data.batches import SingerBatch, SingerBatches, WindowBatches
+from singer_verify.data.augmentation.chain import NO_AUGMENTATION, Augmentation
+from singer_verify.data.batches import SingerBatches, WindowBatches
+from singer_verify.data.on_the_fly import CropFrames
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.data.steps import StepsFrom
+from singer_verify.data.training_crops import DrawnBatch, TrainingCrops
 from singer_verify.data.windows import window_groups
 from singer_verify.errors import SingerVerifyError, require_at_least, require_one_of
 from singer_verify.features import Feature
@@ -48,6 +51,9 @@ class SingerDataModule(pl.LightningDataModule):
         seed: of the batches.
         normalisation: of the frames, as they are read; with figures of a training split, if it is to keep these.
         window_frames: length of an evaluation window; None takes that of a crop.
+        on_the_fly: compute the frames of training crops in the training, from packed samples.
+        samples_dtype: int16 or float32, of the samples on disk.
+        augmentation: of training crops.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -69,6 +75,9 @@ class SingerDataModule(pl.LightningDataModule):
         seed: int,
         normalisation: Normalisation = NOT_NORMALISED,
         window_frames: int | None = None,
+        on_the_fly: bool = False,
+        samples_dtype: str = "int16",
+        augmentation: Augmentation = NO_AUGMENTATION,
     ) -> None:
         super().__init__()
         require_at_least(1, **{"data.num_frames": num_frames, "data.utterances_per_singer": utterances_per_singer})
@@ -84,6 +93,10 @@ class SingerDataModule(pl.LightningDataModule):
         self.window_frames = num_frames if window_frames is None else window_frames
         require_at_least(1, **{"data.window_frames": self.window_frames})
         self.num_frames, self.seed = num_frames, seed
+        self.crop_frames = None
+        if on_the_fly:
+            self.crop_frames = CropFrames(self.feature, num_frames, samples_dtype, normalisation)
+        self.training_crops = TrainingCrops(self.crop_frames, augmentation, seed)
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch
         self.store_root, self.store_dtype = Path(store_root), store_dtype
@@ -125,16 +138,23 @@ class SingerDataModule(pl.LightningDataModule):
             self._require_equal_parts()
             return
         self.stores = {split: self._store_of(split) for split in ("train", "val")}
-        self.normalisation = fitted(self.normalisation, self.stores["train"])
-        self.normalised = {split: NormalisedStore(store, self.normalisation) for split, store in self.stores.items()}
+        of_frames = dict(self.stores)
+        if self.crop_frames is not None:
+            del of_frames["train"]
+        if self.normalisation.needs_training_split:
+            self.normalisation = fitted(self.normalisation, of_frames.get("train") or self._frames_of("train"))
+        if self.crop_frames is not None:
+            self.crop_frames.normalisation = self.normalisation
+        self.normalised = {split: NormalisedStore(store, self.normalisation) for split, store in of_frames.items()}
         self.train_sampler = self._sampler("train", self.utterances_per_singer, self.seed)
         self.val_sampler = self._sampler("val", max(self.utterances_per_singer, 2), VALIDATION_SEED)
 
-    def train_dataloader(self) -> DataLoader[SingerBatch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
         ranks = self.trainer.global_rank, self.trainer.world_size
-        dataset = SingerBatches(self.normalised["train"], self.train_sampler, num_batches, *ranks)
+        source = self.normalised.get("train") or self.stores["train"]
+        dataset = self.training_crops.batches(source, self.train_sampler, num_batches, *ranks)
         first = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return DataLoader(
             dataset,
@@ -144,6 +164,9 @@ class SingerDataModule(pl.LightningDataModule):
             worker_init_fn=leave_signals_to_the_training,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return self.training_crops.finished(batch) if isinstance(batch, DrawnBatch) else batch
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Two loaders: the fixed batches of the validation loss, and all utterances in windows.
@@ -178,6 +201,13 @@ class SingerDataModule(pl.LightningDataModule):
             )
 
     def _store_of(self, split: str) -> PackedStore:
+        """Frames; of the training split, where frames are computed on the fly, samples."""
+        if split == "val" or self.crop_frames is None:
+            return self._frames_of(split)
+        stored = self.crop_frames.stored
+        return store_of(self.corpus, split, stored, self.store_root, stored.dtype, self.num_extraction_workers)
+
+    def _frames_of(self, split: str) -> PackedStore:
         return store_of(
             self.corpus, split, self.feature, self.store_root, self.store_dtype, self.num_extraction_workers
         )
@@ -195,6 +225,9 @@ class SingerDataModule(pl.LightningDataModule):
                 *(split, found, self.singers_per_batch, found),
             )
         singers_per_batch = min(self.singers_per_batch, found)
+        num_frames_of = store.num_frames
+        if split == "train" and self.crop_frames is not None:
+            num_frames_of = self.crop_frames.num_frames_of(num_frames_of)
         return SingerSampler(
-            store.singer_index, store.num_frames, singers_per_batch, utterances_per_singer, self.num_frames, seed
+            store.singer_index, num_frames_of, singers_per_batch, utterances_per_singer, self.num_frames, seed
         )

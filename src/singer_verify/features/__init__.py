@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,6 +36,29 @@ class Feature(Protocol):
     def recipe(self) -> dict[str, Any]: ...
 
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]: ...
+
+
+@runtime_checkable
+class FramewiseFeature(Feature, Protocol):
+    """A recipe whose frames can be computed for a crop alone, in a batch and on any device: a `torch.nn.Module`.
+
+    Frame k of an utterance is made from the samples around sample k × `hop_samples`; where these reach beyond the
+    utterance, it is reflected. An utterance of n samples has 1 + n // `hop_samples` frames.
+
+    Shape: samples (..., samples) → (..., frames, bins), each row as if it were alone.
+
+    Attributes:
+        hop_samples: from frame to frame.
+        context_samples: on either side of a frame's middle, from which it is made; an utterance has more samples than
+            that. None where these settings of the recipe need a whole utterance.
+    """
+
+    hop_samples: int
+
+    @property
+    def context_samples(self) -> int | None: ...
+
+    def to(self, device: torch.device) -> "FramewiseFeature": ...
 
 
 def feature_from_recipe(recipe: dict[str, Any]) -> Feature:

@@ -91,6 +91,13 @@ class Mel(nn.Module):
         own = {name: getattr(self, name) for name in (*names, *of_level)}
         return {"_target_": f"{__name__}.Mel"} | own | of_waveform
 
+    @property
+    def context_samples(self) -> int | None:
+        is_filtered = (
+            self.waveform_filter.high_pass_hz or self.waveform_filter.pre_emphasis
+        )  # from an utterance's start
+        return None if is_filtered else self.n_fft // 2
+
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
         shortest = self.n_fft // 2 + 1  # half a window is reflected at each edge
         require_one_frame(samples.shape[-1], shortest, self.sample_rate)

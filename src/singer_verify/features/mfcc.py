@@ -34,6 +34,7 @@ class Mfcc(nn.Module):
         self.num_bins, self.num_mels, self.c0 = num_bins, num_mels, c0
         self.mel = Mel(num_mels, level_scale="log", **mel_settings)
         self.sample_rate, self.hop_ms, self.bandwidth_hz = self.mel.sample_rate, self.mel.hop_ms, self.mel.bandwidth_hz
+        self.hop_samples = self.mel.hop_samples
         coefficients = torch.arange(num_bins, dtype=torch.float64) + (0 if c0 else 1)
         transform = cosine_transform(coefficients, num_mels).float()
         self.register_buffer("transform", transform, persistent=False)
@@ -44,6 +45,10 @@ class Mfcc(nn.Module):
         not_its = (*own, "level_scale", "headroom_db")
         of_mel = {name: value for name, value in self.mel.recipe.items() if name not in not_its}
         return of_mel | {"_target_": f"{__name__}.Mfcc"} | {name: getattr(self, name) for name in own}
+
+    @property
+    def context_samples(self) -> int | None:
+        return self.mel.context_samples
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
         return self.mel(samples) @ self.transform.mT

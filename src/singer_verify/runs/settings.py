@@ -20,11 +20,14 @@ FIXED = (
     "optimizer",
     "scheduler",
     "freeze",
+    "augmentation",
     "data.num_frames",
     "data.window_frames",
     "data.singers_per_batch",
     "data.utterances_per_singer",
     "data.store_dtype",
+    "data.on_the_fly",
+    "data.samples_dtype",
     "trainer.accumulate_grad_batches",
 )
 MAY_CHANGE = ("scheduler.max_steps",)  # follows trainer.max_steps

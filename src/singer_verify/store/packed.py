@@ -2,7 +2,7 @@
 
 A store is a folder of these files:
 
-    frames.bin     all frames one after another, bins fastest, little-endian float16 or float32
+    frames.bin     all frames one after another, bins fastest, little-endian float16 or float32, samples also int16
     index.csv      a line per utterance: path, singer, number of frames, checksum of its bytes, why it was skipped
     store.json     recipe, dtype, checksums of the index and of itself; written last: without it a store is never read
     verified.json  size and time of change of frames.bin when its checksums were last found right
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 from numpy.lib.stride_tricks import sliding_window_view
 
 from singer_verify.store.integrity import StoreDamageError, check_frames, check_seal
@@ -44,7 +44,7 @@ class PackedStore:
         fingerprint: checksum of all utterances: their paths, singers and frames.
     """
 
-    frames: Float[np.ndarray, "total bins"]
+    frames: Num[np.ndarray, "total bins"]
     offsets: Int[np.ndarray, " bounds"]
     singer_index: Int[np.ndarray, " utterances"]
     singers: tuple[str, ...]
@@ -57,13 +57,13 @@ class PackedStore:
     def num_frames(self) -> Int[np.ndarray, " utterances"]:
         return np.diff(self.offsets)
 
-    def utterance(self, index: int) -> Float[np.ndarray, "frames bins"]:
+    def utterance(self, index: int) -> Num[np.ndarray, "frames bins"]:
         """All frames of one utterance, a view into the map."""
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
 
     def crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
-    ) -> Float[np.ndarray, "crops num_frames bins"]:
+    ) -> Num[np.ndarray, "crops num_frames bins"]:
         """Copy a window of `num_frames` frames out of each utterance.
 
         An utterance shorter than the window is copied whole, with zeros before and after in equal parts (one more
@@ -139,7 +139,7 @@ def _map(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedS
     )
 
 
-def _map_frames(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> Float[np.ndarray, "total bins"]:
+def _map_frames(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> Num[np.ndarray, "total bins"]:
     if not shape[0]:
         return np.zeros(shape, dtype)
     return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array slices faster than np.memmap

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch.utils.data import Dataset
 
 from singer_verify.audio import load_audio
@@ -18,7 +18,7 @@ from singer_verify.features.ready import Ready, read_ready
 class Extracted:
     """Frames of one utterance, or why there are none."""
 
-    frames: Float[torch.Tensor, "frames bins"]
+    frames: Num[torch.Tensor, "frames bins"]
     skipped: str = ""
 
 

@@ -1,0 +1,34 @@
+"""Gaussian noise at a random signal-to-noise ratio."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.data.augmentation.draws import between, gaussian_noise
+from singer_verify.errors import require_between
+
+
+class GaussianNoise:
+    """Adds white noise; the ratio in dB, of the crop's power to the noise's, is uniform.
+
+    Shape: crops (crops, samples), uniform (crops, 3) → (crops, samples).
+
+    Args:
+        p: probability that a crop is changed.
+        min_snr_db: loudest noise.
+        max_snr_db: softest noise.
+    """
+
+    num_draws, widening = 3, 1.0
+
+    def __init__(self, p: float, min_snr_db: float, max_snr_db: float) -> None:
+        require_between(0.0, 1.0, **{"noise.p": p})
+        require_between(-20.0, 120.0, **{"noise.max_snr_db": max_snr_db})
+        require_between(-20.0, max_snr_db, **{"noise.min_snr_db": min_snr_db})
+        self.p, self.min_snr_db, self.max_snr_db = p, min_snr_db, max_snr_db
+
+    def __call__(
+        self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 3"], sample_rate: int
+    ) -> Float[Tensor, "crops samples"]:
+        snr_db = between(self.min_snr_db, self.max_snr_db, uniform[:, :1])
+        rms = crops.square().mean(dim=1, keepdim=True).sqrt()
+        return crops + rms * 10.0 ** (-snr_db / 20.0) * gaussian_noise(uniform[:, 1:], crops.shape[1])

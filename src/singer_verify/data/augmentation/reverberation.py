@@ -1,0 +1,56 @@
+"""Reverberation by a synthetic room."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.data.augmentation.draws import between, gaussian_noise
+from singer_verify.errors import require_between
+
+
+class Reverberation:
+    """Convolves a crop with the direct sound and a tail of exponentially decaying noise, then restores its power.
+
+    White noise under an exponential is the late part of a room's impulse response (Polack 1988; Moorer 1979, "About
+    this reverberation business"). The time in which the tail falls by 60 dB, and the ratio of the direct sound's energy
+    to the tail's in dB, are uniform. What sounded before the crop is not heard in its tail.
+
+    Shape: crops (crops, samples), uniform (crops, 4) → (crops, samples), each crop with the power it had.
+
+    Args:
+        p: probability that a crop is changed.
+        min_decay_s: of the tail by 60 dB.
+        max_decay_s: of the tail by 60 dB.
+        min_direct_db: of the direct sound over the tail.
+        max_direct_db: of the direct sound over the tail.
+    """
+
+    num_draws, widening = 4, 1.0
+
+    def __init__(
+        self, p: float, min_decay_s: float, max_decay_s: float, min_direct_db: float, max_direct_db: float
+    ) -> None:
+        require_between(0.0, 1.0, **{"reverberation.p": p})
+        require_between(0.01, 10.0, **{"reverberation.max_decay_s": max_decay_s})
+        require_between(0.01, max_decay_s, **{"reverberation.min_decay_s": min_decay_s})
+        require_between(-20.0, 60.0, **{"reverberation.max_direct_db": max_direct_db})
+        require_between(-20.0, max_direct_db, **{"reverberation.min_direct_db": min_direct_db})
+        self.p, self.decay_s, self.direct_db = p, (min_decay_s, max_decay_s), (min_direct_db, max_direct_db)
+
+    def __call__(
+        self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 4"], sample_rate: int
+    ) -> Float[Tensor, "crops samples"]:
+        num_samples = crops.shape[1]
+        tail_samples = min(num_samples, round(self.decay_s[1] * sample_rate))  # a longer one would not be heard
+        time_s = torch.arange(1, tail_samples + 1, device=crops.device) / sample_rate
+        decay_s, direct_db = between(*self.decay_s, uniform[:, :1]), between(*self.direct_db, uniform[:, 1:2])
+        tail = gaussian_noise(uniform[:, 2:], tail_samples) * torch.exp(-math.log(1000.0) * time_s / decay_s)
+        tail = tail / tail.square().sum(dim=1, keepdim=True).sqrt() * 10.0 ** (-direct_db / 20.0)
+        n_fft = 1 << math.ceil(math.log2(num_samples + tail_samples))
+        heard = torch.fft.irfft(torch.fft.rfft(crops, n_fft) * torch.fft.rfft(tail, n_fft), n_fft)
+        wet = crops.clone()
+        wet[:, 1:] += heard[:, : num_samples - 1]
+        before, after = (each.square().mean(dim=1, keepdim=True) for each in (crops, wet))
+        return wet * (before / after.clamp(min=1e-20)).sqrt()

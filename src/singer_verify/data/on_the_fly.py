@@ -1,0 +1,169 @@
+"""Frames of training crops computed in the training, on its device, from a packed store of samples."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from singer_verify.data.sampler import SingerSampler
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features import Feature, FramewiseFeature
+from singer_verify.features.normalisation import GLOBAL, Normalisation
+from singer_verify.features.ready import Ready
+from singer_verify.features.samples import Samples
+from singer_verify.store.packed import PackedStore
+
+NOT_NORMALISED = Normalisation()
+
+
+class SampleBatch(NamedTuple):
+    """Stretches of samples, each with what its crop's frames are made from, in the dtype of the store.
+
+    Attributes:
+        samples: (singers, utterances, samples).
+        is_frame: (singers, utterances, frames), false where an utterance is shorter than its crop.
+        singers: (singers,), numbers of the singers in the sorted list of the split's singers.
+    """
+
+    samples: Num[Tensor, "singers utterances samples"]
+    is_frame: Bool[Tensor, "singers utterances frames"]
+    singers: Int[Tensor, " singers"]
+
+
+class CropFrames:
+    """A recipe that is computed for crops alone: which samples they need, and their frames from these.
+
+    A stretch reaches so many whole hops beyond the crop on either side that no frame of the crop sees the stretch's
+    ends: these frames, a few per crop, are computed and left out. So they are the frames of the whole utterance.
+
+    Args:
+        feature: the recipe.
+        num_frames: of a crop.
+        samples_dtype: int16 or float32, of the samples on disk.
+        normalisation: of the frames; one by the training split must have its figures before crops are computed.
+
+    Raises:
+        SingerVerifyError: the recipe or its normalisation, as they are set, need whole utterances.
+    """
+
+    def __init__(
+        self, feature: Feature, num_frames: int, samples_dtype: str, normalisation: Normalisation = NOT_NORMALISED
+    ) -> None:
+        if normalisation.name not in ("none", *GLOBAL):
+            raise SingerVerifyError(
+                f"features.normalise={normalisation.name}: takes its figures from whole utterances, and "
+                f"data.on_the_fly=true computes crops alone; expected one of none, {', '.join(GLOBAL)}, or set "
+                f"data.on_the_fly=false."
+            )
+        if isinstance(feature, Ready):
+            raise SingerVerifyError(
+                "data.on_the_fly=true: the corpus holds ready features; expected audio, from which frames can be "
+                "computed; set data.on_the_fly=false."
+            )
+        context_samples = feature.context_samples if isinstance(feature, FramewiseFeature) else None
+        if not isinstance(feature, FramewiseFeature) or context_samples is None:
+            raise SingerVerifyError(
+                f"data.on_the_fly=true: {type(feature).__name__}, as it is set, makes its frames from whole "
+                f"utterances; expected a recipe like mel40, whose frames need their neighbourhood only; set "
+                f"data.on_the_fly=false."
+            )
+        self.feature, self.num_frames, self.hop_samples = feature, num_frames, feature.hop_samples
+        self.normalisation = normalisation
+        self.context_frames = max(1, -(-context_samples // feature.hop_samples))
+        self.num_samples = (num_frames + 2 * self.context_frames - 1) * feature.hop_samples
+        self.stored = Samples(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
+
+    def num_frames_of(self, num_samples: Int[np.ndarray, " utterances"]) -> Int[np.ndarray, " utterances"]:
+        return 1 + num_samples // self.hop_samples
+
+    def first_frames(
+        self, starts: Int[np.ndarray, " crops"], num_frames_of: Int[np.ndarray, " crops"]
+    ) -> Int[np.ndarray, " crops"]:
+        """Where crops begin within their utterances: before them, where an utterance is shorter than a crop, so that it
+        lies in the middle (as `PackedStore.crops` has it)."""
+        return np.where(num_frames_of >= self.num_frames, starts, -((self.num_frames - num_frames_of) // 2))
+
+    @torch.no_grad()
+    def __call__(
+        self, samples: Float[Tensor, "crops samples"], is_frame: Bool[Tensor, "crops frames"]
+    ) -> Float[Tensor, "crops frames bins"]:
+        frames = self.feature.to(samples.device)(samples)
+        wanted = frames[:, self.context_frames : self.context_frames + self.num_frames]
+        return self._normalised(wanted).masked_fill(~is_frame[..., None], 0.0)
+
+    def _normalised(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
+        if self.normalisation.name == "none":
+            return frames
+        scaling = self.normalisation.scaling(np.zeros((0, frames.shape[2])), np.zeros(2, np.int64))
+        offset, scale = (torch.from_numpy(part.astype(np.float32)).to(frames.device) for part in scaling)
+        return (frames - offset) / scale
+
+
+class SampleBatches(Dataset[SampleBatch]):
+    """Batch t of a split as samples; the same singers, utterances and crops as `SingerBatches` draws from frames.
+
+    Args:
+        store: the samples, as frames of one bin.
+        sampler: plans the batches of all ranks together, in frames.
+        crop_frames: the recipe.
+        margin_samples: more samples on either side than the crop's frames are made from.
+        num_batches: that there are.
+        part: of the batch's singers, which this rank takes.
+    """
+
+    def __init__(
+        self,
+        store: PackedStore,
+        sampler: SingerSampler,
+        crop_frames: CropFrames,
+        margin_samples: int,
+        num_batches: int,
+        part: slice,
+    ) -> None:
+        self.store, self.sampler, self.crop_frames = store, sampler, crop_frames
+        self.margin_samples, self.num_batches, self.part = margin_samples, num_batches, part
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __getitem__(self, step: int) -> SampleBatch:
+        plan, crop_frames = self.sampler.batch(step), self.crop_frames
+        utterances, starts = plan.utterances[self.part], plan.starts[self.part]
+        num_frames_of = crop_frames.num_frames_of(self.store.num_frames[utterances.ravel()])
+        first_frames = crop_frames.first_frames(starts.ravel(), num_frames_of)
+        places = first_frames[:, None] + np.arange(crop_frames.num_frames)
+        is_frame = (places >= 0) & (places < num_frames_of[:, None])
+        first_samples = (first_frames - crop_frames.context_frames) * crop_frames.hop_samples - self.margin_samples
+        num_samples = crop_frames.num_samples + 2 * self.margin_samples
+        samples = reflected_stretches(self.store, utterances.ravel(), first_samples, num_samples)
+        return SampleBatch(
+            torch.from_numpy(samples.reshape(*utterances.shape, -1)),
+            torch.from_numpy(is_frame.reshape(*utterances.shape, -1)),
+            torch.from_numpy(plan.singers[self.part]),
+        )
+
+
+def reflected_stretches(
+    store: PackedStore, utterances: Int[np.ndarray, " crops"], first: Int[np.ndarray, " crops"], num_samples: int
+) -> Num[np.ndarray, "crops samples"]:
+    """Stretches of utterances that are reflected, as often as it takes, where a stretch reaches beyond their ends.
+
+    Args:
+        store: the samples, as frames of one bin.
+        utterances: numbers in the store.
+        first: sample of each stretch within its utterance, negative before it.
+        num_samples: of a stretch.
+    """
+    lengths = store.num_frames[utterances]
+    is_inside = (first >= 0) & (first + num_samples <= lengths)
+    stretches = np.empty((len(utterances), num_samples), store.frames.dtype)
+    if is_inside.any():
+        stretches[is_inside] = store.crops(utterances[is_inside], first[is_inside], num_samples)[..., 0]
+    for crop in np.flatnonzero(~is_inside):
+        last = int(lengths[crop]) - 1
+        places = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)
+        stretches[crop] = store.utterance(int(utterances[crop]))[places, 0]
+    return stretches

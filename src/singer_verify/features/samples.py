@@ -1,0 +1,49 @@
+"""Samples themselves as frames of one bin, so that a packed store can hold the audio of a corpus."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.errors import require_at_least, require_one_of
+from singer_verify.features.framing import require_one_frame
+
+UNITS = {"int16": 1.0 / 32768, "float32": 1.0}  # what a stored 1 is worth, of full scale
+
+
+class Samples:
+    """Samples, to be stored in `dtype`: a frame is a sample.
+
+    As int16 they are counted in steps of 1/32768 of full scale, which keeps 16-bit recordings of one channel exactly
+    as they are where nothing is resampled; anything else is rounded, 98 dB under full scale, and clipped beyond full
+    scale. float32 keeps everything, in twice the space. float16, of 11 bits, would put noise 66 dB under a voice.
+
+    Shape: samples (samples,) → (samples, 1).
+
+    Args:
+        sample_rate: in Hz, of the samples that will be given.
+        dtype: of the store that will hold them, int16 or float32.
+        shortest_samples: fewer are refused, like the recipe that will be computed from them refuses them.
+        bandwidth_hz: of that recipe; recordings that do not reach it are refused.
+    """
+
+    num_bins = 1
+
+    def __init__(self, sample_rate: int, dtype: str, shortest_samples: int, bandwidth_hz: float) -> None:
+        require_at_least(1, sample_rate=sample_rate, shortest_samples=shortest_samples)
+        require_one_of(tuple(UNITS), **{"data.samples_dtype": dtype})
+        self.sample_rate, self.dtype, self.shortest_samples = sample_rate, dtype, shortest_samples
+        self.hop_ms, self.unit, self.bandwidth_hz = 1000.0 / sample_rate, UNITS[dtype], float(bandwidth_hz)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        names = ("sample_rate", "dtype", "shortest_samples", "bandwidth_hz")
+        settings = {name: getattr(self, name) for name in names}
+        return {"_target_": f"{__name__}.Samples"} | settings
+
+    def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "samples 1"]:
+        require_one_frame(len(samples), self.shortest_samples, self.sample_rate)
+        if self.dtype == "int16":
+            samples = torch.round(samples / self.unit).clamp(-32768, 32767)
+        return samples[:, None]
