@@ -22,6 +22,7 @@ from singer_verify.features import Feature
 from singer_verify.features.mel import Mel
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
+from singer_verify.features.prepared import Prepared
 from singer_verify.features.ready import Ready
 from singer_verify.features.resemblyzer import Resemblyzer
 from singer_verify.features.samples import Samples
@@ -148,6 +149,7 @@ def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(corpus
     [
         (Resemblyzer(), "Resemblyzer, as it is set, makes its frames from whole utterances"),
         (Mel(40, high_pass_hz=30), "Mel, as it is set, makes its frames from whole utterances"),
+        (Prepared(Mel(40), 40.0, False), "features.trim_silence_db=40.0 and features.voiced_only=False look at whole"),
         (Ready({"num_feats": 8, "sr": 16000, "hop_size": 160}), "the corpus holds ready features; expected audio"),
     ],
 )

@@ -12,6 +12,7 @@ from singer_verify.data.sampler import SingerSampler
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature, FramewiseFeature
 from singer_verify.features.normalisation import GLOBAL, Normalisation
+from singer_verify.features.prepared import Prepared
 from singer_verify.features.ready import Ready
 from singer_verify.features.samples import Samples
 from singer_verify.store.packed import PackedStore
@@ -62,6 +63,12 @@ class CropFrames:
             raise SingerVerifyError(
                 "data.on_the_fly=true: the corpus holds ready features; expected audio, from which frames can be "
                 "computed; set data.on_the_fly=false."
+            )
+        if isinstance(feature, Prepared):
+            raise SingerVerifyError(
+                f"data.on_the_fly=true: features.trim_silence_db={feature.trim_silence_db} and "
+                f"features.voiced_only={feature.voiced_only} look at whole utterances; leave both out, or set "
+                f"data.on_the_fly=false."
             )
         context_samples = feature.context_samples if isinstance(feature, FramewiseFeature) else None
         if not isinstance(feature, FramewiseFeature) or context_samples is None:
