@@ -146,6 +146,31 @@ def runs(
 
 
 @app.command()
+def leaderboard(
+    sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
+    baseline: Annotated[str | None, typer.Option(help="Settings of one cell [default: features=mel40]")] = None,
+    split: Annotated[str, typer.Option(help="The split to judge on.")] = "val",
+    corpus: Annotated[Path | None, typer.Option(help="Another corpus than that of the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files [default: SWEEP/leaderboard]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Compare the cells of a sweep with one of them, and write it all as csv, md, tex, figure and page."""
+    from singer_verify.reports.leaderboard_files import records
+    from singer_verify.reports.leaderboard_folder import write_leaderboard
+    from singer_verify.reports.leaderboard_sweep import leaderboard_of
+    from singer_verify.reports.leaderboard_table import leaderboard_table
+
+    board = leaderboard_of(sweep, baseline, split, corpus)
+    folder = out or sweep / "leaderboard"
+    write_leaderboard(board, folder)
+    if as_json:
+        typer.echo(json.dumps(records(board), indent=2))
+    else:
+        Console().print(leaderboard_table(board))
+        typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")
+
+
+@app.command()
 def import_weights(
     file: Annotated[Path, typer.Argument(help="Of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning or AutoVC.")],
     features: Annotated[str, typer.Option(help="Its recipe: a name in conf/features, or the path of such a yaml.")],

@@ -61,7 +61,6 @@ class Embedder:
         recipe = card["recipe"]
         return cls(encoder, feature_from_recipe(recipe), card["window_frames"], Normalisation.from_recipe(recipe))
 
-    @torch.inference_mode()
     def embed_file(self, path: Path) -> Float[np.ndarray, " embedding"]:
         """Embedding of one recording, or of one file of ready features where the model was trained on those.
 
@@ -69,7 +68,12 @@ class Embedder:
             UtteranceError: the file cannot be used.
             SingerVerifyError: the model was trained on ready features, and the file is audio.
         """
-        frames = torch.from_numpy(self.normalisation.normalised(frames_of_file(path, self.feature).numpy()))
+        return self.embed_frames(frames_of_file(path, self.feature))
+
+    @torch.inference_mode()
+    def embed_frames(self, frames: Float[torch.Tensor, "frames bins"]) -> Float[np.ndarray, " embedding"]:
+        """Embedding of one recording from its frames, in single precision, as the feature makes them."""
+        frames = torch.from_numpy(self.normalisation.normalised(frames.numpy()))
         windows = list(windows_of(frames, self.window_frames))
         groups = [windows[first : first + WINDOWS_AT_ONCE] for first in range(0, len(windows), WINDOWS_AT_ONCE)]
         embeddings = torch.cat([self.encoder(torch.stack(group)) for group in groups])

@@ -71,15 +71,20 @@ def equal_error_rate(
         SingerVerifyError: see `error_curve`.
     """
     curve = error_curve(scores, is_target, weights)
-    excess = curve.miss - curve.false_alarm
+    rate, before, share = crossing(curve.miss, curve.false_alarm)
+    if not np.isfinite(curve.thresholds[before + 1]):
+        return rate, float(curve.thresholds[before])
+    threshold = curve.thresholds[before] + share * (curve.thresholds[before + 1] - curve.thresholds[before])
+    return rate, float(threshold)
+
+
+def crossing(miss: Float[np.ndarray, " points"], false_alarm: Float[np.ndarray, " points"]) -> tuple[float, int, float]:
+    """Where the two rates of a curve meet: the rate, the point before it, and how far it lies towards the next."""
+    excess = miss - false_alarm
     after = int(np.argmax(excess >= 0.0))
     before = after - 1
     share = -excess[before] / (excess[after] - excess[before])
-    rate = curve.miss[before] + share * (curve.miss[after] - curve.miss[before])
-    if not np.isfinite(curve.thresholds[after]):
-        return float(rate), float(curve.thresholds[before])
-    threshold = curve.thresholds[before] + share * (curve.thresholds[after] - curve.thresholds[before])
-    return float(rate), float(threshold)
+    return float(miss[before] + share * (miss[after] - miss[before])), before, float(share)
 
 
 def min_dcf(
@@ -104,6 +109,15 @@ def min_dcf(
         SingerVerifyError: see `error_curve`.
     """
     curve = error_curve(scores, is_target)
-    miss_weight, false_alarm_weight = p_target * miss_cost, (1.0 - p_target) * false_alarm_cost
-    costs = miss_weight * curve.miss + false_alarm_weight * curve.false_alarm
+    return smallest_cost(curve.miss, curve.false_alarm, p_target * miss_cost, (1.0 - p_target) * false_alarm_cost)
+
+
+def smallest_cost(
+    miss: Float[np.ndarray, " points"],
+    false_alarm: Float[np.ndarray, " points"],
+    miss_weight: float,
+    false_alarm_weight: float,
+) -> float:
+    """Smallest weighted sum of the two rates along a curve, divided by that of deciding without listening."""
+    costs = miss_weight * miss + false_alarm_weight * false_alarm
     return float(costs.min() / min(miss_weight, false_alarm_weight))

@@ -1,0 +1,121 @@
+"""Embeddings of a split by the best model of each run, computed once and kept in the run's folder."""
+
+import functools
+import hashlib
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import track
+
+from singer_verify.corpora.folder import Corpus, read_corpus
+from singer_verify.errors import SingerVerifyError
+from singer_verify.recognition import Embedder
+from singer_verify.runs.cells import FinishedRun
+from singer_verify.runs.checkpoints import BEST
+from singer_verify.store.extraction import store_of
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SplitEmbeddings:
+    """What a run's best model makes of a split.
+
+    Attributes:
+        embeddings: (utterances, embedding), rows of unit length.
+        paths: (utterances,), relative to the corpus root, sorted by singer and path.
+        singers: (utterances,), who sings each.
+        num_parameters: of the encoder.
+        num_bins: of its frames.
+    """
+
+    embeddings: Float[np.ndarray, "utterances embedding"]
+    paths: np.ndarray
+    singers: np.ndarray
+    num_parameters: int
+    num_bins: int
+
+
+@functools.cache
+def corpus_with(root: Path, split: str) -> Corpus:
+    """The split of a corpus, listed once for all runs."""
+    return read_corpus(root, splits=(split,), required=(split,))
+
+
+def corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
+    """The corpus to judge a run on: the given one, or that of its own configuration."""
+    return Path(run.data["root"]) if corpus is None else corpus
+
+
+def split_embeddings(run: FinishedRun, split: str, corpus: Path | None, title: str) -> SplitEmbeddings:
+    """Read the run's embeddings of a split where its best model and the corpus are as they were, else compute them.
+
+    Args:
+        run: whose best model embeds.
+        split: of the corpus.
+        corpus: its root; None means that of the run's configuration.
+        title: of the progress bar.
+
+    Raises:
+        SingerVerifyError: the model or the corpus cannot be used.
+    """
+    root = corpus_root(run, corpus)
+    key, path = _key(run, root, split), run.path / f"embeddings-{split}.npz"
+    if (kept := _read(path, key)) is not None:
+        return kept
+    computed = _embed(run, root, split, title)
+    _write(path, key, computed)
+    return computed
+
+
+def _embed(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
+    embedder = Embedder.load(run.path)
+    store_root, dtype = Path(run.data["store_root"]), run.data["store_dtype"]
+    store = store_of(corpus_with(root, split), split, embedder.feature, store_root, dtype, os.cpu_count() or 1)
+    utterances = track(range(len(store.paths)), title, console=Console(stderr=True), transient=True)
+    rows = [embedder.embed_frames(torch.from_numpy(store.utterance(each).astype(np.float32))) for each in utterances]
+    return SplitEmbeddings(
+        np.stack(rows),
+        np.array([str(each) for each in store.paths]),
+        np.array(store.singers)[store.singer_index],
+        sum(parameter.numel() for parameter in embedder.encoder.parameters()),
+        embedder.feature.num_bins,
+    )
+
+
+def _key(run: FinishedRun, root: Path, split: str) -> str:
+    """A hash of the best model, and of the corpus: its place, and each file's path, size and time of change."""
+    digest = hashlib.sha256(f"{FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
+    digest.update(hashlib.sha256((run.path / BEST).read_bytes()).digest())
+    for utterance in corpus_with(root, split).splits[split].utterances:
+        status = os.stat(root / utterance.path)
+        digest.update(f"{utterance.path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str) -> SplitEmbeddings | None:
+    """What was kept under this key; None where there is nothing, something else, or a damaged file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) != key:
+                return None
+            arrays = stored["embeddings"], stored["paths"], stored["singers"]
+            return SplitEmbeddings(*arrays, int(stored["num_parameters"]), int(stored["num_bins"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, key: str, computed: SplitEmbeddings) -> None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            np.savez(file, allow_pickle=False, key=np.array(key), **asdict(computed))
+        os.replace(part, path)
+    except OSError as error:
+        raise SingerVerifyError(f"{path}: cannot be written ({error.strerror or error}); free some space.") from error

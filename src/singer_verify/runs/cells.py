@@ -1,0 +1,137 @@
+"""Cells of a sweep: its finished runs, gathered where their settings differ in the seed only."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.checkpoints import BEST
+from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
+from singer_verify.runs.settings import typed_for
+from singer_verify.runs.tree import runs_below
+
+FINISHED = ("finished", "stopped early")
+DEFAULT_BASELINE = ("features=mel40",)
+ALL_DEFAULT = "as configured"  # the name of a cell for which nothing was typed that others do not share
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """
+    Attributes:
+        path: of its folder.
+        settings: what was typed for it, without its seed.
+        seed: of the training.
+        data: the `data` group of its configuration.
+        seconds: of training; None where it was stopped and continued, for then only the last part was timed.
+    """
+
+    path: Path
+    settings: frozenset[str]
+    seed: int
+    data: dict[str, Any]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in their seed only, in its order.
+
+    Attributes:
+        settings: what was typed for all of them.
+        varied: those that not every cell of the sweep has, sorted: its name.
+        runs: one for each seed.
+    """
+
+    settings: frozenset[str]
+    varied: tuple[str, ...]
+    runs: tuple[FinishedRun, ...]
+
+    @property
+    def name(self) -> str:
+        return ",".join(self.varied) or ALL_DEFAULT
+
+
+def read_cells(sweep: Path) -> tuple[list[Cell], dict[str, str]]:
+    """The cells below a folder, sorted by name, and the runs left out: their path and status.
+
+    Raises:
+        SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
+    """
+    found = runs_below(sweep)
+    left_out = {run.path: run.status for run in found if run.status not in FINISHED}
+    runs: defaultdict[frozenset[str], list[FinishedRun]] = defaultdict(list)
+    for summary in found:
+        if summary.path in left_out:
+            continue
+        if not (sweep / summary.path / BEST).is_file():
+            left_out[summary.path] = f"has no {BEST}"
+            continue
+        run = _read_run(sweep / summary.path)
+        runs[run.settings].append(run)
+    if not runs:
+        raise SingerVerifyError(
+            f"{sweep}: holds no finished run ({_counted(left_out)}); give the folder of a sweep, and finish it first."
+        )
+    shared = frozenset.intersection(*runs)
+    cells = [
+        Cell(settings, tuple(sorted(settings - shared)), tuple(sorted(each, key=lambda run: run.seed)))
+        for settings, each in runs.items()
+    ]
+    for cell in cells:
+        _refuse_repeated_seeds(cell)
+    return sorted(cells, key=lambda cell: cell.name), left_out
+
+
+def baseline_of(cells: list[Cell], wanted: str | None) -> Cell | None:
+    """The cell that has all settings of the baseline; None where there is only one cell.
+
+    Args:
+        cells: of a sweep.
+        wanted: settings, separated by commas; None means `features=mel40`.
+
+    Raises:
+        SingerVerifyError: no cell has them, or several do.
+    """
+    settings = frozenset(re.split(r",(?=[^,=\[\]{}()]+=)", wanted)) if wanted else frozenset(DEFAULT_BASELINE)
+    matching = [cell for cell in cells if settings <= cell.settings]
+    if len(matching) == 1:
+        return matching[0]
+    if wanted is None and len(cells) == 1:
+        return None
+    given = wanted or f"{','.join(DEFAULT_BASELINE)} (the default)"
+    choices = "; ".join(cell.name for cell in matching or cells)
+    raise SingerVerifyError(
+        f"--baseline {given}: fits {len(matching)} of {len(cells)} cells, expected one; name one of these: {choices}."
+    )
+
+
+def _read_run(path: Path) -> FinishedRun:
+    record, metrics = (json.loads((path / name).read_text(encoding="utf-8")) for name in (RUN_NAME, METRICS_NAME))
+    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    return FinishedRun(
+        path=path,
+        settings=frozenset(setting for setting in typed_for(path) if setting.partition("=")[0] != "seed"),
+        seed=int(config["seed"]),
+        data=config["data"],
+        seconds=None if record.get("continued") else metrics["seconds"],
+    )
+
+
+def _refuse_repeated_seeds(cell: Cell) -> None:
+    for first, second in zip(cell.runs, cell.runs[1:], strict=False):
+        if first.seed == second.seed:
+            raise SingerVerifyError(
+                f"{first.path} and {second.path}: have the same settings and the same seed {first.seed}; expected "
+                f"another seed for each run of a cell; move one of them out of the sweep."
+            )
+
+
+def _counted(left_out: dict[str, str]) -> str:
+    counts = Counter(left_out.values())
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no run at all"
