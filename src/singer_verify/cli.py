@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import rich
 import typer
 from rich.console import Console
 
@@ -158,7 +159,7 @@ def leaderboard(
     from singer_verify.reports.leaderboard_files import records
     from singer_verify.reports.leaderboard_folder import write_leaderboard
     from singer_verify.reports.leaderboard_sweep import leaderboard_of
-    from singer_verify.reports.leaderboard_table import leaderboard_table
+    from singer_verify.reports.leaderboard_table import FEWEST_COLUMNS, leaderboard_table
 
     board = leaderboard_of(sweep, baseline, split, corpus)
     folder = out or sweep / "leaderboard"
@@ -166,7 +167,7 @@ def leaderboard(
     if as_json:
         typer.echo(json.dumps(records(board), indent=2))
     else:
-        Console().print(leaderboard_table(board))
+        Console(width=max(Console().width, FEWEST_COLUMNS)).print(leaderboard_table(board))
         typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")
 
 
@@ -213,6 +214,7 @@ def _embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "
 
 def main() -> None:
     """Entry point of the console command."""
+    rich.reconfigure(stderr=True)  # progress of what lies below; results alone go to standard output
     start_log(Console(stderr=True))
     with plain_mistakes():
         app()

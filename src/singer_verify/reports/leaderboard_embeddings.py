@@ -102,7 +102,7 @@ def _key(run: FinishedRun, root: Path, split: str) -> str:
 def _read(path: Path, key: str) -> SplitEmbeddings | None:
     """What was kept under this key; None where there is nothing, something else, or a damaged file."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) != key:
                 return None
             arrays = stored["embeddings"], stored["paths"], stored["singers"]

@@ -40,7 +40,7 @@ def short_name(standing: Standing, board: Leaderboard) -> str:
 
 
 def percent(rate: Estimate) -> str:
-    return f"{100 * rate.value:.2f}{_interval(100 * rate.low, 100 * rate.high, '.1f')}"
+    return f"{100 * rate.value:.1f}{_interval(100 * rate.low, 100 * rate.high, '.1f')}"
 
 
 def cost(estimate: Estimate) -> str:
@@ -49,7 +49,7 @@ def cost(estimate: Estimate) -> str:
 
 def points(difference: Estimate) -> str:
     """A difference of rates in percentage points, with its sign."""
-    text = f"{100 * difference.value:+.2f}{_interval(100 * difference.low, 100 * difference.high, '+.1f')}"
+    text = f"{100 * difference.value:+.1f}{_interval(100 * difference.low, 100 * difference.high, '.1f')}"
     return text.replace("-", MINUS)
 
 
@@ -78,7 +78,8 @@ def notes(board: Leaderboard) -> list[str]:
         found.insert(
             1,
             f"Difference: of the EER from that of {board.baseline}, in percentage points, in the same resamples. "
-            f"p: two-sided, from these, corrected after Holm for {len(board.standings) - 1} comparison(s).",
+            f"p: two-sided, from these, after Holm's correction for the number of comparisons, "
+            f"{len(board.standings) - 1}.",
         )
     if board.num_singers < ENOUGH_SINGERS:
         found.append(
@@ -128,7 +129,7 @@ def _seeds(board: Leaderboard) -> list[str]:
 def _times(board: Leaderboard) -> list[str]:
     if all(standing.seconds is not None for standing in board.standings):
         return []
-    return [f"Training seconds {ABSENT}: the runs were stopped and continued, so they were not timed whole."]
+    return [f"Training seconds {ABSENT}: its runs were stopped and continued, so none was timed whole."]
 
 
 def _left_out(board: Leaderboard) -> list[str]:

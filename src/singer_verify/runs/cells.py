@@ -44,7 +44,7 @@ class Cell:
 
     Attributes:
         settings: what was typed for all of them.
-        varied: those that not every cell of the sweep has, sorted: its name.
+        varied: those that not every cell of the sweep has, by name: what it is called.
         runs: one for each seed.
     """
 
@@ -80,7 +80,7 @@ def read_cells(sweep: Path) -> tuple[list[Cell], dict[str, str]]:
         )
     shared = frozenset.intersection(*runs)
     cells = [
-        Cell(settings, tuple(sorted(settings - shared)), tuple(sorted(each, key=lambda run: run.seed)))
+        Cell(settings, tuple(sorted(settings - shared, key=_by_name)), tuple(sorted(each, key=lambda run: run.seed)))
         for settings, each in runs.items()
     ]
     for cell in cells:
@@ -109,6 +109,10 @@ def baseline_of(cells: list[Cell], wanted: str | None) -> Cell | None:
     raise SingerVerifyError(
         f"--baseline {given}: fits {len(matching)} of {len(cells)} cells, expected one; name one of these: {choices}."
     )
+
+
+def _by_name(setting: str) -> list[str]:
+    return setting.split("=")  # features before features.normalise
 
 
 def _read_run(path: Path) -> FinishedRun:
