@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.settings_file import read_settings
 
 NAMED_RECIPES = Path("conf/features")  # beside train.py
 PROJECT = Path(__file__).parents[3]  # where this package is installed from, if it is installed from a checkout
@@ -28,10 +27,7 @@ def read_recipe(name: str) -> dict[str, Any]:
         raise SingerVerifyError(
             f"features={name}: no file {path}; expected {names or f'a name in {NAMED_RECIPES}'} or a yaml's path."
         )
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SingerVerifyError(f"{path}: is not readable yaml ({str(error).splitlines()[0]}).") from error
+    recipe = read_settings(path)
     if not isinstance(recipe, dict):
         raise SingerVerifyError(f"{path}: holds no settings; expected a recipe like conf/features/mel40.yaml.")
     return recipe

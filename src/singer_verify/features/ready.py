@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Float
 from torch import Tensor
 
 from singer_verify.errors import SingerVerifyError, UtteranceError, require_at_least
+from singer_verify.features.settings_file import read_settings
 
 PARAMS_NAME = "feat_params.yaml"
 REQUIRED = ("num_feats", "sr", "hop_size")
@@ -91,10 +91,7 @@ def read_feat_params(root: Path) -> Ready:
         raise SingerVerifyError(
             f"{path}: no such file; a corpus of .npy features needs it, with {', '.join(REQUIRED)} (bins, Hz, samples)."
         )
-    try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SingerVerifyError(f"{path}: is not readable yaml ({str(error).splitlines()[0]}).") from error
+    params = read_settings(path)
     if not isinstance(params, dict) or (missing := [name for name in REQUIRED if name not in params]):
         lacking = ", ".join(missing) if isinstance(params, dict) else "every key"
         raise SingerVerifyError(f"{path}: lacks {lacking}; expected {', '.join(REQUIRED)} (bins, Hz, samples).")
