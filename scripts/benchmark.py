@@ -5,6 +5,7 @@ python scripts/benchmark.py step         whole training step ÷ bare LSTM step, 
 python scripts/benchmark.py ge2e         the loss ÷ a loop over singers
 python scripts/benchmark.py batches      batches per second from a store of 100 000 utterances
 python scripts/benchmark.py mel          mel frames against librosa
+python scripts/benchmark.py features     all recipes, against librosa and pyworld; extraction with two processes
 """
 
 import json
@@ -29,6 +30,7 @@ import psutil
 import pytorch_lightning as pl
 import torch
 import typer
+from benchmark_features import features
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -262,6 +264,9 @@ def batches() -> None:
     console.print(table)
 
 
+app.command()(features)
+
+
 @app.command()
 def mel() -> None:
     """Mel frames in multiples of real time, one thread, against the same in librosa."""
@@ -304,7 +309,7 @@ def everything(
         torch.set_num_threads(threads)
     if context.invoked_subcommand is None:
         console.print(f"{DEVICE.type}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-        for part in (step, ge2e, batches, mel):
+        for part in (step, ge2e, batches, mel, features):
             part()
 
 
