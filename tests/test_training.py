@@ -1,23 +1,18 @@
 """A whole training, as `train.py` composes it, on a small corpus: what it leaves behind, and what it refuses."""
 
-import importlib.util
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+import trainings
 import yaml
 from conftest import MakeCorpus
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict, read_write
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from singer_verify.data.datamodule import SingerDataModule
@@ -27,55 +22,11 @@ from singer_verify.features.mel import Mel
 from singer_verify.recognition import Embedder
 from singer_verify.runs.checkpoints import read_checkpoint
 
-PROJECT = Path(__file__).parents[1]
-SMALL = [
-    "encoder.hidden_size=12",
-    "encoder.num_layers=1",
-    "encoder.embedding_size=8",
-    "data.num_frames=30",
-    "data.singers_per_batch=3",
-    "data.utterances_per_singer=2",
-    "data.num_extraction_workers=0",
-    "trainer.max_steps=6",
-    "trainer.val_check_interval=2",
-    "trainer.log_every_n_steps=1",
-    "trainer.accelerator=cpu",
-]
+SIX_STEPS = ("data.singers_per_batch=3", "trainer.max_steps=6")
 
 
-@pytest.fixture(scope="module")
-def train_module() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("train", PROJECT / "train.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def _hear_the_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    yield
-    for handler in list(logging.getLogger("singer_verify").handlers):
-        logging.getLogger("singer_verify").removeHandler(handler)
-        handler.close()
-
-
-def compose_run(run: Path, corpus: Path, overrides: list[str]) -> DictConfig:
-    settings = [*SMALL, f"data.root={corpus}", f"data.store_root={run.parent / 'store'}", *overrides]
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose("train", settings, return_hydra_config=True)
-    with open_dict(config), read_write(config.hydra):
-        config.hydra.runtime.output_dir = str(run)
-        HydraConfig.instance().set_config(config)
-        del config["hydra"]
-    return config
-
-
-def train(module: ModuleType, run: Path, corpus: Path, *overrides: str) -> Path:
-    config = compose_run(run, corpus, list(overrides))
-    module.train.__wrapped__(config)
-    return run
+def train(run: Path, corpus: Path, *overrides: str) -> Path:
+    return trainings.train(corpus, *SIX_STEPS, f"hydra.run.dir={run}", *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +45,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(train_module: ModuleType, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(train_module, tmp_path_factory.mktemp("runs") / "first", corpus, "loss=ge2e+ce")
+def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("runs") / "first", corpus, "loss=ge2e+ce")
 
 
 def test_the_run_folder_holds_everything(run: Path) -> None:
@@ -173,10 +124,8 @@ def test_a_checkpoint_alone_embeds_audio_as_validation_did(run: Path, corpus: Pa
     np.testing.assert_array_equal(embeddings[0], embeddings[2])
 
 
-def test_training_repeats_itself_with_any_number_of_workers(
-    run: Path, train_module: ModuleType, corpus: Path, tmp_path: Path
-) -> None:
-    again = train(train_module, tmp_path / "again", corpus, "loss=ge2e+ce", "data.num_workers=2")
+def test_training_repeats_itself_with_any_number_of_workers(run: Path, corpus: Path, tmp_path: Path) -> None:
+    again = train(tmp_path / "again", corpus, "loss=ge2e+ce", "data.num_workers=2")
     one, other = (read_checkpoint(each / "checkpoints/last.ckpt")["state_dict"] for each in (run, again))
     for name, tensor in one.items():
         torch.testing.assert_close(other[name], tensor, atol=0, rtol=0)
@@ -193,15 +142,15 @@ def test_training_repeats_itself_with_any_number_of_workers(
         ["monitor=val/ge2e", "callbacks.early_stopping.patience=1", "trainer.max_steps=3"],
     ],
 )
-def test_settings_train(train_module: ModuleType, corpus: Path, tmp_path: Path, overrides: list[str]) -> None:
-    run = train(train_module, tmp_path / "run", corpus, *overrides)
+def test_settings_train(corpus: Path, tmp_path: Path, overrides: list[str]) -> None:
+    run = train(tmp_path / "run", corpus, *overrides)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["final"]["step"] == metrics["steps"]  # the last step is validated, wherever the interval falls
     assert np.isfinite(list(metrics["best"].values())).all()
 
 
 def test_the_seed_experiment_has_the_seed_numbers(corpus: Path, tmp_path: Path) -> None:
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(trainings.PROJECT / "conf"), version_base="1.3"):
         config = compose("train", ["experiment=seed"])
     data, trainer = config.data, config.trainer
     assert (data.singers_per_batch, data.utterances_per_singer, data.num_frames) == (8, 10, 307)
@@ -211,35 +160,32 @@ def test_the_seed_experiment_has_the_seed_numbers(corpus: Path, tmp_path: Path) 
     assert (config.loss.terms.ge2e.rate_factor, trainer.gradient_clip_val) == (0.01, 3.0)
 
 
-def test_scale_and_offset_learn_at_their_own_rate(train_module: ModuleType, corpus: Path, tmp_path: Path) -> None:
-    config = compose_run(tmp_path / "run", corpus, ["optimizer.lr=0.5"])
-    verifier = train_module.build_verifier(config, train_module.build_data(config))
+def test_scale_and_offset_learn_at_their_own_rate(corpus: Path, tmp_path: Path) -> None:
+    config, _ = trainings.compose_training(corpus, "optimizer.lr=0.5", f"hydra.run.dir={tmp_path / 'run'}")
+    module = trainings.train_module()
+    verifier = module.build_verifier(config, module.build_data(config))
     groups = verifier.configure_optimizers()["optimizer"].param_groups
     assert [group["lr"] for group in groups] == [0.5, 0.005]
 
 
-def test_more_validation_than_training_singers_is_no_problem(
-    train_module: ModuleType, make_corpus: MakeCorpus, tmp_path: Path
-) -> None:
+def test_more_validation_than_training_singers_is_no_problem(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     """Earlier encoders classified validation singers with the training singers' classifier, and failed here."""
     root = make_corpus(train=2, val=5, utterances=2)
-    train(train_module, tmp_path / "run", root, "loss=ge2e+ce", "trainer.max_steps=2")
+    train(tmp_path / "run", root, "loss=ge2e+ce", "trainer.max_steps=2")
 
 
-def test_ready_features_train_unchanged(
-    train_module: ModuleType, make_ready_corpus: MakeCorpus, tmp_path: Path
-) -> None:
+def test_ready_features_train_unchanged(make_ready_corpus: MakeCorpus, tmp_path: Path) -> None:
     root = make_ready_corpus()
-    run = train(train_module, tmp_path / "run", root, "trainer.max_steps=2")
+    run = train(tmp_path / "run", root, "trainer.max_steps=2")
     embedder = Embedder.load(run)
     assert embedder.embed_file(root / "val/val_singer0/song0.npy").shape == (8,)
     with pytest.raises(SingerVerifyError, match="trained on ready features"):
         embedder.feature(torch.zeros(16_000))
 
 
-def refusal(module: ModuleType, run: Path, corpus: Path, *overrides: str) -> str:
+def refusal(run: Path, corpus: Path, *overrides: str) -> str:
     with pytest.raises((SingerVerifyError, HydraException)) as caught:
-        train(module, run, corpus, *overrides)
+        train(run, corpus, *overrides)
     assert not (run / "run.json").exists()
     return sentence(caught.value)
 
@@ -258,26 +204,22 @@ def refusal(module: ModuleType, run: Path, corpus: Path, *overrides: str) -> str
         (["scheduler=warmup_cosine"], "scheduler.max_steps=6: expected a whole number of at least 51"),
     ],
 )
-def test_refuses_settings_before_the_run_begins(
-    train_module: ModuleType, corpus: Path, tmp_path: Path, overrides: list[str], said: str
-) -> None:
-    assert said in refusal(train_module, tmp_path / "run", corpus, *overrides)
+def test_refuses_settings_before_the_run_begins(corpus: Path, tmp_path: Path, overrides: list[str], said: str) -> None:
+    assert said in refusal(tmp_path / "run", corpus, *overrides)
 
 
-def test_refuses_a_monitor_that_is_not_measured(train_module: ModuleType, corpus: Path, tmp_path: Path) -> None:
+def test_refuses_a_monitor_that_is_not_measured(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match="monitor=val/f1: is not measured; expected one of val/eer"):
-        train(train_module, tmp_path / "run", corpus, "monitor=val/f1")
+        train(tmp_path / "run", corpus, "monitor=val/f1")
 
 
-def test_refuses_a_run_that_exists(run: Path, train_module: ModuleType, corpus: Path) -> None:
+def test_refuses_a_run_that_exists(run: Path, corpus: Path) -> None:
     with pytest.raises(SingerVerifyError, match="a run of this name exists; choose another name="):
-        train(train_module, run, corpus)
+        train(run, corpus)
 
 
-def test_refuses_one_singer(train_module: ModuleType, make_corpus: MakeCorpus, tmp_path: Path) -> None:
-    assert "holds one singer, train_singer0; expected at least 2" in refusal(
-        train_module, tmp_path / "run", make_corpus(train=1)
-    )
+def test_refuses_one_singer(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    assert "holds one singer, train_singer0; expected at least 2" in refusal(tmp_path / "run", make_corpus(train=1))
 
 
 @pytest.mark.parametrize(
@@ -291,13 +233,13 @@ def test_refuses_one_singer(train_module: ModuleType, make_corpus: MakeCorpus, t
     ],
 )
 def test_refuses_ready_features_that_contradict_their_params(
-    train_module: ModuleType, make_ready_corpus: MakeCorpus, tmp_path: Path, params: str | None, said: str
+    make_ready_corpus: MakeCorpus, tmp_path: Path, params: str | None, said: str
 ) -> None:
     root = make_ready_corpus()
     (root / "feat_params.yaml").unlink()
     if params is not None:
         (root / "feat_params.yaml").write_text(params)
-    assert said in refusal(train_module, tmp_path / "run", root)
+    assert said in refusal(tmp_path / "run", root)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +288,7 @@ def test_fewer_singers_than_asked_warns_once_and_shrinks(
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
-    command = [sys.executable, str(PROJECT / "train.py"), f"hydra.run.dir={tmp_path / 'run'}", *arguments]
+    command = [sys.executable, str(trainings.PROJECT / "train.py"), f"hydra.run.dir={tmp_path / 'run'}", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert ended.returncode == 1
     last = ended.stderr.strip().splitlines()[-1]
