@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from singer_verify.card import CARD_KEY
+from singer_verify.corpora.several import corpus_of_singer
 from singer_verify.data.batches import SingerBatch, WindowBatch
 from singer_verify.data.windows import mean_embeddings
 from singer_verify.errors import SingerVerifyError
@@ -28,6 +29,11 @@ class ValidationSet(NamedTuple):
 
     singer_index: np.ndarray
     singers: tuple[str, ...]
+
+    @property
+    def corpus_index(self) -> np.ndarray:
+        """(utterances,), the corpus of each, numbered from 0."""
+        return corpus_of_singer(self.singers)[self.singer_index]
 
 
 class Verifier(pl.LightningModule):
@@ -119,7 +125,8 @@ class Verifier(pl.LightningModule):
         self._window_embeddings.clear()
         embeddings = mean_embeddings(windows.float(), utterances, len(self.validation_set.singer_index))
         self.validation_embeddings = embeddings
-        figures = verify_all_pairs(embeddings.cpu().numpy(), self.validation_set.singer_index)
+        whole = self.validation_set
+        figures = verify_all_pairs(embeddings.cpu().numpy(), whole.singer_index, whole.corpus_index)
         self.log("val/eer", figures.eer, prog_bar=True)
         self.log_dict({"val/min_dcf_0.01": figures.min_dcf_01, "val/min_dcf_0.05": figures.min_dcf_05})
         self.log("step", float(self.global_step))

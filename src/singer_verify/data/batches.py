@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.sampler import Part, SingerSampler
 from singer_verify.data.windows import WindowGroup
 
 
@@ -60,18 +60,18 @@ class SingerBatches(Dataset[SingerBatch]):
         self, store: CropSource, sampler: SingerSampler, num_batches: int, rank: int = 0, num_ranks: int = 1
     ) -> None:
         self.store, self.sampler, self.num_batches = store, sampler, num_batches
-        num_singers = sampler.singers_per_batch // num_ranks
-        self.part = slice(rank * num_singers, (rank + 1) * num_singers)
+        self.part = Part(rank, num_ranks)
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __getitem__(self, step: int) -> SingerBatch:
         plan = self.sampler.batch(step)
-        utterances, starts = plan.utterances[self.part], plan.starts[self.part]
+        part = self.part.of(len(plan.singers))
+        utterances, starts = plan.utterances[part], plan.starts[part]
         crops = self.store.crops(utterances.ravel(), starts.ravel(), self.sampler.num_frames)
         features = torch.from_numpy(crops.reshape(*utterances.shape, *crops.shape[1:]))
-        return SingerBatch(features, torch.from_numpy(plan.singers[self.part]))
+        return SingerBatch(features, torch.from_numpy(plan.singers[part]))
 
 
 class WindowBatches(Dataset[WindowBatch]):

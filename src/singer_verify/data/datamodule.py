@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from singer_verify.corpora.folder import read_corpus
+from singer_verify.corpora.several import corpus_of_singer, read_corpora
 from singer_verify.data.augmentation.chain import NO_AUGMENTATION, Augmentation
 from singer_verify.data.batches import SingerBatches, WindowBatches
 from singer_verify.data.on_the_fly import CropFrames
@@ -30,14 +31,15 @@ from singer_verify.workers import leave_signals_to_the_training
 log = logging.getLogger(__name__)
 
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
+SINGERS_FROM = ("one_corpus", "all")
 NOT_NORMALISED = Normalisation()
 
 
 class SingerDataModule(pl.LightningDataModule):
-    """Training batches and validation windows of one corpus.
+    """Training batches and validation windows of one corpus, or of several.
 
     Args:
-        root: the corpus, `<root>/{train,val}/<singer>/**/<utterance>`.
+        root: the folder of a corpus, or a list of them, whose singers are named `corpus/singer` then.
         feature: makes frames from audio; a corpus of ready features brings its own recipe instead.
         num_frames: length of a training crop.
         singers_per_batch: distinct singers in a training batch; fewer, if the corpus has fewer.
@@ -51,6 +53,7 @@ class SingerDataModule(pl.LightningDataModule):
         seed: of the batches.
         normalisation: of the frames, as they are read; with figures of a training split, if it is to keep these.
         window_frames: length of an evaluation window; None takes that of a crop.
+        singers_from: of several corpora, those of a batch: `one_corpus`, whose channel tells nothing, or `all`.
         on_the_fly: compute the frames of training crops in the training, from packed samples.
         samples_dtype: int16 or float32, of the samples on disk.
         augmentation: of training crops.
@@ -61,7 +64,7 @@ class SingerDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: str,
+        root: str | Sequence[str],
         feature: Feature,
         num_frames: int,
         singers_per_batch: int,
@@ -75,6 +78,7 @@ class SingerDataModule(pl.LightningDataModule):
         seed: int,
         normalisation: Normalisation = NOT_NORMALISED,
         window_frames: int | None = None,
+        singers_from: str = "one_corpus",
         on_the_fly: bool = False,
         samples_dtype: str = "int16",
         augmentation: Augmentation = NO_AUGMENTATION,
@@ -87,12 +91,12 @@ class SingerDataModule(pl.LightningDataModule):
         require_one_of(DTYPES, **{"data.store_dtype": store_dtype})
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
-        self.corpus = read_corpus(Path(root))
-        self.feature = ready_instead(feature, Path(root)) if self.corpus.is_ready else feature
-        self.normalisation = normalisation
-        self.window_frames = num_frames if window_frames is None else window_frames
+        require_one_of(SINGERS_FROM, **{"data.singers_from": singers_from})
+        self.corpus = read_corpora([Path(each) for each in ([root] if isinstance(root, str) else root)])
+        self.feature = ready_instead(feature, self.corpus.root) if self.corpus.is_ready else feature
+        self.normalisation, self.window_frames = normalisation, num_frames if window_frames is None else window_frames
         require_at_least(1, **{"data.window_frames": self.window_frames})
-        self.num_frames, self.seed = num_frames, seed
+        self.num_frames, self.seed, self.singers_from = num_frames, seed, singers_from
         self.crop_frames = None
         if on_the_fly:
             self.crop_frames = CropFrames(self.feature, num_frames, samples_dtype, normalisation)
@@ -193,12 +197,9 @@ class SingerDataModule(pl.LightningDataModule):
 
     def _require_equal_parts(self) -> None:
         num_ranks = self.trainer.world_size if self.trainer is not None else 1
-        singers_per_batch = self.train_sampler.singers_per_batch
-        if singers_per_batch % num_ranks:
-            raise SingerVerifyError(
-                f"data.singers_per_batch={singers_per_batch}: cannot be divided among {num_ranks} devices; expected a "
-                f"multiple of {num_ranks}."
-            )
+        if uneven := [size for size in self.train_sampler.batch_sizes if size % num_ranks]:
+            what = f"data.singers_per_batch={uneven[0]}: cannot be divided among {num_ranks} devices"
+            raise SingerVerifyError(f"{what}; expected a multiple of {num_ranks}.")
 
     def _store_of(self, split: str) -> PackedStore:
         """Frames; of the training split, where frames are computed on the fly, samples."""
@@ -224,10 +225,9 @@ class SingerDataModule(pl.LightningDataModule):
                 "%s: %d singers, fewer than data.singers_per_batch=%d; its batches hold %d.",
                 *(split, found, self.singers_per_batch, found),
             )
-        singers_per_batch = min(self.singers_per_batch, found)
         num_frames_of = store.num_frames
         if split == "train" and self.crop_frames is not None:
             num_frames_of = self.crop_frames.num_frames_of(num_frames_of)
-        return SingerSampler(
-            store.singer_index, num_frames_of, singers_per_batch, utterances_per_singer, self.num_frames, seed
-        )
+        shape = min(self.singers_per_batch, found), utterances_per_singer, self.num_frames
+        corpora = corpus_of_singer(store.singers) if self.singers_from == "one_corpus" else None
+        return SingerSampler(store.singer_index, num_frames_of, *shape, seed, corpora)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.sampler import Part, SingerSampler
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature, FramewiseFeature
 from singer_verify.features.normalisation import GLOBAL, Normalisation
@@ -118,7 +118,7 @@ class SampleBatches(Dataset[SampleBatch]):
         crop_frames: the recipe.
         margin_samples: more samples on either side than the crop's frames are made from.
         num_batches: that there are.
-        part: of the batch's singers, which this rank takes.
+        part: of each batch, which this rank takes.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class SampleBatches(Dataset[SampleBatch]):
         crop_frames: CropFrames,
         margin_samples: int,
         num_batches: int,
-        part: slice,
+        part: Part,
     ) -> None:
         self.store, self.sampler, self.crop_frames = store, sampler, crop_frames
         self.margin_samples, self.num_batches, self.part = margin_samples, num_batches, part
@@ -138,7 +138,8 @@ class SampleBatches(Dataset[SampleBatch]):
 
     def __getitem__(self, step: int) -> SampleBatch:
         plan, crop_frames = self.sampler.batch(step), self.crop_frames
-        utterances, starts = plan.utterances[self.part], plan.starts[self.part]
+        part = self.part.of(len(plan.singers))
+        utterances, starts = plan.utterances[part], plan.starts[part]
         num_frames_of = crop_frames.num_frames_of(self.store.num_frames[utterances.ravel()])
         first_frames = crop_frames.first_frames(starts.ravel(), num_frames_of)
         places = first_frames[:, None] + np.arange(crop_frames.num_frames)
@@ -149,7 +150,7 @@ class SampleBatches(Dataset[SampleBatch]):
         return SampleBatch(
             torch.from_numpy(samples.reshape(*utterances.shape, -1)),
             torch.from_numpy(is_frame.reshape(*utterances.shape, -1)),
-            torch.from_numpy(plan.singers[self.part]),
+            torch.from_numpy(plan.singers[part]),
         )
 
 

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from singer_verify.data.turns import Turns
 from singer_verify.errors import SingerVerifyError, require_at_least
 
 # Streams of random numbers, so that no two decisions ever share one.
@@ -28,6 +30,18 @@ class BatchPlan:
     starts: Int[np.ndarray, "singers utterances"]
 
 
+class Part(NamedTuple):
+    """What a rank takes of each batch: the `rank`-th of equal stretches of its singers."""
+
+    rank: int = 0
+    num_ranks: int = 1
+
+    def of(self, num_singers: int) -> slice:
+        """The stretch of a batch of so many singers."""
+        size = num_singers // self.num_ranks
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+
 class SingerSampler:
     """Constrained random order: every singer, and every utterance of a singer, comes once before any comes again.
 
@@ -43,6 +57,9 @@ class SingerSampler:
         utterances_per_singer: crops of each.
         num_frames: length of a crop.
         seed: of all random choices.
+        corpus_of_singer: (singers,), numbered from 0; the singers of a batch are of one corpus, and the corpora take
+            turns such that their singers are used equally often. None takes all singers for one corpus. A corpus of
+            fewer singers than `singers_per_batch` has batches of all of them.
     """
 
     def __init__(
@@ -53,6 +70,7 @@ class SingerSampler:
         utterances_per_singer: int,
         num_frames: int,
         seed: int,
+        corpus_of_singer: Int[np.ndarray, " singers"] | None = None,
     ) -> None:
         require_at_least(1, utterances_per_singer=utterances_per_singer, num_frames=num_frames)
         require_at_least(0, seed=seed)
@@ -65,15 +83,28 @@ class SingerSampler:
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_frames, self.seed = num_frames, seed
         self.num_starts_of = np.maximum(num_frames_of - num_frames + 1, 1)
+        corpora = np.zeros(self.num_singers, np.int64) if corpus_of_singer is None else corpus_of_singer
+        self.members = [np.flatnonzero(corpora == corpus) for corpus in range(int(corpora.max()) + 1)]
+        self.batch_sizes = [min(singers_per_batch, len(members)) for members in self.members]
+        if min(self.batch_sizes) < 2:
+            raise SingerVerifyError("a corpus holds one singer; expected at least 2 in each, to tell apart.")
+        self.turns = Turns([len(members) for members in self.members], self.batch_sizes)
         self.by_singer = np.argsort(singer_index, kind="stable")
         self.first_of = np.concatenate([[0], self.num_utterances_of.cumsum()[:-1]])
 
     def batch(self, step: int) -> BatchPlan:
         """The plan of batch `step`, counted from 0."""
-        singers, earlier = cyclic_draw(self.num_singers, self.singers_per_batch, step, (self.seed, SINGERS, 0))
+        corpus, turn = self.turns.of(step)
+        members, size = self.members[corpus], self.batch_sizes[corpus]
+        places, earlier = cyclic_draw(len(members), size, turn, (self.seed, SINGERS, corpus))
+        singers = members[places]
         draws = zip(singers.tolist(), earlier.tolist(), strict=True)
         utterances = np.stack([self._utterances(singer, draw) for singer, draw in draws])
         return BatchPlan(singers, utterances, self._starts(utterances, step))
+
+    def num_singers_of(self, step: int) -> int:
+        """Singers of batch `step`."""
+        return self.batch_sizes[self.turns.of(step)[0]]
 
     def _utterances(self, singer: int, draw: int) -> Int[np.ndarray, " utterances"]:
         """Utterances for the singer's `draw`-th appearance in a batch."""

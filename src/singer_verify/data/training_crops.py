@@ -11,7 +11,7 @@ from singer_verify.data.augmentation.chain import Augmentation
 from singer_verify.data.augmentation.draws import Draw
 from singer_verify.data.batches import CropSource, SingerBatch, SingerBatches
 from singer_verify.data.on_the_fly import CropFrames, SampleBatch, SampleBatches
-from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.sampler import Part, SingerSampler
 from singer_verify.errors import SingerVerifyError
 from singer_verify.store.packed import PackedStore
 
@@ -33,7 +33,8 @@ class DrawnBatches(Dataset[DrawnBatch]):
         return len(self.batches)
 
     def __getitem__(self, step: int) -> DrawnBatch:
-        part, utterances_per_singer = self.batches.part, self.batches.sampler.utterances_per_singer
+        sampler = self.batches.sampler
+        part, utterances_per_singer = self.batches.part.of(sampler.num_singers_of(step)), sampler.utterances_per_singer
         crops = range(part.start * utterances_per_singer, part.stop * utterances_per_singer)
         return DrawnBatch(self.batches[step], self.augmentation.draws(self.seed, step, crops))
 
@@ -67,8 +68,7 @@ class TrainingCrops:
             return batches if self.augmentation.is_empty else DrawnBatches(batches, self.augmentation, self.seed)
         assert isinstance(store, PackedStore)
         margin = self.augmentation.margin_samples(self.crop_frames.num_samples)
-        part = SingerBatches(store, sampler, num_batches, rank, num_ranks).part
-        samples = SampleBatches(store, sampler, self.crop_frames, margin, num_batches, part)
+        samples = SampleBatches(store, sampler, self.crop_frames, margin, num_batches, Part(rank, num_ranks))
         return DrawnBatches(samples, self.augmentation, self.seed)
 
     @torch.no_grad()

@@ -21,9 +21,14 @@ class Trials:
     is_target: Bool[np.ndarray, " trials"]
 
 
-def all_pairs(singer_index: Int[np.ndarray, " utterances"]) -> Trials:
-    """Every utterance against every other, once."""
+def all_pairs(
+    singer_index: Int[np.ndarray, " utterances"], corpus_index: Int[np.ndarray, " utterances"] | None = None
+) -> Trials:
+    """Every utterance against every other, once; of several corpora, against those of its own corpus."""
     left, right = np.triu_indices(len(singer_index), k=1)
+    if corpus_index is not None:
+        is_within = corpus_index[left] == corpus_index[right]
+        left, right = left[is_within], right[is_within]
     return Trials(left, right, singer_index[left] == singer_index[right])
 
 

@@ -32,14 +32,19 @@ class Verification:
 
 
 def verify_all_pairs(
-    embeddings: Float[np.ndarray, "utterances embedding"], singer_index: Int[np.ndarray, " utterances"]
+    embeddings: Float[np.ndarray, "utterances embedding"],
+    singer_index: Int[np.ndarray, " utterances"],
+    corpus_index: Int[np.ndarray, " utterances"] | None = None,
 ) -> Verification:
     """Score every pair of utterances and take the error rates of all scores at once.
+
+    Of several corpora, pairs within a corpus only, so that the recording channel is never the answer; their scores are
+    pooled, for one threshold that serves all.
 
     Raises:
         SingerVerifyError: an embedding is not finite, or there are no target or no non-target pairs.
     """
-    trials = all_pairs(singer_index)
+    trials = all_pairs(singer_index, corpus_index)
     scores = cosine_scores(embeddings, trials)
     eer, threshold = equal_error_rate(scores, trials.is_target)
     return Verification(

@@ -25,6 +25,7 @@ FIXED = (
     "data.window_frames",
     "data.singers_per_batch",
     "data.utterances_per_singer",
+    "data.singers_from",
     "data.store_dtype",
     "data.on_the_fly",
     "data.samples_dtype",
