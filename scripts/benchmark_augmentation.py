@@ -1,0 +1,137 @@
+"""What a training step costs with frames computed on the fly, and augmented, over one with stored frames.
+
+python scripts/benchmark_augmentation.py                                   batches for this machine
+python scripts/benchmark_augmentation.py --singers 4 --steps 8             smaller ones
+
+Whole steps of Lightning (loader, recipe, LSTM of 3 × 256, GE2E, Adam), side by side in one run: each kind is measured
+in turn, as often as `--rounds` says, so that a machine that slows down meanwhile favours none.
+"""
+
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+
+# isort: split
+import pytorch_lightning as pl
+import soundfile
+import torch
+import typer
+from benchmark import DEVICE, StepClock
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+from torch.optim.lr_scheduler import ConstantLR
+
+from singer_verify.card import make_card
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.features.mel import Mel
+from singer_verify.losses.ge2e import GE2E
+from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.verifier import Verifier
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+KINDS = {
+    "stored frames": ("none", False),
+    "on the fly": ("none", True),
+    "on the fly, augmentation=seed": ("seed", True),
+    "on the fly, augmentation=strong": ("strong", True),
+}
+IS_GPU = DEVICE.type == "cuda"
+Shape = tuple[int, int, int]  # singers, utterances, frames
+
+
+def write_corpus(root: Path, num_singers: int, seconds: float) -> Path:
+    """Utterances of noise: what they hold does not change what a step costs."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", num_singers), ("val", 2)):
+        for singer in range(count):
+            folder = root / split / f"{split}{singer:04}"
+            folder.mkdir(parents=True)
+            for utterance in range(4):
+                samples = 0.1 * generator.standard_normal(round(seconds * 16_000))
+                soundfile.write(folder / f"{utterance}.wav", samples, 16_000, subtype="PCM_16")
+    return root
+
+
+def data_of(kind: str, corpus: Path, shape: Shape, num_workers: int) -> SingerDataModule:
+    augmentation, on_the_fly = KINDS[kind]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = compose(f"augmentation/{augmentation}").augmentation
+    store = str(corpus.with_name("store"))
+    data = SingerDataModule(
+        *(str(corpus), Mel(40), shape[2], shape[0], shape[1], num_workers, 1, 64, store, "float16", 0, 1),
+        on_the_fly=on_the_fly,
+        augmentation=instantiate(settings),
+    )
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def step_seconds(data: SingerDataModule, num_steps: int) -> float:
+    encoder = LSTMEncoder(40)
+    verifier = Verifier(
+        encoder,
+        WeightedLoss({"ge2e": GE2E(rate_factor=0.01)}, {"ge2e": 1.0}),
+        partial(torch.optim.Adam, lr=1e-4),
+        partial(ConstantLR, factor=1.0),
+        "val/eer",
+        1,
+        make_card(Mel(40).recipe, encoder.settings, data.num_frames, ()),
+    )
+    clock = StepClock()
+    quiet: dict[str, Any] = {f"enable_{name}": False for name in ("progress_bar", "model_summary", "checkpointing")}
+    trainer = pl.Trainer(
+        max_steps=num_steps,
+        max_epochs=-1,
+        devices=1,
+        gradient_clip_val=3.0,
+        limit_val_batches=0,
+        logger=False,
+        callbacks=[clock],
+        **quiet,
+    )
+    trainer.fit(verifier, data)
+    return clock.seconds()
+
+
+def main(
+    singers: Annotated[int, typer.Option(help="of a batch")] = 64 if IS_GPU else 8,
+    utterances: Annotated[int, typer.Option(help="of each")] = 10,
+    frames: Annotated[int, typer.Option(help="of a crop")] = 160,
+    steps: Annotated[int, typer.Option(help="measured at once; more than 3")] = 60 if IS_GPU else 6,
+    rounds: Annotated[int, typer.Option(help="of all kinds")] = 3,
+    workers: Annotated[int, typer.Option(help="loader processes")] = 4 if IS_GPU else 0,
+) -> None:
+    """Training step on the fly ÷ with stored frames."""
+    torch.set_flush_denormal(True)  # as train.py does
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = write_corpus(Path(folder) / "corpus", 2 * singers, 4.0)
+        modules = {kind: data_of(kind, corpus, (singers, utterances, frames), workers) for kind in KINDS}
+        for _ in range(rounds):
+            for kind, data in modules.items():
+                seconds[kind].append(step_seconds(data, steps))
+    table = Table(f"{singers} × {utterances} × {frames}, {DEVICE.type}", "step", "÷ stored frames")
+    stored = statistics.median(seconds["stored frames"])
+    for kind, durations in seconds.items():
+        step = statistics.median(durations)
+        table.add_row(kind, f"{1000 * step:.1f} ms", f"{step / stored:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    typer.run(main)
