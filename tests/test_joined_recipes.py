@@ -94,7 +94,7 @@ def test_refuses_parts_that_do_not_fit(parts: list, said: str) -> None:
 
 
 def test_refuses_parts_that_count_frames_differently() -> None:
-    with pytest.raises(SingerVerifyError, match="found 101 of Mel, 160 of Resemblyzer: leave one out"):
+    with pytest.raises(UtteranceError, match="found 101 of Mel, 160 of Resemblyzer: leave one out"):
         Stack([Mel(40), Resemblyzer()])(SAMPLES)
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features import Feature
 from singer_verify.features.parts import part_from
 
@@ -19,7 +19,8 @@ class Stack(nn.Module):
 
     The parts share sample rate and hop; where one counts a frame more at the end, that frame is left out.
 
-    Shape: samples (samples,) → (frames, bins), bins being the sum over the parts.
+    Shape: samples (samples,) → (frames, bins), bins being the sum over the parts. Parts that count frames otherwise
+    raise UtteranceError, so that processes that extract tell it in one sentence.
 
     Args:
         stack: recipes, each by its name in conf/features or as its settings: `features.stack=[mel40,pitch]`.
@@ -56,7 +57,7 @@ class Stack(nn.Module):
         num_frames = [each.shape[-2] for each in frames]
         if max(num_frames) - min(num_frames) > ROUNDING_FRAMES:
             counts = ", ".join(f"{count} of {name}" for name, count in zip(self.names, num_frames, strict=True))
-            raise SingerVerifyError(f"a stack needs as many frames of each recipe; found {counts}: leave one out.")
+            raise UtteranceError(f"a stack needs as many frames of each recipe; found {counts}: leave one out.")
         return torch.cat([each[..., : min(num_frames), :] for each in frames], dim=-1)
 
     def _require_equal(self, wording: str, value_of: Callable[[Feature], float], setting: str) -> None:
