@@ -24,7 +24,7 @@ from singer_verify.evaluation.trials import all_pairs, cosine_scores
 from singer_verify.features.mel import Mel
 from singer_verify.reports.leaderboard import Leaderboard
 from singer_verify.reports.leaderboard_comparison import compare, require_same_trials, shared_trials
-from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, split_embeddings
+from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, corpus_root, split_embeddings
 from singer_verify.reports.leaderboard_files import as_csv, as_latex, as_markdown, records
 from singer_verify.reports.leaderboard_folder import write_leaderboard
 from singer_verify.reports.leaderboard_page import leaderboard_page
@@ -311,6 +311,13 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
     embed()
     with np.load(kept, allow_pickle=False) as stored:
         assert stored["embeddings"].shape == (6, 4)
+
+
+def test_runs_of_several_corpora_need_one_to_be_judged_on() -> None:
+    run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, None)
+    with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; name the one .* with --corpus"):
+        corpus_root(run, None)
+    assert corpus_root(run, Path("a")) == Path("a")
 
 
 def test_refusals(make_corpus: MakeCorpus, tmp_path: Path) -> None:

@@ -49,7 +49,15 @@ def corpus_with(root: Path, split: str) -> Corpus:
 
 
 def corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
-    """The corpus to judge a run on: the given one, or that of its own configuration."""
+    """The corpus to judge a run on: the given one, or that of its own configuration.
+
+    Raises:
+        SingerVerifyError: the run was trained on several corpora, and none is given.
+    """
+    if corpus is None and not isinstance(run.data["root"], str):
+        raise SingerVerifyError(
+            f"{run.path}: data.root={run.data['root']} is not one corpus; name the one to judge on with --corpus."
+        )
     return Path(run.data["root"]) if corpus is None else corpus
 
 
