@@ -2,11 +2,10 @@
 
 import logging
 import os
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
-import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+import singer_verify  # first, because it settles how torch's threads wait
 
 # isort: split
 import hydra
@@ -15,16 +14,17 @@ import rich
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning_fabric.utilities.warnings import PossibleUserWarning
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import singer_verify.composition  # noqa: F401  what conf/ computes
 from singer_verify.card import make_card
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.freezing import freeze
-from singer_verify.entry import plain_mistakes, start_log
+from singer_verify.entry import be_quiet, plain_mistakes, quiet_libraries, sentence, start_log
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.prepared import prepared
@@ -36,30 +36,44 @@ from singer_verify.runs.checkpoints import LAST, WholeFileCheckpoints
 from singer_verify.runs.continuation import Continuation, settings_before
 from singer_verify.runs.failures import NotFinite
 from singer_verify.runs.fitting import fit, write_outcome
-from singer_verify.runs.folder import claim_folder, continued_folder, run_of, write_run
+from singer_verify.runs.folder import claim_folder, run_of, write_run
 from singer_verify.runs.history import MetricHistory
 from singer_verify.runs.interruption import Interruption
 from singer_verify.runs.kept import kept_statistics
 from singer_verify.runs.last import LastCheckpoint
-from singer_verify.runs.lineage import Parent, folder_name, runs_folder
+from singer_verify.runs.lineage import Parent
 from singer_verify.runs.settings import changes, merged, typed_for
+from singer_verify.sweeps.callback import failed_jobs_named
+from singer_verify.sweeps.jobs import is_led_here, run_job
 from singer_verify.verifier import ValidationSet, Verifier
 
 log = logging.getLogger("singer_verify.train")
 # Of the processes that train one model, the one that writes.
 IS_FIRST_RANK = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-# conf/train.yaml: where runs lie.
-OmegaConf.register_new_resolver("runs_folder", runs_folder, replace=True)
-OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-OmegaConf.register_new_resolver(
-    "continued_folder", lambda *given: continued_folder(is_typed("name"), *given), replace=True
-)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def train(config: DictConfig) -> float | None:
-    """Run one training; returns the best value of the monitored metric, for a sweep."""
+    """Run one training, or a job of a sweep; returns the best value of the monitored metric."""
     run = Path(HydraConfig.get().runtime.output_dir)
+    return train_job(run, config) if HydraConfig.get().mode == RunMode.MULTIRUN else train_run(run, config)
+
+
+def train_job(run: Path, config: DictConfig) -> float | None:
+    """A training as a job of a sweep; the console belongs to the process that leads the sweep."""
+    if not is_led_here(run):
+        be_quiet()
+
+    def train_from(checkpoint: Path | None) -> None:
+        if checkpoint:
+            config.ckpt_path = str(checkpoint)
+        train_run(run, config)
+
+    return run_job(run, plain(config), train_from, sentence)
+
+
+def train_run(run: Path, config: DictConfig) -> float | None:
+    """A training from its settings to its figures."""
     start(run, config)
     config, typed = with_typed_before(config)
     settings = plain(config)
@@ -112,10 +126,6 @@ def with_typed_before(config: DictConfig) -> tuple[DictConfig, list[str]]:
     return config, typed
 
 
-def is_typed(name: str) -> bool:
-    return any(override.startswith(f"{name}=") for override in HydraConfig.get().overrides.task)
-
-
 def plain(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
@@ -138,6 +148,7 @@ def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataMo
     parts = {"feature": feature, "normalisation": normalisation, "augmentation": augmentation}
     data: SingerDataModule = instantiate(config.data, **parts, seed=config.seed)
     config.features = compared(data.recipe)
+    config.data.num_frames, config.data.window_frames = data.num_frames, data.window_frames
     config.encoder.num_bins = data.feature.num_bins
     if parent:
         parent.require_match(data.recipe, instantiate(config.encoder).settings)
@@ -187,10 +198,6 @@ def build_trainer(config: DictConfig, run: Path, history: MetricHistory, setting
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through to be said below, in one sentence
-    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on loader workers: a setting of ours
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")  # Lightning 2.6 with torch 2.13
-    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")  # a run goes on
-    warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")  # callbacks may change
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    with plain_mistakes(HydraException, OmegaConfBaseException):
+    quiet_libraries()
+    with plain_mistakes(HydraException, OmegaConfBaseException), failed_jobs_named():
         train()

@@ -2,10 +2,12 @@
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import rich
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -66,3 +68,20 @@ def start_log(console: Console, path: Path | None = None, level: int = logging.I
         file = logging.FileHandler(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOGGER.addHandler(file)
+
+
+def be_quiet() -> None:
+    """Leave the console to the process that this one works for."""
+    rich.reconfigure(quiet=True)
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Leave out what Lightning says of things that are meant."""
+    from lightning_fabric.utilities.warnings import PossibleUserWarning  # takes long to import
+
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on loader workers: a setting of ours
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")  # Lightning 2.6 with torch 2.13
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")  # a run goes on
+    warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")  # callbacks may change
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

@@ -17,7 +17,7 @@ from singer_verify.data.on_the_fly import CropFrames
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.data.steps import StepsFrom
 from singer_verify.data.training_crops import DrawnBatch, TrainingCrops
-from singer_verify.data.windows import window_groups
+from singer_verify.data.windows import crop_lengths, window_groups
 from singer_verify.errors import SingerVerifyError, require_at_least, require_one_of
 from singer_verify.features import Feature
 from singer_verify.features.normalisation import Normalisation
@@ -57,6 +57,7 @@ class SingerDataModule(pl.LightningDataModule):
         on_the_fly: compute the frames of training crops in the training, from packed samples.
         samples_dtype: int16 or float32, of the samples on disk.
         augmentation: of training crops.
+        crop_seconds: length of a crop instead of `num_frames`, and of a window that is as long, whatever the hop.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -82,6 +83,7 @@ class SingerDataModule(pl.LightningDataModule):
         on_the_fly: bool = False,
         samples_dtype: str = "int16",
         augmentation: Augmentation = NO_AUGMENTATION,
+        crop_seconds: float | None = None,
     ) -> None:
         super().__init__()
         require_at_least(1, **{"data.num_frames": num_frames, "data.utterances_per_singer": utterances_per_singer})
@@ -94,12 +96,11 @@ class SingerDataModule(pl.LightningDataModule):
         require_one_of(SINGERS_FROM, **{"data.singers_from": singers_from})
         self.corpus = read_corpora([Path(each) for each in ([root] if isinstance(root, str) else root)])
         self.feature = ready_instead(feature, self.corpus.root) if self.corpus.is_ready else feature
-        self.normalisation, self.window_frames = normalisation, num_frames if window_frames is None else window_frames
-        require_at_least(1, **{"data.window_frames": self.window_frames})
-        self.num_frames, self.seed, self.singers_from = num_frames, seed, singers_from
+        self.num_frames, self.window_frames = crop_lengths(num_frames, window_frames, crop_seconds, self.feature.hop_ms)
+        self.normalisation, self.seed, self.singers_from = normalisation, seed, singers_from
         self.crop_frames = None
         if on_the_fly:
-            self.crop_frames = CropFrames(self.feature, num_frames, samples_dtype, normalisation)
+            self.crop_frames = CropFrames(self.feature, self.num_frames, samples_dtype, normalisation)
         self.training_crops = TrainingCrops(self.crop_frames, augmentation, seed)
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from singer_verify.errors import require_at_least, require_between
+
 
 @dataclass(frozen=True)
 class WindowGroup:
@@ -22,6 +24,26 @@ class WindowGroup:
     utterances: Int[np.ndarray, " windows"]
     starts: Int[np.ndarray, " windows"]
     num_frames: int
+
+
+def crop_lengths(
+    num_frames: int, window_frames: int | None, crop_seconds: float | None, hop_ms: float
+) -> tuple[int, int]:
+    """Frames of a crop and of a window; where a duration is given, as many as come nearest to it.
+
+    Args:
+        num_frames: of a crop, if no duration is given.
+        window_frames: of a window; None, or as many as of a crop, makes it as long as the crop.
+        crop_seconds: of a crop.
+        hop_ms: from frame to frame.
+    """
+    if window_frames is not None:
+        require_at_least(1, **{"data.window_frames": window_frames})
+    if crop_seconds is None:
+        return num_frames, num_frames if window_frames is None else window_frames
+    require_between(0.001, 3600.0, **{"data.crop_seconds": crop_seconds})
+    of_crop = max(round(1000.0 * crop_seconds / hop_ms), 1)
+    return of_crop, of_crop if window_frames in (None, num_frames) else int(window_frames)
 
 
 def window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " windows"]:

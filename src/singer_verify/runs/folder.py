@@ -17,7 +17,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import BEST
 from singer_verify.runs.process import this_process
 
-RUN_NAME, METRICS_NAME = "run.json", "metrics.json"
+RUN_NAME, METRICS_NAME, FAILURE_NAME = "run.json", "metrics.json", "failure.json"
 PACKAGES = (
     "singer_verify",
     "torch",

@@ -22,6 +22,7 @@ from singer_verify.verifier import Verifier
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
+LONGEST_NAME = 200  # bytes; file systems allow 255
 NOT_ARCHITECTURE = ("dropout", "initialisation")  # how weights come about, not what they are
 
 
@@ -40,8 +41,15 @@ def runs_folder(init_from: str | None, name: str) -> str:
 
 
 def folder_name(overrides: str) -> str:
-    """What was typed for one run of a sweep, as the name of one folder, without a way out of the sweep's."""
-    return overrides.replace("/", "_")
+    """What was typed for one run of a sweep, as the name of one folder, without a way out of the sweep's.
+
+    Where that is too long for a file system, its end is replaced by a checksum of the whole.
+    """
+    name = overrides.replace("/", "_")
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    checksum = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+    return name.encode()[: LONGEST_NAME - 9].decode(errors="ignore") + "~" + checksum
 
 
 def _home_of(init_from: str | None) -> Path:

@@ -23,6 +23,7 @@ FIXED = (
     "augmentation",
     "data.num_frames",
     "data.window_frames",
+    "data.crop_seconds",
     "data.singers_per_batch",
     "data.utterances_per_singer",
     "data.singers_from",
@@ -32,7 +33,7 @@ FIXED = (
     "trainer.accumulate_grad_batches",
 )
 MAY_CHANGE = ("scheduler.max_steps",)  # follows trainer.max_steps
-NOT_SETTINGS = ("name", "resume", "ckpt_path", "callbacks.best.dirpath", "logger.folder")
+NOT_SETTINGS = ("name", "resume", "ckpt_path", "sweep.seeds", "callbacks.best.dirpath", "logger.folder")
 ABSENT = "nothing"
 
 
@@ -42,17 +43,28 @@ def changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, A
     Raises:
         SingerVerifyError: one of them must stay as it was.
     """
-    before, after = dict(_leaves(then)), dict(_leaves(now))
-    differing = {
-        name: (before.get(name, ABSENT), after.get(name, ABSENT))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name, ABSENT) != after.get(name, ABSENT) and not _is_below(name, NOT_SETTINGS)
-    }
+    differing = differences(then, now)
     if refused := {name: pair for name, pair in differing.items() if _is_fixed(name)}:
         raise SingerVerifyError(
             f"{in_words(refused)}: cannot change while a training continues; leave it as it was, or start a new run."
         )
     return differing
+
+
+def differences(then: dict[str, Any], now: dict[str, Any], but: tuple[str, ...] = ()) -> dict[str, tuple[Any, Any]]:
+    """Settings by dotted name whose values differ, with both; one that is not there is as good as one that is none.
+
+    Args:
+        then: settings of a run.
+        now: settings it would have now.
+        but: names, and names of sections, that are not compared.
+    """
+    before, after = dict(_leaves(then)), dict(_leaves(now))
+    return {
+        name: (before.get(name, ABSENT), after.get(name, ABSENT))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name) and not _is_below(name, (*NOT_SETTINGS, *but))
+    }
 
 
 def in_words(differing: dict[str, tuple[Any, Any]]) -> str:

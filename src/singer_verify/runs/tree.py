@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
+from singer_verify.runs.folder import FAILURE_NAME, METRICS_NAME, RUN_NAME
 from singer_verify.runs.process import is_alive
 
 STATUS_OF_STOPPED = {
@@ -31,8 +31,9 @@ class RunSummary:
         loss: its terms.
         steps: that were trained; None until the run has ended.
         best_eer: of its validations, between 0 and 1; None until the run has ended.
-        status: running, finished (all steps), stopped early (no further improvement), interrupted, crashed, imported,
-            unknown (begun on another machine and not ended), unreadable (damaged record).
+        status: running, finished (all steps), stopped early (no further improvement), interrupted, crashed, failed
+            (a job of a sweep, with a reason), imported, unknown (begun on another machine and not ended), unreadable
+            (damaged record).
     """
 
     path: str
@@ -56,7 +57,7 @@ def runs_below(folder: Path) -> list[RunSummary]:
 
 
 def _runs_below(folder: Path, top: Path, parent: str | None) -> Iterator[RunSummary]:
-    if (folder / RUN_NAME).is_file():
+    if (folder / RUN_NAME).is_file() or (folder / FAILURE_NAME).is_file():
         parent, outer = folder.relative_to(top).as_posix(), parent
         yield summary_of(folder, parent, outer)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -64,12 +65,24 @@ def _runs_below(folder: Path, top: Path, parent: str | None) -> Iterator[RunSumm
             yield from _runs_below(Path(entry.path), top, parent)
 
 
+def status_of(run: Path) -> str:
+    """The status of a run, as in `RunSummary`; waiting, where the folder holds none yet."""
+    if not (run / RUN_NAME).is_file():
+        return "failed" if (run / FAILURE_NAME).is_file() else "waiting"
+    try:
+        return _status(run, json.loads((run / RUN_NAME).read_text(encoding="utf-8")), metrics_of(run))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "unreadable"
+
+
 def summary_of(run: Path, path: str, parent: str | None) -> RunSummary:
     """What the files of a run say of it."""
+    if not (run / RUN_NAME).is_file():
+        return RunSummary(path, parent, status=status_of(run))
     try:
         record = json.loads((run / RUN_NAME).read_text(encoding="utf-8"))
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        metrics = _metrics(run)
+        metrics = metrics_of(run)
         imported = record.get("imported")
         return RunSummary(
             path=path,
@@ -84,13 +97,16 @@ def summary_of(run: Path, path: str, parent: str | None) -> RunSummary:
         return RunSummary(path, parent)
 
 
-def _metrics(run: Path) -> dict[str, Any] | None:
+def metrics_of(run: Path) -> dict[str, Any] | None:
+    """What a run left when it ended; None where it has not."""
     path = run / METRICS_NAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _status(run: Path, record: dict[str, Any], metrics: dict[str, Any] | None) -> str:
     """Ended, where its last process left figures behind; else whether that process still runs."""
+    if (run / FAILURE_NAME).is_file():
+        return "failed"
     process = [record, *record.get("continued", [])][-1]["process"]
     if metrics and (run / METRICS_NAME).stat().st_mtime >= process["began"]:
         return STATUS_OF_STOPPED[metrics["stopped"]]

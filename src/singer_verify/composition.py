@@ -1,0 +1,30 @@
+"""Values that conf/ computes while a training's settings are put together, by the names they have there."""
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from singer_verify.errors import require_at_least
+from singer_verify.runs.folder import continued_folder
+from singer_verify.runs.lineage import folder_name, runs_folder
+
+
+def is_typed(name: str) -> bool:
+    return any(override.startswith(f"{name}=") for override in HydraConfig.get().overrides.task)
+
+
+def first_seeds(num_seeds: int) -> str:
+    """For instance 3 → "1,2,3", a choice sweep over seeds.
+
+    Raises:
+        SingerVerifyError: not a whole number of at least 1.
+    """
+    require_at_least(1, **{"sweep.seeds": num_seeds})
+    return ",".join(str(seed) for seed in range(1, num_seeds + 1))
+
+
+OmegaConf.register_new_resolver("runs_folder", runs_folder, replace=True)
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("first_seeds", first_seeds, replace=True)
+OmegaConf.register_new_resolver(
+    "continued_folder", lambda *given: continued_folder(is_typed("name"), *given), replace=True
+)

@@ -1,0 +1,167 @@
+"""A job of a sweep: not trained again where it finished, continued where it was stopped, its failure recorded."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.checkpoints import LAST, read_checkpoint
+from singer_verify.runs.continuation import SETTINGS_KEY
+from singer_verify.runs.folder import FAILURE_NAME, RUN_NAME, write_json
+from singer_verify.runs.process import this_process
+from singer_verify.runs.settings import differences, in_words
+from singer_verify.runs.tree import metrics_of, status_of
+from singer_verify.sweeps.plan import read_plan, sweep_of
+
+log = logging.getLogger(__name__)
+
+FINISHED = ("finished", "stopped early")
+# Settings that change nothing about what a job finds out; all others stay as they were.
+HARMLESS = (
+    *("data.num_workers", "data.num_extraction_workers", "data.store_root", "data.windows_per_batch"),
+    *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
+    *("callbacks.progress_bar", "logger", "checkpoint_every", "on_nan"),
+)
+
+
+class JobError(SingerVerifyError):
+    """A job of a sweep did not get to its end; the others go on.
+
+    Args:
+        job: its folder.
+        reason: in one sentence.
+    """
+
+    def __init__(self, job: Path, reason: str) -> None:
+        super().__init__(job, reason)
+        self.job = job
+
+    def __str__(self) -> str:
+        return "{}: {}".format(*self.args)
+
+
+def run_job(
+    job: Path,
+    settings: dict[str, Any],
+    train: Callable[[Path | None], object],
+    sentence: Callable[[BaseException], str],
+) -> float | None:
+    """Train a job if it has not finished; returns its best value of the monitored metric.
+
+    Args:
+        job: its folder.
+        settings: of its training, as plain values.
+        train: begins it, or continues it from a checkpoint.
+        sentence: says an error in words.
+
+    Raises:
+        JobError: it went wrong, another process trains it, or it was interrupted in a process that works for others.
+        KeyboardInterrupt: it was interrupted in the process that leads the sweep.
+    """
+    try:
+        _require_one_device(settings)
+        _require_settings_as_before(job, settings)
+    except SingerVerifyError as error:  # not recorded: what is wrong is the call, not the job
+        raise JobError(job, str(error)) from error
+    if not is_finished(job):
+        with held(job, sentence):
+            train(_checkpoint_to_continue(job))
+        if not is_finished(job):
+            raise KeyboardInterrupt if is_led_here(job) else JobError(job, "was interrupted.")
+    return _best_value(job, settings["monitor"])
+
+
+@contextmanager
+def held(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[None]:
+    """Hold a job, so that no other process trains it; what goes wrong within is recorded in its folder.
+
+    Raises:
+        JobError: something did, or another process trains the job.
+    """
+    lock = FileLock(job / "job.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise JobError(job, "is being trained by another process; call again when it has ended.") from None
+    try:
+        (job / FAILURE_NAME).unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        is_ours = isinstance(error, SingerVerifyError)
+        reason = sentence(error) if is_ours else f"{type(error).__name__}: {sentence(error)}"
+        log.error("This job failed: %s", reason, exc_info=None if is_ours else error)
+        write_json(job / FAILURE_NAME, {"reason": reason})
+        raise JobError(job, reason) from error
+    finally:
+        lock.release()
+
+
+def reason_of(job: Path) -> str:
+    """Why a job failed."""
+    try:
+        return str(json.loads((job / FAILURE_NAME).read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"{FAILURE_NAME} cannot be read."
+
+
+def is_finished(job: Path) -> bool:
+    return status_of(job) in FINISHED
+
+
+def _best_value(job: Path, monitor: str) -> float | None:
+    """The best value of the monitored metric of a job that finished."""
+    metrics = metrics_of(job)
+    return metrics["best"][monitor] if metrics and metrics["best"] else None
+
+
+def _require_one_device(settings: dict[str, Any]) -> None:
+    """
+    Raises:
+        SingerVerifyError: the settings ask for several devices for one training, or for another run to go on.
+    """
+    if "strategy" in settings["trainer"]:
+        raise SingerVerifyError(
+            "trainer=ddp: a sweep trains each model on one device; leave it out, and run several jobs at a time with "
+            "hydra/launcher=joblib."
+        )
+    if settings["resume"] is not None:
+        raise SingerVerifyError(
+            f"resume={settings['resume']}: continues a single run; a sweep continues by itself when it is called again."
+        )
+
+
+def _require_settings_as_before(job: Path, now: dict[str, Any]) -> None:
+    """Refuse to take up a job that was begun with other settings: it would be compared with those of the others.
+
+    Raises:
+        SingerVerifyError: naming what differs.
+    """
+    if not (job / LAST).is_file():
+        return
+    then = read_checkpoint(job / LAST)[SETTINGS_KEY]
+    if differing := differences(then, now | {"corpus": then["corpus"]}, but=HARMLESS):
+        raise SingerVerifyError(
+            f"{in_words(differing)}: this job was begun with other settings; set them as they were, or give the sweep "
+            f"another name=."
+        )
+
+
+def _checkpoint_to_continue(job: Path) -> Path | None:
+    """Where a job goes on; None where it begins, or begins again because it was stopped before its first checkpoint."""
+    if not (job / RUN_NAME).is_file():
+        return None
+    if (job / LAST).is_file():
+        return job / LAST
+    (job / RUN_NAME).unlink()
+    return None
+
+
+def is_led_here(job: Path) -> bool:
+    """Whether this process leads the job's sweep, rather than working for it; so, too, where there is no sweep."""
+    sweep = sweep_of(job)
+    return sweep is None or read_plan(sweep).process == this_process()
