@@ -144,6 +144,19 @@ def runs(
         from singer_verify.reports.runs import runs_table
 
         Console().print(runs_table(found, str(folder)))
+        _print_progress(folder)
+
+
+def _print_progress(folder: Path) -> None:
+    """How far a sweep is, where the folder is one."""
+    from singer_verify.sweeps.plan import PLAN_NAME
+    from singer_verify.sweeps.progress import in_words, progress_of
+
+    if (folder / PLAN_NAME).is_file():
+        progress = progress_of(folder)
+        typer.echo(f"Sweep {folder}: {in_words(progress)}.")
+        for name, reason in progress.failed.items():
+            typer.echo(f"failed: {name}: {reason}")
 
 
 @app.command()
