@@ -73,12 +73,10 @@ def train_job(run: Path, config: DictConfig) -> float | None:
 
 
 def train_run(run: Path, config: DictConfig) -> float | None:
-    """A training from its settings to its figures."""
     start(run, config)
     config, typed = with_typed_before(config)
     settings = plain(config)
     then = settings_before(Path(config.ckpt_path), settings) if config.ckpt_path else None
-
     parent = read_parent(config)
     data = build_data(config, parent)
     settings["corpus"] = data.contents()
