@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import rich
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.table import Table
 
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 class TrainingProgress(RichProgressBar):
     """Lightning's bar over all steps of the training, with the losses and the last EER."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"quiet": rich.get_console().quiet})  # for Lightning makes the console anew
 
     @property
     def total_train_batches(self) -> int | float:
