@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,7 +25,12 @@ from singer_verify.evaluation.trials import all_pairs, cosine_scores
 from singer_verify.features.mel import Mel
 from singer_verify.reports.leaderboard import Leaderboard
 from singer_verify.reports.leaderboard_comparison import compare, require_same_trials, shared_trials
-from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, corpus_root, split_embeddings
+from singer_verify.reports.leaderboard_embeddings import (
+    SplitEmbeddings,
+    corpus_root,
+    require_one_corpus,
+    split_embeddings,
+)
 from singer_verify.reports.leaderboard_files import as_csv, as_latex, as_markdown, records
 from singer_verify.reports.leaderboard_folder import write_leaderboard
 from singer_verify.reports.leaderboard_page import leaderboard_page
@@ -318,6 +324,15 @@ def test_runs_of_several_corpora_need_one_to_be_judged_on() -> None:
     with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; name the one .* with --corpus"):
         corpus_root(run, None)
     assert corpus_root(run, Path("a")) == Path("a")
+    assert corpus_root(replace(run, data={"root": ["a"]}), None) == Path("a")
+
+
+def test_runs_of_other_corpora_are_refused_whatever_the_names_in_them(tmp_path: Path) -> None:
+    runs = [FinishedRun(Path(name), frozenset(), 1, {"root": str(tmp_path / name)}, None) for name in "ab"]
+    with pytest.raises(Exception, match=r"b cannot be compared with a, for their trials differ: .* judge all on one"):
+        require_one_corpus(runs, None)
+    assert require_one_corpus(runs, tmp_path) == tmp_path
+    assert require_one_corpus(runs[:1] * 2, None) == tmp_path / "a"
 
 
 def test_refusals(make_corpus: MakeCorpus, tmp_path: Path) -> None:

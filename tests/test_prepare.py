@@ -300,7 +300,9 @@ def test_refuses_what_is_not_the_data_set(singers: Path, tmp_path: Path) -> None
 
 def test_useless_files_are_named_and_left_out(singers: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (singers / "a/1.wav").write_bytes(b"RIFF")
+    (singers / "b/moved.wav").symlink_to(tmp_path / "gone.wav")
     prepare("folder", singers, "--out", tmp_path / "out", "--val", 2)
     assert "a/1.wav: cannot be read as audio" in caplog.text
-    assert "1 of 12 recordings left out" in caplog.text
+    assert "b/moved.wav: cannot be read as audio" in caplog.text
+    assert "2 of 13 recordings left out" in caplog.text
     assert len(table_of(tmp_path / "out")) == 11

@@ -66,6 +66,13 @@ def test_another_recipe_or_a_changed_file_makes_another_store(make_corpus: MakeC
     assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 4
 
 
+def test_a_link_to_nothing_is_said(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+    (root / "train/train_singer0/moved.flac").symlink_to(tmp_path / "gone.flac")
+    with pytest.raises(SingerVerifyError, match=r"moved.flac: links to .*gone.flac, which cannot be read \(No such"):
+        store_of(read_corpus(root), "train", Mel(40), tmp_path / "store")
+
+
 def test_continues_after_an_interruption(
     make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

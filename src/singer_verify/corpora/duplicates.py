@@ -48,7 +48,8 @@ def _equal_files(recordings: list[Recording]) -> Iterator[list[Recording]]:
     """Groups of recordings with equal content; only files of equal size are read."""
     by_size: dict[int, list[Recording]] = defaultdict(list)
     for recording in recordings:
-        by_size[recording.source.stat().st_size].append(recording)
+        if recording.source.is_file():  # else a link to nothing, which is named and left out later
+            by_size[recording.source.stat().st_size].append(recording)
     for same_size in by_size.values():
         by_content: dict[bytes, list[Recording]] = defaultdict(list)
         for recording in same_size if len(same_size) > 1 else []:

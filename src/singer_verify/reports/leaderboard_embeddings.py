@@ -19,6 +19,7 @@ from singer_verify.recognition import Embedder
 from singer_verify.runs.cells import FinishedRun
 from singer_verify.runs.checkpoints import BEST
 from singer_verify.store.extraction import store_of
+from singer_verify.store.file_states import file_states
 
 FORMAT_VERSION = 1
 
@@ -54,11 +55,30 @@ def corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
     Raises:
         SingerVerifyError: the run was trained on several corpora, and none is given.
     """
-    if corpus is None and not isinstance(run.data["root"], str):
+    if corpus is not None:
+        return corpus
+    roots = [run.data["root"]] if isinstance(run.data["root"], str) else run.data["root"]
+    if len(roots) > 1:
         raise SingerVerifyError(
-            f"{run.path}: data.root={run.data['root']} is not one corpus; name the one to judge on with --corpus."
+            f"{run.path}: data.root={roots} is not one corpus; name the one to judge on with --corpus."
         )
-    return Path(run.data["root"]) if corpus is None else corpus
+    return Path(roots[0])
+
+
+def require_one_corpus(runs: list[FinishedRun], corpus: Path | None) -> Path:
+    """The corpus that all runs are judged on; equal names in another corpus are not the same recordings.
+
+    Raises:
+        SingerVerifyError: two runs were trained on other corpora, and none is given.
+    """
+    roots = [corpus_root(run, corpus) for run in runs]
+    for run, root in zip(runs, roots, strict=True):
+        if root.resolve() != roots[0].resolve():
+            raise SingerVerifyError(
+                f"{run.path} cannot be compared with {runs[0].path}, for their trials differ: it was trained on "
+                f"{root}, that on {roots[0]}; leave one of the runs out, or judge all on one corpus with --corpus."
+            )
+    return roots[0]
 
 
 def split_embeddings(run: FinishedRun, split: str, corpus: Path | None, title: str) -> SplitEmbeddings:
@@ -101,9 +121,8 @@ def _key(run: FinishedRun, root: Path, split: str) -> str:
     """A hash of the best model, and of the corpus: its place, and each file's path, size and time of change."""
     digest = hashlib.sha256(f"{FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
     digest.update(hashlib.sha256((run.path / BEST).read_bytes()).digest())
-    for utterance in corpus_with(root, split).splits[split].utterances:
-        status = os.stat(root / utterance.path)
-        digest.update(f"{utterance.path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    for state in file_states(root, corpus_with(root, split).splits[split].utterances):
+        digest.update(state)
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from singer_verify.corpora.labels import read_labels
 from singer_verify.reports.leaderboard import Leaderboard
 from singer_verify.reports.leaderboard_comparison import compare, require_same_trials, shared_trials
-from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, corpus_root, split_embeddings
+from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, require_one_corpus, split_embeddings
 from singer_verify.runs.cells import Cell, baseline_of, read_cells
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,11 @@ def leaderboard_of(sweep: Path, wanted_baseline: str | None, split: str, corpus:
     for path, status in left_out.items():
         log.warning("Left out: %s (%s).", path, status)
     baseline = baseline_of(cells, wanted_baseline)
+    root = require_one_corpus([run for cell in cells for run in cell.runs], corpus)
     embeddings = _embed_all(cells, split, corpus)
     require_same_trials(embeddings)
     first = next(iter(embeddings.values()))
-    labels = _labels_of(first, corpus_root(cells[0].runs[0], corpus))
+    labels = _labels_of(first, root)
     shared = shared_trials(first.singers, labels, max(FEWEST_RESAMPLES, RESAMPLES_PER_CELL * len(cells)))
     return replace(compare(cells, embeddings, shared, baseline, split), left_out=left_out)
 

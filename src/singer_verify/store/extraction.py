@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Subset
 from singer_verify.corpora.folder import Corpus, Split, Utterance
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature
+from singer_verify.store.file_states import file_states
 from singer_verify.store.integrity import VERIFIED_NAME, StoreDamageError, sealed
 from singer_verify.store.packed import (
     FORMAT_VERSION,
@@ -97,10 +98,9 @@ def _computed_store(dataset: UtteranceFrames, folder: Path, dtype: str, num_work
 def _store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
     """A hash of the recipe and of the corpus: its place, and each file's path, size and time of change."""
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, feature.recipe, dtype], sort_keys=True).encode())
-    digest.update(str(corpus.root.resolve()).encode())
-    for utterance in split.utterances:
-        status = os.stat(corpus.root / utterance.path)
-        digest.update(f"{utterance.path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    digest.update(str(corpus.root.resolve()).encode(errors="surrogateescape"))
+    for state in file_states(corpus.root, split.utterances):
+        digest.update(state)
     return digest.hexdigest()[:16]
 
 
