@@ -1,9 +1,12 @@
 """Cepstra, energy, deltas and stacks, against librosa, scipy and slow loops."""
 
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import sing
 from scipy.fft import dct
 
@@ -86,11 +89,19 @@ def test_a_frame_more_at_the_end_is_left_out() -> None:
         ([], "expected a list of recipes"),
         ("mel40", "expected a list of recipes"),
         (["mel40", "mel41"], "features=mel41: no file"),
+        ([Mel(40).recipe | {"normalise": "utterance_bins"}], "a part of a recipe has normalise: utterance_bins; exp"),
     ],
 )
 def test_refuses_parts_that_do_not_fit(parts: list, said: str) -> None:
     with pytest.raises(SingerVerifyError, match=said):
         Stack(parts)
+
+
+def test_refuses_a_recipe_that_is_made_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "round.yaml"
+    path.write_text(yaml.safe_dump({"_target_": Stack.__module__ + ".Stack", "stack": [str(path)]}))
+    with pytest.raises(SingerVerifyError, match=r"round.yaml: is made of itself; name other recipes"):
+        Stack([str(path)])
 
 
 def test_refuses_parts_that_count_frames_differently() -> None:
