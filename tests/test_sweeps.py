@@ -20,15 +20,18 @@ from omegaconf.errors import OmegaConfBaseException
 from tiny_run import ROOT, At, Killed, differences, kill, last_of, make_corpus, tiny, train
 from typer.testing import CliRunner
 
+from singer_verify.card import CARD_KEY, CARD_VERSION
 from singer_verify.cli import app
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.data.windows import crop_lengths
 from singer_verify.entry import sentence
 from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.checkpoints import BEST
+from singer_verify.runs.continuation import SETTINGS_KEY
 from singer_verify.runs.lineage import LONGEST_NAME, folder_name
 from singer_verify.runs.process import this_process
 from singer_verify.sweeps.callback import failed_jobs_named
-from singer_verify.sweeps.jobs import JobError
+from singer_verify.sweeps.jobs import JobError, run_job
 from singer_verify.sweeps.plan import Plan, job_names, write_plan
 from singer_verify.sweeps.progress import Progress, in_words, progress_of
 
@@ -165,6 +168,15 @@ def test_a_job_with_other_settings_than_it_was_begun_with_is_refused(monkeypatch
         call(monkeypatch, corpus, "seed=3,4", "trainer=ddp")
     with pytest.raises(SingerVerifyError, match="a sweep continues by itself when it is called again"):
         call(monkeypatch, corpus, "seed=1,2", f"resume='{sweep}/seed=1'")
+
+
+def test_so_is_one_that_had_nothing_to_train(tmp_path):
+    """Such a job has a best model and no last checkpoint."""
+    (tmp_path / "checkpoints").mkdir()
+    settings = {"trainer": {}, "resume": None, "corpus": {}, "data": {"root": "a"}}
+    torch.save({CARD_KEY: {"version": CARD_VERSION}, SETTINGS_KEY: settings}, tmp_path / BEST)
+    with pytest.raises(JobError, match=r"data.root a → b: this job was begun with other settings"):
+        run_job(tmp_path, settings | {"data": {"root": "b"}}, lambda _: None, sentence)
 
 
 @pytest.mark.slow

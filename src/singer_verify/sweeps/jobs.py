@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import LAST, read_checkpoint
+from singer_verify.runs.checkpoints import BEST, LAST, read_checkpoint
 from singer_verify.runs.continuation import SETTINGS_KEY
 from singer_verify.runs.folder import FAILURE_NAME, RUN_NAME, write_json
 from singer_verify.runs.process import this_process
@@ -141,9 +141,10 @@ def _require_settings_as_before(job: Path, now: dict[str, Any]) -> None:
     Raises:
         SingerVerifyError: naming what differs.
     """
-    if not (job / LAST).is_file():
+    begun = next((job / name for name in (LAST, BEST) if (job / name).is_file()), None)  # nothing to train: best alone
+    if begun is None:
         return
-    then = read_checkpoint(job / LAST)[SETTINGS_KEY]
+    then = read_checkpoint(begun)[SETTINGS_KEY]
     if differing := differences(then, now | {"corpus": then["corpus"]}, but=HARMLESS):
         raise SingerVerifyError(
             f"{in_words(differing)}: this job was begun with other settings; set them as they were, or give the sweep "
