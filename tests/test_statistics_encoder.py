@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf.errors import OmegaConfBaseException
 from tiny_run import NUM_BINS, make_corpus, run, tiny
 from typer.testing import CliRunner
 
 from singer_verify.cli import app
 from singer_verify.encoders import encoder_from_settings
 from singer_verify.encoders.statistics import StatisticsEncoder
+from singer_verify.entry import sentence
 from singer_verify.evaluation.verification import verify_all_pairs
 from singer_verify.recognition import Embedder
 from singer_verify.runs.checkpoints import read_checkpoint
@@ -83,6 +85,12 @@ def test_nothing_is_trained_not_even_the_loss(baseline: Path) -> None:
         "loss.terms.ge2e.scale": 10.0,
         "loss.terms.ge2e.offset": -5.0,
     }
+
+
+def test_refuses_a_classifier(monkeypatch: pytest.MonkeyPatch, corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(OmegaConfBaseException) as refused:
+        run(monkeypatch, *settings(corpus), "loss=ce", folder=tmp_path / "run")
+    assert "StatisticsEncoder is not trained; take loss=ge2e" in sentence(refused.value)
 
 
 def test_it_embeds_whole_files_as_a_checkpoint_or_a_saved_model(baseline: Path, corpus: Path) -> None:

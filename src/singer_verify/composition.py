@@ -1,9 +1,9 @@
 """Values that conf/ computes while a training's settings are put together, by the names they have there."""
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from singer_verify.errors import require_at_least
+from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.runs.folder import continued_folder
 from singer_verify.runs.lineage import folder_name, runs_folder
 
@@ -22,6 +22,21 @@ def first_seeds(num_seeds: int) -> str:
     return ",".join(str(seed) for seed in range(1, num_seeds + 1))
 
 
+def embedding_size_of(encoder: DictConfig) -> int:
+    """What a classifier of an encoder's embeddings takes.
+
+    Raises:
+        SingerVerifyError: the encoder has none, because it is not trained.
+    """
+    if "embedding_size" not in encoder:
+        raise SingerVerifyError(
+            f"loss: its term ce trains a classifier together with the encoder, and encoder._target_={encoder._target_} "
+            f"is not trained; take loss=ge2e, which does nothing there, or another encoder."
+        )
+    return int(encoder.embedding_size)
+
+
+OmegaConf.register_new_resolver("embedding_size_of", embedding_size_of, replace=True)
 OmegaConf.register_new_resolver("runs_folder", runs_folder, replace=True)
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 OmegaConf.register_new_resolver("first_seeds", first_seeds, replace=True)
