@@ -1,22 +1,28 @@
 """The packed store: computed once, continued after an interruption, read by slicing, padded right."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import MakeCorpus
 
 from singer_verify.corpora.folder import read_corpus
+from singer_verify.data.disjoint import require_other_recordings
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.energy import Energy
 from singer_verify.features.mel import Mel
 from singer_verify.features.ready import read_feat_params
 from singer_verify.store import extraction, utterances
 from singer_verify.store.extraction import store_of
 from singer_verify.store.packed import PackedStore, open_store
 from singer_verify.store.utterances import frames_of_file
+
+SPLITS = ("train", "val")
 
 
 def store_folder(tmp_path: Path) -> Path:
@@ -194,3 +200,19 @@ def test_refuses_a_truncated_store(make_corpus: MakeCorpus, tmp_path: Path, dama
     (folder / damage).write_bytes(content[: len(content) // 2])
     with pytest.raises(SingerVerifyError, match="delete"):
         open_store(folder)
+
+
+def test_a_recording_in_two_splits_is_refused(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+
+    def check() -> None:
+        corpus = read_corpus(root)
+        require_other_recordings(root, *(store_of(corpus, split, Energy(), tmp_path / "store") for split in SPLITS))
+
+    check()
+    samples, sample_rate = soundfile.read(root / "train/train_singer2/song1.flac", dtype="int16")
+    soundfile.write(root / "val/val_singer0/equal_frames.wav", samples, sample_rate)  # another file
+    check()
+    shutil.copy(root / "train/train_singer2/song1.flac", root / "val/val_singer0/copy.flac")
+    with pytest.raises(SingerVerifyError, match=r"train_singer2/song1.flac and .*val_singer0/copy.flac: the same reco"):
+        check()

@@ -15,13 +15,12 @@ from singer_verify.data.windows import mean_embeddings, windows_of
 from singer_verify.encoders import encoder_from_settings
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature, feature_from_recipe
-from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.normalisation import NOT_NORMALISED, Normalisation
 from singer_verify.features.ready import Ready
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, read_checkpoint
 from singer_verify.store.utterances import frames_of_file
 
 WINDOWS_AT_ONCE = 64
-NOT_NORMALISED = Normalisation()
 
 
 class Embedder:

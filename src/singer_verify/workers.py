@@ -1,7 +1,8 @@
-"""Processes that a data loader starts: how they meet signals, and how their death is recognised."""
+"""Processes that a data loader starts: how many, how they meet signals, and how their death is recognised."""
 
 import atexit
 import multiprocessing
+import os
 import signal
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -11,6 +12,11 @@ def leave_signals_to_the_training(worker: int) -> None:
     """Run in a worker as it starts: a signal to all processes of a job is answered by the training, which ends it."""
     for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def num_cores() -> int:
+    """Cores that this process may use; a container or a scheduler leaves it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @atexit.register

@@ -53,12 +53,13 @@ def _equal_files(recordings: list[Recording]) -> Iterator[list[Recording]]:
     for same_size in by_size.values():
         by_content: dict[bytes, list[Recording]] = defaultdict(list)
         for recording in same_size if len(same_size) > 1 else []:
-            by_content[_digest(recording.source)].append(recording)
+            by_content[content_hash(recording.source)].append(recording)
         for copies in by_content.values():
             if len(copies) > 1:
                 yield sorted(copies, key=lambda copy: (len(copy.source.name), copy.source))
 
 
-def _digest(path: Path) -> bytes:
+def content_hash(path: Path) -> bytes:
+    """SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

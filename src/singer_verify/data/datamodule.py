@@ -1,7 +1,5 @@
 """Serves singer × utterance batches of a corpus to Lightning, and its validation utterances in windows."""
 
-import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,29 +8,28 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from singer_verify.corpora.several import corpus_of_singer, read_corpora
+from singer_verify.corpora.several import read_corpora
 from singer_verify.data.augmentation.chain import NO_AUGMENTATION, Augmentation
 from singer_verify.data.batches import SingerBatches, WindowBatches
+from singer_verify.data.disjoint import require_other_recordings
+from singer_verify.data.drawing import BatchShape, require_equal_parts, sampler_of
 from singer_verify.data.on_the_fly import CropFrames
 from singer_verify.data.sampler import SingerSampler
+from singer_verify.data.split_stores import SplitStores
 from singer_verify.data.steps import StepsFrom
 from singer_verify.data.training_crops import DrawnBatch, TrainingCrops
 from singer_verify.data.windows import crop_lengths, window_groups
-from singer_verify.errors import SingerVerifyError, require_at_least, require_one_of
+from singer_verify.errors import require_at_least, require_one_of
 from singer_verify.features import Feature
-from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.normalisation import NOT_NORMALISED, Normalisation
 from singer_verify.features.prepared import ready_instead
 from singer_verify.features.recipe import compared
-from singer_verify.store.extraction import store_of
 from singer_verify.store.normalised import NormalisedStore, fitted
 from singer_verify.store.packed import DTYPES, PackedStore
-from singer_verify.workers import leave_signals_to_the_training
-
-log = logging.getLogger(__name__)
+from singer_verify.workers import leave_signals_to_the_training, num_cores
 
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
 SINGERS_FROM = ("one_corpus", "all")
-NOT_NORMALISED = Normalisation()
 
 
 class SingerDataModule(pl.LightningDataModule):
@@ -98,17 +95,15 @@ class SingerDataModule(pl.LightningDataModule):
         self.feature = ready_instead(feature, self.corpus.root) if self.corpus.is_ready else feature
         self.num_frames, self.window_frames = crop_lengths(num_frames, window_frames, crop_seconds, self.feature.hop_ms)
         self.normalisation, self.seed, self.singers_from = normalisation, seed, singers_from
-        self.crop_frames = None
-        if on_the_fly:
-            self.crop_frames = CropFrames(self.feature, self.num_frames, samples_dtype, normalisation)
-        self.training_crops = TrainingCrops(self.crop_frames, augmentation, seed)
+        crop_frames = CropFrames(self.feature, self.num_frames, samples_dtype, normalisation) if on_the_fly else None
+        self.crop_frames, self.training_crops = crop_frames, TrainingCrops(crop_frames, augmentation, seed)
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch
-        self.store_root, self.store_dtype = Path(store_root), store_dtype
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.num_extraction_workers = available if num_extraction_workers is None else num_extraction_workers
-        self.stores: dict[str, PackedStore] = {}
+        num_extraction_workers = num_cores() if num_extraction_workers is None else num_extraction_workers
+        self.split_stores = SplitStores(self.corpus, Path(store_root), store_dtype, num_extraction_workers)
+        self.stores: dict[str, PackedStore] = {}  # train, then val
         self.normalised: dict[str, NormalisedStore] = {}
+        self.train_sampler: SingerSampler
 
     @property
     def train_singers(self) -> tuple[str, ...]:
@@ -124,12 +119,7 @@ class SingerDataModule(pl.LightningDataModule):
         """Compute the frames of both splits, or find them computed; Lightning calls this in one process per machine."""
         if self.stores:
             return
-        log.info(self.corpus.summary())
-        if self.corpus.is_ready:
-            log.info(
-                "%s holds ready features: its feat_params.yaml is the recipe, the features group is not used.",
-                self.corpus.root,
-            )
+        self.split_stores.log_contents()
         for split in ("train", "val"):
             self._store_of(split)
 
@@ -137,17 +127,18 @@ class SingerDataModule(pl.LightningDataModule):
         """Map the frames, gather the statistics that normalise them, and lay out the batches.
 
         Raises:
-            SingerVerifyError: fewer than two singers in a split, or batches that cannot be divided among the devices.
+            SingerVerifyError: fewer than two singers in a split, a recording in both, or batches that cannot be divided
+                among the devices.
         """
         if self.stores:
-            self._require_equal_parts()
+            require_equal_parts(self.train_sampler, self.trainer.world_size if self.trainer else 1)
             return
         self.stores = {split: self._store_of(split) for split in ("train", "val")}
-        of_frames = dict(self.stores)
-        if self.crop_frames is not None:
-            del of_frames["train"]
+        require_other_recordings(self.corpus.root, *self.stores.values())
+        of_frames = {split: store for split, store in self.stores.items() if split == "val" or not self.crop_frames}
         if self.normalisation.needs_training_split:
-            self.normalisation = fitted(self.normalisation, of_frames.get("train") or self._frames_of("train"))
+            training = of_frames.get("train") or self.split_stores.of("train", self.feature)
+            self.normalisation = fitted(self.normalisation, training)
         if self.crop_frames is not None:
             self.crop_frames.normalisation = self.normalisation
         self.normalised = {split: NormalisedStore(store, self.normalisation) for split, store in of_frames.items()}
@@ -187,48 +178,22 @@ class SingerDataModule(pl.LightningDataModule):
 
     def contents(self) -> dict[str, str]:
         """What each split holds: numbers of singers and utterances, and a checksum of the frames."""
-        return {
-            split: f"{len(store.singers)} singers, {len(store.paths)} utterances, {store.fingerprint[:16]}"
-            for split, store in self.stores.items()
-        }
+        return {split: store.summary() for split, store in self.stores.items()}
 
     def utterances_of_batch(self, step: int) -> list[str]:
         """Paths of the utterances of training batch `step`, singer by singer."""
         return [str(path) for path in self.stores["train"].paths[self.train_sampler.batch(step).utterances.ravel()]]
 
-    def _require_equal_parts(self) -> None:
-        num_ranks = self.trainer.world_size if self.trainer is not None else 1
-        if uneven := [size for size in self.train_sampler.batch_sizes if size % num_ranks]:
-            what = f"data.singers_per_batch={uneven[0]}: cannot be divided among {num_ranks} devices"
-            raise SingerVerifyError(f"{what}; expected a multiple of {num_ranks}.")
-
     def _store_of(self, split: str) -> PackedStore:
         """Frames; of the training split, where frames are computed on the fly, samples."""
-        if split == "val" or self.crop_frames is None:
-            return self._frames_of(split)
-        stored = self.crop_frames.stored
-        return store_of(self.corpus, split, stored, self.store_root, stored.dtype, self.num_extraction_workers)
-
-    def _frames_of(self, split: str) -> PackedStore:
-        return store_of(
-            self.corpus, split, self.feature, self.store_root, self.store_dtype, self.num_extraction_workers
-        )
+        on_the_fly = self.crop_frames if split == "train" else None
+        return self.split_stores.of(split, on_the_fly.stored if on_the_fly else self.feature)
 
     def _sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
         store = self.stores[split]
-        found = len(store.singers)
-        if found < 2:
-            raise SingerVerifyError(
-                f"{self.corpus.root / split}: holds one singer, {store.singers[0]}; expected at least 2, to tell apart."
-            )
-        if found < self.singers_per_batch:
-            log.warning(
-                "%s: %d singers, fewer than data.singers_per_batch=%d; its batches hold %d.",
-                *(split, found, self.singers_per_batch, found),
-            )
         num_frames_of = store.num_frames
         if split == "train" and self.crop_frames is not None:
             num_frames_of = self.crop_frames.num_frames_of(num_frames_of)
-        shape = min(self.singers_per_batch, found), utterances_per_singer, self.num_frames
-        corpora = corpus_of_singer(store.singers) if self.singers_from == "one_corpus" else None
-        return SingerSampler(store.singer_index, num_frames_of, *shape, seed, corpora)
+        shape = BatchShape(self.singers_per_batch, utterances_per_singer, self.num_frames)
+        where, one_corpus = self.corpus.root / split, self.singers_from == "one_corpus"
+        return sampler_of(store, where, num_frames_of, shape, seed, one_corpus)

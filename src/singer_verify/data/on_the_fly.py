@@ -11,13 +11,11 @@ from torch.utils.data import Dataset
 from singer_verify.data.sampler import Part, SingerSampler
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature, FramewiseFeature
-from singer_verify.features.normalisation import GLOBAL, Normalisation
+from singer_verify.features.normalisation import GLOBAL, NOT_NORMALISED, Normalisation
 from singer_verify.features.prepared import Prepared
 from singer_verify.features.ready import Ready
 from singer_verify.features.samples import Samples
 from singer_verify.store.packed import PackedStore
-
-NOT_NORMALISED = Normalisation()
 
 
 class SampleBatch(NamedTuple):

@@ -129,6 +129,9 @@ class Normalisation:
         return Scaling(*(np.broadcast_to(part, (num_utterances, len(part))) for part in parts))
 
 
+NOT_NORMALISED = Normalisation()
+
+
 def _figures(known: Any, key: str) -> Float[np.ndarray, " bins"]:
     values = known.get(key) if isinstance(known, dict) else None
     if not isinstance(values, list) or not values or not all(isinstance(value, float) for value in values):

@@ -20,6 +20,7 @@ from singer_verify.runs.cells import FinishedRun
 from singer_verify.runs.checkpoints import BEST
 from singer_verify.store.extraction import store_of
 from singer_verify.store.file_states import file_states
+from singer_verify.workers import num_cores
 
 FORMAT_VERSION = 1
 
@@ -105,7 +106,7 @@ def split_embeddings(run: FinishedRun, split: str, corpus: Path | None, title: s
 def _embed(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
     embedder = Embedder.load(run.path)
     store_root, dtype = Path(run.data["store_root"]), run.data["store_dtype"]
-    store = store_of(corpus_with(root, split), split, embedder.feature, store_root, dtype, os.cpu_count() or 1)
+    store = store_of(corpus_with(root, split), split, embedder.feature, store_root, dtype, num_cores())
     utterances = track(range(len(store.paths)), title, console=Console(stderr=True), transient=True)
     rows = [embedder.embed_frames(torch.from_numpy(store.utterance(each).astype(np.float32))) for each in utterances]
     return SplitEmbeddings(

@@ -16,7 +16,7 @@ from singer_verify.card import CARD_KEY, make_card
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature
-from singer_verify.features.normalisation import STATISTICS_KEY, Normalisation
+from singer_verify.features.normalisation import NOT_NORMALISED, STATISTICS_KEY, Normalisation
 from singer_verify.features.recipe import compared
 from singer_verify.runs.checkpoints import BEST, WholeFileCheckpoints, export_saved_model, under_our_names
 from singer_verify.runs.folder import refuse_existing, write_run
@@ -28,7 +28,6 @@ WANTED = (
     "expected `model_state` (singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning) or `model_b` (AutoVC's speaker "
     "encoder) with an LSTM and a linear layer"
 )
-NOT_NORMALISED = Normalisation()
 ENCODER_PARTS = ("lstm.", "linear.", "attention.")
 GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is of no use without its singers' names
 

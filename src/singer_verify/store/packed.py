@@ -11,7 +11,7 @@ A store is a folder of these files:
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class PackedStore:
         recipe: of the feature that made the frames.
         skipped: reasons, one for each utterance that could not be used.
         fingerprint: checksum of all utterances: their paths, singers and frames.
+        checksums: (utterances,), CRC-32 of each one's frames.
     """
 
     frames: Num[np.ndarray, "total bins"]
@@ -52,6 +53,11 @@ class PackedStore:
     recipe: dict[str, Any]
     skipped: tuple[str, ...] = ()
     fingerprint: str = ""
+    checksums: Int[np.ndarray, " utterances"] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def summary(self) -> str:
+        """How many singers and utterances, and the beginning of the fingerprint."""
+        return f"{len(self.singers)} singers, {len(self.paths)} utterances, {self.fingerprint[:16]}"
 
     @property
     def num_frames(self) -> Int[np.ndarray, " utterances"]:
@@ -136,6 +142,7 @@ def _map(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedS
         recipe=manifest["recipe"],
         skipped=tuple(index["skipped"][~is_kept]),
         fingerprint=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
+        checksums=kept["crc32"].to_numpy(np.int64),
     )
 
 
