@@ -3,9 +3,9 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import singer_verify  # first, because it settles how torch's threads wait
+import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
 
 # isort: split
 import hydra
@@ -20,8 +20,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import singer_verify.composition  # noqa: F401  what conf/ computes
 from singer_verify.card import make_card
+from singer_verify.composition import plain
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.freezing import freeze
 from singer_verify.entry import be_quiet, plain_mistakes, quiet_libraries, sentence, start_log
@@ -122,10 +122,6 @@ def with_typed_before(config: DictConfig) -> tuple[DictConfig, list[str]]:
     else:
         log.info("%s: was stopped before its first checkpoint; starting again.", run)
     return config, typed
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def read_parent(config: DictConfig) -> Parent | None:

@@ -1,4 +1,6 @@
-"""Values that conf/ computes while a training's settings are put together, by the names they have there."""
+"""A training's settings as plain values, and what conf/ computes among them, by the names it has there."""
+
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -6,6 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.runs.folder import continued_folder
 from singer_verify.runs.lineage import folder_name, runs_folder
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, with everything computed."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def is_typed(name: str) -> bool:

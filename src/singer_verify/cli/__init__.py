@@ -1,0 +1,22 @@
+"""The command `singer-verify`: prepare corpora, embed recordings, evaluate models, keep track of runs."""
+
+import rich
+import typer
+from rich.console import Console
+
+from singer_verify.cli.corpora import prepare
+from singer_verify.cli.models import embed, evaluate, import_weights
+from singer_verify.cli.sweeps import leaderboard, runs
+from singer_verify.entry import plain_mistakes, start_log
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+for command in (embed, evaluate, prepare, runs, leaderboard, import_weights):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    rich.reconfigure(stderr=True)  # progress of what lies below; results alone go to standard output
+    start_log(Console(stderr=True))
+    with plain_mistakes():
+        app()

@@ -1,0 +1,63 @@
+"""Commands on many runs: their tree, how far a sweep is, its leaderboard."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+) -> None:
+    """The tree of runs: each below the run whose weights it began with."""
+    from dataclasses import asdict
+
+    from singer_verify.runs.tree import runs_below
+
+    found = runs_below(folder)
+    if as_json:
+        typer.echo(json.dumps([asdict(run) for run in found], indent=2))
+    else:
+        from singer_verify.reports.runs import runs_table
+
+        Console().print(runs_table(found, str(folder)))
+        _print_progress(folder)
+
+
+def _print_progress(folder: Path) -> None:
+    """How far a sweep is, where the folder is one."""
+    from singer_verify.sweeps.plan import PLAN_NAME
+    from singer_verify.sweeps.progress import in_words, progress_of
+
+    if (folder / PLAN_NAME).is_file():
+        progress = progress_of(folder)
+        typer.echo(f"Sweep {folder}: {in_words(progress)}.")
+        for name, reason in progress.failed.items():
+            typer.echo(f"failed: {name}: {reason}")
+
+
+def leaderboard(
+    sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
+    baseline: Annotated[str | None, typer.Option(help="Settings of one cell [default: features=mel40]")] = None,
+    split: Annotated[str, typer.Option(help="The split to judge on.")] = "val",
+    corpus: Annotated[Path | None, typer.Option(help="Another corpus than that of the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files [default: SWEEP/leaderboard]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Compare the cells of a sweep with one of them, and write it all as csv, md, tex, figure and page."""
+    from singer_verify.reports.leaderboard_files import records
+    from singer_verify.reports.leaderboard_folder import write_leaderboard
+    from singer_verify.reports.leaderboard_sweep import leaderboard_of
+    from singer_verify.reports.leaderboard_table import FEWEST_COLUMNS, leaderboard_table
+
+    board = leaderboard_of(sweep, baseline, split, corpus)
+    folder = out or sweep / "leaderboard"
+    write_leaderboard(board, folder)
+    if as_json:
+        typer.echo(json.dumps(records(board), indent=2))
+    else:
+        Console(width=max(Console().width, FEWEST_COLUMNS)).print(leaderboard_table(board))
+        typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")
