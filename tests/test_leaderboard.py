@@ -38,6 +38,7 @@ from singer_verify.reports.leaderboard_table import FEWEST_COLUMNS, leaderboard_
 from singer_verify.reports.leaderboard_text import count
 from singer_verify.runs.cells import Cell, FinishedRun, baseline_of, read_cells
 from singer_verify.runs.process import this_process
+from singer_verify.sweeps.plan import Plan, write_plan
 
 SINGERS = np.repeat([f"singer{number}" for number in range(8)], 6)
 PATHS = np.array([f"val/{singer}/{number}.wav" for number, singer in enumerate(SINGERS)])
@@ -283,6 +284,9 @@ def test_a_sweep_on_disk_from_end_to_end(make_corpus: MakeCorpus, tmp_path: Path
         write_run(sweep, f"features=mel{bins}", f"seed={seed}", corpus=corpus) for bins in (40, 80) for seed in (1, 2)
     ]
     write_run(sweep, "features=mel80", "seed=3", corpus=corpus, stopped=None)
+    (sweep / "features=cqt,seed=1").mkdir()
+    (sweep / "features=cqt,seed=1/failure.json").write_text('{"reason": "it would not."}')
+    write_plan(sweep, Plan([*(run.name for run in runs), "features=cqt,seed=2"], 5, 1, 0.0, {}))
     printed = call("leaderboard", sweep, "--json", "--out", tmp_path / "out")
     rows = json.loads(printed[printed.index("[\n") :])  # after a progress bar, which the command sends elsewhere
     expected = json.loads(call("evaluate", runs[0], corpus, "--json"))["eer"]
@@ -290,7 +294,9 @@ def test_a_sweep_on_disk_from_end_to_end(make_corpus: MakeCorpus, tmp_path: Path
     found = {row["cell"]: row for row in rows}
     assert found["features=mel40"]["eer"] == pytest.approx((expected + other) / 2, abs=0.06)  # frames in half precision
     assert (found["features=mel80"]["num_seeds"], found["features=mel80"]["num_bins"]) == (2, 80)
-    assert "features=mel80,seed=3 (crashed)" in (tmp_path / "out/leaderboard.md").read_text(encoding="utf-8")
+    said = (tmp_path / "out/leaderboard.md").read_text(encoding="utf-8")
+    for each in ("mel80,seed=3 (crashed)", "cqt,seed=1 (failed: it would not.)", "cqt,seed=2 (not begun)"):
+        assert f"features={each}" in said
 
 
 def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: MakeCorpus, tmp_path: Path) -> None:

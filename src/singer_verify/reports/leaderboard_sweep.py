@@ -11,6 +11,9 @@ from singer_verify.reports.leaderboard import Leaderboard
 from singer_verify.reports.leaderboard_comparison import compare, require_same_trials, shared_trials
 from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, require_one_corpus, split_embeddings
 from singer_verify.runs.cells import Cell, baseline_of, read_cells
+from singer_verify.runs.tree import status_of
+from singer_verify.sweeps.jobs import reason_of
+from singer_verify.sweeps.plan import PLAN_NAME, read_plan
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ def leaderboard_of(sweep: Path, wanted_baseline: str | None, split: str, corpus:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
     """
     cells, left_out = read_cells(sweep)
+    left_out = {path: _in_words(sweep / path, status) for path, status in left_out.items()} | _not_begun(sweep)
     for path, status in left_out.items():
         log.warning("Left out: %s (%s).", path, status)
     baseline = baseline_of(cells, wanted_baseline)
@@ -40,6 +44,16 @@ def leaderboard_of(sweep: Path, wanted_baseline: str | None, split: str, corpus:
     labels = _labels_of(first, root)
     shared = shared_trials(first.singers, labels, max(FEWEST_RESAMPLES, RESAMPLES_PER_CELL * len(cells)))
     return replace(compare(cells, embeddings, shared, baseline, split), left_out=left_out)
+
+
+def _in_words(run: Path, status: str) -> str:
+    return f"failed: {reason_of(run)}" if status == "failed" else status
+
+
+def _not_begun(sweep: Path) -> dict[str, str]:
+    """Jobs of the sweep's plan, where there is one, that have no run yet."""
+    jobs = read_plan(sweep).jobs if (sweep / PLAN_NAME).is_file() else None
+    return {job: "not begun" for job in jobs or [] if status_of(sweep / job) == "waiting"}
 
 
 def _embed_all(cells: list[Cell], split: str, corpus: Path | None) -> dict[str, SplitEmbeddings]:
