@@ -261,38 +261,61 @@ def test_a_window_is_as_long_as_a_crop_unless_it_is_set():
         crop_lengths(50, 50, 0, 10.0)
 
 
+KILLED = "trainer.max_steps=30", "loss=ge2e,ce"
+
+
 def run_command(folder, corpus, *overrides):
+    """`python train.py -m ...` in a process of its own, which writes to the file `said`."""
+    folder.mkdir(exist_ok=True)
     typed = [each for each in tiny(corpus) if "progress_bar" not in each]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, str(ROOT / "train.py"), "-m", *typed, "name=s", *overrides]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with open(folder / "said", "w") as said:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+
+
+def finished_command(folder, corpus, *overrides):
+    """Its exit status, and what it said."""
+    status = run_command(folder, corpus, *overrides).wait(250)
+    return status, (folder / "said").read_text()
+
+
+@pytest.fixture(scope="module")
+def left_alone(corpus, tmp_path_factory):
+    """A sweep that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    status, said = finished_command(folder, corpus, *KILLED)
+    assert status == 0, said
+    return folder / "runs/s"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
-def test_a_sweep_killed_by_the_system_is_finished_by_the_same_command(tmp_path, corpus, launcher):
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]])
+def test_a_sweep_killed_by_the_system_is_finished_by_the_same_command(tmp_path, corpus, left_alone, launcher):
     """SIGKILL in the middle of a job, and the same models as of a sweep that was left alone."""
-    several = {"basic": [], "joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": ["hydra.launcher.timeout_min=5"]}
-    steps = "trainer.max_steps=60", "loss=ge2e,ce", "seed=1,2"
-    (tmp_path / "whole").mkdir()
-    with run_command(tmp_path / "whole", corpus, *steps) as process:
-        assert process.wait(200) == 0
-    choices = [*steps, f"hydra/launcher={launcher}", *several[launcher]]
-    with run_command(tmp_path, corpus, *choices) as process:
-        sweep = tmp_path / "runs/s"
-        while not list(sweep.glob("*/checkpoints/last.ckpt")):
-            assert process.poll() is None, process.stdout.read().decode()
-            time.sleep(0.05)
-        process.kill()
-    for attempt in range(5):  # workers of the killed process may hold a job until they have finished it
-        with run_command(tmp_path, corpus, *choices) as process:
-            said = process.stdout.read().decode()
-        if process.returncode == 0:
+    process, sweep = run_command(tmp_path, corpus, *KILLED, *launcher), tmp_path / "runs/s"
+    while not list(sweep.glob("*/checkpoints/last.ckpt")):
+        assert process.poll() is None, (tmp_path / "said").read_text()
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    for _ in range(5):  # workers of the killed process may hold a job until they have finished it
+        status, said = finished_command(tmp_path, corpus, *KILLED, *launcher)
+        if status == 0:
             break
-        assert attempt < 4, said
         assert "is being trained by another process" in said
         time.sleep(2)
-    assert f"{len(jobs_of(tmp_path / 'whole/runs/s'))} done" in said
-    for job in jobs_of(tmp_path / "whole/runs/s"):
-        assert unlike(tmp_path / "whole/runs/s" / job, sweep / job) == []
+    assert status == 0, said
+    assert "2 done" in said
+    for job in jobs_of(left_alone):
+        assert unlike(left_alone / job, sweep / job) == []
         assert "name=s" not in yaml.safe_load((sweep / job / "overrides.yaml").read_text())
+
+
+@pytest.mark.slow
+def test_jobs_of_submitit_train_the_same(tmp_path, corpus, left_alone):
+    """With its local executor, which hands jobs over as it does on a SLURM cluster."""
+    launcher = "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"
+    status, said = finished_command(tmp_path, corpus, *KILLED, *launcher)
+    assert status == 0, said
+    assert all(unlike(left_alone / job, tmp_path / "runs/s" / job) == [] for job in jobs_of(left_alone))
