@@ -17,7 +17,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import Mel
 from singer_verify.features.ready import read_feat_params
-from singer_verify.store import extraction, utterances
+from singer_verify.store import extraction, other_versions, utterances
+from singer_verify.store import packed as packed_store
 from singer_verify.store.extraction import store_of
 from singer_verify.store.packed import PackedStore, open_store
 from singer_verify.store.utterances import frames_of_file
@@ -70,6 +71,21 @@ def test_another_recipe_or_a_changed_file_makes_another_store(make_corpus: MakeC
     os.utime(root / "train/train_singer0/song0.flac", (1, 1))
     store_of(read_corpus(root), "train", Mel(40), tmp_path / "store")
     assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 4
+
+
+def test_a_store_of_another_version_is_computed_again_and_said(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = read_corpus(make_corpus())
+    for module in (extraction, packed_store, other_versions):
+        monkeypatch.setattr(module, "FORMAT_VERSION", 1)
+    store_of(corpus, "val", Energy(), tmp_path / "store")
+    old = store_folder(tmp_path)
+    assert "another version" not in caplog.text
+    for module in (extraction, packed_store, other_versions):
+        monkeypatch.setattr(module, "FORMAT_VERSION", 2)
+    assert len(store_of(corpus, "val", Energy(), tmp_path / "store").paths) == 6
+    assert f"{old}: was written by another version (format 1, this one reads 2)" in caplog.text
 
 
 def test_a_link_to_nothing_is_said(make_corpus: MakeCorpus, tmp_path: Path) -> None:

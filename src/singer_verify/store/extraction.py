@@ -21,6 +21,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature
 from singer_verify.store.file_states import file_states
 from singer_verify.store.integrity import VERIFIED_NAME, StoreDamageError, sealed
+from singer_verify.store.other_versions import log_other_versions
 from singer_verify.store.packed import (
     FORMAT_VERSION,
     FRAMES_NAME,
@@ -56,7 +57,10 @@ def store_of(
         SingerVerifyError: a singer has no usable utterance left, the disk is full, or a process that computes died.
     """
     split = corpus.splits[split_name]
-    folder = store_root / f"{corpus.root.resolve().name}-{split_name}-{_store_key(corpus, split, feature, dtype)}"
+    beginning = f"{corpus.root.resolve().name}-{split_name}-"
+    folder = store_root / f"{beginning}{_store_key(corpus, split, feature, dtype)}"
+    if not folder.exists():
+        log_other_versions(store_root, beginning)
     dataset = UtteranceFrames(corpus.root, split.utterances, feature, getattr(torch, dtype))
     try:
         store = _whole_store(folder) or _computed_store(dataset, folder, dtype, num_workers)
