@@ -298,6 +298,13 @@ def test_refuses_what_is_not_the_data_set(singers: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+def test_files_of_another_kind_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = miniatures.vctk(tmp_path / "vctk")
+    shutil.copy(next(source.rglob("*.flac")), source / "other.flac")
+    prepare("vctk", source, "--out", tmp_path / "out", "--val", 2)
+    assert "1 of 19 audio files are not named as in vctk, and left out (the first: other.flac)" in caplog.text
+
+
 def test_useless_files_are_named_and_left_out(singers: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (singers / "a/1.wav").write_bytes(b"RIFF")
     (singers / "b/moved.wav").symlink_to(tmp_path / "gone.wav")

@@ -7,6 +7,7 @@ further arguments, with defaults, are settings of that reader.
 
 import importlib
 import inspect
+import logging
 import os
 import pkgutil
 import re
@@ -17,6 +18,8 @@ from typing import Any
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.recording import Recording
 from singer_verify.errors import SingerVerifyError
+
+log = logging.getLogger(__name__)
 
 NOT_A_CORPUS = "__MACOSX"  # what some programs add to an archive
 Found = list[tuple[str, re.Match[str]]]
@@ -51,6 +54,11 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
         raise SingerVerifyError(
             f"{source}: none of its {len(paths)} audio files is named as in {reader} (the first: {paths[0]})"
             f"{_other_reader(paths)}."
+        )
+    if strays := sorted(set(paths) - {path for path, _ in found}):
+        log.warning(
+            "%s: %d of %d audio files are not named as in %s, and left out (the first: %s).",
+            *(source, len(strays), len(paths), reader, strays[0]),
         )
     return module.recordings(source, found, **settings)
 
