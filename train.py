@@ -44,12 +44,11 @@ from singer_verify.runs.last import LastCheckpoint
 from singer_verify.runs.lineage import Parent
 from singer_verify.runs.settings import changes, merged, typed_for
 from singer_verify.sweeps.callback import failed_jobs_named
-from singer_verify.sweeps.jobs import is_led_here, run_job
+from singer_verify.sweeps.jobs import held, is_led_here, run_job
 from singer_verify.verifier import ValidationSet, Verifier
 
 log = logging.getLogger("singer_verify.train")
-# Of the processes that train one model, the one that writes.
-IS_FIRST_RANK = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+IS_FIRST_RANK = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of those that train one model: it writes
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -69,7 +68,12 @@ def train_job(run: Path, config: DictConfig) -> float | None:
             config.ckpt_path = str(checkpoint)
         train_run(run, config)
 
-    return run_job(run, plain(config), train_from, sentence)
+    try:
+        settings = plain(config)
+    except OmegaConfBaseException:
+        with held(run, sentence):
+            raise
+    return run_job(run, settings, train_from, sentence)
 
 
 def train_run(run: Path, config: DictConfig) -> float | None:
@@ -90,7 +94,6 @@ def train_run(run: Path, config: DictConfig) -> float | None:
     trainer = build_trainer(config, run, history, settings)
     if IS_FIRST_RANK:
         write_run(run, OmegaConf.to_yaml(config, resolve=True), typed, parent=origin)
-
     result = fit(trainer, verifier, data, history, config.ckpt_path, run)
     if IS_FIRST_RANK:
         write_outcome(run, result)
@@ -168,8 +171,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | 
         config.trainer.val_check_interval,
         make_card(data.recipe, encoder.settings, data.window_frames, data.train_singers),
     )
-    store = data.stores["val"]
-    verifier.validation_set = ValidationSet(store.singer_index, store.singers)
+    verifier.validation_set = ValidationSet(data.stores["val"].singer_index, data.stores["val"].singers)
     verifier.configure_optimizers()  # a wrong setting is refused before the run begins
     return verifier
 

@@ -16,6 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tiny_run import ROOT, At, Killed, differences, kill, last_of, make_corpus, tiny, train
 from typer.testing import CliRunner
@@ -31,7 +32,7 @@ from singer_verify.runs.continuation import SETTINGS_KEY
 from singer_verify.runs.lineage import LONGEST_NAME, folder_name
 from singer_verify.runs.process import this_process
 from singer_verify.sweeps.callback import failed_jobs_named
-from singer_verify.sweeps.jobs import JobError, run_job
+from singer_verify.sweeps.jobs import JobError, reason_of, run_job
 from singer_verify.sweeps.plan import Plan, job_names, write_plan
 from singer_verify.sweeps.progress import Progress, in_words, progress_of
 
@@ -174,6 +175,12 @@ def test_a_job_with_other_settings_than_it_was_begun_with_is_refused(monkeypatch
         call(monkeypatch, corpus, "seed=3,4", "trainer=ddp")
     with pytest.raises(SingerVerifyError, match="a sweep continues by itself when it is called again"):
         call(monkeypatch, corpus, "seed=1,2", f"resume='{sweep}/seed=1'")
+
+
+def test_settings_that_cannot_be_computed_fail_their_job_alone(tmp_path):
+    with pytest.raises(JobError, match=r"nothing.there"):
+        train.train_job(tmp_path, OmegaConf.create({"loss": "${nothing.there}"}))
+    assert "nothing.there" in reason_of(tmp_path)
 
 
 def test_so_is_one_that_had_nothing_to_train(tmp_path):
