@@ -1,9 +1,10 @@
-"""Processes that a data loader starts: how many, how they meet signals, and how their death is recognised."""
+"""Processes that a data loader starts: how many, in which way, how they meet signals, how their death is recognised."""
 
 import atexit
 import multiprocessing
 import os
 import signal
+import sys
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -17,6 +18,16 @@ def leave_signals_to_the_training(worker: int) -> None:
 def num_cores() -> int:
     """Cores that this process may use; a container or a scheduler leaves it fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_method(num_workers: int) -> str | None:
+    """How a data loader shall start its workers; None is Python's own way.
+
+    A job of a sweep may run in a process of joblib's, whose way to start others is not one for a loader's workers.
+    """
+    if num_workers == 0 or multiprocessing.get_start_method() != "loky":
+        return None
+    return "fork" if sys.platform == "linux" else "spawn"
 
 
 @atexit.register

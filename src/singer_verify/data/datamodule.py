@@ -26,7 +26,7 @@ from singer_verify.features.prepared import ready_instead
 from singer_verify.features.recipe import compared
 from singer_verify.store.normalised import NormalisedStore, fitted
 from singer_verify.store.packed import DTYPES, PackedStore
-from singer_verify.workers import leave_signals_to_the_training, num_cores
+from singer_verify.workers import leave_signals_to_the_training, num_cores, start_method
 
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
 SINGERS_FROM = ("one_corpus", "all")
@@ -157,6 +157,7 @@ class SingerDataModule(pl.LightningDataModule):
             batch_size=None,
             sampler=StepsFrom(first, num_batches),
             num_workers=self.num_workers,
+            multiprocessing_context=start_method(self.num_workers),
             worker_init_fn=leave_signals_to_the_training,
             pin_memory=torch.cuda.is_available(),
         )

@@ -32,7 +32,7 @@ from singer_verify.store.packed import (
 )
 from singer_verify.store.unfinished import keep_whole_utterances
 from singer_verify.store.utterances import Extracted, UtteranceFrames
-from singer_verify.workers import is_worker_death
+from singer_verify.workers import is_worker_death, start_method
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,10 @@ def _extract(dataset: UtteranceFrames, folder: Path, num_workers: int) -> None:
     if done:
         log.info("%s: %d of %d utterances were done before; continuing.", folder, done, len(dataset))
     rest = Subset(dataset, range(done, len(dataset)))
-    loader = DataLoader(rest, batch_size=None, num_workers=min(num_workers, len(rest)))
+    num_workers = min(num_workers, len(rest))
+    loader = DataLoader(
+        rest, batch_size=None, num_workers=num_workers, multiprocessing_context=start_method(num_workers)
+    )
     progress = track(loader, f"Frames of {folder.name.rpartition('-')[0]}")
     with (
         open(folder / FRAMES_NAME, "ab") as frames_file,
