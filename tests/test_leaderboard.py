@@ -246,12 +246,13 @@ def test_a_cell_gathers_the_seeds_of_its_settings(tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     for seed in (2, 10, 1):
         write_run(sweep, "features=mel40", f"seed={seed}", "trainer.max_steps=4")
+    write_run(sweep, "features=mel40", "seed=11", "trainer.max_steps=4", "data.num_workers=2", "+logger.x=1")
     write_run(sweep, "features=mel80", "seed=1", "trainer.max_steps=4")
     write_run(sweep, "features=mel80", "seed=2", "trainer.max_steps=4", stopped=None)
     write_run(sweep, "features=mel80", "seed=3", "trainer.max_steps=4", stopped="interrupted")
     cells, left_out = read_cells(sweep)
     assert [(each.name, [run.seed for run in each.runs]) for each in cells] == [
-        ("features=mel40", [1, 2, 10]),
+        ("features=mel40", [1, 2, 10, 11]),
         ("features=mel80", [1]),
     ]
     assert left_out == {

@@ -12,10 +12,9 @@ import yaml
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import BEST
 from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
-from singer_verify.runs.settings import typed_for
-from singer_verify.runs.tree import runs_below
+from singer_verify.runs.settings import is_harmless, typed_for
+from singer_verify.runs.tree import FINISHED, runs_below
 
-FINISHED = ("finished", "stopped early")
 DEFAULT_BASELINE = ("features=mel40",)
 ALL_DEFAULT = "as configured"  # the name of a cell for which nothing was typed that others do not share
 
@@ -25,7 +24,7 @@ class FinishedRun:
     """
     Attributes:
         path: of its folder.
-        settings: what was typed for it, without its seed.
+        settings: what was typed for it, without its seed and what changes nothing about what comes out.
         seed: of the training.
         data: the `data` group of its configuration.
         seconds: of training; None where it was stopped and continued, for then only the last part was timed.
@@ -120,7 +119,7 @@ def _read_run(path: Path) -> FinishedRun:
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     return FinishedRun(
         path=path,
-        settings=frozenset(setting for setting in typed_for(path) if setting.partition("=")[0] != "seed"),
+        settings=frozenset(each for each in typed_for(path) if not (each.startswith("seed=") or is_harmless(each))),
         seed=int(config["seed"]),
         data=config["data"],
         seconds=None if record.get("continued") else metrics["seconds"],

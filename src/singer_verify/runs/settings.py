@@ -34,6 +34,12 @@ FIXED = (
 )
 MAY_CHANGE = ("scheduler.max_steps",)  # follows trainer.max_steps
 NOT_SETTINGS = ("name", "resume", "ckpt_path", "sweep.seeds", "callbacks.best.dirpath", "logger.folder")
+# Settings that change nothing about what a training finds out.
+HARMLESS = (
+    *("data.num_workers", "data.num_extraction_workers", "data.store_root", "data.windows_per_batch"),
+    *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
+    *("callbacks.progress_bar", "logger", "checkpoint_every", "on_nan"),
+)
 ABSENT = "nothing"
 
 
@@ -65,6 +71,11 @@ def differences(then: dict[str, Any], now: dict[str, Any], but: tuple[str, ...] 
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name) and not _is_below(name, (*NOT_SETTINGS, *but))
     }
+
+
+def is_harmless(override: str) -> bool:
+    """Whether what was typed changes nothing about what a training finds out."""
+    return _is_below(override.partition("=")[0].lstrip("+~"), HARMLESS)
 
 
 def in_words(differing: dict[str, tuple[Any, Any]]) -> str:

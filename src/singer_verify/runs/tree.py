@@ -19,6 +19,7 @@ STATUS_OF_STOPPED = {
     "no further improvement": "stopped early",
     "interrupted": "interrupted",
 }
+FINISHED = ("finished", "stopped early")  # statuses of runs that have all there is to get
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,11 @@ from singer_verify.runs.checkpoints import BEST, LAST, read_checkpoint
 from singer_verify.runs.continuation import SETTINGS_KEY
 from singer_verify.runs.folder import FAILURE_NAME, RUN_NAME, write_json
 from singer_verify.runs.process import this_process
-from singer_verify.runs.settings import differences, in_words
-from singer_verify.runs.tree import metrics_of, status_of
+from singer_verify.runs.settings import HARMLESS, differences, in_words
+from singer_verify.runs.tree import FINISHED, metrics_of, status_of
 from singer_verify.sweeps.plan import read_plan, sweep_of
 
 log = logging.getLogger(__name__)
-
-FINISHED = ("finished", "stopped early")
-# Settings that change nothing about what a job finds out; all others stay as they were.
-HARMLESS = (
-    *("data.num_workers", "data.num_extraction_workers", "data.store_root", "data.windows_per_batch"),
-    *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
-    *("callbacks.progress_bar", "logger", "checkpoint_every", "on_nan"),
-)
 
 
 class JobError(SingerVerifyError):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singer_verify.runs.folder import FAILURE_NAME, RUN_NAME
-from singer_verify.runs.tree import metrics_of, status_of
-from singer_verify.sweeps.jobs import FINISHED, reason_of
+from singer_verify.runs.tree import FINISHED, metrics_of, status_of
+from singer_verify.sweeps.jobs import reason_of
 from singer_verify.sweeps.plan import read_plan
 
 
