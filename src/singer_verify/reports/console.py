@@ -55,9 +55,12 @@ def describe(figures: Figures) -> str:
 def closing_table(result: dict[str, Any], run: Path) -> Table:
     """The outcome of a run, from what `metrics.json` holds."""
     table = Table(show_header=False, title=f"Run {run.name}")
+    untrained, best = result["untrained"], result["best"]
+    no_better = ", no better than untrained" if untrained and best and best["val/eer"] >= untrained["val/eer"] else ""
     for label, key in (("before training", "untrained"), ("best", "best"), ("final", "final")):
         if figures := result[key]:
-            table.add_row(f"EER {label}", f"{100 * figures['val/eer']:.2f} % at step {figures['step']:.0f}")
+            note = no_better if key == "best" else ""
+            table.add_row(f"EER {label}", f"{100 * figures['val/eer']:.2f} % at step {figures['step']:.0f}{note}")
     table.add_row(
         "judged on", f"{result['num_val_singers']} unseen singers; fewer than 30 leave it uncertain by points"
     )
@@ -85,6 +88,7 @@ def conditions_table(figures: list[ConditionFigures]) -> Table:
     for name in ("condition", "EER", "trials", "of which target"):
         table.add_column(name, justify="left" if name == "condition" else "right")
     for each in figures:
-        rate = "too few trials" if each.eer is None else f"{100 * each.eer:.2f} %"
+        few = "too few trials" if each.num_targets else "no target trials"
+        rate = few if each.eer is None else f"{100 * each.eer:.2f} %"
         table.add_row(each.condition, rate, str(each.num_trials), str(each.num_targets))
     return table

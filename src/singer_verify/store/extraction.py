@@ -36,6 +36,8 @@ from singer_verify.workers import is_worker_death, start_method
 
 log = logging.getLogger(__name__)
 
+NAMED_AT_MOST = 20  # of the utterances that are skipped, in the log
+
 
 def store_of(
     corpus: Corpus, split_name: str, feature: Feature, store_root: Path, dtype: str = "float16", num_workers: int = 0
@@ -174,12 +176,20 @@ def _finish(folder: Path, feature: Feature, dtype: str) -> None:
 
 
 def _report_skipped(store: PackedStore, split: Split) -> None:
-    for reason in store.skipped:
+    for reason in store.skipped[:NAMED_AT_MOST]:
         log.warning("Skipped: %s", reason)
     if store.skipped:
-        log.warning("%s: %d of %d utterances skipped.", split.name, len(store.skipped), len(split.utterances))
+        unnamed = len(store.skipped) - NAMED_AT_MOST
+        more = f"; {unnamed} of them are not named above" if unnamed > 0 else ""
+        log.warning("%s: %d of %d utterances skipped%s.", split.name, len(store.skipped), len(split.utterances), more)
     if lost := [singer for singer in split.singers if singer not in set(store.singers)]:
+        first = store.skipped[0].rstrip(".")
+        if len(lost) == len(split.singers):
+            raise SingerVerifyError(
+                f"{split.name}: none of its {len(split.utterances)} utterances can be used (the first: {first}); "
+                f"repair them or choose other features."
+            )
         raise SingerVerifyError(
-            f"{split.name}: none of the utterances of {', '.join(lost)} can be used (the first: {store.skipped[0]}); "
+            f"{split.name}: none of the utterances of {', '.join(lost)} can be used (the first: {first}); "
             f"repair them or delete the singer's folder."
         )
