@@ -263,6 +263,23 @@ def test_a_cell_gathers_the_seeds_of_its_settings(tmp_path: Path) -> None:
     assert "have the same settings and the same seed 1" in refusal("leaderboard", sweep)
 
 
+def test_a_cell_is_called_by_what_tells_it_from_others(tmp_path: Path) -> None:
+    """Trained cells, and baselines for which fewer settings were typed."""
+    for recipe in ("mel40", "pitch"):
+        write_run(tmp_path, f"features={recipe}", "seed=1", "optimizer.lr=3e-4", "trainer.max_steps=4")
+        write_run(tmp_path, "encoder=statistics", f"features={recipe}", "seed=1")
+    names = [cell.name for cell in read_cells(tmp_path)[0]]
+    both = ["features=mel40", "features=pitch"]
+    assert names == [*(f"encoder=statistics,{recipe}" for recipe in both), *both]
+
+
+def test_of_several_normalisations_the_default_baseline_is_without() -> None:
+    cells = [
+        Cell(frozenset({"features=mel40", f"features.normalise={name}"}), (), ()) for name in ("global_bins", "none")
+    ]
+    assert baseline_of(cells, None) is cells[1]
+
+
 def test_the_baseline_is_the_one_cell_that_has_its_settings() -> None:
     def make(*settings: str) -> Cell:
         return Cell(frozenset(settings), settings, ())

@@ -15,7 +15,8 @@ from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
 from singer_verify.runs.settings import is_harmless, typed_for
 from singer_verify.runs.tree import FINISHED, runs_below
 
-DEFAULT_BASELINE = ("features=mel40",)
+DEFAULT_BASELINE = "features=mel40"
+PLAIN = "features.normalise=none"  # of several cells with the default baseline, the one taken
 ALL_DEFAULT = "as configured"  # the name of a cell for which nothing was typed that others do not share
 
 
@@ -43,7 +44,7 @@ class Cell:
 
     Attributes:
         settings: what was typed for all of them.
-        varied: those that not every cell of the sweep has, by name: what it is called.
+        varied: those that tell it from other cells, by name: what it is called.
         runs: one for each seed.
     """
 
@@ -77,9 +78,9 @@ def read_cells(sweep: Path) -> tuple[list[Cell], dict[str, str]]:
         raise SingerVerifyError(
             f"{sweep}: holds no finished run ({_counted(left_out)}); give the folder of a sweep, and finish it first."
         )
-    shared = frozenset.intersection(*runs)
+    telling = _telling(list(runs))
     cells = [
-        Cell(settings, tuple(sorted(settings - shared, key=_by_name)), tuple(sorted(each, key=lambda run: run.seed)))
+        Cell(settings, tuple(sorted(settings & telling, key=_by_name)), tuple(sorted(each, key=lambda run: run.seed)))
         for settings, each in runs.items()
     ]
     for cell in cells:
@@ -92,22 +93,36 @@ def baseline_of(cells: list[Cell], wanted: str | None) -> Cell | None:
 
     Args:
         cells: of a sweep.
-        wanted: settings, separated by commas; None means `features=mel40`.
+        wanted: settings, separated by commas; None means `features=mel40`, not normalised where that was swept too.
 
     Raises:
         SingerVerifyError: no cell has them, or several do.
     """
-    settings = frozenset(re.split(r",(?=[^,=\[\]{}()]+=)", wanted)) if wanted else frozenset(DEFAULT_BASELINE)
+    settings = frozenset(re.split(r",(?=[^,=\[\]{}()]+=)", wanted or DEFAULT_BASELINE))
     matching = [cell for cell in cells if settings <= cell.settings]
+    if wanted is None and len(matching) > 1:
+        matching = [cell for cell in matching if PLAIN in cell.settings] or matching
     if len(matching) == 1:
         return matching[0]
     if wanted is None and len(cells) == 1:
         return None
-    given = wanted or f"{','.join(DEFAULT_BASELINE)} (the default)"
+    given = wanted or f"{DEFAULT_BASELINE} (the default)"
     choices = "; ".join(cell.name for cell in matching or cells)
     raise SingerVerifyError(
         f"--baseline {given}: fits {len(matching)} of {len(cells)} cells, expected one; name one of these: {choices}."
     )
+
+
+def _telling(cells: list[frozenset[str]]) -> frozenset[str]:
+    """Settings that tell cells apart: those of several values, and of the others as few as it takes, groups first."""
+    telling = frozenset.union(*cells) - frozenset.intersection(*cells)
+    num_values = Counter(setting.partition("=")[0] for setting in telling)
+    only_some_have = [setting for setting in telling if num_values[setting.partition("=")[0]] == 1]
+    for setting in sorted(only_some_have, key=lambda setting: ("." not in setting.partition("=")[0], setting)):
+        fewer = telling - {setting}
+        if len({cell & fewer for cell in cells}) == len(cells):
+            telling = fewer
+    return telling
 
 
 def _by_name(setting: str) -> list[str]:
