@@ -265,11 +265,11 @@ def test_a_cell_gathers_the_seeds_of_its_settings(tmp_path: Path) -> None:
 
 def test_a_cell_is_called_by_what_tells_it_from_others(tmp_path: Path) -> None:
     """Trained cells, and baselines for which fewer settings were typed."""
-    for recipe in ("mel40", "pitch"):
+    for recipe in ("mel40", "mel80"):
         write_run(tmp_path, f"features={recipe}", "seed=1", "optimizer.lr=3e-4", "trainer.max_steps=4")
         write_run(tmp_path, "encoder=statistics", f"features={recipe}", "seed=1")
     names = [cell.name for cell in read_cells(tmp_path)[0]]
-    both = ["features=mel40", "features=pitch"]
+    both = ["features=mel40", "features=mel80"]
     assert names == [*(f"encoder=statistics,{recipe}" for recipe in both), *both]
 
 

@@ -89,7 +89,7 @@ def read_cells(sweep: Path) -> tuple[list[Cell], dict[str, str]]:
 
 
 def baseline_of(cells: list[Cell], wanted: str | None) -> Cell | None:
-    """The cell that has all settings of the baseline; None where there is only one cell.
+    """The cell of this name, or that has all these settings; None where there is only one cell.
 
     Args:
         cells: of a sweep.
@@ -99,7 +99,8 @@ def baseline_of(cells: list[Cell], wanted: str | None) -> Cell | None:
         SingerVerifyError: no cell has them, or several do.
     """
     settings = frozenset(re.split(r",(?=[^,=\[\]{}()]+=)", wanted or DEFAULT_BASELINE))
-    matching = [cell for cell in cells if settings <= cell.settings]
+    matching = [cell for cell in cells if settings == set(cell.varied)]
+    matching = matching or [cell for cell in cells if settings <= cell.settings]
     if wanted is None and len(matching) > 1:
         matching = [cell for cell in matching if PLAIN in cell.settings] or matching
     if len(matching) == 1:
