@@ -5,7 +5,8 @@ python scripts/benchmark.py step         whole training step ÷ bare LSTM step, 
 python scripts/benchmark.py ge2e         the loss ÷ a loop over singers
 python scripts/benchmark.py batches      batches per second from a store of 100 000 utterances
 python scripts/benchmark.py mel          mel frames against librosa
-python scripts/benchmark.py features     all recipes, against librosa and pyworld; extraction with two processes
+python scripts/benchmark.py features     all recipes, against librosa and pyworld; extraction with two
+                                         processes; steps on the fly and augmented ÷ with stored frames
 """
 
 import json
@@ -33,6 +34,7 @@ import typer
 from benchmark_features import features
 from rich.console import Console
 from rich.table import Table
+from side_by_side import DEVICE, StepClock, synchronize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from torch.optim.lr_scheduler import ConstantLR
@@ -53,7 +55,6 @@ from singer_verify.verifier import Verifier
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NUM_BINS = 40
 Shape = tuple[int, int, int]  # singers, utterances, frames
 
@@ -88,11 +89,6 @@ def batches_of(folder: Path, shape: Shape, num_batches: int) -> SingerBatches:
     return SingerBatches(store, sampler, num_batches)
 
 
-def synchronize() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
     """Median duration of `work`, after one call that is not counted."""
     work()
@@ -104,20 +100,6 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
         synchronize()
         durations.append(time.perf_counter() - start)
     return statistics.median(durations)
-
-
-class StepClock(pl.Callback):
-    """Time from the end of one training step to the end of the next: everything a step costs, waiting included."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *_: object) -> None:
-        synchronize()
-        self.ends.append(time.perf_counter())
-
-    def seconds(self) -> float:
-        return statistics.median(np.diff(self.ends)[1:].tolist())
 
 
 def training_step_seconds(batches: SingerBatches, precision: str, num_workers: int) -> float:

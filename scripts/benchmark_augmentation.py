@@ -22,11 +22,11 @@ import pytorch_lightning as pl
 import soundfile
 import torch
 import typer
-from benchmark import DEVICE, StepClock
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
+from side_by_side import DEVICE, StepClock
 from torch.optim.lr_scheduler import ConstantLR
 
 from singer_verify.card import make_card
@@ -103,7 +103,7 @@ def step_seconds(data: SingerDataModule, num_steps: int) -> float:
     return clock.seconds()
 
 
-def main(
+def steps_on_the_fly(
     singers: Annotated[int, typer.Option(help="of a batch")] = 64 if IS_GPU else 8,
     utterances: Annotated[int, typer.Option(help="of each")] = 10,
     frames: Annotated[int, typer.Option(help="of a crop")] = 160,
@@ -134,4 +134,4 @@ if __name__ == "__main__":
 
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    typer.run(main)
+    typer.run(steps_on_the_fly)

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 import torch
 import typer
+from benchmark_augmentation import steps_on_the_fly
 from rich.console import Console
 from rich.table import Table
 from side_by_side import seconds_in_turns
@@ -152,7 +153,7 @@ def features(
     repeats: Annotated[int, typer.Option(help="Measurements of each, of which the median is told.")] = 5,
     extracted: Annotated[int, typer.Option(help="Utterances for the parallel extraction.")] = 300,
 ) -> None:
-    """Recipes in multiples of real time on one thread, against librosa or pyworld; extraction with 2 processes."""
+    """Recipes in multiples of real time against librosa or pyworld; extraction with 2 processes; frames on the fly."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     console = Console()
@@ -165,3 +166,4 @@ def features(
         parallel.add_row(*extraction_row(name, extracted, seconds))
     console.print(parallel)
     torch.set_num_threads(threads)
+    steps_on_the_fly()
