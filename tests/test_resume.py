@@ -130,7 +130,7 @@ def test_a_stopped_training_continues_as_typed(monkeypatch, tmp_path, corpus):
     said = " ".join((tmp_path / "train.log").read_text().split())
     assert "continuing after step 5; changed: trainer.max_steps 5 → 6." in said
     steps = [event.step for event in scalars(tmp_path, "val/eer")]
-    assert steps == sorted(set(steps))
+    assert len(steps) == len(set(steps))
 
 
 def scalars(folder, name):
