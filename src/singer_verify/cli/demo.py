@@ -1,0 +1,46 @@
+"""The command that opens the page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from singer_verify.cli.models import ModelArgument
+from singer_verify.entry import LOGGER
+
+PAGE_EXTRA = "demo"
+
+
+def demo(
+    model: ModelArgument,
+    gallery: Annotated[Path | None, typer.Option(help="Of enrolled singers: adds the question who sings.")] = None,
+    scoring: Annotated[Path | None, typer.Option(help="A file of singer-verify calibrate [default: MODEL's].")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Of scores, in place of any other.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this opens the page to others.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    max_mb: Annotated[float, typer.Option(min=0.1, help="The largest clip, in MB.")] = 20.0,
+) -> None:
+    """A page in the browser: are two clips of one singer, and who of a gallery sings? Ctrl-C ends it."""
+    from singer_verify.demo.server import application, clips_folder, is_loopback, listening, require_gradio, serve
+
+    require_gradio()
+    with listening(host, port) as taken, clips_folder():
+        from singer_verify.demo.about import about
+        from singer_verify.demo.answers import Answers
+        from singer_verify.demo.checks import Limits
+        from singer_verify.demo.page import STYLES, page
+        from singer_verify.recognition import Embedder
+        from singer_verify.recognition.model_scoring import scoring_of
+
+        answers = Answers(Embedder.load(model), scoring_of(model, scoring, threshold), Limits(max_mb))
+        app = application(page(answers, about(model)), host, max_mb, STYLES)
+        if not is_loopback(host):
+            LOGGER.warning(
+                "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it "
+                "record from other machines only through https.",
+                host,
+            )
+        typer.echo(f"http://{'localhost' if host in ('0.0.0.0', '::') else host}:{port}/ is ready; Ctrl-C ends it.")
+        serve(app, taken)

@@ -1,0 +1,84 @@
+"""What the page says of its model, in words that need no training in statistics."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from singer_verify.card import CARD_KEY
+from singer_verify.demo.page import SECONDS_KEPT
+from singer_verify.demo.panels import panel
+from singer_verify.features import feature_from_recipe
+from singer_verify.runs.checkpoints import BEST, SAVED_MODEL, checkpoint_of, read_checkpoint
+from singer_verify.runs.folder import run_of
+from singer_verify.runs.tree import metrics_of
+
+FEW_SINGERS = 30  # with fewer of them, an error rate is uncertain by points
+LIMITS = (
+    "It is no proof of identity. Do not use it to let anybody in, to accuse anybody, or on people who have not agreed.",
+    "It is wrong more often with accompaniment, choirs, effects, clips of a second or two, and with voices, languages, "
+    "rooms and microphones unlike those it was trained on.",
+    "A score close to the threshold says little. Compare more clips of the same voices.",
+)
+PRIVACY = (
+    f"They go to the program that serves this page, and nowhere else. It keeps a clip for {SECONDS_KEPT // 60} minutes "
+    f"at most, learns nothing from it, and leaves nothing behind when it ends."
+)
+
+
+def about(model: Path) -> str:
+    """HTML of what the model is, what it cannot do, and what becomes of clips.
+
+    Raises:
+        SingerVerifyError: not a model of ours.
+    """
+    return panel("about", model=model_words(model), limits=LIMITS, privacy=PRIVACY)
+
+
+def model_words(model: Path) -> str:
+    """What a model listens to, what it was trained on, and how often it is wrong, where that is known.
+
+    Raises:
+        SingerVerifyError: not a model of ours.
+    """
+    checkpoint = checkpoint_of(model)
+    card = read_checkpoint(checkpoint)[CARD_KEY]
+    num_singers = len(card["train_singers"])
+    trained = f"It was trained on {num_singers} singers." if num_singers else "On whom it was trained is not recorded."
+    return f"{recipe_words(card['recipe'])} {trained} {error_words(_metrics(checkpoint))}"
+
+
+def recipe_words(recipe: dict[str, Any]) -> str:
+    """For instance: It hears Mel frames: 80 bins every 10 ms, up to 7600 Hz, normalised (global_bins)."""
+    feature = feature_from_recipe(recipe)
+    normalised = str(recipe.get("normalise", "none"))
+    return (
+        f"It hears {str(recipe['_target_']).rpartition('.')[2]} frames: {feature.num_bins} bins every "
+        f"{feature.hop_ms:g} ms, up to {feature.bandwidth_hz:g} Hz"
+        f"{'' if normalised == 'none' else f', normalised ({normalised})'}."
+    )
+
+
+def error_words(metrics: dict[str, Any] | None) -> str:
+    """How often it is wrong: what the validations of its training found."""
+    best = (metrics or {}).get("best") or {}
+    if "val/eer" not in best:
+        return "How often it is wrong is not recorded."
+    assert metrics is not None
+    num_singers, percent = metrics["num_val_singers"], 100 * best["val/eer"]
+    few = " So few singers leave that figure uncertain by several points." if num_singers < FEW_SINGERS else ""
+    return (
+        f"Tested on {num_singers} singers whom it had never heard, it took {percent:.1f} % of the pairs of two singers "
+        f"for one, and as many pairs of one singer for two (equal error rate).{few}"
+    )
+
+
+def _metrics(checkpoint: Path) -> dict[str, Any] | None:
+    """Figures of the run whose best model this is; a damaged record counts as none, for the model does without it."""
+    if checkpoint.name not in (BEST.name, SAVED_MODEL.name):
+        return None
+    run = run_of(checkpoint) if checkpoint.name == BEST.name else checkpoint.absolute().parent
+    try:
+        found = metrics_of(run)
+    except (OSError, json.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None

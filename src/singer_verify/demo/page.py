@@ -1,0 +1,111 @@
+"""The page itself: its tabs, fields and buttons, and what each of them calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from singer_verify.demo.panels import panel
+
+if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
+    import gradio
+
+    from singer_verify.demo.answers import Answers
+
+STYLES = (files(__package__) / "page.css").read_text(encoding="utf-8")
+TITLE = "Who is singing?"
+SECONDS_BETWEEN_CLEANINGS, SECONDS_KEPT = 60, 900
+WAVE_COLOUR, PLAYED_COLOUR = "#8fb8d6", "#0072B2"
+
+
+def page(answers: Answers, about: str) -> gradio.Blocks:
+    """The page, ready to be served.
+
+    Args:
+        answers: what it shows.
+        about: HTML of what the model is.
+    """
+    import gradio
+
+    with gradio.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(SECONDS_BETWEEN_CLEANINGS, SECONDS_KEPT)
+    ) as blocks:
+        _html(f"<h1>{TITLE}</h1>")
+        with gradio.Tab("Same singer?"):
+            _comparison(answers)
+        if answers.has_gallery:
+            with gradio.Tab("Who is it?"):
+                _identification(answers)
+        _html(about)
+    return blocks.queue(max_size=20)
+
+
+def _comparison(answers: Answers) -> None:
+    import gradio
+
+    _html(panel("lead", words="Record or upload two clips, best some seconds of one voice alone: does one singer sing both?"))
+    with gradio.Row():
+        with gradio.Column(min_width=320):
+            left = _clip("First clip", answers)
+        with gradio.Column(min_width=320):
+            right = _clip("Second clip", answers)
+    _question("Compare", answers.compare, [left, right])
+
+
+def _identification(answers: Answers) -> None:
+    _html(panel("lead", words=f"Record or upload a clip: who of these sings, if any? {answers.known_singers}"))
+    _question("Who is it?", answers.identify, [_clip("Clip", answers)])
+
+
+def _clip(label: str, answers: Answers) -> gradio.Audio:
+    """A field for a clip, and its picture below it."""
+    import gradio
+
+    colours = gradio.WaveformOptions(waveform_color=WAVE_COLOUR, waveform_progress_color=PLAYED_COLOUR)
+    clip = gradio.Audio(
+        label=label,
+        sources=["upload", "microphone"],
+        type="filepath",
+        buttons=[],
+        waveform_options=colours,
+        elem_classes="clip-field",
+    )
+    picture = _html()
+    _call(clip.change, answers.show, [clip], picture)
+    return clip
+
+
+def _question(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
+    """A button and the place of its answer, which is emptied as soon as a clip is another."""
+    import gradio
+
+    button = gradio.Button(label, variant="primary", elem_classes="question-button")
+    place = _html()
+    _call(button.click, answer, clips, place)
+    for clip in clips:
+        _call(clip.change, _nothing, [], place)
+
+
+def _call(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any], place: gradio.HTML) -> None:
+    """One at a time, whoever asks; not offered to programs."""
+    event(
+        answer,
+        clips,
+        place,
+        api_visibility="private",
+        concurrency_limit=1,
+        concurrency_id="model",
+        show_progress="minimal",
+    )
+
+
+def _html(content: str = "") -> gradio.HTML:
+    """A place for HTML of ours, which runs no script."""
+    import gradio
+
+    return gradio.HTML(content, js_on_load=None, elem_classes="plain")
+
+
+def _nothing() -> str:
+    return ""

@@ -1,0 +1,84 @@
+"""The picture of a clip: its waveform, and below it the frames that the model sees, over one time axis."""
+
+import base64
+import io
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MOST_COLUMNS = 1200  # of a picture; more cannot be told apart
+WAVE_COLOUR, LEFT_OUT_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
+WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 6.0, 3.1, 200
+OUTLIERS = 1.0  # percent of values at either end that do not stretch the colours
+
+
+def clip_figure(
+    samples: Float[np.ndarray, " samples"],
+    sample_rate: int,
+    frames: Float[np.ndarray, "frames bins"],
+    times_s: Float[np.ndarray, " frames"],
+    hop_ms: float,
+) -> Figure:
+    """
+    Args:
+        samples: of the clip, as the recipe gets them.
+        sample_rate: in Hz.
+        frames: as the network gets them, normalised.
+        times_s: when each frame is; times without one, where a recipe leaves out silence or unvoiced parts, are grey.
+        hop_ms: from frame to frame where none is left out.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained", dpi=DOTS_PER_INCH)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 3])
+    seconds = len(samples) / sample_rate
+    _draw_waveform(above, samples, seconds)
+    num_columns = min(MOST_COLUMNS, max(int(1000 * seconds / hop_ms), 1))
+    _draw_frames(below, in_columns(frames, times_s, seconds, num_columns), seconds)
+    below.set_xlabel("time in s")
+    below.set_xlim(0, seconds)
+    return figure
+
+
+def envelope(samples: Float[np.ndarray, " samples"]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest sample of each of at most `MOST_COLUMNS` stretches of equal length."""
+    count = min(len(samples), MOST_COLUMNS)
+    starts = np.arange(count) * len(samples) // count
+    return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+
+
+def in_columns(
+    frames: Float[np.ndarray, "frames bins"], times_s: Float[np.ndarray, " frames"], seconds: float, num_columns: int
+) -> Float[np.ndarray, "columns bins"]:
+    """The mean frame of each of equal stretches of time; NaN where there is none."""
+    column = np.minimum((times_s / seconds * num_columns).astype(int), num_columns - 1)
+    counts = np.bincount(column, minlength=num_columns)
+    sums = np.zeros((num_columns, frames.shape[1]))
+    np.add.at(sums, column, frames)
+    means: np.ndarray = np.divide(sums, counts[:, None], out=np.full_like(sums, np.nan), where=counts[:, None] > 0)
+    return means
+
+
+def as_data_uri(figure: Figure) -> str:
+    """A figure as an address that holds the picture itself, so that no file is written for it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _draw_waveform(axes: Axes, samples: Float[np.ndarray, " samples"], seconds: float) -> None:
+    lowest, highest = envelope(samples)
+    axes.fill_between(np.linspace(0, seconds, len(lowest)), lowest, highest, color=WAVE_COLOUR, linewidth=0.4)
+    axes.set_ylabel("waveform")
+    axes.set_yticks([])
+    axes.tick_params(labelbottom=False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_frames(axes: Axes, columns: Float[np.ndarray, "columns bins"], seconds: float) -> None:
+    low, high = np.nanpercentile(columns, [OUTLIERS, 100 - OUTLIERS])
+    colours = colormaps["magma"].with_extremes(bad=LEFT_OUT_COLOUR)
+    extent = (0.0, seconds, -0.5, columns.shape[1] - 0.5)
+    axes.imshow(columns.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, cmap=colours)
+    axes.set_ylabel("bin")
