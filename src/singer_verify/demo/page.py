@@ -34,7 +34,7 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
         _html(f"<h1>{TITLE}</h1>")
         with gradio.Tab("Same singer?"):
             _comparison(answers)
-        if answers.has_gallery:
+        if answers.gallery is not None:
             with gradio.Tab("Who is it?"):
                 _identification(answers)
         _html(about)
