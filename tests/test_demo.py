@@ -107,12 +107,12 @@ def test_decisions_in_words() -> None:
 
 
 def test_probabilities_are_said_where_scores_are_calibrated_and_never_for_sure() -> None:
-    calibrated = Scoring(calibration=Calibration(10.0, -5.0, "4 singers"))
-    assert probability_words(0.9321, calibrated) == (
+    calibration = Calibration(10.0, -5.0, "4 singers")
+    assert probability_words(0.9321, calibration) == (
         "Probability of one singer: 93.2 %, if one singer and two are equally likely beforehand "
         "(calibrated on 4 singers)."
     )
-    assert probability_words(None, COSINE) == ""
+    assert probability_words(None, None) == ""
     assert [percent(each) for each in (0.0, 0.5, 1.0)] == ["under 0.1 %", "50.0 %", "over 99.9 %"]
 
 

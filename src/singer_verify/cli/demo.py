@@ -8,8 +8,6 @@ import typer
 from singer_verify.cli.models import ModelArgument
 from singer_verify.entry import LOGGER
 
-PAGE_EXTRA = "demo"
-
 
 def demo(
     model: ModelArgument,
@@ -26,16 +24,17 @@ def demo(
     from singer_verify.demo.server import application, clips_folder, is_loopback, listening, require_gradio, serve
 
     require_gradio()
-    with listening(host, port) as taken, clips_folder():
+    with listening(host, port) as taken, clips_folder() as clips:
         from singer_verify.demo.about import about
         from singer_verify.demo.answers import Answers
         from singer_verify.demo.checks import Limits
-        from singer_verify.demo.page import STYLES, page
-        from singer_verify.recognition import Embedder
-        from singer_verify.recognition.model_scoring import scoring_of
+        from singer_verify.demo.page import page
+        from singer_verify.recognition import Embedder, Gallery, scoring_of
 
-        answers = Answers(Embedder.load(model), scoring_of(model, scoring, threshold), Limits(max_mb))
-        app = application(page(answers, about(model)), host, max_mb, STYLES)
+        embedder, scored = Embedder.load(model), scoring_of(model, scoring, threshold)
+        known = None if gallery is None else Gallery.load(gallery, embedder, scored)
+        answers = Answers(embedder, scored, Limits(max_mb), known)
+        app = application(page(answers, about(model)), host, max_mb, clips)
         if not is_loopback(host):
             LOGGER.warning(
                 "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it "

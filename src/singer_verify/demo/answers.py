@@ -8,14 +8,23 @@ from singer_verify.demo.checks import Limits, checked
 from singer_verify.demo.clips import read_clip
 from singer_verify.demo.panels import panel
 from singer_verify.demo.pictures import as_data_uri, clip_figure
-from singer_verify.demo.scale import scale_of
-from singer_verify.demo.words import SAME_CLIP, decision_words, probability_words, score_words, without_paths
+from singer_verify.demo.scale import Scale, scale_of
+from singer_verify.demo.words import (
+    SAME_CLIP,
+    candidate_words,
+    decision_words,
+    percent,
+    prior_words,
+    probability_words,
+    score_words,
+    threshold_words,
+    without_paths,
+)
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.scoring import Scoring
-from singer_verify.recognition import Embedder
-from singer_verify.recognition.gallery import Gallery
-from singer_verify.recognition.verification import verify
+from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.recognition import Candidate, Embedder, Gallery, verify
 
+MOST_CANDIDATES = 10  # shown
 TONES = {True: "same", False: "different", None: "open"}
 
 
@@ -34,7 +43,8 @@ def in_one_sentence(answer: Callable[..., str]) -> Callable[..., str]:
 
 def names_of(*uploads: str | None) -> dict[str, str]:
     """What clips are called on the page."""
-    names = ("the clip",) if len(uploads) == 1 else ("the first clip", "the second clip")
+    is_one = len(set(uploads)) == 1  # the same file twice lies in one place
+    names = ("the clip",) * len(uploads) if is_one else ("the first clip", "the second clip")
     return {upload: name for upload, name in zip(uploads, names, strict=True) if upload is not None}
 
 
@@ -45,7 +55,7 @@ class Answers:
         embedder: the model.
         scoring: scores and decides.
         limits: of a clip.
-        gallery: of known singers; None where there is none.
+        gallery: of known singers; None where there is none, and who sings is not asked.
     """
 
     def __init__(self, embedder: Embedder, scoring: Scoring, limits: Limits, gallery: Gallery | None = None) -> None:
@@ -85,6 +95,38 @@ class Answers:
             score_place=scale.place(verdict.score),
             threshold_place=None if threshold is None else scale.place(threshold.score),
             scale=scale,
-            probability_words=probability_words(verdict.probability, self.scoring),
+            probability_words=probability_words(verdict.probability, self.scoring.calibration),
             remarks=remarks,
         )
+
+    @in_one_sentence
+    def identify(self, upload: str | None) -> str:
+        """Who of the gallery sings."""
+        assert self.gallery is not None
+        path = checked(upload, "Record or upload a clip first.", self.limits)
+        found = self.gallery.identify(path)
+        scale, threshold = scale_of(self.scoring), found.threshold
+        shown = found.candidates[:MOST_CANDIDATES]
+        return panel(
+            "candidates",
+            tone=TONES[found.is_known],
+            decision=candidate_words(shown[0].singer, found.is_known),
+            rows=[_row(candidate, scale, threshold) for candidate in shown],
+            num_others=len(found.candidates) - len(shown),
+            has_probabilities=shown[0].probability is not None,
+            threshold_place=None if threshold is None else scale.place(threshold.score),
+            threshold_words=threshold_words(threshold),
+            probability_words=prior_words(self.scoring.calibration),
+            remarks=[without_paths(remark, names_of(upload)) for remark in found.remarks],
+        )
+
+
+def _row(candidate: Candidate, scale: Scale, threshold: Threshold | None) -> dict[str, object]:
+    """Of the table of candidates."""
+    return {
+        "singer": candidate.singer,
+        "score": f"{candidate.score:.3f}",
+        "place": scale.place(candidate.score),
+        "probability": "" if candidate.probability is None else percent(candidate.probability),
+        "is_enough": threshold is not None and candidate.score >= threshold.score,
+    }

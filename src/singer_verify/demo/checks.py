@@ -8,7 +8,7 @@ from singer_verify.audio.decoding import decoded
 from singer_verify.errors import UtteranceError
 
 LONGEST_SECONDS = 600.0  # frames of ten minutes, and their picture, are there within seconds
-BYTES_PER_MB = 1_000_000
+BYTES_PER_MB = 1 << 20  # as Gradio counts
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Limits:
     """Of one clip.
 
     Attributes:
-        max_mb: size of its file, in millions of bytes.
+        max_mb: size of its file, in units of 2^20 bytes.
         longest_seconds: how long it may last.
     """
 

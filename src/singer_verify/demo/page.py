@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from singer_verify.demo.panels import panel
+from singer_verify.demo.words import singers_words
 
 if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
     import gradio
@@ -36,7 +37,7 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
             _comparison(answers)
         if answers.gallery is not None:
             with gradio.Tab("Who is it?"):
-                _identification(answers)
+                _identification(answers, singers_words(list(answers.gallery.singers)))
         _html(about)
     return blocks.queue(max_size=20)
 
@@ -53,9 +54,15 @@ def _comparison(answers: Answers) -> None:
     _question("Compare", answers.compare, [left, right])
 
 
-def _identification(answers: Answers) -> None:
-    _html(panel("lead", words=f"Record or upload a clip: who of these sings, if any? {answers.known_singers}"))
-    _question("Who is it?", answers.identify, [_clip("Clip", answers)])
+def _identification(answers: Answers, singers: str) -> None:
+    import gradio
+
+    _html(panel("lead", words=f"Record or upload a clip: which of these sings, if any? {singers}"))
+    with gradio.Row():
+        with gradio.Column(min_width=320):
+            clip = _clip("Clip", answers)
+        with gradio.Column(min_width=320):
+            _question("Who is it?", answers.identify, [clip])
 
 
 def _clip(label: str, answers: Answers) -> gradio.Audio:

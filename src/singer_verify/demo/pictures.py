@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 MOST_COLUMNS = 1200  # of a picture; more cannot be told apart
 WAVE_COLOUR, LEFT_OUT_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 6.0, 3.1, 200
+ROUNDING = 1e-6  # of a column, so that a time on its edge falls into it
 OUTLIERS = 1.0  # percent of values at either end that do not stretch the colours
 
 
@@ -52,7 +53,7 @@ def in_columns(
     frames: Float[np.ndarray, "frames bins"], times_s: Float[np.ndarray, " frames"], seconds: float, num_columns: int
 ) -> Float[np.ndarray, "columns bins"]:
     """The mean frame of each of equal stretches of time; NaN where there is none."""
-    column = np.minimum((times_s / seconds * num_columns).astype(int), num_columns - 1)
+    column = np.minimum((times_s / seconds * num_columns + ROUNDING).astype(int), num_columns - 1)
     counts = np.bincount(column, minlength=num_columns)
     sums = np.zeros((num_columns, frames.shape[1]))
     np.add.at(sums, column, frames)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from singer_verify.demo.checks import BYTES_PER_MB
 from singer_verify.errors import SingerVerifyError
 
 if TYPE_CHECKING:  # all of the extra
@@ -74,7 +75,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def application(blocks: gradio.Blocks, host: str, max_mb: float, styles: str) -> fastapi.FastAPI:
+def application(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> fastapi.FastAPI:
     """The page as a web application without anything but the page.
 
     On loopback it answers to the names of this machine only: another site that points its own name at 127.0.0.1 does
@@ -83,14 +84,18 @@ def application(blocks: gradio.Blocks, host: str, max_mb: float, styles: str) ->
     Args:
         blocks: the page.
         host: that it will be served on.
-        max_mb: the largest upload, in millions of bytes.
-        styles: CSS of the page.
+        max_mb: the largest upload, in units of 2^20 bytes.
+        clips: the folder that they are uploaded to.
     """
     import fastapi
     import gradio
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    from singer_verify.demo.gate import Gate
+    from singer_verify.demo.page import STYLES
+
     outer = fastapi.FastAPI(**NO_DOCUMENTS)
+    outer.add_middleware(Gate, clips=clips)
     if is_loopback(host) and ":" not in host:
         outer.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_NAMES, host])
     return gradio.mount_gradio_app(
@@ -99,14 +104,13 @@ def application(blocks: gradio.Blocks, host: str, max_mb: float, styles: str) ->
         path="/",
         footer_links=[],
         run_history=False,
-        app_kwargs=NO_DOCUMENTS,
         show_error=False,
-        max_file_size=round(max_mb * 1_000_000),
+        max_file_size=round(max_mb * BYTES_PER_MB),
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        css=styles,
+        css=STYLES,
         theme=gradio.themes.Default(primary_hue="blue", neutral_hue="slate"),
     )
 

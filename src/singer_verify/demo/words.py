@@ -1,10 +1,10 @@
 """Scores and decisions in plain words."""
 
-from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.evaluation.calibration import Calibration
+from singer_verify.evaluation.scoring import Threshold
 
-NO_THRESHOLD = (
-    "This model has no threshold, so the score stands alone; `singer-verify calibrate` finds one, --threshold sets one."
-)
+NO_THRESHOLD = "This model has no threshold that decides; singer-verify calibrate finds one, --threshold sets one."
+MOST_NAMES = 12
 SAME_CLIP = "Both clips are the same recording, so the score tells nothing of the model."
 
 
@@ -15,6 +15,19 @@ def decision_words(is_same: bool | None) -> str:
     return "Most likely the same singer" if is_same else "Most likely two different singers"
 
 
+def candidate_words(singer: str, is_known: bool | None) -> str:
+    """What is said of a clip and the singer it is most like."""
+    if is_known is None:
+        return f"No decision; closest is {singer}"
+    return f"Most likely {singer}" if is_known else f"Unknown: none of the known singers, though closest to {singer}"
+
+
+def singers_words(singers: list[str]) -> str:
+    """The names of a gallery, or the first of them."""
+    others = len(singers) - MOST_NAMES
+    return ", ".join(singers[:MOST_NAMES]) + (f" and {others} more" if others > 0 else "")
+
+
 def score_words(score: float, threshold: Threshold | None) -> str:
     """The score beside the threshold, and where that comes from."""
     if threshold is None:
@@ -23,13 +36,30 @@ def score_words(score: float, threshold: Threshold | None) -> str:
     return f"Score {score:.3f}, {side} the threshold of {threshold.score:.3f} ({threshold.origin})."
 
 
-def probability_words(probability: float | None, scoring: Scoring) -> str:
+def threshold_words(threshold: Threshold | None) -> str:
+    """From which score on a singer is taken for known, and where that comes from."""
+    if threshold is None:
+        return NO_THRESHOLD
+    return f"From {threshold.score:.3f} on, the mark on the bars, a score is high enough ({threshold.origin})."
+
+
+def probability_words(probability: float | None, calibration: Calibration | None) -> str:
     """Empty, where the scores were never calibrated."""
-    if probability is None or scoring.calibration is None:
+    if probability is None or calibration is None:
         return ""
     return (
         f"Probability of one singer: {percent(probability)}, if one singer and two are equally likely beforehand "
-        f"(calibrated on {scoring.calibration.origin})."
+        f"(calibrated on {calibration.origin})."
+    )
+
+
+def prior_words(calibration: Calibration | None) -> str:
+    """What the probabilities of candidates take for granted; empty, where the scores were never calibrated."""
+    if calibration is None:
+        return ""
+    return (
+        f"Each probability is of that singer against anybody else, if both are equally likely beforehand (calibrated "
+        f"on {calibration.origin})."
     )
 
 
