@@ -22,6 +22,7 @@ from singer_verify.demo.words import (
 )
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.features.ready import Ready
 from singer_verify.recognition import Candidate, Embedder, Gallery, verify
 
 MOST_CANDIDATES = 10  # shown
@@ -56,9 +57,16 @@ class Answers:
         scoring: scores and decides.
         limits: of a clip.
         gallery: of known singers; None where there is none, and who sings is not asked.
+
+    Raises:
+        SingerVerifyError: the model takes ready features, which no recording has; or the gallery is empty.
     """
 
     def __init__(self, embedder: Embedder, scoring: Scoring, limits: Limits, gallery: Gallery | None = None) -> None:
+        if isinstance(embedder.feature, Ready):
+            raise SingerVerifyError("the model takes ready features, which no recording has; give a model of audio.")
+        if gallery is not None and not gallery.singers:
+            raise SingerVerifyError("the gallery is empty; singer-verify enrol adds singers.")
         self.embedder, self.scoring, self.limits, self.gallery = embedder, scoring, limits, gallery
 
     @in_one_sentence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
 
 STYLES = (files(__package__) / "page.css").read_text(encoding="utf-8")
 TITLE = "Who is singing?"
-SECONDS_BETWEEN_CLEANINGS, SECONDS_KEPT = 60, 900
+SECONDS_KEPT, SECONDS_BETWEEN_CLEANINGS = 900, 60  # a clip is gone after the first of them, at the latest
 WAVE_COLOUR, PLAYED_COLOUR = "#8fb8d6", "#0072B2"
 
 
@@ -29,9 +29,8 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
     """
     import gradio
 
-    with gradio.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(SECONDS_BETWEEN_CLEANINGS, SECONDS_KEPT)
-    ) as blocks:
+    cleaning = (SECONDS_BETWEEN_CLEANINGS, SECONDS_KEPT - SECONDS_BETWEEN_CLEANINGS)
+    with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cleaning) as blocks:
         _html(f"<h1>{TITLE}</h1>")
         with gradio.Tab("Same singer?"):
             _comparison(answers)

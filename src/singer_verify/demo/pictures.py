@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 MOST_COLUMNS = 1200  # of a picture; more cannot be told apart
 WAVE_COLOUR, LEFT_OUT_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
-WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 6.0, 3.1, 200
+WIDTH_INCHES, HEIGHT_INCHES, PAD_INCHES, DOTS_PER_INCH = 6.0, 3.1, 0.08, 200
 ROUNDING = 1e-6  # of a column, so that a time on its edge falls into it
 OUTLIERS = 1.0  # percent of values at either end that do not stretch the colours
 
@@ -32,6 +32,7 @@ def clip_figure(
         hop_ms: from frame to frame where none is left out.
     """
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained", dpi=DOTS_PER_INCH)
+    figure.get_layout_engine().set(w_pad=PAD_INCHES, h_pad=PAD_INCHES)  # type: ignore[union-attr,call-arg]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 3])
     seconds = len(samples) / sample_rate
     _draw_waveform(above, samples, seconds)

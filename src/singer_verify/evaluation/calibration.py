@@ -22,7 +22,7 @@ class Calibration:
     origin: str
 
     def log_likelihood_ratio(self, scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        return self.slope * scores + self.offset
+        return np.asarray(self.slope * scores + self.offset)  # a single score stays an array
 
     def probability(self, scores: Float[np.ndarray, "*shape"], prior: float = 0.5) -> Float[np.ndarray, "*shape"]:
         """That both sides are one singer, where that is so in a share `prior` of all trials."""
