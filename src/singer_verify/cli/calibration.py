@@ -170,8 +170,8 @@ def _warn_of_heard_singers(singers: set[str], checkpoint: dict[str, Any]) -> Non
     heard = singers & {name.rpartition("/")[2] for name in checkpoint[CARD_KEY]["train_singers"]}
     if heard:
         LOGGER.warning(
-            "%d of %d singers have names of singers the model was trained on; on those it is better than on others, and "
-            "ratios and threshold fitted to them are too confident.",
+            "%d of %d singers have names of singers the model was trained on; it knows those better than others, and "
+            "what is fitted to them is too confident.",
             len(heard),
             len(singers),
         )

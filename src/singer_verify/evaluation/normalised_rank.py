@@ -54,7 +54,7 @@ def outranked(sides: Sides, singer_index: Int[np.ndarray, " utterances"], scorin
     for first in range(0, len(queries), step):
         block = queries[first : first + step]
         for place, scores in enumerate(scoring.scores(sides[block], sides), first):
-            above[place] = _above(scores, queries[place], singer_index, len(num_utterances))
+            above[place] = _above(scores, int(queries[place]), singer_index, len(num_utterances))
     return Outranked(singer_index[queries], above, num_utterances)
 
 

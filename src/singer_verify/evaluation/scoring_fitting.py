@@ -68,8 +68,8 @@ def refuse_shared_singers(judged: set[str], cohort: set[str]) -> None:
     if shared := sorted(judged & cohort):
         more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
         raise SingerVerifyError(
-            f"{', '.join(shared[:5])}{more}: among the singers who are judged, and in the cohort; a cohort is of other singers, "
-            f"so give another, or rename the folder of a singer who only has the same name."
+            f"{', '.join(shared[:5])}{more}: among the singers who are judged, and in the cohort; give a cohort of "
+            f"other singers, or rename the folder of one who only has the same name."
         )
 
 
