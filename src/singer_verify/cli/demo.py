@@ -6,14 +6,15 @@ from typing import Annotated
 import typer
 
 from singer_verify.cli.models import ModelArgument
+from singer_verify.cli.recognition import ScoringOption, ThresholdOption
 from singer_verify.entry import LOGGER
 
 
 def demo(
     model: ModelArgument,
     gallery: Annotated[Path | None, typer.Option(help="Of enrolled singers: adds the question who sings.")] = None,
-    scoring: Annotated[Path | None, typer.Option(help="A file of singer-verify calibrate [default: MODEL's].")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Of scores, in place of any other.")] = None,
+    scoring: ScoringOption = None,
+    threshold: ThresholdOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; any but this opens the page to others.")] = (
         "127.0.0.1"
     ),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
 STYLES = (files(__package__) / "page.css").read_text(encoding="utf-8")
 TITLE = "Who is singing?"
 SECONDS_KEPT, SECONDS_BETWEEN_CLEANINGS = 900, 60  # a clip is gone after the first of them, at the latest
+# In the browser: the page loses one of two questions that it asks the server at once, as one ends (Gradio 6.31).
+NOTHING = "() => ''"
 WAVE_COLOUR, PLAYED_COLOUR = "#8fb8d6", "#0072B2"
 
 
@@ -75,7 +77,7 @@ def _clip(label: str, answers: Answers) -> gradio.Audio:
         type="filepath",
         buttons=[],
         waveform_options=colours,
-        elem_classes="clip-field",
+        elem_id=label.lower().replace(" ", "-"),
     )
     picture = _html()
     _call(clip.change, answers.show, [clip], picture)
@@ -90,7 +92,7 @@ def _question(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
     place = _html()
     _call(button.click, answer, clips, place)
     for clip in clips:
-        _call(clip.change, _nothing, [], place)
+        clip.change(None, None, place, js=NOTHING)
 
 
 def _call(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any], place: gradio.HTML) -> None:
@@ -111,7 +113,3 @@ def _html(content: str = "") -> gradio.HTML:
     import gradio
 
     return gradio.HTML(content, js_on_load=None, elem_classes="plain")
-
-
-def _nothing() -> str:
-    return ""
