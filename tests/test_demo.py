@@ -15,7 +15,14 @@ from singer_verify.demo.checks import Limits, checked
 from singer_verify.demo.panels import panel
 from singer_verify.demo.pictures import MOST_COLUMNS, as_data_uri, clip_figure, envelope, in_columns
 from singer_verify.demo.scale import Scale, scale_of
-from singer_verify.demo.words import decision_words, percent, probability_words, score_words, without_paths
+from singer_verify.demo.words import (
+    decision_words,
+    disagreement_words,
+    percent,
+    probability_words,
+    score_words,
+    without_paths,
+)
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
@@ -116,6 +123,16 @@ def test_probabilities_are_said_where_scores_are_calibrated_and_never_for_sure()
     assert [percent(each) for each in (0.0, 0.5, 1.0)] == ["under 0.1 %", "50.0 %", "over 99.9 %"]
 
 
+@pytest.mark.parametrize(
+    ("is_known", "probability", "number"),
+    [(True, 0.6, 0), (False, 0.4, 0), (True, 0.4, 1), (False, 0.6, 1), (None, 0.6, 0), (True, None, 0)],
+)
+def test_a_threshold_and_a_probability_that_disagree_are_remarked(
+    is_known: bool | None, probability: float | None, number: int
+) -> None:
+    assert len(disagreement_words(is_known, probability)) == number
+
+
 def test_clips_are_called_by_what_the_page_calls_them() -> None:
     names = {"/tmp/x/a.wav": "the first clip", "/tmp/y/a.wav": "the second clip"}
     assert without_paths("/tmp/y/a.wav: is silent, unlike /tmp/x/a.wav.", names) == (
@@ -144,22 +161,25 @@ def test_a_model_is_told_in_words() -> None:
     assert [error_words(each) for each in (None, {"best": None})] == ["How often it is wrong is not recorded."] * 2
 
 
+def refused_address(host: str, port: int) -> str:
+    with pytest.raises(SingerVerifyError) as caught, server.listening(host, port):
+        pass
+    return str(caught.value)
+
+
 def test_an_address_that_cannot_be_had_is_said() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(SingerVerifyError, match=f"--port {port}: cannot be listened on .*in use"):
-            with server.listening("127.0.0.1", port):
-                pass
+        assert refused_address("127.0.0.1", port) == (
+            f"--host 127.0.0.1 --port {port}: cannot be listened on (Address already in use); choose another --port, "
+            f"or end the program that has it."
+        )
     with server.listening("127.0.0.1", port) as taken:
         assert taken.getsockname() == ("127.0.0.1", port)
-    with pytest.raises(SingerVerifyError, match="--host no.such.host.invalid: is no known address"):
-        with server.listening("no.such.host.invalid", port):
-            pass
-    with pytest.raises(SingerVerifyError, match="--host 192.0.2.1 .*cannot be listened on"):
-        with server.listening("192.0.2.1", port):
-            pass
+    assert "is no known address" in refused_address("no.such.host.invalid", port)
+    assert "cannot be listened on (Cannot assign requested address)" in refused_address("192.0.2.1", port)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +188,12 @@ def test_an_address_that_cannot_be_had_is_said() -> None:
 )
 def test_loopback_is_told_from_other_addresses(host: str, expected: bool) -> None:
     assert server.is_loopback(host) is expected
+
+
+def test_the_address_to_type() -> None:
+    found = [server.url(host, 7860) for host in ("127.0.0.1", "0.0.0.0", "::1", "choir.local")]
+    names = ("127.0.0.1", "localhost", "[::1]", "choir.local")
+    assert found == [f"http://{name}:7860/" for name in names]
 
 
 def test_clips_lie_where_only_this_user_reads_and_are_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

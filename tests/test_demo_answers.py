@@ -105,7 +105,10 @@ def test_what_cannot_be_used_is_said_in_one_sentence_without_a_path(
     for name, (samples, sample_rate, expected) in bad.items():
         path = tmp_path / f"{name}.wav"
         soundfile.write(path, samples, sample_rate, subtype="FLOAT")
-        for html, called in ((answers.show(str(path)), "The clip"), (answers.compare(clips[0], str(path)), "The second")):
+        for html, called in (
+            (answers.show(str(path)), "The clip"),
+            (answers.compare(clips[0], str(path)), "The second"),
+        ):
             sentence = refusal(html)
             assert sentence.startswith(called)
             assert expected in sentence

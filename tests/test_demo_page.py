@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,12 +20,15 @@ from small_models import untrained_run
 from singer_verify.evaluation.scoring import COSINE
 from singer_verify.recognition import Embedder, Gallery, verify
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 60_000
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
@@ -58,28 +62,37 @@ class Seen:
     errors: list[str] = field(default_factory=list)
 
 
+def clips_of(folder: Path, embedder: Embedder) -> tuple[list[Path], tuple[float, float]]:
+    """Three clips, and the scores of the first with the second, which is the higher one, and with the last."""
+    clips = [folder / f"{number}.wav" for number in range(3)]
+    for number, clip in enumerate(clips):
+        soundfile.write(clip, sing(number, 1.5), SAMPLE_RATE)
+    scored = sorted((verify(embedder, COSINE, clips[0], other).score, other) for other in clips[1:])
+    (lower, last), (higher, second) = scored
+    return [clips[0], second, last], (higher, lower)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    model = untrained_run(folder / "run")
-    embedder, clips = Embedder.load(model), [folder / f"{number}.wav" for number in range(3)]
-    for number, clip in enumerate(clips):
-        soundfile.write(clip, sing(number, 1.5), SAMPLE_RATE)
-    scores = [verify(embedder, COSINE, clips[0], other).score for other in clips[1:]]
-    if scores[0] < scores[1]:
-        clips[1:], scores = clips[:0:-1], scores[::-1]
+    embedder = Embedder.load(untrained_run(folder / "run"))
+    clips, scores = clips_of(folder, embedder)
     gallery = Gallery(embedder)
     for name, clip in zip(("anna", "bo", "cy"), clips, strict=True):
         gallery.enrol(name, [clip])
     gallery.save(folder / "choir.npz")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (temporary := folder / "temporary").mkdir()
-    command = [sys.executable, "-m", "singer_verify.cli", "demo", str(model), "--gallery", str(folder / "choir.npz")]
-    options = ["--threshold", str(sum(scores) / 2), "--port", str(port), "--max-mb", "1"]
+    address = f"http://127.0.0.1:{(port := free_port())}/"
+    options = {"--gallery": folder / "choir.npz", "--threshold": sum(scores) / 2, "--port": port, "--max-mb": 1}
+    command = ["demo", folder / "run", *(part for option in options.items() for part in option)]
     with subprocess.Popen(
-        [*command, *options],
+        [sys.executable, "-m", "singer_verify.cli", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -87,8 +100,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     ) as process:
         assert process.stdout is not None
         ready = process.stdout.readline()
-        assert f"http://127.0.0.1:{port}/ is ready" in ready, ready + process.stdout.read()
-        yield Demo(f"http://127.0.0.1:{port}/", process, clips, (scores[0], scores[1]), temporary)
+        assert f"{address} is ready" in ready, ready + process.stdout.read()
+        yield Demo(address, process, clips, scores, temporary)
         process.kill()
 
 
@@ -98,7 +111,7 @@ def seen() -> Seen:
 
 
 @pytest.fixture
-def page(demo: Demo, seen: Seen) -> Iterator["Page"]:  # noqa: F821
+def page(demo: Demo, seen: Seen) -> Iterator["Page"]:
     """The page, opened in Chromium, which notes every host that it asks and every error of its console."""
     from playwright.sync_api import sync_playwright
 
@@ -115,14 +128,14 @@ def page(demo: Demo, seen: Seen) -> Iterator["Page"]:  # noqa: F821
         browser.close()
 
 
-def upload(page: "Page", label: str, clip: Path) -> None:  # noqa: F821
+def upload(page: "Page", label: str, clip: Path) -> None:
     """Give the field of this label a clip, and wait for what the page says of it."""
     shown = page.locator(f"#{label} + * :is(.clip, .refusal)")
     page.locator(f"#{label} input[type=file]").set_input_files(clip)
     shown.wait_for()
 
 
-def test_two_clips_are_compared_and_nobody_else_is_asked(demo: Demo, page: "Page", seen: Seen) -> None:  # noqa: F821
+def test_two_clips_are_compared_and_nobody_else_is_asked(demo: Demo, page: "Page", seen: Seen) -> None:
     first, second, third = demo.clips
     upload(page, "first-clip", first)
     upload(page, "second-clip", second)
@@ -143,7 +156,7 @@ def test_two_clips_are_compared_and_nobody_else_is_asked(demo: Demo, page: "Page
     assert seen.hosts <= {"127.0.0.1", ""}
 
 
-def test_what_is_no_clip_is_refused_and_the_page_goes_on(demo: Demo, page: "Page", tmp_path: Path) -> None:  # noqa: F821
+def test_what_is_no_clip_is_refused_and_the_page_goes_on(demo: Demo, page: "Page", tmp_path: Path) -> None:
     (notes := tmp_path / "notes.wav").write_text("la la la")
     upload(page, "first-clip", notes)
     sentence = page.locator(".refusal").inner_text()
@@ -163,7 +176,7 @@ def test_what_is_no_clip_is_refused_and_the_page_goes_on(demo: Demo, page: "Page
     assert page.locator(".clip img").count() == 1
 
 
-def test_a_singer_of_the_gallery_is_named(demo: Demo, page: "Page", seen: Seen) -> None:  # noqa: F821
+def test_a_singer_of_the_gallery_is_named(demo: Demo, page: "Page", seen: Seen) -> None:
     page.get_by_role("tab", name="Who is it?").click()
     upload(page, "clip", demo.clips[0])
     page.get_by_role("button", name="Who is it?").click()

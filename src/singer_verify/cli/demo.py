@@ -9,6 +9,11 @@ from singer_verify.cli.models import ModelArgument
 from singer_verify.cli.recognition import ScoringOption, ThresholdOption
 from singer_verify.entry import LOGGER
 
+OPEN_TO_OTHERS = (
+    "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it record from "
+    "other machines only through https."
+)
+
 
 def demo(
     model: ModelArgument,
@@ -22,7 +27,15 @@ def demo(
     max_mb: Annotated[float, typer.Option(min=0.1, help="The largest clip, in MB.")] = 20.0,
 ) -> None:
     """A page in the browser: are two clips of one singer, and who of a gallery sings? Ctrl-C ends it."""
-    from singer_verify.demo.server import application, clips_folder, is_loopback, listening, require_gradio, serve
+    from singer_verify.demo.server import (
+        application,
+        clips_folder,
+        is_loopback,
+        listening,
+        require_gradio,
+        serve,
+        url,
+    )
 
     require_gradio()
     with listening(host, port) as taken, clips_folder() as clips:
@@ -37,10 +50,6 @@ def demo(
         answers = Answers(embedder, scored, Limits(max_mb), known)
         app = application(page(answers, about(model)), host, max_mb, clips)
         if not is_loopback(host):
-            LOGGER.warning(
-                "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it "
-                "record from other machines only through https.",
-                host,
-            )
-        typer.echo(f"http://{'localhost' if host in ('0.0.0.0', '::') else host}:{port}/ is ready; Ctrl-C ends it.")
+            LOGGER.warning(OPEN_TO_OTHERS, host)
+        typer.echo(f"{url(host, port)} is ready; Ctrl-C ends it.")
         serve(app, taken)

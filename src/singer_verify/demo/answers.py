@@ -13,6 +13,7 @@ from singer_verify.demo.words import (
     SAME_CLIP,
     candidate_words,
     decision_words,
+    disagreement_words,
     percent,
     prior_words,
     probability_words,
@@ -115,6 +116,8 @@ class Answers:
         found = self.gallery.identify(path)
         scale, threshold = scale_of(self.scoring), found.threshold
         shown = found.candidates[:MOST_CANDIDATES]
+        remarks = [without_paths(remark, names_of(upload)) for remark in found.remarks]
+        remarks += disagreement_words(found.is_known, shown[0].probability)
         return panel(
             "candidates",
             tone=TONES[found.is_known],
@@ -125,7 +128,7 @@ class Answers:
             threshold_place=None if threshold is None else scale.place(threshold.score),
             threshold_words=threshold_words(threshold),
             probability_words=prior_words(self.scoring.calibration),
-            remarks=[without_paths(remark, names_of(upload)) for remark in found.remarks],
+            remarks=remarks,
         )
 
 

@@ -46,7 +46,11 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
 def _comparison(answers: Answers) -> None:
     import gradio
 
-    _html(panel("lead", words="Record or upload two clips, best some seconds of one voice alone: does one singer sing both?"))
+    _html(
+        panel(
+            "lead", words="Record or upload two clips, best some seconds of one voice alone: does one singer sing both?"
+        )
+    )
     with gradio.Row():
         with gradio.Column(min_width=320):
             left = _clip("First clip", answers)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from singer_verify.demo.checks import BYTES_PER_MB
 from singer_verify.errors import SingerVerifyError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # all of the extra
     import gradio
 
 SECONDS_TO_END = 1  # open pages hold connections that never end by themselves
-NO_DOCUMENTS: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 LOOPBACK_NAMES = ["localhost", "127.0.0.1"]
 
 
@@ -75,11 +74,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def url(host: str, port: int) -> str:
+    """What to type into the browser of this machine."""
+    name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/"
+
+
 def application(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> fastapi.FastAPI:
     """The page as a web application without anything but the page.
-
-    On loopback it answers to the names of this machine only: another site that points its own name at 127.0.0.1 does
-    not get in.
 
     Args:
         blocks: the page.
@@ -87,19 +89,12 @@ def application(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> 
         max_mb: the largest upload, in units of 2^20 bytes.
         clips: the folder that they are uploaded to.
     """
-    import fastapi
     import gradio
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from singer_verify.demo.gate import Gate
     from singer_verify.demo.page import STYLES
 
-    outer = fastapi.FastAPI(**NO_DOCUMENTS)
-    outer.add_middleware(Gate, clips=clips)
-    if is_loopback(host) and ":" not in host:
-        outer.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_NAMES, host])
     return gradio.mount_gradio_app(
-        outer,
+        guarded(host, clips),
         blocks,
         path="/",
         footer_links=[],
@@ -113,6 +108,24 @@ def application(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> 
         css=STYLES,
         theme=gradio.themes.Default(primary_hue="blue", neutral_hue="slate"),
     )
+
+
+def guarded(host: str, clips: str) -> fastapi.FastAPI:
+    """An empty application behind the gate.
+
+    On loopback it answers to the names of this machine only: another site that points its own name at 127.0.0.1 does
+    not get in.
+    """
+    import fastapi
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from singer_verify.demo.gate import Gate
+
+    empty = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    empty.add_middleware(Gate, clips=clips)
+    if is_loopback(host) and ":" not in host:
+        empty.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_NAMES, host])
+    return empty
 
 
 def serve(app: fastapi.FastAPI, taken: socket.socket) -> None:

@@ -63,6 +63,13 @@ def prior_words(calibration: Calibration | None) -> str:
     )
 
 
+def disagreement_words(is_known: bool | None, probability: float | None) -> list[str]:
+    """A remark, where the threshold and the probability speak for different decisions."""
+    if is_known is None or probability is None or is_known == (probability >= 0.5):
+        return []
+    return ["The threshold and the probability speak for different decisions; take neither for sure."]
+
+
 def percent(probability: float) -> str:
     """Never 0 or 100: no calibration is that sure."""
     if probability < 0.001:
