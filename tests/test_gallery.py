@@ -295,6 +295,7 @@ def test_the_commands(run: Path, files: list[Path], tmp_path: Path, caplog: pyte
 def test_the_commands_refuse(run: Path, files: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "g.npz"
     assert "no such gallery" in refusal("identify", run, path, files[0])
+    assert "ends in .npz" in refusal("enrol", run, tmp_path / "g.csv", "anna", files[0])
     invoke("enrol", run, path, "anna", files[0])
     assert "is not in the gallery" in refusal("gallery", path, "--remove", "bert")
     assert "has no effect without --remove" in refusal("gallery", path, "--recording", files[0])

@@ -44,14 +44,22 @@ def changing(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def require_gallery_name(path: Path) -> None:
+    """
+    Raises:
+        SingerVerifyError: the name does not end in .npz.
+    """
+    if path.suffix != ".npz":
+        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+
+
 def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) -> None:
     """Write a whole file, or leave what is there.
 
     Raises:
         SingerVerifyError: the name does not end in .npz, or it cannot be written.
     """
-    if path.suffix != ".npz":
-        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+    require_gallery_name(path)
     recordings = list(enrolled)
     strings = [
         [each.singer for each in recordings],
