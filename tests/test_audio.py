@@ -8,7 +8,8 @@ import pytest
 import soundfile
 from conftest import sing
 
-from singer_verify.audio import load_audio
+from singer_verify.audio import decoding, load_audio
+from singer_verify.audio.decoding import decoded
 from singer_verify.errors import UtteranceError
 
 
@@ -29,6 +30,20 @@ def test_formats_agree(tmp_path: Path, suffix: str) -> None:
     decoded = load_audio(path, 16_000)
     assert decoded.dtype == np.float32
     assert np.corrcoef(decoded[: samples.size], samples[: decoded.size])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".m4a"])
+def test_blocks_are_those_of_the_whole(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, samples = tmp_path / f"a{suffix}", sing(1, 3.0)
+    if suffix == ".m4a":
+        write_m4a(path, samples, 16_000)
+    else:
+        soundfile.write(path, samples, 16_000)
+    (whole,) = decoded(path)
+    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 5000)
+    blocks = list(decoded(path))
+    assert len(blocks) >= 9
+    np.testing.assert_allclose(np.concatenate([block.channels for block in blocks]), whole.channels, atol=1e-6)
 
 
 def test_m4a_is_decoded(tmp_path: Path) -> None:

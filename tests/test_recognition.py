@@ -253,6 +253,8 @@ def test_a_model_of_ready_features_refuses_audio(tmp_path: Path) -> None:
     embedder = Embedder.load(make_run(tmp_path / "run", ready))
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((90, 8)))
     assert embedder.embed(tmp_path / "a.npy").shape == (8,)
+    with pytest.raises(UtteranceError, match="no such file"):
+        embedder.embed(tmp_path / "missing.npy")
     path = write(tmp_path / "a.wav", sing(1))
     for recording in (path, Sound(sing(1), RATE)):
         with pytest.raises(SingerVerifyError, match=r"trained on ready features .*give \.npy files"):

@@ -41,8 +41,19 @@ def decoded(path: Path) -> Iterator[Block]:
         raise _undecodable(path, error) from error
 
 
+class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks to where it is after each block, if it can, and a seek makes the mp3 decoder forget what the next
+    frame needs of those before.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _with_soundfile(path: Path) -> Iterator[Block]:
-    with soundfile.SoundFile(path) as file:
+    with ForwardFile(path) as file:
         while len(samples := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
             yield Block(samples, file.samplerate)
 

@@ -74,6 +74,8 @@ def read_ready(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UtteranceError(f"{path}: no such file; give the path of a .npy file.") from error
     except (ValueError, OSError, EOFError) as error:
         raise UtteranceError(
             f"{path}: is not a plain array of numbers ({str(error).splitlines()[0]}); save it again with numpy.save."

@@ -44,14 +44,22 @@ def changing(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def require_gallery_name(path: Path) -> None:
+    """
+    Raises:
+        SingerVerifyError: the name does not end in .npz.
+    """
+    if path.suffix != ".npz":
+        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+
+
 def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) -> None:
     """Write a whole file, or leave what is there.
 
     Raises:
         SingerVerifyError: the name does not end in .npz, or it cannot be written.
     """
-    if path.suffix != ".npz":
-        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+    require_gallery_name(path)
     recordings = list(enrolled)
     strings = [
         [each.singer for each in recordings],
@@ -83,7 +91,7 @@ def read_gallery(path: Path) -> tuple[str, tuple[Enrolled, ...]]:
     if not path.is_file():
         raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol makes one.")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored) if set(stored.files) == NAMES else {}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise SingerVerifyError(f"{path}: is damaged or no gallery, and was not loaded; enrol again.") from error
