@@ -173,7 +173,7 @@ def test_an_address_that_cannot_be_had_is_said() -> None:
         other.listen()
         port = other.getsockname()[1]
         assert refused_address("127.0.0.1", port) == (
-            f"--host 127.0.0.1 --port {port}: cannot be listened on (Address already in use); choose another --port, "
+            f"--host 127.0.0.1 --port {port}: cannot be listened on (Address already in use); choose another, "
             f"or end the program that has it."
         )
     with server.listening("127.0.0.1", port) as taken:

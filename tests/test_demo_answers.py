@@ -87,7 +87,7 @@ def test_a_picture_is_shown_of_a_clip_and_none_of_no_clip(embedder: Embedder, cl
     answers = Answers(embedder, COSINE, LIMITS)
     html = answers.show(clips[0])
     assert 'src="data:image/png;base64,iVBOR' in html
-    assert "1.0 s: the waveform, and what the model sees of it, 101 frames of 40 bins, normalised." in html
+    assert "1.0 s: the waveform, and what the model sees of it, 101 frames of 40 bins." in html
     assert answers.show(None) == ""
 
 

@@ -23,16 +23,13 @@ from singer_verify.recognition import Embedder, Gallery, verify
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
 TIMEOUT_MS = 60_000
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
-]
+pytestmark = pytest.mark.slow
 
 
 @dataclass
@@ -116,7 +113,10 @@ def page(demo: Demo, seen: Seen) -> Iterator["Page"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        chromium = next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
+        if not Path(chromium).exists():
+            pytest.skip("needs Chromium (apt-get install chromium, or playwright install chromium)")
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         page = browser.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         page.on("request", lambda request: seen.hosts.add(urlsplit(request.url).hostname or ""))

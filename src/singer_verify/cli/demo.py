@@ -20,7 +20,7 @@ def demo(
     gallery: Annotated[Path | None, typer.Option(help="Of enrolled singers: adds the question who sings.")] = None,
     scoring: ScoringOption = None,
     threshold: ThresholdOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; any but this opens the page to others.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; one beyond loopback opens the page to others.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,

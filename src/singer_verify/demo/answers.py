@@ -85,6 +85,7 @@ class Answers:
             num_frames=len(clip.frames),
             num_bins=feature.num_bins,
             is_whole=clip.is_whole,
+            is_normalised=self.embedder.normalisation.name != "none",
         )
 
     @in_one_sentence

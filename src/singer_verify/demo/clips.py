@@ -17,7 +17,7 @@ class Clip:
     """
     Attributes:
         samples: of one channel, at the sample rate of the recipe.
-        frames: as the network gets them, normalised.
+        frames: as the network gets them, normalised where the model does so.
         times_s: when each frame is.
         is_whole: whether the recipe leaves out none of the clip, neither silence nor unvoiced parts.
     """

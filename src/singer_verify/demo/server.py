@@ -51,7 +51,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
             raise SingerVerifyError(f"--port {port}: is not allowed to you; choose one above 1023.") from error
         except OSError as error:
             raise SingerVerifyError(
-                f"--host {host} --port {port}: cannot be listened on ({error.strerror}); choose another --port, "
+                f"--host {host} --port {port}: cannot be listened on ({error.strerror}); choose another, "
                 f"or end the program that has it."
             ) from error
         taken.listen()
