@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def test_what_cannot_be_used_is_said_in_one_sentence_without_a_path(
     assert refusal(answers.compare(clips[0], None)) == "Record or upload the second clip, too."
 
 
+def test_answers_come_one_at_a_time(embedder: Embedder, clips: list[str]) -> None:
+    answers = Answers(embedder, COSINE, LIMITS)
+    with ThreadPoolExecutor() as threads:
+        with answers.turn:
+            asked = threads.submit(answers.compare, clips[0], clips[1])
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=0.5)
+        assert heading(asked.result(timeout=30)) == "No decision"
+    answers.compare(None, None)
+    assert not answers.turn.locked()  # not after a refusal either
+
+
 def test_candidates_are_ranked_and_the_unknown_are_said(embedder: Embedder, clips: list[str]) -> None:
     names = ("anna", "bo", "<b>cy")
     scores = [score_of(embedder, clips[0], clip) for clip in clips]
@@ -173,20 +186,26 @@ def test_the_gate_lets_through_what_the_page_asks_for_and_no_other_address(tmp_p
     received: list[bytes] = []
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
-        received.append((await receive())["body"] if scope["path"].endswith("join") else b"")
+        received.append((await receive())["body"] if scope["path"].endswith("predict") else b"")
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     gate = Gate(behind, str(tmp_path))
     about_clip = json.dumps({"data": [{"path": f"{tmp_path}/a/b.wav", "url": "http://127.0.0.1/b.wav"}, None]}).encode()
-    assert status(gate, "/gradio_api/queue/join", about_clip[:30], about_clip[30:]) == 200
+    assert status(gate, "/gradio_api/run/predict", about_clip[:30], about_clip[30:]) == 200
     assert received == [about_clip]
     for path in ("http://example.com/a.wav", "/etc/passwd", f"{tmp_path}/../x.wav", 3, ["/etc"]):
-        assert status(gate, "/gradio_api/queue/join", json.dumps({"data": [{"path": path}]}).encode()) == 403
+        assert status(gate, "/gradio_api/run/predict", json.dumps({"data": [{"path": path}]}).encode()) == 403
     for body in (b"no json", b" " * (MOST_BYTES + 1)):
-        assert status(gate, "/gradio_api/queue/join", body) == 403
+        assert status(gate, "/gradio_api/run/predict", body) == 403
     for path in ("/", "/config", "/assets/a.js", "/gradio_api/upload", f"/gradio_api/file={tmp_path}/a/b.wav"):
         assert status(gate, path) == 200
-    for path in ("docs", "gradio_api/info", "gradio_api/mcp", "gradio_api/proxy=http://example.com", "monitoring"):
+    for path in (
+        "docs",
+        "gradio_api/info",
+        "gradio_api/queue/join",
+        "gradio_api/proxy=http://example.com",
+        "monitoring",
+    ):
         assert status(gate, f"/{path}") == 403
     assert status(gate, "/gradio_api/file=http://example.com/a.wav") == 403
     assert status(gate, "/gradio_api/file=/etc/passwd") == 403

@@ -3,6 +3,7 @@
 import filecmp
 from collections.abc import Callable
 from functools import wraps
+from threading import Lock
 
 from singer_verify.demo.checks import Limits, checked
 from singer_verify.demo.clips import read_clip
@@ -30,13 +31,14 @@ MOST_CANDIDATES = 10  # shown
 TONES = {True: "same", False: "different", None: "open"}
 
 
-def in_one_sentence(answer: Callable[..., str]) -> Callable[..., str]:
-    """A refusal takes the answer's place on the page."""
+def on_the_page(answer: Callable[..., str]) -> Callable[..., str]:
+    """A refusal takes the answer's place on the page. Whoever asks meanwhile waits: a model takes all cores."""
 
     @wraps(answer)
     def answered(self: "Answers", *uploads: str | None) -> str:
         try:
-            return answer(self, *uploads)
+            with self.turn:
+                return answer(self, *uploads)
         except SingerVerifyError as error:
             return panel("refusal", sentence=without_paths(str(error), names_of(*uploads)))
 
@@ -69,8 +71,9 @@ class Answers:
         if gallery is not None and not gallery.singers:
             raise SingerVerifyError("the gallery is empty; singer-verify enrol adds singers.")
         self.embedder, self.scoring, self.limits, self.gallery = embedder, scoring, limits, gallery
+        self.turn = Lock()
 
-    @in_one_sentence
+    @on_the_page
     def show(self, upload: str | None) -> str:
         """The picture of a clip; nothing, where there is no clip."""
         if upload is None:
@@ -88,7 +91,7 @@ class Answers:
             is_normalised=self.embedder.normalisation.name != "none",
         )
 
-    @in_one_sentence
+    @on_the_page
     def compare(self, left: str | None, right: str | None) -> str:
         """Whether two clips are of one singer."""
         first = checked(left, "Record or upload the first clip, too.", self.limits)
@@ -109,7 +112,7 @@ class Answers:
             remarks=remarks,
         )
 
-    @in_one_sentence
+    @on_the_page
     def identify(self, upload: str | None) -> str:
         """Who of the gallery sings."""
         assert self.gallery is not None

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PAGES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
 FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
-CALLS = ("/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/queue/data", "/gradio_api/startup-events")
-QUESTIONS, CLIPS = "/gradio_api/queue/join", "/gradio_api/file="
+CALLS = ("/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/startup-events")
+QUESTIONS, CLIPS = "/gradio_api/run/predict", "/gradio_api/file="
 MOST_BYTES = 100_000  # of a question, which holds names of clips and no clips
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
 STYLES = (files(__package__) / "page.css").read_text(encoding="utf-8")
 TITLE = "Who is singing?"
 SECONDS_KEPT, SECONDS_BETWEEN_CLEANINGS = 900, 60  # a clip is gone after the first of them, at the latest
-# In the browser: the page loses one of two questions that it asks the server at once, as one ends (Gradio 6.31).
 NOTHING = "() => ''"
 WAVE_COLOUR, PLAYED_COLOUR = "#8fb8d6", "#0072B2"
 
@@ -40,7 +39,7 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
             with gradio.Tab("Who is it?"):
                 _identification(answers, singers_words(list(answers.gallery.singers)))
         _html(about)
-    return blocks.queue(max_size=20)
+    return blocks
 
 
 def _comparison(answers: Answers) -> None:
@@ -89,7 +88,7 @@ def _clip(label: str, answers: Answers) -> gradio.Audio:
 
 
 def _question(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
-    """A button and the place of its answer, which is emptied as soon as a clip is another."""
+    """A button and the place of its answer, which the browser empties as soon as a clip is another."""
     import gradio
 
     button = gradio.Button(label, variant="primary", elem_classes="question-button")
@@ -100,16 +99,12 @@ def _question(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
 
 
 def _call(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any], place: gradio.HTML) -> None:
-    """One at a time, whoever asks; not offered to programs."""
-    event(
-        answer,
-        clips,
-        place,
-        api_visibility="private",
-        concurrency_limit=1,
-        concurrency_id="model",
-        show_progress="minimal",
-    )
+    """A question and its answer in one request, not offered to programs.
+
+    Gradio's queue answers over a connection of its own, and loses a question that is put as that closes (6.31), for
+    instance the second of two clips that are taken away at once. That answers come one at a time is their own affair.
+    """
+    event(answer, clips, place, api_visibility="private", queue=False, show_progress="minimal")
 
 
 def _html(content: str = "") -> gradio.HTML:
