@@ -39,9 +39,10 @@ class ValidationSet(NamedTuple):
 class Verifier(pl.LightningModule):
     """Holds an encoder and a loss, defines neither.
 
-    Training logs each term of the loss; validation logs `val/eer`, `val/min_dcf_0.01` and `val/min_dcf_0.05` over all
-    pairs of whole utterances of unseen singers, and `val/ge2e` on fixed batches of them. Where the loss has no GE2E
-    term, `val/ge2e` is taken with GE2E's initial scale and offset. No classifier ever sees validation singers.
+    Training logs each term of the loss; validation logs `val/eer`, the cosine `val/threshold` where it is reached,
+    `val/min_dcf_0.01` and `val/min_dcf_0.05` over all pairs of whole utterances of unseen singers, and `val/ge2e` on
+    fixed batches of them. Where the loss has no GE2E term, `val/ge2e` is taken with GE2E's initial scale and offset. No
+    classifier ever sees validation singers.
 
     Args:
         encoder: (batch, frames, bins) → (batch, embedding), with its `settings` as plain values.
@@ -128,6 +129,7 @@ class Verifier(pl.LightningModule):
         whole = self.validation_set
         figures = verify_all_pairs(embeddings.cpu().numpy(), whole.singer_index, whole.corpus_index)
         self.log("val/eer", figures.eer, prog_bar=True)
+        self.log("val/threshold", figures.threshold)
         self.log_dict({"val/min_dcf_0.01": figures.min_dcf_01, "val/min_dcf_0.05": figures.min_dcf_05})
         self.log("step", float(self.global_step))
 
