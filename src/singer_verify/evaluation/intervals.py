@@ -34,15 +34,18 @@ def draw_singers(
     num_singers = len(has_trials)
     if num_singers < 2:
         raise SingerVerifyError(f"{num_singers} singers: an interval over singers needs at least 2.")
-    has_targets = has_trials.diagonal()
-    has_nontargets = has_trials & ~np.eye(num_singers, dtype=bool)
-    if not has_targets.any() or not has_nontargets.any():
+    has_targets, everyone = has_trials.diagonal(), np.arange(num_singers)
+    if not has_targets.any() or not _has_nontargets(has_trials, everyone):
         raise SingerVerifyError("trials of one kind only: an interval over singers needs target and non-target trials.")
     generator = np.random.default_rng(seed)
     draws: list[np.ndarray] = []
     while len(draws) < num_resamples:
         counts = np.bincount(generator.integers(num_singers, size=num_singers), minlength=num_singers)
         drawn = np.flatnonzero(counts)
-        if has_targets[drawn].any() and has_nontargets[np.ix_(drawn, drawn)].any():
+        if has_targets[drawn].any() and _has_nontargets(has_trials, drawn):
             draws.append(counts)
     return np.stack(draws)
+
+
+def _has_nontargets(has_trials: Bool[np.ndarray, "singers singers"], among: Int[np.ndarray, " drawn"]) -> bool:
+    return any((has_trials[singer, among] & (among != singer)).any() for singer in among)

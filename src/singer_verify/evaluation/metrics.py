@@ -73,7 +73,9 @@ class SortedScores:
 
     def has_crossed(self, score: float, side: Literal["left", "right"]) -> bool:
         """Whether misses are at least as frequent as false alarms, with the threshold at a score or right above it."""
-        missed, rejected = (int(np.searchsorted(kind, score, side)) for kind in (self.targets, self.nontargets))
+        missed, rejected = (
+            int(np.searchsorted(kind, kind.dtype.type(score), side)) for kind in (self.targets, self.nontargets)
+        )
         return missed * len(self.nontargets) >= (len(self.nontargets) - rejected) * len(self.targets)
 
     def next_above(self, scores: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
@@ -125,8 +127,8 @@ def _last_before_crossing(kinds: SortedScores) -> Float[np.ndarray, " 1"]:
     low, high = 0, len(kinds.targets) - 1
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if kinds.has_crossed(kinds.targets[middle], "right") else (middle + 1, high)
-    if not kinds.has_crossed(kinds.targets[low], "left"):
+        low, high = (low, middle) if kinds.has_crossed(float(kinds.targets[middle]), "right") else (middle + 1, high)
+    if not kinds.has_crossed(float(kinds.targets[low]), "left"):
         return kinds.targets[[low]]
     missed = int(np.searchsorted(kinds.targets, kinds.targets[low]))  # they meet lower, where misses stay as they are
     fewest_rejected = -(-len(kinds.nontargets) * (len(kinds.targets) - missed) // len(kinds.targets))

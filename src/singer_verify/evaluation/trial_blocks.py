@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -33,6 +33,7 @@ class TrialBlock:
     is_target: bool
 
 
+@runtime_checkable
 class TrialSource(Protocol):
     """Where trials come from; going through them again gives the same blocks with the same scores."""
 
@@ -64,7 +65,8 @@ class AllPairs:
         self.singer_index, self.scoring = singer_index, scoring
         self.order = np.argsort(singer_index, kind="stable")
         self.sides = sides[self.order]
-        self.bounds = np.searchsorted(singer_index[self.order], np.arange(int(singer_index.max(initial=-1)) + 2))
+        singers = np.arange(int(singer_index.max(initial=-1)) + 2)
+        self.bounds: list[int] = np.searchsorted(singer_index[self.order], singers).tolist()
 
     def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
         counts = np.diff(self.bounds)
@@ -82,8 +84,8 @@ class AllPairs:
         yield from self._against(lower, self.bounds[higher], self.bounds[higher + 1])
 
     def _against(self, singer: int, right_first: int, right_end: int) -> Iterator[TrialBlock]:
-        first, end = int(self.bounds[singer]), int(self.bounds[singer + 1])
-        width = int(right_end - right_first)
+        first, end = self.bounds[singer], self.bounds[singer + 1]
+        width = right_end - right_first
         rows_at_once = max(MOST_AT_ONCE // max(width, 1), 1)
         for row in range(first, end if width else first, rows_at_once):
             rows = slice(row, min(row + rows_at_once, end))
@@ -137,7 +139,7 @@ class ListedTrials:
             yield from self._keyed(key, key + 1)
 
     def _keyed(self, lowest: int, above: int) -> Iterator[TrialBlock]:
-        first, end = np.searchsorted(self.keys, [lowest, above])
+        first, end = np.searchsorted(self.keys, [lowest, above]).tolist()
         for start in range(first, end, MOST_AT_ONCE // 16):  # whose embeddings are copied
             chosen = slice(start, min(start + MOST_AT_ONCE // 16, end))
             left, right = self.left[chosen], self.right[chosen]
