@@ -1,7 +1,7 @@
 """The singer that a file's name tells, where it tells one.
 
-The folder is the singer, whatever a name says; a name that says otherwise is worth a report. Names are compared by whole
-words: `male10_scales` does not tell of `male1`.
+The folder is the singer, whatever a name says; a name that says otherwise is worth a report. Names are compared by
+whole words: `male10_scales` does not tell of `male1`.
 """
 
 import re

@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Int
 
 
-def meetings(num_players: int, num_rounds: int) -> tuple[Int[np.ndarray, "rounds pairs"], Int[np.ndarray, "rounds pairs"]]:
+def meetings(
+    num_players: int, num_rounds: int
+) -> tuple[Int[np.ndarray, "rounds pairs"], Int[np.ndarray, "rounds pairs"]]:
     """The first rounds of a tournament of at least two players: who meets whom."""
     num_seats = num_players + num_players % 2
     circle = num_seats - 1

@@ -112,9 +112,10 @@ def usable(trials: TrialList, diagnosis: Diagnosis) -> TrialList:
     kept = ~diagnosis.is_left_out
     num_kept, num_contradicting = int(kept.sum()), int(diagnosis.is_contradicting.sum())
     if not num_kept and diagnosis.missing:
+        where = "are in another split" if diagnosis.num_elsewhere else "have another name in the corpus"
         raise SingerVerifyError(
             f"{diagnosis.root}: none of the {len(trials)} trials can be judged; the list names for instance "
-            f"{diagnosis.missing[0]}, which is not among the utterances: expected paths relative to the corpus root."
+            f"{diagnosis.missing[0]}, which is not among the utterances: see whether its files {where}."
         )
     if 2 * num_contradicting > num_kept:
         raise SingerVerifyError(

@@ -32,13 +32,7 @@ def draw_trials(pool: Pool, num_per_kind: int, seed: int) -> Trials:
         SingerVerifyError: there are fewer trials than asked for.
     """
     require_at_least(1, num=num_per_kind)
-    for kind, available in zip(("target", "non-target"), pool.num_available, strict=True):
-        if available < num_per_kind:
-            singers = len(np.unique(pool.singer))
-            raise SingerVerifyError(
-                f"num={num_per_kind}: {len(pool.utterance)} utterances of {singers} singers make {available} "
-                f"{kind} trials; expected no more than there are of either kind, {min(pool.num_available)}."
-            )
+    _require_available(pool, num_per_kind)
     generator = np.random.default_rng(seed)
     singers = generator.permutation(np.unique(pool.singer))
     targets = _drawn(PairCells(pool, singers, singers), num_per_kind, generator)
@@ -50,7 +44,12 @@ def draw_trials(pool: Pool, num_per_kind: int, seed: int) -> Trials:
 
 
 def default_num(pool: Pool) -> int:
-    """Trials of either kind where no number is asked for: all of the rarer kind, at most `MOST_PER_KIND`."""
+    """Trials of either kind where no number is asked for: all of the rarer kind, at most `MOST_PER_KIND`.
+
+    Raises:
+        SingerVerifyError: there are none.
+    """
+    _require_available(pool, 1)
     return min(MOST_PER_KIND, *pool.num_available)
 
 
@@ -71,6 +70,17 @@ def even_shares(capacity: Int[np.ndarray, " cells"], num: int) -> Int[np.ndarray
     shares = np.minimum(capacity, level)
     shares[np.flatnonzero(capacity > level)[: num - int(shares.sum())]] += 1
     return shares
+
+
+def _require_available(pool: Pool, num_per_kind: int) -> None:
+    for kind, available in zip(("target", "non-target"), pool.num_available, strict=True):
+        if available < num_per_kind:
+            most, num_singers = min(pool.num_available), len(np.unique(pool.singer))
+            needs = "expected singers with several utterances, and for hard trials several songs of each"
+            raise SingerVerifyError(
+                f"num={num_per_kind}: the {len(pool.utterance)} utterances of {num_singers} singers to draw from "
+                f"make {available} {kind} trials; {f'ask for at most {most}' if most else needs}."
+            )
 
 
 def _drawn(cells: PairCells, num: int, generator: np.random.Generator) -> Int[np.ndarray, "sides trials"]:

@@ -80,8 +80,8 @@ def write_trials(path: Path, trials: TrialList, name: str) -> None:
         _require_holds(trials, name, form.forbidden)
         words = np.array([word for word, _ in sorted(form.outcomes.items(), key=lambda item: item[1])], object)
         table[IS_TARGET] = words[table[IS_TARGET]]
-        separation = {"sep": form.separator, "quoting": csv.QUOTE_NONE, "quotechar": None, "lineterminator": "\n"}
-        table[list(form.columns)].to_csv(part, index=False, header=False, **separation)
+        ordered = table[list(form.columns)]
+        ordered.to_csv(part, sep=form.separator, index=False, header=False, quoting=csv.QUOTE_NONE, lineterminator="\n")
     os.replace(part, path)
 
 
@@ -138,8 +138,8 @@ def _malformed_line(path: Path, form: LineFormat) -> SingerVerifyError | None:
     for position, (number, line) in enumerate(numbered_lines(path)):
         if not form.is_well_formed(line) and not (position == 0 and is_sony_header(line)):
             return SingerVerifyError(
-                f"{path}, line {number}: {shortened(line)!r}; expected two paths and {' or '.join(form.outcomes)}, like "
-                f"{form.example!r}."
+                f"{path}, line {number}: {shortened(line)!r}; expected two paths and {' or '.join(form.outcomes)}, "
+                f"like {form.example!r}."
             )
     return None
 

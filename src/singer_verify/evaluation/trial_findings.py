@@ -44,19 +44,19 @@ def examples(diagnosis: Diagnosis) -> dict[str, list[str]]:
 def sentences(diagnosis: Diagnosis) -> list[str]:
     """What was found and what is done about it: a sentence for each fault there is, none for a list without any."""
     found, named = counts(diagnosis), examples(diagnosis)
-    elsewhere = f", {diagnosis.num_elsewhere} of which exist, but not in what is judged" * bool(diagnosis.num_elsewhere)
+    elsewhere = f", {diagnosis.num_elsewhere} of them in another split" if diagnosis.num_elsewhere else ""
     openings = {
-        "missing_files": f"Files missing from {diagnosis.root}{elsewhere}; {found['num_with_missing_files']} trials "
-        f"left out",
+        "missing_files": f"Files that are not among the utterances of {diagnosis.root}{elsewhere}, whose "
+        f"{found['num_with_missing_files']} trials are left out",
         "self_pairs": "Trials of a recording against itself, left out",
         "duplicates": "Trials that repeat an earlier one in either order, left out",
         "contradicting_labels": "Trials whose label contradicts the folders, where the folders decide",
         "misnamed_files": "Files named after another singer than their folder, where the folder decides",
     }
     return [
-        f"{opening}: {found[f'num_{fault}']} ({'; '.join(named[fault])}{'; …' * (found[f'num_{fault}'] > NUM_EXAMPLES)})."
+        f"{opening}: {number} ({'; '.join(named[fault])}{'; …' if number > NUM_EXAMPLES else ''})."
         for fault, opening in openings.items()
-        if found[f"num_{fault}"]
+        if (number := found[f"num_{fault}"])
     ]
 
 

@@ -2,7 +2,7 @@
 
 | name | a line | used by |
 | --- | --- | --- |
-| csv | `val/a/1.wav,val/a/2.wav,1,...` below a header `left,right,is_target,...` | this project; further columns are labels |
+| csv | `a/1.wav,a/2.wav,1,...` below a header `left,right,is_target,...` | this project; other columns are labels |
 | voxceleb | `1 a/1.wav a/2.wav` | VoxCeleb and VoxSRC (Nagrani, Chung, Zisserman 2017) |
 | kaldi | `a/1.wav a/2.wav target`, or `nontarget` | Kaldi, NIST's evaluations |
 | sony | `1,a/1.wav,a/2.wav` | the singer identity lists of Sony CSL (Torres, Lattner, Richard 2023) |
@@ -85,8 +85,8 @@ def recognised_format(path: Path) -> str:
             return name
     examples = ", ".join(f"{form.example!r} ({name})" for name, form in LINE_FORMATS.items())
     raise SingerVerifyError(
-        f"{path}, line {number}: {shortened(line)!r} begins no known list of trials; expected lines like {examples}, or "
-        f"a header {','.join(COLUMNS)} ({CSV})."
+        f"{path}, line {number}: {shortened(line)!r} begins no known list of trials; expected lines like {examples}, "
+        f"or a header {','.join(COLUMNS)} ({CSV})."
     )
 
 

@@ -86,14 +86,19 @@ def indices_in(trials: TrialList, paths: Sequence[str] | np.ndarray) -> Trials:
     return Trials(files.places[files.left], files.places[files.right], trials.is_target)
 
 
+def list_of(trials: Trials, paths: Shaped[np.ndarray, " utterances"]) -> TrialList:
+    """Trials by the numbers of their utterances as a list of paths."""
+    return TrialList(paths[trials.left], paths[trials.right], trials.is_target)
+
+
 def _place_by_end(listed: str, ends: dict[str, list[int]], paths: Sequence[str] | np.ndarray) -> int:
     parts = [part for part in _comparable(listed).replace("\\", "/").split("/") if part not in ("", ".")]
     for start in range(len(parts)):
         if found := ends.get("/".join(parts[start:])):
             if len(found) > 1:
                 raise SingerVerifyError(
-                    f"{listed}: fits both {paths[found[0]]} and {paths[found[1]]}; write the paths of the list relative "
-                    f"to the corpus root."
+                    f"{listed}: fits both {paths[found[0]]} and {paths[found[1]]}; write the paths of the list "
+                    f"relative to the corpus root."
                 )
             return found[0]
     return ABSENT

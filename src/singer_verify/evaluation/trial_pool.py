@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+import pandas as pd
+from jaxtyping import Int, Shaped
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.conditions import UNKNOWN
+from singer_verify.evaluation.trials import Trials
+
+MOST_LISTED = 20_000_000  # about two gigabytes as text
 
 
 @dataclass(frozen=True)
@@ -32,39 +36,69 @@ class Pool:
         return num_targets, _num_cross_song(self.group, self.song) - num_targets
 
 
-def pool_of_all(singer_index: Int[np.ndarray, " utterances"]) -> Pool:
-    """Any two utterances make a trial."""
-    numbers = np.arange(len(singer_index))
-    return Pool(numbers, singer_index, numbers, np.zeros_like(numbers))
+def pool_of_all(singers: Shaped[np.ndarray, " utterances"]) -> Pool:
+    """Any two utterances make a trial.
+
+    Args:
+        singers: (utterances,), names or numbers.
+    """
+    numbers = np.arange(len(singers))
+    return Pool(numbers, _numbered(singers), numbers, np.zeros_like(numbers))
 
 
-def pool_of_hard(singer_index: Int[np.ndarray, " utterances"], labels: dict[str, np.ndarray]) -> Pool:
+def pool_of_hard(singers: Shaped[np.ndarray, " utterances"], labels: dict[str, np.ndarray]) -> Pool:
     """Two utterances of different songs, by singers of one gender, make a trial: the condition `hard`.
 
     Utterances of unknown song or gender are left out.
 
     Args:
-        singer_index: (utterances,), who sings each.
+        singers: (utterances,), names or numbers.
         labels: for each label its value for every utterance, `""` where unknown.
 
     Raises:
-        SingerVerifyError: songs or genders are not among the labels, or a singer has two genders.
+        SingerVerifyError: songs or genders are not known, or a singer has two genders.
     """
-    if lacking := [name for name in ("song", "gender") if name not in labels or not (labels[name] != UNKNOWN).any()]:
-        raise SingerVerifyError(
-            f"the corpus has no label {lacking[0]} (labels known: {', '.join(labels) or 'none'}); hard trials are of "
-            f"other songs and one gender, so add a column {lacking[0]} to its corpus.csv, or draw any trials."
-        )
+    for name in ("song", "gender"):
+        if name not in labels or not (labels[name] != UNKNOWN).any():
+            raise SingerVerifyError(
+                f"no {name} is known (labels found: {', '.join(labels) or 'none'}); hard trials are of other songs and "
+                f"one gender, so expected a column {name} in corpus.csv."
+            )
     kept = np.flatnonzero((labels["song"] != UNKNOWN) & (labels["gender"] != UNKNOWN))
-    song, gender = (np.unique(labels[name][kept].astype(str), return_inverse=True)[1] for name in ("song", "gender"))
-    singer = singer_index[kept]
-    pairs = np.unique(np.column_stack([singer, gender]), axis=0)[:, 0]
-    if len(twice := pairs[1:][pairs[1:] == pairs[:-1]]):
-        utterances = int((singer == twice[0]).sum())
+    gender = _numbered(labels["gender"][kept])
+    _require_one_gender(singers[kept], gender)
+    return Pool(kept, _numbered(singers[kept]), _numbered(labels["song"][kept]), gender)
+
+
+def all_trials(pool: Pool) -> Trials:
+    """Every trial there is, by the numbers of `Pool.utterance`.
+
+    Raises:
+        SingerVerifyError: too many to list.
+    """
+    num_pairs = len(pool.utterance) * (len(pool.utterance) - 1) // 2
+    if num_pairs > MOST_LISTED:
         raise SingerVerifyError(
-            f"the {utterances} utterances of the singer number {twice[0]} have two genders in corpus.csv; expected one."
+            f"{len(pool.utterance)} utterances make {num_pairs} pairs, more than {MOST_LISTED}, too many to list; draw "
+            f"some, or evaluate without a list, which takes all pairs."
         )
-    return Pool(kept, singer, song, gender)
+    left, right = np.triu_indices(len(pool.utterance), k=1)
+    kept = (pool.song[left] != pool.song[right]) & (pool.group[left] == pool.group[right])
+    left, right = left[kept], right[kept]
+    return Trials(pool.utterance[left], pool.utterance[right], pool.singer[left] == pool.singer[right])
+
+
+def _require_one_gender(singers: np.ndarray, gender: Int[np.ndarray, " pool"]) -> None:
+    num_genders = pd.Series(gender).groupby(singers).nunique()
+    if len(mixed := num_genders.index[num_genders > 1]):
+        raise SingerVerifyError(
+            f"singer {mixed[0]}: has utterances of {num_genders[mixed[0]]} genders in corpus.csv; expected one."
+        )
+
+
+def _numbered(values: np.ndarray) -> Int[np.ndarray, " values"]:
+    """The place of each value among all values, sorted."""
+    return pd.factorize(values, sort=True)[0].astype(np.int64)
 
 
 def _num_cross_song(kind: Int[np.ndarray, " pool"], song: Int[np.ndarray, " pool"]) -> int:
