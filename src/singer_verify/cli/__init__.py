@@ -8,10 +8,20 @@ from singer_verify.cli.calibration import calibrate
 from singer_verify.cli.corpora import prepare
 from singer_verify.cli.models import embed, evaluate, import_weights
 from singer_verify.cli.sweeps import leaderboard, runs
+from singer_verify.cli.trials import trials
 from singer_verify.entry import plain_mistakes, start_log
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-for command in (embed, evaluate, calibrate, prepare, runs, leaderboard, import_weights):
+for command in (
+    embed,
+    evaluate,
+    calibrate,
+    trials,
+    prepare,
+    runs,
+    leaderboard,
+    import_weights,
+):
     app.command()(command)
 
 
