@@ -30,7 +30,7 @@ def det_figure(conditions: tuple[ConditionFigures, ...]) -> Figure:
     """
     drawn = sorted(
         (each for each in conditions if each.miss is not None),
-        key=lambda each: ([EVERYTHING, HARD].index(each.condition) if each.condition in EMPHASISED else 2),
+        key=lambda each: [EVERYTHING, HARD].index(each.condition) if each.condition in EMPHASISED else 2,
     )
     figure = Figure(figsize=(8.8, 6.0), layout="constrained")
     axes = figure.subplots()

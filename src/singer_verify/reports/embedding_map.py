@@ -15,11 +15,11 @@ MOST_UTTERANCES = 3000  # of more, as many are drawn: enough for a picture, and 
 USUAL_PERPLEXITY, USUAL_NEIGHBOURS = 30.0, 15
 
 
-def chosen_utterances(num_utterances: int, seed: int) -> Int[np.ndarray, " chosen"]:
-    """All of them, or of very many a draw, in their order."""
-    if num_utterances <= MOST_UTTERANCES:
+def chosen_utterances(num_utterances: int, seed: int, most: int = MOST_UTTERANCES) -> Int[np.ndarray, " chosen"]:
+    """All of them, or of more than `most` a draw of as many, in their order."""
+    if num_utterances <= most:
         return np.arange(num_utterances)
-    drawn = np.random.default_rng(seed).choice(num_utterances, MOST_UTTERANCES, replace=False)
+    drawn = np.random.default_rng(seed).choice(num_utterances, most, replace=False)
     return np.sort(drawn).astype(np.int64)
 
 

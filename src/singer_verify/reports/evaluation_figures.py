@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from singer_verify.evaluation.judgement import Judgement, JudgedUtterances
+from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
 from singer_verify.reports.det_figure import det_figure
 from singer_verify.reports.embedding_map import (
     FEWEST_UTTERANCES,
@@ -21,7 +21,7 @@ MAP_SEED = 0
 CAPTIONS = {
     "det": "Detection error trade-off by condition, on axes of normal deviates: misses at each false-alarm rate. The "
     "thin diagonal is where both are equal; lower and further left is better.",
-    "scores": "Scores of trials of one singer and of two; where the two hills overlap, no threshold decides rightly.",
+    "scores": "Scores of trials of one singer and of two; where they overlap, every threshold makes errors.",
     "map_tsne": "Embeddings in the plane (t-SNE). Neighbours are alike; how far apart clusters lie says nothing.",
     "map_umap": "Embeddings in the plane (UMAP). Neighbours are alike; how far apart clusters lie says little.",
     "similarity": "Mean score of each pair of singers, those alike beside each other. The diagonal should be bright, "

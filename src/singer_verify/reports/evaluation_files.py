@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from singer_verify.evaluation.comparison import Estimate
-from singer_verify.evaluation.judgement import ConditionFigures, ConfusedSingers, Judgement, JudgedUtterances
+from singer_verify.evaluation.judgement import ConditionFigures, ConfusedSingers, JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.singers_figure import worst_first
 

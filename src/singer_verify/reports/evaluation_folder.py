@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from singer_verify.evaluation.judgement import Judgement, JudgedUtterances
+from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.evaluation_audio import Excerpts
 from singer_verify.reports.evaluation_figures import evaluation_figures

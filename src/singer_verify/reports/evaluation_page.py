@@ -8,8 +8,8 @@ from typing import Any
 from singer_verify.evaluation.judgement import (
     ConditionFigures,
     ConfusedSingers,
-    Judgement,
     JudgedUtterances,
+    Judgement,
     ScoredTrial,
     SingerFigures,
 )

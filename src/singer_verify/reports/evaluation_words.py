@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from singer_verify.evaluation.comparison import Estimate
-from singer_verify.evaluation.judgement import ConditionFigures, Judgement, JudgedUtterances
+from singer_verify.evaluation.judgement import ConditionFigures, JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.leaderboard_text import ENOUGH_SINGERS
 
@@ -27,7 +27,7 @@ MEANINGS = {
     "threshold": "The score at which that is so; recordings that score at least as high are taken for one singer's.",
     "auc": "How often a trial of one singer scores higher than a trial of two singers; chance is 50 %.",
     "cllr": "Cost of the calibrated log-likelihood ratios in bits a trial: 0 is perfect, 1 is knowing nothing.",
-    "min_cllr": "The same, had the scores been calibrated as well as they can be; what Cllr has more is miscalibration.",
+    "min_cllr": "The same, had the scores been calibrated as well as they can be; what Cllr has more is avoidable.",
     "top_1": "How often the right singer, of all that are enrolled, comes first.",
     "top_5": "How often the right singer is among the first five.",
     "mean_normalised_rank": "Where the right singer stands among all others: 0 is always first, 0.5 is chance.",

@@ -20,7 +20,10 @@ def histogram_figure(
     """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    kinds = (("two singers (non-target)", histogram.nontargets, VERMILION), ("one singer (target)", histogram.targets, BLUE))
+    kinds = (
+        ("two singers (non-target)", histogram.nontargets, VERMILION),
+        ("one singer (target)", histogram.targets, BLUE),
+    )
     for label, counts, colour in kinds:
         total = max(int(counts.sum()), 1)
         density = counts / (total * np.diff(histogram.edges))
