@@ -28,6 +28,17 @@ def available_methods() -> tuple[str, ...]:
     return METHODS if importlib.util.find_spec("umap") is not None else METHODS[:1]
 
 
+def require_installed(method: str) -> None:
+    """
+    Raises:
+        SingerVerifyError: the library of a method is not installed.
+    """
+    if method not in available_methods():
+        raise SingerVerifyError(
+            f"--method {method}: umap-learn is not installed; pip install 'singer_verify[umap]', or take --method tsne."
+        )
+
+
 def embedding_map(
     embeddings: Float[np.ndarray, "utterances embedding"], method: str = "tsne", seed: int = 0
 ) -> Float[np.ndarray, "utterances 2"]:
@@ -62,10 +73,7 @@ def _tsne(embeddings: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _umap(embeddings: np.ndarray, seed: int) -> np.ndarray:
-    if "umap" not in available_methods():
-        raise SingerVerifyError(
-            "--method umap: umap-learn is not installed; pip install 'singer_verify[umap]', or take --method tsne."
-        )
+    require_installed("umap")
     import warnings
 
     with warnings.catch_warnings():

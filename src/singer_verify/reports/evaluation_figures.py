@@ -44,22 +44,27 @@ def evaluation_figures(
     Raises:
         SingerVerifyError: a method that is not installed.
     """
-    figures, singers = judgement.figures, utterances.singers
-    order = alike_together(judgement.singer_scores)
+    figures = judgement.figures
     return {
         "det": det_figure(judgement.conditions),
         "scores": histogram_figure(
             judgement.histogram, figures["threshold"].value, about.calibrated_threshold, about.scoring
         ),
         **_maps(utterances, map_methods),
-        "similarity": similarity_figure(
-            judgement.singer_scores[np.ix_(order, order)],
-            tuple(singers[number] for number in order),
-            f"Mean score of each pair of singers ({about.scoring})",
-            highest=None,
-        ),
-        "singers": singers_figure(judgement.of_singers, singers, figures["eer"].value),
+        **_of_singers(judgement, utterances.singers, about.scoring),
     }
+
+
+def _of_singers(judgement: Judgement, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
+    """None of so many singers that they were not compared one by one."""
+    found = {}
+    if (scores := judgement.singer_scores) is not None:
+        order = alike_together(scores)
+        names, title = tuple(singers[number] for number in order), f"Mean score of each pair of singers ({scoring})"
+        found["similarity"] = similarity_figure(scores[np.ix_(order, order)], names, title, highest=None)
+    if judgement.of_singers:
+        found["singers"] = singers_figure(judgement.of_singers, singers, judgement.figures["eer"].value)
+    return found
 
 
 def _maps(utterances: JudgedUtterances, methods: tuple[str, ...]) -> dict[str, Figure]:

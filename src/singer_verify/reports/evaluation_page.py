@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from singer_verify.evaluation.comparison import Estimate
 from singer_verify.evaluation.judgement import (
     ConditionFigures,
     ConfusedSingers,
@@ -16,7 +17,15 @@ from singer_verify.evaluation.judgement import (
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.evaluation_audio import EXCERPT_SECONDS, Excerpts
 from singer_verify.reports.evaluation_figures import CAPTIONS
-from singer_verify.reports.evaluation_words import ABSENT, figures_in_words, notes, rate_text
+from singer_verify.reports.evaluation_words import (
+    ABSENT,
+    MIN_DCF,
+    figures_in_words,
+    interval_text,
+    notes,
+    rate_text,
+    value_text,
+)
 from singer_verify.reports.pages import rendered
 from singer_verify.reports.singers_figure import worst_first
 
@@ -99,13 +108,17 @@ class _Judged:
 
 
 def _condition_row(each: ConditionFigures, priors: list[float]) -> list[tuple[str, str | float]]:
-    costs = [
-        (f"{each.min_dcf[prior].value:.3f}", each.min_dcf[prior].value) if prior in each.min_dcf else (ABSENT, LAST)
-        for prior in priors
-    ]
+    costs = [_cost(each.min_dcf.get(prior)) for prior in priors]
     counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
     rate = (rate_text(each), LAST if each.eer is None else each.eer.value)
     return [(each.condition, each.condition), rate, *costs, *counts]
+
+
+def _cost(estimate: Estimate | None) -> tuple[str, float]:
+    if estimate is None:
+        return ABSENT, LAST
+    interval = interval_text(MIN_DCF, estimate)
+    return value_text(MIN_DCF, estimate) + (f" [{interval}]" if interval else ""), estimate.value
 
 
 def _picture_address(svg: bytes) -> str:

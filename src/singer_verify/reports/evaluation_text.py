@@ -2,28 +2,23 @@
 
 from collections.abc import Sequence
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from singer_verify.evaluation.judgement import ConditionFigures, Judgement
+from singer_verify.evaluation.judgement import ConditionFigures, JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
-from singer_verify.reports.evaluation_words import ABSENT, figures_in_words, rate_text
+from singer_verify.reports.evaluation_words import ABSENT, figures_in_words, notes, rate_text
 
 
-def judgement_table(judgement: Judgement, about: About) -> Table:
-    """A row for each figure, and what it was found on."""
+def judgement_table(judgement: Judgement, utterances: JudgedUtterances, about: About) -> Group:
+    """A row for each figure, and below it what limits them."""
     table = Table(title=Text(about.title), show_edge=False)
     for name in ("figure", "value", "95 % over singers"):
         table.add_column(name, justify="left" if name == "figure" else "right")
     for figure in figures_in_words(judgement):
         table.add_row(figure.name, figure.value, figure.interval or ABSENT)
-    everything = judgement.conditions[0]
-    num_trials = everything.num_targets + everything.num_nontargets
-    table.caption = Text(
-        f"{num_trials} trials ({about.trials}), {everything.num_targets} of them target, by "
-        f"{len(judgement.of_singers)} singers; scoring: {about.scoring}"
-    )
-    return table
+    return Group(table, *(Text(f"* {note}") for note in notes(judgement, utterances, about)))
 
 
 def conditions_table(conditions: Sequence[ConditionFigures]) -> Table:

@@ -10,10 +10,12 @@ from singer_verify.reports.leaderboard_text import ENOUGH_SINGERS
 
 ABSENT = "–"
 MIN_DCF, ACTUAL_DCF = "min_dcf_", "actual_dcf_"
-PERCENT = ("eer", "auc", "top_1", "top_5")
+PERCENT = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "auc", "top_1", "top_5")
 NAMES = {
     "eer": "EER",
     "threshold": "threshold",
+    "miss_at_threshold": "misses at the known threshold",
+    "false_alarm_at_threshold": "false alarms at the known threshold",
     "auc": "AUC",
     "cllr": "Cllr",
     "min_cllr": "minimum Cllr",
@@ -25,6 +27,8 @@ MEANINGS = {
     "eer": "At the threshold where both errors are equally frequent, this share of the trials of one singer is missed, "
     "and this share of the trials of two singers is taken for one.",
     "threshold": "The score at which that is so; recordings that score at least as high are taken for one singer's.",
+    "miss_at_threshold": "Share of the trials of one singer that are missed at the threshold that was known before.",
+    "false_alarm_at_threshold": "Share of the trials of two singers that are taken for one at that threshold.",
     "auc": "How often a trial of one singer scores higher than a trial of two singers; chance is 50 %.",
     "cllr": "Cost of the calibrated log-likelihood ratios in bits a trial: 0 is perfect, 1 is knowing nothing.",
     "min_cllr": "The same, had the scores been calibrated as well as they can be; what Cllr has more is avoidable.",
@@ -67,7 +71,7 @@ def meaning_of(key: str) -> str:
             f"one singer: 0 is perfect, 1 is deciding without listening."
         )
     if key.startswith(ACTUAL_DCF):
-        return "The same cost at the threshold that the calibration sets; what it has more than minDCF is avoidable."
+        return "The same cost at the threshold that was chosen beforehand; what it has more than minDCF is avoidable."
     return MEANINGS.get(key, "")
 
 
@@ -120,5 +124,5 @@ def notes(judgement: Judgement, utterances: JudgedUtterances, about: About) -> l
 
 
 def _place(key: str) -> tuple[int, str]:
-    order = ("eer", "threshold", MIN_DCF, ACTUAL_DCF, "auc", "cllr", "min_cllr", "top_1", "top_5")
+    order = ("eer", "threshold", "miss_at_", "false_alarm_at_", MIN_DCF, ACTUAL_DCF, "auc", "cllr", "min_cllr", "top_")
     return next((number for number, start in enumerate(order) if key.startswith(start)), len(order)), key

@@ -23,14 +23,20 @@ SMALLEST_POINT, LARGEST_POINT = 4.0, 28.0  # square points
 MOST_DRAWN_ONE_BY_ONE = 1500  # more points make an SVG too large, so that they become a picture in it
 
 
+def values_of(utterances: JudgedUtterances) -> dict[str, np.ndarray]:
+    """Of every utterance the singer, and the value of each label."""
+    return {SINGER: np.array(utterances.singers, object)[utterances.singer_index], **utterances.labels}
+
+
 def labels_to_colour(utterances: JudgedUtterances) -> dict[str, np.ndarray]:
     """The labels worth a panel, singers first: at least two values, and not another for nearly every utterance."""
-    found = {SINGER: np.array(utterances.singers, object)[utterances.singer_index]}
-    rest = [name for name in utterances.labels if name not in FIRST_LABELS]
-    for name in [*(name for name in FIRST_LABELS if name in utterances.labels), *rest]:
-        values = utterances.labels[name]
+    known = values_of(utterances)
+    first = [name for name in (SINGER, *FIRST_LABELS) if name in known]
+    found = {}
+    for name in [*first, *(name for name in known if name not in first)]:
+        values = known[name]
         num_values = len({value for value in values if value != UNKNOWN})
-        if 2 <= num_values <= max(MOST_NAMED, len(values) // 4):
+        if name == SINGER or 2 <= num_values <= max(MOST_NAMED, len(values) // 4):
             found[name] = values
     return dict(list(found.items())[:MOST_PANELS])
 
