@@ -6,6 +6,7 @@ from rich.console import Console
 
 from singer_verify.cli.calibration import calibrate
 from singer_verify.cli.corpora import prepare
+from singer_verify.cli.maps import draw_corpus_map
 from singer_verify.cli.models import embed, evaluate, import_weights
 from singer_verify.cli.sweeps import leaderboard, runs
 from singer_verify.cli.trials import trials
@@ -23,6 +24,7 @@ for command in (
     import_weights,
 ):
     app.command()(command)
+app.command("map")(draw_corpus_map)
 
 
 def main() -> None:
