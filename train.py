@@ -33,7 +33,8 @@ from singer_verify.rebuild import refuse_foreign_targets
 from singer_verify.reports.console import ValidationLines, closing_table
 from singer_verify.reports.pictures import TrainingPictures
 from singer_verify.reports.projector import BestProjection
-from singer_verify.runs.checkpoints import LAST, WholeFileCheckpoints
+from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints
+from singer_verify.runs.checkpoints import LAST
 from singer_verify.runs.continuation import Continuation, settings_before
 from singer_verify.runs.failures import NotFinite
 from singer_verify.runs.fitting import fit, write_outcome
