@@ -6,8 +6,9 @@ from rich.console import Console
 
 from singer_verify.cli.calibration import calibrate
 from singer_verify.cli.corpora import prepare
+from singer_verify.cli.evaluation import evaluate
 from singer_verify.cli.maps import draw_corpus_map
-from singer_verify.cli.models import embed, evaluate, import_weights
+from singer_verify.cli.models import embed, import_weights
 from singer_verify.cli.sweeps import leaderboard, runs
 from singer_verify.cli.trials import trials
 from singer_verify.entry import plain_mistakes, start_log
