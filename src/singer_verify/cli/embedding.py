@@ -22,12 +22,18 @@ def embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "n
     from singer_verify.errors import SingerVerifyError, UtteranceError
 
     kept, embeddings = [], []
-    for file in track(files, "Embedding", console=Console(stderr=True)):
-        try:
-            embeddings.append(embedder.embed_file(file))
+    found = embedder.embed_many(files)
+    for file, embedded in track(
+        zip(files, (each for _, each in found), strict=True),
+        "Embedding",
+        total=len(files),
+        console=Console(stderr=True),
+    ):
+        if isinstance(embedded, UtteranceError):
+            LOGGER.warning("Skipped: %s", embedded)
+        else:
+            embeddings.append(embedded.embedding)
             kept.append(file)
-        except UtteranceError as error:
-            LOGGER.warning("Skipped: %s", error)
     if not kept:
         raise SingerVerifyError(f"none of {len(files)} files can be used; the reasons are above.")
     if len(kept) < len(files):
