@@ -42,9 +42,9 @@ class Descriptions:
 class Conditions:
     """The conditions that the descriptions of utterances allow.
 
-    `same <label>` and `cross <label>` for each label that not all utterances share, in the order of the labels; `hard` (another song, a singer of the
-    same gender) where song and gender are among them; `speech against song` where both styles are; how far the medians
-    of f0 lie apart; and how long the shorter of the two utterances is.
+    `same <label>` and `cross <label>` for each label that not all utterances share, in the order of the labels; `hard`
+    (another song, a singer of the same gender) where song and gender are among them; `speech against song` where both
+    styles are; how far the medians of f0 lie apart; and how long the shorter of the two utterances is.
 
     Args:
         descriptions: of the utterances.
