@@ -90,7 +90,7 @@ def test_a_miniature_of_sonys_list_is_diagnosed(sony: TrialList) -> None:
 def test_what_is_found_is_said_in_sentences(sony: TrialList) -> None:
     said = sentences(diagnose(sony, ROOT, SINGER_OF))
     assert [sentence.split(" (")[0] for sentence in said] == [
-        "Files that are not among the utterances of corpus, whose 3 trials are left out: 2",
+        "Trials of files that are not among the utterances of corpus, left out: 3; such files: 2",
         "Trials of a recording against itself, left out: 2",
         "Trials that repeat an earlier one in either order, left out: 4",
         "Trials whose label contradicts the folders, where the folders decide: 1",
