@@ -26,7 +26,7 @@ def calibration_table(result: dict[str, Any], model: Path) -> Table:
         f"{result['min_cllr']:.3f}{_instead(result, 'min_cllr', 1, '')}",
     )
     table.add_row("trials", _trials(result))
-    table.add_row("fitted to", result["origin"])
+    table.add_row("fitted to", Text(result["origin"]))
     table.add_row("caution", _caution(result))
     return table
 
