@@ -107,7 +107,7 @@ def equal_error_rate_of(num_trials: int) -> None:
     """Time and memory of one equal error rate. Prints JSON."""
     generator = np.random.default_rng(0)
     is_target = generator.random(num_trials, dtype=np.float32) < 0.1
-    scores = generator.standard_normal(num_trials, dtype=np.float32) + 2 * is_target
+    scores = generator.standard_normal(num_trials, dtype=np.float32) + np.float32(2) * is_target
     before = peak_gb()
     start = time.perf_counter()
     eer, _ = equal_error_rate(scores, is_target)
@@ -115,7 +115,7 @@ def equal_error_rate_of(num_trials: int) -> None:
 
 
 @app.command(hidden=True)
-def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool) -> None:
+def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = False) -> None:
     """Time and memory of judging all pairs. Prints JSON."""
     generator = np.random.default_rng(0)
     singer_index = np.arange(num_utterances) % num_singers

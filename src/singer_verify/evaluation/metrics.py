@@ -51,7 +51,9 @@ class SortedScores:
         Raises:
             SingerVerifyError: a score is NaN or infinite, or one of the two kinds of trials is missing.
         """
-        kinds = cls(np.sort(scores[is_target]), np.sort(scores[~is_target]))
+        kinds = cls(scores[is_target], scores[~is_target])
+        for kind in (kinds.targets, kinds.nontargets):
+            kind.sort()
         if not (len(kinds.targets) and len(kinds.nontargets)):
             raise SingerVerifyError(
                 f"{len(kinds.targets)} target and {len(kinds.nontargets)} non-target trials; error rates need both "
