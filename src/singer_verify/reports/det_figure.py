@@ -1,6 +1,7 @@
 """Detection error trade-off by condition as a figure, on axes of normal deviates."""
 
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -40,7 +41,7 @@ def det_figure(conditions: tuple[ConditionFigures, ...]) -> Figure:
     for each in drawn:
         assert each.miss is not None
         if each.condition in EMPHASISED:
-            style = {"color": EMPHASISED[each.condition], "linewidth": 2.8, "zorder": 5}
+            style: dict[str, Any] = {"color": EMPHASISED[each.condition], "linewidth": 2.8, "zorder": 5}
         elif (num_others := num_others + 1) <= MOST_NAMED:
             colour, dash = next(styles)
             style = {"color": colour, "linestyle": dash, "linewidth": 1.3, "zorder": 3}

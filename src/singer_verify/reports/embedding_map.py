@@ -78,7 +78,7 @@ def _umap(embeddings: np.ndarray, seed: int) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # UMAP's on tensorflow, which it does without, and on its single thread
-        from umap import UMAP
+        from umap import UMAP  # type: ignore[import-not-found,import-untyped]
 
         neighbours = min(USUAL_NEIGHBOURS, len(embeddings) - 1)
         # random places to begin with: spectral ones fail on few points

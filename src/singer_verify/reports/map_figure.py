@@ -61,21 +61,18 @@ def map_figure(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.n
 
 
 def _draw_panel(axes: Axes, places: np.ndarray, values: np.ndarray, label: str) -> None:
+    """Values beyond the styles there are share them."""
     known = sorted({str(value) for value in values if value != UNKNOWN})
+    number_of = {value: number % len(STYLES) for number, value in enumerate(known)}
+    styles = [(UNKNOWN_GREY, "."), *STYLES[: len(known)]]
+    style_of = np.array([number_of.get(str(value), -1) + 1 for value in values])
     size = float(np.clip(12_000 / len(places), SMALLEST_POINT, LARGEST_POINT))
-    is_picture = len(places) > MOST_DRAWN_ONE_BY_ONE
-    if (is_unknown := values == UNKNOWN).any():
-        axes.scatter(
-            *places[is_unknown].T, s=0.6 * size, c=UNKNOWN_GREY, linewidths=0, label="unknown", rasterized=is_picture
-        )
-    style_of = {value: number % len(STYLES) for number, value in enumerate(known)}
-    number_of = np.array([style_of.get(str(value), -1) for value in values])
-    for number, (colour, marker) in enumerate(STYLES[: len(known)]):
-        kept = number_of == number
-        axes.scatter(
-            *places[kept].T, s=size, c=colour, marker=marker, linewidths=0, alpha=0.85, rasterized=is_picture,
-            label=shown(known[number]),
-        )  # fmt: skip
+    for number, ((colour, marker), name) in enumerate(zip(styles, ["unknown", *known], strict=False)):
+        kept = places[style_of == number]
+        if len(kept):
+            points = axes.scatter(kept[:, 0], kept[:, 1], size, colour, marker=marker, linewidths=0, alpha=0.85)
+            points.set_label(shown(name))
+            points.set_rasterized(len(places) > MOST_DRAWN_ONE_BY_ONE)
     axes.set(xticks=[], yticks=[])
     _name(axes, shown(label), len(known), marker_scale=float(np.sqrt(LARGEST_POINT / size)))
 
@@ -85,10 +82,9 @@ def _name(axes: Axes, label: str, num_values: int, marker_scale: float) -> None:
     if num_values <= MOST_NAMED:
         axes.set_title(label)
         columns = 2 if num_values > 8 else min(num_values, 4) if num_values > 1 else 1
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=columns, frameon=False, fontsize="small",
-            markerscale=marker_scale, handletextpad=0.2, columnspacing=1.0,
-        )  # fmt: skip
+        spacing = {"handletextpad": 0.2, "columnspacing": 1.0, "markerscale": marker_scale}
+        below: tuple[float, float] = (0.5, -0.02)
+        axes.legend(loc="upper center", bbox_to_anchor=below, ncols=columns, frameon=False, fontsize="small", **spacing)
     else:
         repeated = ", styles repeat" if num_values > len(STYLES) else ""
         axes.set_title(f"{label}: {num_values} values{repeated}")
