@@ -69,7 +69,7 @@ def blocks_of(recording: Path | Sound) -> Iterator[Block]:
     if isinstance(recording, Path):
         yield from decoded(recording)
         return
-    samples = recording.samples.reshape(len(recording.samples), -1)
+    samples = recording.samples if recording.samples.ndim == 2 else recording.samples[:, None]
     scale = np.float32(1.0 if np.issubdtype(samples.dtype, np.floating) else -float(np.iinfo(samples.dtype).min))
     for first in range(0, len(samples), BLOCK_SAMPLES):
         yield Block(samples[first : first + BLOCK_SAMPLES].astype(np.float32) / scale, int(recording.sample_rate))

@@ -11,6 +11,8 @@ from singer_verify.cli.models import ModelArgument
 from singer_verify.cli.recognition import JsonOption, ScoringOption, ThresholdOption, scoring_for, threshold_record
 from singer_verify.entry import LOGGER
 
+LONGEST_DEFAULT_HOP_S = 0.5
+
 
 def timeline(
     model: ModelArgument,
@@ -18,7 +20,7 @@ def timeline(
     file: Annotated[Path, typer.Argument(help="A recording of any length.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     window_s: Annotated[float | None, typer.Option(help="Of a window [default: as the model was validated]")] = None,
-    hop_s: Annotated[float, typer.Option(help="From window to window.")] = 0.5,
+    hop_s: Annotated[float | None, typer.Option(help="From window to window [default: 0.5, or a window]")] = None,
     smooth_s: Annotated[float, typer.Option(help="Duration that scores are averaged over; 0: not at all.")] = 3.0,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
@@ -38,9 +40,10 @@ def timeline(
     from singer_verify.reports.whole_files import write_files
 
     embedder = Embedder.load(model)
+    hop = min(LONGEST_DEFAULT_HOP_S, window_s or embedder.window_s) if hop_s is None else hop_s
     known = Gallery.load(gallery, embedder, scoring_for(model, scoring, threshold, False))
     with Console(stderr=True).status("Embedding"):
-        found = timeline_of(known, embedder.windows(file, window_s=window_s, hop_s=hop_s), smooth_s)
+        found = timeline_of(known, embedder.windows(file, window_s=window_s, hop_s=hop), smooth_s)
     contents = {"segments.csv": segments_csv(found), "windows.csv": windows_csv(found)}
     pictures = picture_files(timeline_figure(found, file.name))
     write_files(contents | {f"timeline.{suffix}": content for suffix, content in pictures.items()}, out)

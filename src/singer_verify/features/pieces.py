@@ -18,7 +18,7 @@ def in_pieces(feature: Feature) -> FramewiseFeature | None:
 
 
 def frame_pieces(
-    feature: FramewiseFeature, blocks: Iterable[Float[Tensor, " samples"]], piece_frames: int = PIECE_FRAMES
+    feature: FramewiseFeature, blocks: Iterable[Float[Tensor, " _"]], piece_frames: int = PIECE_FRAMES
 ) -> Iterator[Float[Tensor, "frames bins"]]:
     """All frames of a recording, in order.
 
@@ -39,6 +39,6 @@ def frame_pieces(
         ready = (len(held) - 1) // hop + 1 - context - before  # frames that do not see the end of what is held
         if ready >= piece_frames:
             yield feature(held[: (before + ready + context) * hop])[before : before + ready]
-            dropped = before + ready - context
-            held, before = held[dropped * hop :], context
+            dropped = max(before + ready - context, 0)
+            held, before = held[dropped * hop :], before + ready - dropped
     yield feature(held)[before:]

@@ -12,8 +12,8 @@ MOST_SPANS = 3  # named of a recording
 
 
 def disagreement(scoring: Scoring, threshold: float, score: float, left: Embedded, right: Embedded) -> tuple[str, ...]:
-    """A sentence on the pairs of windows that fall on the other side of the threshold than the recordings, and when
-    the windows are of which most pairs do; nothing where few do, or each recording is a single window.
+    """A sentence on the pairs of windows that fall on the other side of the threshold than the recordings, and on when
+    a recording has windows that do so against the whole of the other; nothing where few do. Silence does not count.
 
     Shorter sound scores lower for one singer and spreads wider for two, so some such pairs are to be expected.
 
@@ -24,25 +24,30 @@ def disagreement(scoring: Scoring, threshold: float, score: float, left: Embedde
         left: one recording.
         right: the other.
     """
-    chosen = [_chosen(len(each.windows)) for each in (left, right)]
-    if len(chosen[0]) * len(chosen[1]) < 2:
+    both = (left, right)
+    chosen = [_chosen(each) for each in both]
+    windows = [scoring.sides(each.windows[which]) for each, which in zip(both, chosen, strict=True)]
+    wholes = [scoring.sides(each.embedding[None]) for each in both]
+    is_same = score >= threshold
+    share = float(((scoring.scores(*windows) >= threshold) != is_same).mean())
+    if share < LEAST_SHARE or len(chosen[0]) * len(chosen[1]) == 1:
         return ()
-    sides = [scoring.sides(each.windows[which]) for each, which in zip((left, right), chosen, strict=True)]
-    is_other = (scoring.scores(*sides) >= threshold) != (score >= threshold)
-    if (share := float(is_other.mean())) < LEAST_SHARE:
-        return ()
-    side = "under" if score >= threshold else "at or above"
-    sentence = f"{100 * share:.0f} % of the pairs of windows score {side} the threshold"
-    places = [
-        f"{each.name} at {_spans(each, which[is_other.mean(axis=1 - axis) > 0.5])}"
-        for axis, (each, which) in enumerate(zip((left, right), chosen, strict=True))
-        if len(which) > 1 and (is_other.mean(axis=1 - axis) > 0.5).any()
-    ]
-    return (f"{sentence}, most of them in {', and in '.join(places)}." if places else f"{sentence}.",)
+    places = []
+    for each, which, sides, other in zip(both, chosen, windows, wholes[::-1], strict=True):
+        is_other = (scoring.scores(sides, other)[:, 0] >= threshold) != is_same
+        if is_other.any() and not is_other.all():
+            places.append(f"{each.name} at {_spans(each, which[is_other])}")
+    side = "under" if is_same else "at or above"
+    when = f", and windows of {', and of '.join(places)} disagree with the other recording" if places else ""
+    return (f"{100 * share:.0f} % of the pairs of windows score {side} the threshold{when}.",)
 
 
-def _chosen(num_windows: int) -> np.ndarray:
-    return np.unique(np.linspace(0, num_windows - 1, min(num_windows, MOST_WINDOWS)).round().astype(np.int64))
+def _chosen(recording: Embedded) -> np.ndarray:
+    """Numbers of some windows, of those in which something sounds; of all, where nothing does."""
+    sounding = np.flatnonzero(~recording.is_silent)
+    sounding = sounding if len(sounding) else np.arange(len(recording.windows))
+    places = np.linspace(0, len(sounding) - 1, min(len(sounding), MOST_WINDOWS)).round().astype(np.int64)
+    return sounding[np.unique(places)]
 
 
 def _spans(recording: Embedded, windows: np.ndarray) -> str:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from singer_verify.recognition.opening import Facts
 from singer_verify.recognition.window_plan import WindowPlan
 
 SHORT_S = 3.0  # recordings of this length are not called short, however long a window of the model is
+QUIET_DB = 40.0  # under a recording's loud sound: no one sings
+LOUD_SHARE = 0.95  # of the steps of a recording are no louder than its loud sound
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ class Embedded:
     @property
     def two_voices(self) -> str:
         return f"{self.name}: its two channels hold different voices; their mean was taken: give one channel alone."
+
+    @property
+    def is_silent(self) -> Bool[np.ndarray, " windows"]:
+        """Whether no one sings in each window: its power is 40 dB or more under what 95 % of the recording's hundredths
+        of a second do not exceed. None is where the sound is not known."""
+        if self.power is None:
+            return np.zeros(len(self.windows), bool)
+        sums = np.concatenate([[0.0], np.cumsum(self.power, dtype=np.float64)])
+        first, end = ((each / self.power_step_s).round().astype(np.int64) for each in (self.starts_s, self.ends_s))
+        first = np.minimum(first, len(self.power) - 1)
+        end = np.clip(end, first + 1, len(self.power))
+        loud = np.quantile(self.power, LOUD_SHARE)
+        return (sums[end] - sums[first]) / (end - first) <= loud * 10.0 ** (-QUIET_DB / 10.0)
 
     @property
     def embedding(self) -> Float[np.ndarray, " embedding"]:

@@ -75,6 +75,11 @@ class Embedder:
         feature, normalisation = feature_from_recipe(card["recipe"]), Normalisation.from_recipe(card["recipe"])
         return cls(encoder, feature, card["window_frames"], normalisation, fingerprint(checkpoint))
 
+    @property
+    def window_s(self) -> float:
+        """Length of the windows that the model was validated with."""
+        return self.window_frames * self.feature.hop_ms / 1000.0
+
     def embed(
         self, recording: Path | Num[np.ndarray, " samples *channels"], sample_rate: int | None = None
     ) -> Float[np.ndarray, " embedding"]:
@@ -164,7 +169,6 @@ class Embedder:
     def _embedded(
         self, recordings: Iterable[Path | Sound], plan: WindowPlan, num_threads: int
     ) -> Iterator[tuple[Path | Sound, Embedded | UtteranceError]]:
-        hop_ms = self.feature.hop_ms
         found = ahead(self._opened, recordings, num_threads) if num_threads else map(self._opened, recordings)
         planned = (((recording, _facts_of(opening)), _windows(opening, plan)) for recording, opening in found)
         for (recording, facts), rows in WindowBatches[tuple[Path | Sound, Facts | None]](self.encoder).embed(planned):
@@ -172,7 +176,7 @@ class Embedder:
                 yield recording, rows
             else:
                 assert facts is not None
-                yield recording, embedded(facts, rows, plan, hop_ms, self.window_frames * hop_ms / 1000.0)
+                yield recording, embedded(facts, rows, plan, self.feature.hop_ms, self.window_s)
 
     def _opened(self, recording: Path | Sound) -> tuple[Path | Sound, Opened | UtteranceError]:
         try:

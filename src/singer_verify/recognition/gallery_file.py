@@ -83,7 +83,7 @@ def read_gallery(path: Path) -> tuple[str, tuple[Enrolled, ...]]:
     if not path.is_file():
         raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol makes one.")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored) if set(stored.files) == NAMES else {}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise SingerVerifyError(f"{path}: is damaged or no gallery, and was not loaded; enrol again.") from error

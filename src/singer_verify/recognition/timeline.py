@@ -12,8 +12,6 @@ from singer_verify.recognition.gallery import Gallery
 from singer_verify.recognition.verification import threshold_at
 
 UNKNOWN, SILENT = "unknown", "silent"
-QUIET_DB = 40.0  # under the recording's loud sound: no one sings
-LOUD_SHARE = 0.95  # of the steps of a recording are no louder than its loud sound
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float = 
 
     Each window is scored against each singer. A singer's scores are then averaged over the windows whose middles lie
     within `smooth_s` / 2 of a window's middle (a centred moving average), silent ones left out; the singer with the
-    highest average is the window's, if it is at or above the threshold, which is that of whole recordings. A window is
-    silent if its power is 40 dB or more under what 95 % of the recording's hundredths of a second do not exceed.
+    highest average is the window's, if it is at or above the threshold, which is that of whole recordings. Which
+    windows are silent, `Embedded.is_silent` says.
 
     Args:
         gallery: of the known singers, with the scoring.
@@ -112,7 +110,7 @@ def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float = 
         raise SingerVerifyError("the gallery is empty; enrol a singer first.")
     scoring = gallery.scoring
     scores = scoring.scores(scoring.sides(found.windows), scoring.sides(np.stack(list(singers.values()))))
-    is_silent = silent_windows(found)
+    is_silent = found.is_silent
     smoothed = moving_average(scores, (found.starts_s + found.ends_s) / 2, smooth_s, ~is_silent)
     threshold = threshold_at(scoring, prior)
     return Timeline(
@@ -128,17 +126,6 @@ def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float = 
         seconds=found.seconds,
         remarks=found.remarks,
     )
-
-
-def silent_windows(found: Embedded) -> Bool[np.ndarray, " windows"]:
-    """Whether each window is silent, see `timeline`; none is where the sound is not known."""
-    if found.power is None:
-        return np.zeros(len(found.windows), bool)
-    sums = np.concatenate([[0.0], np.cumsum(found.power, dtype=np.float64)])
-    first = np.minimum((found.starts_s / found.power_step_s).round().astype(np.int64), len(found.power) - 1)
-    end = np.minimum(np.maximum((found.ends_s / found.power_step_s).round().astype(np.int64), first + 1), len(sums) - 1)
-    power = (sums[end] - sums[first]) / (end - first)
-    return power <= np.quantile(found.power, LOUD_SHARE) * 10.0 ** (-QUIET_DB / 10.0)
 
 
 def moving_average(

@@ -76,10 +76,10 @@ def verdict_on(scoring: Scoring, score: float, prior: float, remarks: tuple[str,
     is_same = None if threshold is None else score >= threshold.score
     if scoring.calibration is None:
         return Verdict(score, threshold, is_same, None, None, remarks)
-    probability = float(scoring.calibration.probability(np.array(score), prior))
+    probability = float(scoring.calibration.probability(np.array([score]), prior)[0])
     if is_same is not None and is_same != (probability >= 0.5):
         remarks += (f"the threshold and the probability at a prior of {prior:g} speak for different decisions.",)
-    ratio = float(scoring.calibration.log_likelihood_ratio(np.array(score)))
+    ratio = float(scoring.calibration.log_likelihood_ratio(np.array([score]))[0])
     return Verdict(score, threshold, is_same, probability, ratio, remarks)
 
 

@@ -1,0 +1,304 @@
+"""Galleries: enrol, remove, identify, verify; the file; the commands."""
+
+import json
+import multiprocessing
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import sing
+from typer.testing import CliRunner
+from untrained import make_run
+
+from singer_verify.cli import app
+from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.calibration import Calibration
+from singer_verify.evaluation.scoring import COSINE, Threshold
+from singer_verify.recognition import Embedder, Gallery, Sound
+from singer_verify.recognition.enrolled import Enrolled
+from singer_verify.recognition.gallery_file import changing, read_gallery, write_gallery
+
+RATE = 16_000
+FINGERPRINT = "f" * 64
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.wav" for number in range(5)]
+    for number, path in enumerate(paths):
+        soundfile.write(path, sing(number), RATE, subtype="FLOAT")
+    return paths
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(SingerVerifyError) as caught:
+        invoke(*arguments)
+    return str(caught.value)
+
+
+def enrolled(number: int, singer: str = "anna") -> Enrolled:
+    row = np.eye(4, dtype=np.float32)[number % 4]
+    return Enrolled(singer, f"{number}.wav", f"{number:064x}", row)
+
+
+def test_a_singer_is_the_mean_of_the_recordings(run: Path, files: list[Path]) -> None:
+    embedder = Embedder.load(run)
+    gallery = Gallery(embedder)
+    assert gallery.enrol("anna", files[:2]).added == (str(files[0]), str(files[1]))
+    gallery.enrol("bert", [Sound(sing(7), RATE, "at hand")])
+    mean = embedder.embed(files[0]) + embedder.embed(files[1])
+    np.testing.assert_allclose(gallery.singers["anna"], mean / np.linalg.norm(mean), atol=1e-6)
+    assert list(gallery.singers) == ["anna", "bert"]
+    assert gallery.recordings("bert") == ("at hand",)
+
+
+def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
+    embedder = Embedder.load(run)
+    gallery = Gallery(embedder, replace(COSINE, threshold=Threshold(0.9999, "somewhere")))
+    for singer, file in zip(("anna", "bert", "cleo"), files, strict=False):
+        gallery.enrol(singer, [file])
+    found = gallery.identify(files[1])
+    assert (found.best, found.is_known, found.candidates[0].score) == ("bert", True, pytest.approx(1.0))
+    scores = [each.score for each in found.candidates]
+    assert scores == sorted(scores, reverse=True)
+    query = embedder.embed(files[1])
+    assert {each.singer: each.score for each in found.candidates} == {
+        singer: pytest.approx(float(row @ query), abs=1e-6) for singer, row in gallery.singers.items()
+    }
+    gallery.scoring = replace(COSINE, threshold=Threshold(1.1, "somewhere"))
+    assert (gallery.identify(files[1]).best, gallery.identify(files[1]).is_known) == (None, False)
+    gallery.scoring = COSINE
+    assert (gallery.identify(files[1]).best, gallery.identify(files[1]).is_known) == (None, None)
+    gallery.scoring = replace(COSINE, calibration=Calibration(2.0, 0.0, "somewhere"))
+    assert gallery.identify(files[1]).candidates[0].probability == pytest.approx(1 / (1 + np.exp(-2.0)))
+    assert gallery.verify("bert", files[1]).score == pytest.approx(1.0)
+    assert gallery.verify("anna", sing(1), RATE).score == pytest.approx(
+        float(gallery.singers["anna"] @ query), abs=1e-6
+    )
+
+
+def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_path: Path) -> None:
+    gallery = Gallery(Embedder.load(run))
+    gallery.enrol("anna", [files[0]])
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(files[0].read_bytes())
+    again = gallery.enrol("anna", [files[0], copy, files[1]])
+    assert again.added == (str(files[1]),)
+    assert again.remarks == (
+        f"{files[0]}: is in the gallery already; left out.",
+        f"{copy}: is in the gallery already as {files[0]}; left out.",
+    )
+    other = gallery.enrol("bert", [copy])
+    assert "as a recording of anna: remove it there" in other.remarks[0]
+    assert list(gallery.singers) == ["anna"]
+    assert gallery.enrol("cleo", [Sound(sing(7), RATE), Sound(sing(7), RATE)]).added == ("the recording",)
+
+
+def test_recordings_that_cannot_be_used_are_said(run: Path, files: list[Path], tmp_path: Path) -> None:
+    gallery = Gallery(Embedder.load(run))
+    found = gallery.enrol("anna", [tmp_path / "missing.wav", files[0]])
+    assert found.added == (str(files[0]),)
+    assert "missing.wav: no such file" in found.remarks[0]
+    with pytest.raises(SingerVerifyError, match=r"bert: none of the recordings can be used: .*missing.wav: no such"):
+        gallery.enrol("bert", [tmp_path / "missing.wav"])
+    for name in ("", " anna", "an\nna", "a" * 201):
+        with pytest.raises(SingerVerifyError, match="expected a name of up to 200 printable characters"):
+            gallery.enrol(name, [files[1]])
+
+
+def test_removing(run: Path, files: list[Path]) -> None:
+    gallery = Gallery(Embedder.load(run))
+    gallery.enrol("anna", files[:3])
+    gallery.enrol("bert", files[3:4])
+    assert gallery.remove("anna", str(files[1])) == (str(files[1]),)
+    assert gallery.recordings("anna") == (str(files[0]), str(files[2]))
+    gallery.enrol("anna", files[1:2])
+    assert len(gallery.remove("anna")) == 3
+    assert list(gallery.singers) == ["bert"]
+    with pytest.raises(SingerVerifyError, match=r"anna: is not in the gallery; enrolled are bert\."):
+        gallery.remove("anna")
+    with pytest.raises(SingerVerifyError, match=r"x.wav: is no recording of bert; enrolled are .*3.wav"):
+        gallery.remove("bert", "x.wav")
+    for ask in (gallery.recordings, lambda name: gallery.verify(name, files[0])):
+        with pytest.raises(SingerVerifyError, match="cleo: is not in the gallery"):
+            ask("cleo")
+    gallery.remove("bert")
+    with pytest.raises(SingerVerifyError, match="the gallery is empty"):
+        gallery.identify(files[0])
+
+
+def test_it_is_saved_and_loaded_whole(run: Path, files: list[Path], tmp_path: Path) -> None:
+    embedder = Embedder.load(run)
+    gallery = Gallery(embedder)
+    gallery.enrol("Ångström 好", files[:2])
+    gallery.enrol("bert", files[2:3])
+    gallery.save(tmp_path / "g.npz")
+    loaded = Gallery.load(tmp_path / "g.npz", Embedder.load(run))
+    assert loaded.singers.keys() == gallery.singers.keys()
+    for before, after in zip(gallery.enrolled, loaded.enrolled, strict=True):
+        assert (before.singer, before.recording, before.content) == (after.singer, after.recording, after.content)
+        np.testing.assert_array_equal(before.embedding, after.embedding)
+    Gallery(embedder).save(tmp_path / "empty.npz")
+    assert Gallery.load(tmp_path / "empty.npz", embedder).singers == {}
+    with pytest.raises(SingerVerifyError, match="was not loaded from a file"):
+        Gallery(Embedder(embedder.encoder, embedder.feature, 30)).save(tmp_path / "other.npz")
+
+
+def test_a_gallery_of_another_model_is_refused(run: Path, files: list[Path], tmp_path: Path) -> None:
+    gallery = Gallery(Embedder.load(run))
+    gallery.enrol("anna", files[:1])
+    gallery.save(tmp_path / "g.npz")
+    others = make_run(tmp_path / "weights", seed=1), make_run(tmp_path / "recipe", trim_silence_db=40.0)
+    for other in others:
+        with pytest.raises(SingerVerifyError, match="was made with another model"):
+            Gallery.load(tmp_path / "g.npz", Embedder.load(other))
+        assert "was made with another model" in refusal("identify", other, tmp_path / "g.npz", files[0])
+        assert "was made with another model" in refusal("enrol", other, tmp_path / "g.npz", "bert", files[1])
+
+
+def test_a_damaged_gallery_is_refused_wherever_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    write_gallery(path, FINGERPRINT, [enrolled(0), enrolled(1)])
+    content = path.read_bytes()
+    before, said = read_gallery(path), []
+    for place in range(0, len(content), 37):
+        for damaged in (content[:place], content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                fingerprint, after = read_gallery(path)
+            except SingerVerifyError as error:
+                said.append(str(error))
+                continue
+            assert fingerprint == before[0]  # a byte that nobody reads
+            assert [vars(each).keys() for each in after] == [vars(each).keys() for each in before[1]]
+            np.testing.assert_array_equal(after[1].embedding, before[1][1].embedding)
+    assert len(said) > len(content) // 37
+    assert all(sentence.startswith(str(path)) for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": 2}, "has format 2; this version reads 1"),
+        ({"singers": np.array(["anna"])}, "does not agree with its checksum"),
+        ({"singers": np.array([1, 2])}, "does not agree with its checksum"),
+        ({"embeddings": np.ones((2, 4), np.float32)}, "does not agree with its checksum"),
+        ({"embeddings": np.eye(4)[:2]}, "does not agree with its checksum"),
+        ({"singers": np.array(["anna", "bert"])}, "does not agree with its checksum"),
+        ({"more": 1}, "is no gallery"),
+    ],
+)
+def test_a_gallery_that_was_tampered_with_is_refused(tmp_path: Path, changes: dict, said: str) -> None:
+    path = tmp_path / "g.npz"
+    write_gallery(path, FINGERPRINT, [enrolled(0), enrolled(1)])
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | changes))
+    with pytest.raises(SingerVerifyError, match=said):
+        read_gallery(path)
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.write_text, (self.target, "executed")
+
+
+def test_a_gallery_executes_nothing(tmp_path: Path) -> None:
+    path, target = tmp_path / "g.npz", tmp_path / "executed"
+    write_gallery(path, FINGERPRINT, [enrolled(0)])
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | {"singers": np.array([Payload(target)], object)}))
+    with pytest.raises(SingerVerifyError, match="was not loaded"):
+        read_gallery(path)
+    path.write_bytes(pickle.dumps(Payload(target)))
+    with pytest.raises(SingerVerifyError):
+        read_gallery(path)
+    assert not target.exists()
+
+
+def test_paths_that_are_no_galleries(tmp_path: Path) -> None:
+    np.save(tmp_path / "bare.npy", np.zeros(3))
+    for path, said in (
+        (tmp_path / "missing.npz", "no such gallery; singer-verify enrol makes one"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "bare.npy", "is no gallery"),
+    ):
+        with pytest.raises(SingerVerifyError, match=said):
+            read_gallery(path)
+    with pytest.raises(SingerVerifyError, match=r"ends in \.npz"):
+        write_gallery(tmp_path / "g.csv", FINGERPRINT, [])
+    with pytest.raises(SingerVerifyError, match="cannot be written"):
+        write_gallery(tmp_path / "nowhere/g.npz", FINGERPRINT, [])
+    with pytest.raises(SingerVerifyError, match="cannot be written to"), changing(Path("/proc/nowhere/g.npz")):
+        pass
+
+
+def add_one(path: Path, number: int) -> None:
+    with changing(path):
+        fingerprint, before = read_gallery(path)
+        write_gallery(path, fingerprint, [*before, enrolled(number)])
+
+
+def test_enrolments_at_once_do_not_lose_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    write_gallery(path, FINGERPRINT, [])
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.starmap(add_one, [(path, number) for number in range(40)])
+    assert sorted(each.recording for each in read_gallery(path)[1]) == sorted(f"{n}.wav" for n in range(40))
+
+
+def test_the_commands(run: Path, files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "g.npz"
+    assert invoke("enrol", run, path, "anna", *files[:2])[0] == 0
+    found = json.loads(invoke("enrol", run, path, "anna", files[1], files[2], "--json")[1])
+    assert (found["added"], len(found["recordings"])) == ([str(files[2])], 3)
+    assert "1.wav: is in the gallery already" in found["remarks"][0]
+    assert "1.wav: is in the gallery already" in caplog.text
+    invoke("enrol", run, path, "bert", files[3])
+    listed = json.loads(invoke("gallery", path, "--json")[1])
+    assert listed["singers"] == {"anna": [str(file) for file in files[:3]], "bert": [str(files[3])]}
+    assert "bert" in invoke("gallery", path)[1]
+    code, printed = invoke("identify", run, path, files[3], "--threshold", 0.999, "--json")
+    found = json.loads(printed)
+    assert (code, found["singer"], found["is_known"], found["threshold"]["score"]) == (0, "bert", True, 0.999)
+    assert [each["singer"] for each in found["candidates"]] == ["bert", "anna"]
+    code, printed = invoke("identify", run, path, files[3], "--threshold", 1.5)
+    assert code == 3
+    assert "an unknown singer" in printed
+    code, printed = invoke("identify", run, path, files[3])
+    assert code == 4
+    assert "this may be anyone" in printed
+    invoke("gallery", path, "--remove", "anna", "--recording", files[0])
+    invoke("gallery", path, "--remove", "bert")
+    assert json.loads(invoke("gallery", path, "--json")[1])["singers"] == {"anna": [str(file) for file in files[1:3]]}
+
+
+def test_the_commands_refuse(run: Path, files: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    assert "no such gallery" in refusal("identify", run, path, files[0])
+    invoke("enrol", run, path, "anna", files[0])
+    assert "is not in the gallery" in refusal("gallery", path, "--remove", "bert")
+    assert "has no effect without --remove" in refusal("gallery", path, "--recording", files[0])
+    assert "is not calibrated" in refusal("identify", run, path, files[0], "--probability")
+    assert "no such file" in refusal("enrol", run, path, "anna", tmp_path / "missing.wav")
+    with pytest.raises(UtteranceError, match="is a folder"):
+        invoke("identify", run, path, tmp_path)

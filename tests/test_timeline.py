@@ -1,0 +1,162 @@
+"""Who sings when: smoothing, silence, segments, the files and the figure."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import sing
+from typer.testing import CliRunner
+from untrained import make_run
+
+from singer_verify.cli import app
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
+from singer_verify.recognition import Embedder, Gallery
+from singer_verify.recognition.embedded import Embedded
+from singer_verify.recognition.enrolled import Enrolled
+from singer_verify.recognition.timeline import Timeline, moving_average, timeline
+from singer_verify.reports.timeline_figure import MOST_SINGERS, drawn_singers, timeline_figure
+from singer_verify.reports.timeline_text import MOST_LINES, segments_csv, segments_table
+
+RATE = 16_000
+ANNA, BERT, OTHER = np.eye(3, dtype=np.float32)
+
+
+@pytest.fixture
+def embedder(tmp_path: Path) -> Embedder:
+    return Embedder.load(make_run(tmp_path / "run"))
+
+
+def gallery(embedder: Embedder, scoring: Scoring) -> Gallery:
+    rows = {"anna": ANNA, "bert": BERT}
+    return Gallery(embedder, scoring, [Enrolled(name, f"{name}.wav", name, row) for name, row in rows.items()])
+
+
+def recording(windows: list[np.ndarray], silent: tuple[int, ...] = ()) -> Embedded:
+    """Windows of two seconds, one a second."""
+    starts_s = np.arange(len(windows), dtype=float)
+    power = np.full(100 * (len(windows) + 1), 0.1)
+    for number in silent:
+        power[100 * number : 100 * (number + 2)] = 1e-7
+    return Embedded(
+        "a.wav", np.array(windows), starts_s, starts_s + 2, float(len(windows) + 1), power, 0.01, False, 2.0
+    )
+
+
+def over(score: float) -> Scoring:
+    return replace(COSINE, threshold=Threshold(score, "somewhere"))
+
+
+def segments(found: Timeline) -> list[tuple[float, float, str]]:
+    return [(each.start_s, each.end_s, each.who) for each in found.segments]
+
+
+def test_segments_meet_between_the_middles_of_windows(embedder: Embedder) -> None:
+    windows = [ANNA] * 4 + [BERT] * 3 + [OTHER] * 3
+    found = timeline(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0)
+    assert segments(found) == [(0.0, 4.5, "anna"), (4.5, 7.5, "bert"), (7.5, 11.0, "unknown")]
+    assert [each.score for each in found.segments] == [1.0, 1.0, 0.0]
+    np.testing.assert_array_equal(found.scores[:, 0], [1.0] * 4 + [0.0] * 6)
+
+
+def test_without_a_threshold_the_best_is_named(embedder: Embedder) -> None:
+    found = timeline(gallery(embedder, COSINE), recording([ANNA, 0.6 * OTHER + 0.8 * BERT]), smooth_s=0.0)
+    assert found.who == ("anna", "bert")
+    assert found.threshold is None
+
+
+def test_smoothing_takes_out_a_single_window(embedder: Embedder) -> None:
+    windows = [ANNA] * 4 + [BERT] + [ANNA] * 4
+    assert "bert" in timeline(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0).who
+    found = timeline(gallery(embedder, over(0.5)), recording(windows), smooth_s=2.0)
+    assert segments(found) == [(0.0, 10.0, "anna")]
+    np.testing.assert_allclose(found.smoothed[3:6, 1], 1 / 3)
+
+
+def test_silence_is_nobodys_and_does_not_count_for_its_neighbours(embedder: Embedder) -> None:
+    windows = [ANNA] * 3 + [BERT] * 3 + [ANNA] * 3
+    found = timeline(gallery(embedder, over(0.5)), recording(windows, silent=(3, 4, 5)), smooth_s=4.0)
+    assert segments(found) == [(0.0, 3.5, "anna"), (3.5, 6.5, "silent"), (6.5, 10.0, "anna")]
+    assert found.segments[1].score is None
+    np.testing.assert_allclose(found.smoothed[2], [1.0, 0.0])
+
+
+def test_the_moving_average_is_a_slow_loops(embedder: Embedder) -> None:
+    generator = np.random.default_rng(0)
+    middles_s = np.cumsum(generator.uniform(0.2, 1.0, 40))
+    scores, counts = generator.normal(size=(40, 3)), generator.random(40) < 0.7
+    found = moving_average(scores, middles_s, 3.0, counts)
+    for window in range(40):
+        near = counts & (np.abs(middles_s - middles_s[window]) <= 1.5)
+        expected = scores[near].mean(axis=0) if near.any() else scores[window]
+        np.testing.assert_allclose(found[window], expected, atol=1e-9)
+
+
+def test_it_refuses(embedder: Embedder) -> None:
+    with pytest.raises(SingerVerifyError, match="the gallery is empty"):
+        timeline(Gallery(embedder), recording([ANNA]), 1.0)
+    with pytest.raises(SingerVerifyError, match="smooth_s=-1"):
+        timeline(gallery(embedder, COSINE), recording([ANNA]), -1.0)
+
+
+def test_the_figure_has_a_row_for_each_singer_and_the_unknown(embedder: Embedder) -> None:
+    found = timeline(gallery(embedder, over(0.5)), recording([ANNA] * 4 + [OTHER] * 3 + [ANNA]), smooth_s=0.0)
+    bars, scores = timeline_figure(found, "a $ song").axes
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["anna", "bert", "unknown"]
+    assert [len(row.get_paths()) for row in bars.collections] == [2, 0, 1]
+    assert len(scores.lines) == 3
+    many = replace(
+        found,
+        singers=tuple(f"singer {number:02}" for number in range(30)),
+        smoothed=np.tile(np.linspace(0.0, 0.4, 30), (8, 1)),
+        scores=np.zeros((8, 30)),
+        is_known=np.zeros(8, bool),
+    )
+    assert drawn_singers(many) == [f"singer {number:02}" for number in range(30 - MOST_SINGERS, 30)]
+
+
+def test_long_tables_are_cut_and_the_csv_is_not(embedder: Embedder) -> None:
+    found = timeline(gallery(embedder, over(0.5)), recording([ANNA, BERT] * 100), smooth_s=0.0)
+    table = segments_table(found, "a.wav")
+    assert table.row_count == MOST_LINES
+    assert f"{200 - MOST_LINES} more segments" in str(table.caption)
+    assert len(segments_csv(found).splitlines()) == 201
+
+
+def test_the_command_writes_all_of_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", sing(number, 2.0), RATE, subtype="FLOAT")
+    sung = [sing(0, 4.0), np.zeros(3 * RATE, np.float32), sing(1, 4.0)]
+    soundfile.write(tmp_path / "song.wav", np.concatenate(sung), RATE, subtype="FLOAT")
+    runner, known, out = CliRunner(), str(tmp_path / "g.npz"), tmp_path / "out"
+    for number, name in enumerate(("anna", "bert")):
+        runner.invoke(app, ["enrol", str(run), known, name, str(tmp_path / f"{number}.wav")], catch_exceptions=False)
+    command = ["timeline", str(run), known, str(tmp_path / "song.wav"), "--out", str(out), "--threshold", "0.5"]
+    result = runner.invoke(app, [*command, "--hop-s", "0.2", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "segments.csv",
+        "timeline.png",
+        "timeline.svg",
+        "windows.csv",
+    ]
+    assert [each["who"] for each in found["segments"]] == ["anna", "silent", "bert"]
+    assert found["segments"][0]["start_s"] == 0.0
+    assert found["segments"][0]["end_s"] == pytest.approx(4.0, abs=0.3)
+    assert found["segments"][2]["end_s"] == found["seconds"] == pytest.approx(11.0)
+    with open(out / "segments.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["who"] for row in rows] == ["anna", "silent", "bert"]
+    with open(out / "windows.csv", newline="", encoding="utf-8") as file:
+        windows = list(csv.DictReader(file))
+    assert list(windows[0]) == ["start_s", "end_s", "who", "smoothed_score", "score anna", "score bert"]
+    assert float(windows[1]["start_s"]) == pytest.approx(0.2)
+    printed = runner.invoke(app, command, catch_exceptions=False)
+    assert "silent" in printed.stdout
+    with pytest.raises(SingerVerifyError, match="would leave gaps"):
+        runner.invoke(app, [*command, "--window-s", "0.1", "--hop-s", "0.5"], catch_exceptions=False)
