@@ -5,12 +5,13 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.corpora import prepare
+from singer_verify.cli.export import card, export
 from singer_verify.cli.models import embed, evaluate, import_weights
 from singer_verify.cli.sweeps import leaderboard, runs
 from singer_verify.entry import plain_mistakes, start_log
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-for command in (embed, evaluate, prepare, runs, leaderboard, import_weights):
+for command in (embed, evaluate, prepare, runs, leaderboard, import_weights, export, card):
     app.command()(command)
 
 
