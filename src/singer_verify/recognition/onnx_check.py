@@ -30,7 +30,7 @@ def largest_deviation(path: Path, embedder: Embedder, from_frames: bool) -> floa
     Raises:
         SingerVerifyError: the difference is more than `TOLERANCE`.
     """
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession  # type: ignore[import-untyped]
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     name, deviation = session.get_inputs()[0].name, 0.0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import config as jaxtyping_config
 from torch import Tensor, nn
 
 from singer_verify.errors import SingerVerifyError
@@ -100,7 +101,7 @@ def _traced(whole: nn.Module, example: Tensor, name: str, dimensions: dict[int, 
     from singer_verify.recognition.onnx_translations import TRANSLATIONS
 
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _symbols_for_numbers():
             traced = torch.export.export(
                 whole,
                 (example,),
@@ -121,8 +122,15 @@ def _traced(whole: nn.Module, example: Tensor, name: str, dimensions: dict[int, 
         first_line = str(error).strip().splitlines()[0]
         raise SingerVerifyError(f"the model cannot be written as ONNX: {first_line}") from error
     assert program is not None
-    program.rename_axes(dict(zip(map(str, program.model.graph.inputs[0].shape), ("batch", name), strict=False)))
+    _name_axes(program, ("batch", name))
     return program
+
+
+def _name_axes(program: "ONNXProgram", names: tuple[str, str]) -> None:
+    """The lengths that stay open, as a reader of the file sees them."""
+    shape = program.model.graph.inputs[0].shape
+    assert shape is not None
+    program.rename_axes(dict(zip(map(str, shape), names, strict=False)))
 
 
 def _example(embedder: Embedder, from_frames: bool) -> Tensor:
@@ -132,6 +140,17 @@ def _example(embedder: Embedder, from_frames: bool) -> Tensor:
         return torch.rand(2, num_frames, embedder.feature.num_bins)
     num_samples = num_frames * round(embedder.feature.hop_ms * embedder.feature.sample_rate / 1000)
     return torch.rand(2, max(num_samples, 2 * shortest_samples(embedder.feature)))
+
+
+@contextmanager
+def _symbols_for_numbers() -> Iterator[None]:
+    """Let annotated shapes and counts be symbols, as they are in a trace, where annotations are checked at all."""
+    disabled = jaxtyping_config.jaxtyping_disable
+    jaxtyping_config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping_config.update("jaxtyping_disable", disabled)
 
 
 @contextmanager

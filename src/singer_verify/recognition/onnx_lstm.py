@@ -69,6 +69,6 @@ def with_onnx_lstms(encoder: nn.Module) -> nn.Module:
     return encoder
 
 
-def _in_onnx_order(gates: Float[Tensor, "gates *rest"]) -> Float[Tensor, "gates *rest"]:
+def _in_onnx_order(gates: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     into, forget, cell, out = gates.detach().chunk(4)
     return torch.cat([into, out, forget, cell])

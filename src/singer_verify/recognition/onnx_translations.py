@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from onnxscript import opset18
 
+ONNX: Any = opset18  # whose annotations ask for tensors of one type at each place
+
 
 def matmul(left: Any, right: Any) -> Any:
     """A product whose right side is a vector, written as one with a matrix of one column.
@@ -13,9 +15,9 @@ def matmul(left: Any, right: Any) -> Any:
     onnxruntime (1.32) joins a transposition and a product with a vector into one operator, whose result is wrong.
     """
     if len(right.shape) > 1:
-        return opset18.MatMul(left, right)
-    last = opset18.Constant(value_ints=[-1])
-    return opset18.Squeeze(opset18.MatMul(left, opset18.Unsqueeze(right, last)), last)
+        return ONNX.MatMul(left, right)
+    last = ONNX.Constant(value_ints=[-1])
+    return ONNX.Squeeze(ONNX.MatMul(left, ONNX.Unsqueeze(right, last)), last)
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.matmul.default: matmul}

@@ -30,7 +30,7 @@ class WholeRecording(nn.Module):
         self.scaling = FrameScaling(normalisation)
         self.encoder, self.window_frames = encoder, window_frames
 
-    def forward(self, recordings: Float[Tensor, "recordings *of_each"]) -> Float[Tensor, "recordings embedding"]:
+    def forward(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
         frames = self.scaling(self.front_end(recordings))
         windows = equal_windows(frames, self.window_frames)
         embeddings = self.encoder(windows.flatten(0, 1)).unflatten(0, (frames.shape[0], -1))

@@ -91,9 +91,7 @@ def model_card(
     ).lstrip()
 
 
-def _front_matter(
-    name: str, evaluated: list[Evaluated], licence: str | None, onnx: OnnxFile | None
-) -> dict[str, Any]:
+def _front_matter(name: str, evaluated: list[Evaluated], licence: str | None, onnx: OnnxFile | None) -> dict[str, Any]:
     """Of model hubs: https://huggingface.co/docs/hub/model-cards, `model-index` for the figures."""
     results = [
         {

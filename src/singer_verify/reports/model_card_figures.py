@@ -1,11 +1,14 @@
 """Figures of evaluations, as `figures.json` has them, for a model card."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from singer_verify.errors import SingerVerifyError
+
+log = logging.getLogger(__name__)
 
 EVALUATIONS = "evaluation/*/figures.json"  # in the folder of a run
 PERCENT = ("eer", "top_1", "top_5")
@@ -29,6 +32,7 @@ class Evaluated:
     """One evaluation, in words.
 
     Attributes:
+        model: as it was named for the evaluation.
         title: corpus and split.
         counts: of singers, utterances and trials.
         scoring: how embeddings were scored.
@@ -39,6 +43,7 @@ class Evaluated:
         threshold: score at the equal error rate; None where it is not told.
     """
 
+    model: str
     title: str
     counts: str
     scoring: str
@@ -52,11 +57,18 @@ class Evaluated:
 def read_evaluations(given: list[Path] | None, run: Path | None) -> list[Evaluated]:
     """Of the given files; where none is given, of those in the run's folder.
 
+    Args:
+        given: `figures.json` files.
+        run: the folder of the run; None where the model lies in none.
+
     Raises:
         SingerVerifyError: a file that is none, or does not exist.
     """
     paths = given if given else sorted(run.glob(EVALUATIONS)) if run else []
-    return [_read(path) for path in paths]
+    evaluated = [_read(path) for path in paths]
+    for path, each in zip(paths, evaluated, strict=True):
+        log.info("Figures on %s: of the model %s, from %s.", each.title, each.model, path)
+    return evaluated
 
 
 def _read(path: Path) -> Evaluated:
@@ -72,6 +84,7 @@ def _evaluated(content: dict[str, Any]) -> Evaluated:
     figures = {name: figure for name, figure in content["figures"].items() if figure is not None}
     corpus = Path(content["corpus"]).name
     return Evaluated(
+        model=str(content["model"]),
         title=f"{corpus}, {content['split']}",
         counts=f"{content['num_singers']} singers, {content['num_utterances']} utterances, "
         f"{content['num_trials']} trials, {content['num_targets']} of them target",
