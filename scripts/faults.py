@@ -23,7 +23,7 @@ from singer_verify.corpora.folder import read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import Mel
 from singer_verify.recognition import Embedder
-from singer_verify.runs import checkpoints
+from singer_verify.runs import checkpoint_writing, checkpoints
 from singer_verify.runs.folder import RUN_NAME
 from singer_verify.store import extraction
 from singer_verify.verifier import Verifier
@@ -51,7 +51,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "computing features": (extraction, "_append", 18),
     "training": (Verifier, "training_step", 20),
     "validating": (Verifier, "validation_step", 15),
-    "writing a checkpoint": (checkpoints.WholeFileCheckpoints, "save_checkpoint", 9),
+    "writing a checkpoint": (checkpoint_writing.WholeFileCheckpoints, "save_checkpoint", 9),
 }
 LONGEST_DELAY_S = 0.01  # from the call to the kill: about as long as each of these takes
 FAR_TOO_SMALL = 4096  # bytes: no file of a run fits

@@ -16,7 +16,8 @@ from tiny_run import ROOT, At, last_of, make_corpus, run, tiny
 from singer_verify.corpora.folder import read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.ready import read_feat_params
-from singer_verify.runs.checkpoints import WholeFileCheckpoints, read_checkpoint
+from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints
+from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.store import integrity
 from singer_verify.store.extraction import store_of
 from singer_verify.verifier import Verifier

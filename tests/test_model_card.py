@@ -20,7 +20,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import Mel
 from singer_verify.recognition import Embedder
 from singer_verify.reports import model_card
-from singer_verify.reports.model_card_figures import words_of
+from singer_verify.runs import continuation, provenance
 from singer_verify.runs.provenance import provenance_of
 
 FIGURES = {
@@ -32,9 +32,12 @@ FIGURES = {
     "num_trials": 15400,
     "num_targets": 3784,
     "scoring": "cosine",
+    "split_chose_model": False,
     "figures": {
         "eer": {"value": 0.1064, "low": 0.05, "high": 0.17},
         "threshold": {"value": 0.8123, "low": 0.7, "high": 0.9},
+        "cllr": None,
+        "top_1": {"value": 0.5, "low": None, "high": None},
         "min_dcf_0.01": {"value": 0.861, "low": 0.7, "high": 0.95},
     },
     "conditions": [
@@ -151,18 +154,29 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
     path = bare.parent / "figures.json"
     path.write_text(json.dumps(FIGURES))
     card = card_of(bare, "--evaluation", path, "--licence", "cc-by-4.0")
-    assert "| equal error rate (EER) | 10.64 % | 5.0 to 17.0 % |" in card
-    assert "| minimum detection cost, prior 0.01 | 0.861 | 0.700 to 0.950 |" in card
+    assert "| EER | 10.64 % | 5.0 to 17.0 % |" in card
+    assert "| minDCF at prior 0.01 | 0.861 | 0.700 to 0.950 |" in card
+    assert "| top-1 identification | 50.00 % |  |" in card
+    assert "Cllr" not in card
+    assert "on these very singers" not in card
     assert "| cross song | 20.00 % | 10.0 to 30.0 % | 2000 | 6000 |" in card
-    assert "| cross gender | too few trials |  | 0 | 6000 |" in card
+    assert "| cross gender | no target trials |  | 0 | 6000 |" in card
     assert "4 singers, 176 utterances, 15400 trials, 3784 of them target" in card
     assert r"### ravdess\|song, val" in card
     assert "From a score of 0.8123 on" in card
     assert "/corpora" not in card
+    path.write_text(json.dumps(FIGURES | {"split_chose_model": True}))
+    assert "chosen among others of its training by its figures on these very singers" in card_of(
+        bare, "--evaluation", path
+    )
     matter = front_matter(card)
     assert matter["license"] == "cc-by-4.0"
     (result,) = matter["model-index"][0]["results"]
-    assert result["metrics"][0] == {"type": "eer", "name": "equal error rate (EER)", "value": 0.1064}
+    assert result["metrics"][0] == {"type": "eer", "name": "EER", "value": 0.1064}
+
+
+def test_settings_are_found_where_a_training_leaves_them() -> None:
+    assert provenance.SETTINGS_KEY == continuation.SETTINGS_KEY
 
 
 def test_evaluations_in_the_run_are_found(runs: tuple[Path, Path]) -> None:
@@ -171,7 +185,7 @@ def test_evaluations_in_the_run_are_found(runs: tuple[Path, Path]) -> None:
     folder.mkdir(parents=True)
     (folder / "figures.json").write_text(json.dumps(FIGURES))
     try:
-        assert "| equal error rate (EER) | 10.64 %" in card_of(parent)
+        assert "| EER | 10.64 %" in card_of(parent)
         assert "chosen among others" not in card_of(parent)
     finally:
         (folder / "figures.json").unlink()
@@ -187,12 +201,6 @@ def test_what_is_no_evaluation_is_refused(bare: Path, content: str) -> None:
         card_of(bare, "--evaluation", path)
     with pytest.raises(SingerVerifyError, match="no such file"):
         card_of(bare, "--evaluation", bare.parent / "none.json")
-
-
-def test_figures_have_names_in_words() -> None:
-    assert words_of("actual_dcf_0.05") == "actual detection cost, prior 0.05"
-    assert words_of("top_1") == "singer found, first of the ranking"
-    assert words_of("of_tomorrow") == "of tomorrow"
 
 
 def test_threshold_of_the_model_goes_first(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

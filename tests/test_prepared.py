@@ -19,7 +19,7 @@ from singer_verify.features.mel import Mel
 from singer_verify.features.prepared import Prepared, prepared
 from singer_verify.features.ready import Ready
 from singer_verify.features.resemblyzer import Resemblyzer
-from singer_verify.features.silence import without_outer_silence
+from singer_verify.features.silence import sounding
 from singer_verify.features.voicing import is_voiced
 from singer_verify.recognition import Embedder
 from singer_verify.runs.checkpoints import read_checkpoint
@@ -36,6 +36,11 @@ def surrounded(seconds: float = 1.0, before: float = 0.5, after: float = 0.3, le
     start = round(before * RATE)
     noise[start : start + round(seconds * RATE)] += sing(3, seconds)
     return noise
+
+
+def without_outer_silence(samples: torch.Tensor, sample_rate: int, trim_silence_db: float) -> torch.Tensor:
+    first, end = sounding(samples, sample_rate, trim_silence_db)
+    return samples[first:end]
 
 
 def pulses(f0_hz: float, seconds: float) -> np.ndarray:

@@ -25,7 +25,8 @@ from singer_verify.features.naming import read_recipe
 from singer_verify.features.ready import read_feat_params, read_ready
 from singer_verify.rebuild import refuse_foreign_targets
 from singer_verify.recognition import Embedder
-from singer_verify.runs.checkpoints import WholeFileCheckpoints, read_checkpoint
+from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints
+from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.foreign import read_foreign
 from singer_verify.runs.lineage import Parent
 from singer_verify.runs.tree import runs_below

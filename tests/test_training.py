@@ -62,6 +62,9 @@ def test_the_run_folder_holds_everything(run: Path) -> None:
         "train.log",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "projector_config.pbtxt",
+        "projector/embeddings.tsv",
+        "projector/metadata.tsv",
     }
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["encoder"]["num_bins"] == 40

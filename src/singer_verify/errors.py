@@ -34,6 +34,17 @@ def require_between(low: float, high: float, **settings: object) -> None:
             raise SingerVerifyError(f"{name}={value}: expected a number between {low:g} and {high:g}.")
 
 
+def require_finite(**settings: object) -> None:
+    """Refuse a setting that is not a finite number.
+
+    Raises:
+        SingerVerifyError: naming the setting and its value.
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise SingerVerifyError(f"{name}={value}: expected a finite number.")
+
+
 def require_one_of(allowed: tuple[str, ...], **settings: object) -> None:
     """Refuse a setting that is not one of `allowed`.
 

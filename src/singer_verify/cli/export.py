@@ -80,12 +80,12 @@ def _write_checked(model: Path, embedder: "Embedder", onnx: Path, frames: bool) 
     from singer_verify.recognition.onnx_check import largest_deviation
     from singer_verify.recognition.onnx_export import onnx_program, write_onnx
     from singer_verify.recognition.onnx_metadata import metadata_of
-    from singer_verify.runs.checkpoints import checkpoint_of
-    from singer_verify.runs.lineage import sha256_of
+    from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
+    from singer_verify.runs.fingerprint import fingerprint
 
     LOGGER.info("Tracing the model; this takes a few seconds.")
     program = onnx_program(embedder, frames)
-    metadata = metadata_of(embedder, sha256_of(checkpoint_of(model)), scoring_of(model), frames)
+    metadata = metadata_of(embedder, fingerprint(read_checkpoint(checkpoint_of(model))), scoring_of(model), frames)
     part = onnx.with_name(f"{onnx.name}.part")
     try:
         write_onnx(program, part, metadata)

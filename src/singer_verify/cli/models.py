@@ -3,17 +3,12 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from singer_verify.entry import LOGGER
-
-if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
-    import numpy as np
-
-    from singer_verify.recognition import Embedder
+from singer_verify.cli.embedding import embed_files
 
 ModelArgument = Annotated[Path, typer.Argument(help="A run folder (its best model), a .ckpt or a saved_model.pt.")]
 
@@ -34,7 +29,7 @@ def embed(
     if not out.resolve().parent.is_dir():
         raise SingerVerifyError(f"--out {out}: no such folder {out.resolve().parent}; make it first.")
     embedder = Embedder.load(model)
-    files, embeddings = _embed_files(embedder, embedder.files_below(paths))
+    files, embeddings = embed_files(embedder, embedder.files_below(paths))
     part = out.with_name(f"{out.name}.part")
     with open(part, "wb") as file:
         np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
@@ -61,7 +56,7 @@ def evaluate(
     known = read_labels(corpus)
     utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
     singer_of = {corpus / utterance.path: utterance.singer for utterance in utterances}
-    files, embeddings = _embed_files(Embedder.load(model), list(singer_of))
+    files, embeddings = embed_files(Embedder.load(model), list(singer_of))
     singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
     figures = verify_all_pairs(embeddings, singer_index)
     low, high = eer_interval(embeddings, singer_index)
@@ -104,24 +99,3 @@ def import_weights(
     recipe = read_recipe(features)
     import_run(file, feature_from_recipe(recipe), window_frames, out, Normalisation.from_recipe(recipe))
     typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")
-
-
-def _embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:
-    """Embeddings of the files that can be used; the others are named and counted."""
-    import numpy as np
-    from rich.progress import track
-
-    from singer_verify.errors import SingerVerifyError, UtteranceError
-
-    kept, embeddings = [], []
-    for file in track(files, "Embedding", console=Console(stderr=True)):
-        try:
-            embeddings.append(embedder.embed_file(file))
-            kept.append(file)
-        except UtteranceError as error:
-            LOGGER.warning("Skipped: %s", error)
-    if not kept:
-        raise SingerVerifyError(f"none of {len(files)} files can be used; the reasons are above.")
-    if len(kept) < len(files):
-        LOGGER.warning("%d of %d files skipped.", len(files) - len(kept), len(files))
-    return kept, np.stack(embeddings)

@@ -63,7 +63,10 @@ class Scoring:
 
     def sides(self, embeddings: Float[np.ndarray, "sides embedding"]) -> Sides:
         """What all scores of these embeddings need, computed once."""
-        rows = embeddings if self.projection is None else self.projection(embeddings)
+        return self.projected_sides(embeddings if self.projection is None else self.projection(embeddings))
+
+    def projected_sides(self, rows: Float[np.ndarray, "sides projected"]) -> Sides:
+        """The same of rows that are projected already: those of other sides, or means of them."""
         return Sides(rows) if self.cohort is None else Sides(rows, *self.cohort.statistics(rows))
 
     def scores(self, left: Sides, right: Sides) -> Float[np.ndarray, "left right"]:

@@ -103,7 +103,10 @@ class Normalisation:
         """
         if self.name in GLOBAL:
             return self._global_scaling(len(offsets) - 1)
-        statistics = frame_statistics(frames, offsets)
+        return self.scaling_by(frame_statistics(frames, offsets))
+
+    def scaling_by(self, statistics: FrameStatistics) -> Scaling:
+        """What scales each of several utterances of which these statistics are known; not for figures of a split."""
         if self.name == "utterance_zero_one":
             lowest, highest = statistics.lowest.min(1, keepdims=True), statistics.highest.max(1, keepdims=True)
             return Scaling(lowest, _divisor(highest - lowest, lowest))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from singer_verify.errors import SingerVerifyError, UtteranceError, require_betw
 from singer_verify.features import Feature
 from singer_verify.features.ready import Ready, read_feat_params
 from singer_verify.features.recipe import preparation
-from singer_verify.features.silence import without_outer_silence
+from singer_verify.features.silence import sounding
 from singer_verify.features.voicing import is_voiced
 
 
@@ -40,20 +41,28 @@ class Prepared:
         return self.feature.recipe | {"trim_silence_db": self.trim_silence_db, "voiced_only": self.voiced_only}
 
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
-        kept = samples
+        return self.with_times(samples)[0]
+
+    def with_times(
+        self, samples: Float[Tensor, " samples"]
+    ) -> tuple[Float[Tensor, "frames bins"], Float[Tensor, " frames"]]:
+        """The frames, and when each of them is in the recording, in seconds."""
+        first, kept = 0, samples
         if self.trim_silence_db is not None:
-            kept = without_outer_silence(samples, self.sample_rate, self.trim_silence_db)
+            first, end = sounding(samples, self.sample_rate, self.trim_silence_db)
+            kept = samples[first:end]
         try:
             frames = self.feature(kept)
         except UtteranceError as error:
             trimmed = "without the silence around it, " if len(kept) < len(samples) else ""
             raise UtteranceError(f"{trimmed}{error}") from error
+        times_s = first / self.sample_rate + torch.arange(len(frames), dtype=torch.float64) * (self.hop_ms / 1000.0)
         if not self.voiced_only:
-            return frames
+            return frames, times_s
         voiced = is_voiced(kept, self.sample_rate, self.hop_ms, len(frames))
         if not voiced.any():
             raise UtteranceError("has no voiced frame; delete it, or set features.voiced_only=false.")
-        return frames[voiced]
+        return frames[voiced], times_s[voiced]
 
 
 def prepared(feature: Feature, recipe: dict[str, Any]) -> Feature:

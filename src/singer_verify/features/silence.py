@@ -9,10 +9,8 @@ from singer_verify.errors import UtteranceError
 WINDOW_MS, HOP_MS = 64, 16
 
 
-def without_outer_silence(
-    samples: Float[Tensor, " samples"], sample_rate: int, trim_silence_db: float
-) -> Float[Tensor, " kept"]:
-    """Samples from the first loud window to the last; silences between them are part of the singing, and stay.
+def sounding(samples: Float[Tensor, " samples"], sample_rate: int, trim_silence_db: float) -> tuple[int, int]:
+    """First sample of the first loud window, and end of the last; silences between them are part of the singing.
 
     A window is loud if its mean power is less than `trim_silence_db` under that of the loudest one
     (`librosa.effects.trim`, with windows of 64 ms every 16 ms).
@@ -29,4 +27,4 @@ def without_outer_silence(
     loud = (power > power.max() * 10.0 ** (-trim_silence_db / 10.0)).nonzero()
     if not len(loud):
         raise UtteranceError("is silent throughout; delete it.")
-    return samples[int(loud[0]) * hop : (int(loud[-1]) + 1) * hop]
+    return int(loud[0]) * hop, min((int(loud[-1]) + 1) * hop, len(samples))

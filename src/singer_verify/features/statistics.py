@@ -1,7 +1,7 @@
 """Means, variances and extremes of frames, utterance by utterance and pooled."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +28,9 @@ class FrameStatistics:
     highest: Float[np.ndarray, "utterances bins"]
 
 
+_NAMES = tuple(field.name for field in fields(FrameStatistics))
+
+
 def frame_statistics(
     frames: Float[np.ndarray, "total bins"], offsets: Int[np.ndarray, " bounds"], chunk_frames: int = CHUNK_FRAMES
 ) -> FrameStatistics:
@@ -48,6 +51,16 @@ def over_frames(statistics: FrameStatistics) -> tuple[Float[np.ndarray, " bins"]
     mean = (weights * statistics.mean).sum(axis=0)
     variance = (weights * (statistics.variance + (statistics.mean - mean) ** 2)).sum(axis=0)
     return mean, variance
+
+
+def as_one(parts: list[FrameStatistics]) -> FrameStatistics:
+    """Of one utterance, from those of its parts."""
+    joined = FrameStatistics(*(np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES))
+    mean, variance = over_frames(joined)
+    count = joined.num_frames.sum(keepdims=True)
+    return FrameStatistics(
+        count, mean[None], variance[None], joined.lowest.min(0, keepdims=True), joined.highest.max(0, keepdims=True)
+    )
 
 
 def over_bins(

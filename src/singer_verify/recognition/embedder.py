@@ -1,33 +1,43 @@
 """Embeddings of recordings from a trained model."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import nn
 
-from singer_verify.audio import AUDIO_SUFFIXES
+from singer_verify.audio.sound import Sound, as_recording
 from singer_verify.card import CARD_KEY
-from singer_verify.corpora.folder import READY_SUFFIX
-from singer_verify.data.windows import mean_embeddings, windows_of
 from singer_verify.encoders import encoder_from_settings
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features import Feature, feature_from_recipe
 from singer_verify.features.normalisation import NOT_NORMALISED, Normalisation
-from singer_verify.features.ready import Ready
+from singer_verify.recognition.ahead import ahead
+from singer_verify.recognition.batching import WindowBatches
+from singer_verify.recognition.embedded import Embedded, embedded, mean_direction
+from singer_verify.recognition.fingerprint import fingerprint_of
+from singer_verify.recognition.model_files import files_below
+from singer_verify.recognition.opening import Facts, Opened, opened
+from singer_verify.recognition.window_plan import WindowPlan, plan_in_seconds, windows_of_pieces
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, read_checkpoint
-from singer_verify.store.utterances import frames_of_file
+from singer_verify.workers import num_cores
 
-WINDOWS_AT_ONCE = 64
+log = logging.getLogger(__name__)
 
 
 class Embedder:
     """A trained encoder with the feature it was trained on.
 
-    Each recording is embedded by itself, in overlapping windows whose embeddings are averaged and brought to unit
-    length, so an embedding never depends on what else is embedded.
+    Recordings are embedded in overlapping windows whose embeddings are averaged and brought to unit length, so an
+    embedding never depends on what else is embedded. They last from half a second to hours: see `opening.opened` for
+    what of them is held in memory.
+
+        embedder = Embedder.load(Path("runs/first"))
+        similarity = embedder.embed(Path("a.wav")) @ embedder.embed(samples, 44_100)
 
     Args:
         encoder: (batch, frames, bins) → (batch, embedding).
@@ -60,24 +70,89 @@ class Embedder:
         recipe = card["recipe"]
         return cls(encoder, feature_from_recipe(recipe), card["window_frames"], Normalisation.from_recipe(recipe))
 
-    def embed_file(self, path: Path) -> Float[np.ndarray, " embedding"]:
-        """Embedding of one recording, or of one file of ready features where the model was trained on those.
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for models that give the same embeddings, whatever files they come from."""
+        of_frames = {"normalise": self.normalisation.name} | self.normalisation.statistics
+        return fingerprint_of(self.encoder, self.feature.recipe | of_frames, self.window_frames)
+
+    def embed(
+        self, recording: Path | Num[np.ndarray, " samples *channels"], sample_rate: int | None = None
+    ) -> Float[np.ndarray, " embedding"]:
+        """Embedding of one recording, of unit length. Channels that hold different voices are warned of.
+
+        Args:
+            recording: a file of audio, or of ready features (`.npy`) where the model was trained on those; or samples,
+                (samples,) or (samples, channels), floats in [-1, 1] or whole numbers of 16 or 32 bits.
+            sample_rate: of samples, in Hz.
 
         Raises:
-            UtteranceError: the file cannot be used.
-            SingerVerifyError: the model was trained on ready features, and the file is audio.
+            UtteranceError: the recording cannot be used: it is silent, shorter than half a second or than a frame,
+                holds NaN, has a sample rate under the recipe's bandwidth, or is no audio.
+            SingerVerifyError: samples without a sample rate or of another shape; the model was trained on ready
+                features, and the recording is audio.
         """
-        return self.embed_frames(frames_of_file(path, self.feature))
+        found = self.windows(recording, sample_rate)
+        if found.has_two_voices:
+            log.warning("%s", found.two_voices)
+        return found.embedding
+
+    def windows(
+        self,
+        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        sample_rate: int | None = None,
+        window_s: float | None = None,
+        hop_s: float | None = None,
+    ) -> Embedded:
+        """One recording with the embedding of each window, its time, and what makes it doubtful.
+
+        Args:
+            recording: as of `embed`.
+            sample_rate: of samples, in Hz.
+            window_s: length of a window; None takes the model's own.
+            hop_s: from window to window; None is about half of the model's window.
+
+        Raises:
+            UtteranceError: as of `embed`.
+            SingerVerifyError: as of `embed`; windows that would leave gaps.
+        """
+        plan = plan_in_seconds(window_s, hop_s, self.window_frames, self.feature.hop_ms)
+        _, found = next(self._embedded([as_recording(recording, sample_rate)], plan, 0))
+        if isinstance(found, UtteranceError):
+            raise found
+        return found
+
+    def embed_many(
+        self, recordings: Iterable[Path | Sound], num_threads: int | None = None
+    ) -> Iterator[tuple[Path | Sound, Embedded | UtteranceError]]:
+        """Many recordings in turn, each embedded as if it were alone, to rounding (1e-6).
+
+        Windows of all recordings are gathered into full batches, while the next recordings are decoded in the
+        background. A recording that cannot be used has its error in place of embeddings.
+
+        Args:
+            recordings: files, or samples as `Sound`; read only as far as needed.
+            num_threads: that decode; 0 decodes in turn, None takes all cores but one, and at least one.
+
+        Raises:
+            SingerVerifyError: the model was trained on ready features, and a recording is audio.
+        """
+        threads = max(num_cores() - 1, 1) if num_threads is None else num_threads
+        return self._embedded(recordings, WindowPlan(self.window_frames), threads)
+
+    def embed_file(self, path: Path) -> Float[np.ndarray, " embedding"]:
+        """`embed` of a file."""
+        return self.embed(path)
 
     @torch.inference_mode()
     def embed_frames(self, frames: Float[torch.Tensor, "frames bins"]) -> Float[np.ndarray, " embedding"]:
         """Embedding of one recording from its frames, in single precision, as the feature makes them."""
         frames = torch.from_numpy(self.normalisation.normalised(frames.numpy()))
-        windows = list(windows_of(frames, self.window_frames))
-        groups = [windows[first : first + WINDOWS_AT_ONCE] for first in range(0, len(windows), WINDOWS_AT_ONCE)]
-        embeddings = torch.cat([self.encoder(torch.stack(group)) for group in groups])
-        whole: np.ndarray = mean_embeddings(embeddings, torch.zeros(len(embeddings), dtype=torch.long), 1)[0].numpy()
-        return whole
+        plan = WindowPlan(self.window_frames)
+        windows = windows_of_pieces([frames], plan.starts(len(frames)), plan.length(len(frames)))
+        _, rows = next(WindowBatches[None](self.encoder).embed([(None, windows)]))
+        assert not isinstance(rows, UtteranceError)
+        return mean_direction(rows)
 
     def files_below(self, paths: list[Path]) -> list[Path]:
         """The files this model can embed, among the given ones and in the given folders, recursively, sorted.
@@ -85,19 +160,35 @@ class Embedder:
         Raises:
             SingerVerifyError: a path that does not exist, or nothing found.
         """
-        found = [file for path in paths for file in self._files_of(path)]
-        if not found:
-            raise SingerVerifyError(f"{' '.join(map(str, paths))}: no file to embed; expected {self._suffixes()}.")
-        return found
+        return files_below(paths, self.feature)
 
-    def _files_of(self, path: Path) -> Iterator[Path]:
-        if not path.exists():
-            raise SingerVerifyError(f"{path}: no such file or folder.")
-        if path.is_file():
-            yield path
-        else:
-            files = (file for file in path.rglob("*") if not file.name.startswith("."))
-            yield from sorted(file for file in files if file.suffix.lower() in self._suffixes().split())
+    def _embedded(
+        self, recordings: Iterable[Path | Sound], plan: WindowPlan, num_threads: int
+    ) -> Iterator[tuple[Path | Sound, Embedded | UtteranceError]]:
+        hop_ms = self.feature.hop_ms
+        found = ahead(self._opened, recordings, num_threads) if num_threads else map(self._opened, recordings)
+        planned = (((recording, _facts_of(opening)), _windows(opening, plan)) for recording, opening in found)
+        for (recording, facts), rows in WindowBatches[tuple[Path | Sound, Facts | None]](self.encoder).embed(planned):
+            if isinstance(rows, UtteranceError):
+                yield recording, rows
+            else:
+                assert facts is not None
+                yield recording, embedded(facts, rows, plan, hop_ms, self.window_frames * hop_ms / 1000.0)
 
-    def _suffixes(self) -> str:
-        return READY_SUFFIX if isinstance(self.feature, Ready) else " ".join(sorted(AUDIO_SUFFIXES))
+    def _opened(self, recording: Path | Sound) -> tuple[Path | Sound, Opened | UtteranceError]:
+        try:
+            return recording, opened(recording, self.feature, self.normalisation)
+        except UtteranceError as error:
+            return recording, error
+
+
+def _facts_of(opening: Opened | UtteranceError) -> Facts | None:
+    return None if isinstance(opening, UtteranceError) else opening.facts
+
+
+def _windows(opening: Opened | UtteranceError, plan: WindowPlan) -> Iterator[Float[torch.Tensor, "frames bins"]]:
+    """The windows of a recording; what stands against it is raised when they are asked for."""
+    if isinstance(opening, UtteranceError):
+        raise opening
+    facts, pieces = opening
+    yield from windows_of_pieces(pieces(), plan.starts(facts.num_frames), plan.length(facts.num_frames))

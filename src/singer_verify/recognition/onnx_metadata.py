@@ -16,7 +16,7 @@ def metadata_of(embedder: Embedder, fingerprint: str, scoring: Scoring, from_fra
 
     Args:
         embedder: the model.
-        fingerprint: SHA-256 of its checkpoint.
+        fingerprint: by which the model is known again, see `runs.fingerprint`.
         scoring: that belongs to the model.
         from_frames: whether the recipe is left out of the graph.
     """

@@ -3,14 +3,11 @@
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from singer_verify.reports.colours import BLUE, VERMILION
 from singer_verify.reports.leaderboard import Leaderboard
 from singer_verify.reports.leaderboard_text import headings, is_significant, short_name
 
-COLOUR, BASELINE_COLOUR, SEED_COLOUR = (
-    "#0072B2",
-    "#D55E00",
-    "#999999",
-)  # Okabe & Ito
+COLOUR, BASELINE_COLOUR, SEED_COLOUR = BLUE, VERMILION, "#999999"
 LINE_HEIGHT_INCHES = 0.3
 
 

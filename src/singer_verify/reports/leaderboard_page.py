@@ -1,11 +1,9 @@
 """The leaderboard as one page that opens from disk: a sortable table, DET curves, error rates by condition."""
 
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from singer_verify.evaluation.comparison import Estimate
+from singer_verify.reports.colours import BLACK, COLOURS, UNKNOWN_GREY
 from singer_verify.reports.det_drawing import SIDE, place, svg_points, ticks
 from singer_verify.reports.leaderboard import Leaderboard, Standing
 from singer_verify.reports.leaderboard_text import (
@@ -17,20 +15,18 @@ from singer_verify.reports.leaderboard_text import (
     percent,
     short_name,
 )
+from singer_verify.reports.pages import rendered
 
 TEMPLATE = "leaderboard.html.jinja"
-BASELINE_COLOUR, OTHER_COLOUR = "#000000", "#b5b5b5"
-# Okabe & Ito, without black: told apart by colour-blind readers. Curves beyond these are grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+BASELINE_COLOUR, OTHER_COLOUR = BLACK, UNKNOWN_GREY  # curves beyond the colours are grey
 LAST = float("inf")  # where a cell without a figure is sorted
 
 
 def leaderboard_page(board: Leaderboard) -> str:
     """HTML that needs nothing else: styles, script and drawing are in it, and it may not load anything."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
     colours = _colours(board)
-    return template.render(
+    return rendered(
+        TEMPLATE,
         title=f"Leaderboard, {board.split} split",
         headings=headings(board),
         rows=[_row(standing, board, colours[standing.name]) for standing in board.standings],

@@ -21,7 +21,6 @@ from singer_verify.reports.model_card_facts import (
 )
 from singer_verify.reports.model_card_figures import Evaluated, read_evaluations
 from singer_verify.runs.folder import write_whole
-from singer_verify.runs.lineage import sha256_of
 from singer_verify.runs.provenance import Provenance, provenance_of
 
 TEMPLATE = "model_card.md.jinja"
@@ -79,7 +78,7 @@ def model_card(
         recipe_sentences=recipe_sentences(embedder),
         recipe=_as_yaml(plain_recipe(embedder)),
         data_rows=data_rows(origin),
-        training_rows=[*training_rows(origin), ("SHA-256 of the checkpoint", sha256_of(origin.checkpoint))],
+        training_rows=[*training_rows(origin), ("fingerprint", origin.fingerprint)],
         evaluated=evaluated,
         validation=origin.validation,
         num_val_singers=origin.metrics.get("num_val_singers"),

@@ -2,29 +2,21 @@
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.comparison import Estimate
+from singer_verify.evaluation.judgement import ConditionFigures
+from singer_verify.reports.evaluation_folder import FIGURES_NAME
+from singer_verify.reports.evaluation_words import interval_text, name_of, too_few, value_text
 
 log = logging.getLogger(__name__)
 
-EVALUATIONS = "evaluation/*/figures.json"  # in the folder of a run
-PERCENT = ("eer", "top_1", "top_5")
-NAMES = {
-    "eer": "equal error rate (EER)",
-    "threshold": "threshold at the EER",
-    "min_dcf": "minimum detection cost, prior {}",
-    "actual_dcf": "actual detection cost, prior {}",
-    "auc": "area under the ROC curve",
-    "cllr": "Cllr, bits",
-    "min_cllr": "minimum Cllr, bits",
-    "top_1": "singer found, first of the ranking",
-    "top_5": "singer found, among the first five",
-    "mean_normalised_rank": "mean normalised rank",
-}
-WANTED = "expected a figures.json that `singer-verify evaluate ... --out` wrote"
+EVALUATIONS = f"evaluation/**/{FIGURES_NAME}"  # in the folder of a run
+WANTED = f"expected a {FIGURES_NAME} that `singer-verify evaluate ... --out` wrote"
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,7 @@ class Evaluated:
         title: corpus and split.
         counts: of singers, utterances and trials.
         scoring: how embeddings were scored.
+        chose_model: whether the model was chosen by its figures on these singers.
         figures: rows of name, value, interval.
         conditions: rows of condition, EER, interval, target trials, non-target trials.
         plain: (type, name, value) of each figure, for programs.
@@ -47,6 +40,7 @@ class Evaluated:
     title: str
     counts: str
     scoring: str
+    chose_model: bool
     figures: list[tuple[str, str, str]]
     conditions: list[tuple[str, str, str, int, int]]
     plain: list[tuple[str, str, float]]
@@ -81,38 +75,36 @@ def _read(path: Path) -> Evaluated:
 
 
 def _evaluated(content: dict[str, Any]) -> Evaluated:
-    figures = {name: figure for name, figure in content["figures"].items() if figure is not None}
+    given = {name: _estimate(figure) for name, figure in content["figures"].items()}
+    figures = {name: estimate for name, estimate in given.items() if estimate is not None}
     corpus = Path(content["corpus"]).name
     return Evaluated(
         model=str(content["model"]),
         title=f"{corpus}, {content['split']}",
         counts=f"{content['num_singers']} singers, {content['num_utterances']} utterances, "
         f"{content['num_trials']} trials, {content['num_targets']} of them target",
-        scoring=content["scoring"],
-        figures=[(words_of(name), *_texts(name, figure)) for name, figure in figures.items()],
+        scoring=str(content["scoring"]),
+        chose_model=bool(content.get("split_chose_model", False)),
+        figures=[(name_of(name), value_text(name, each), interval_text(name, each)) for name, each in figures.items()],
         conditions=[_condition(each) for each in content["conditions"] if each["condition"] != "all"],
-        plain=[(name, words_of(name), float(figure["value"])) for name, figure in figures.items()],
+        plain=[(name, name_of(name), each.value) for name, each in figures.items()],
         corpus=corpus,
-        threshold=figures["threshold"]["value"] if "threshold" in figures else None,
+        threshold=figures["threshold"].value if "threshold" in figures else None,
     )
 
 
-def words_of(name: str) -> str:
-    """A figure's name in words: `min_dcf_0.01` names its prior at the end."""
-    if name in NAMES:
-        return NAMES[name]
-    kind, _, prior = name.rpartition("_")
-    return NAMES[kind].format(prior) if kind in NAMES else name.replace("_", " ")
-
-
-def _texts(name: str, figure: dict[str, float]) -> tuple[str, str]:
-    """Value and interval."""
-    value, low, high = (figure[part] for part in ("value", "low", "high"))
-    if name in PERCENT:
-        return f"{100 * value:.2f} %", f"{100 * low:.1f} to {100 * high:.1f} %"
-    return f"{value:.3f}", f"{low:.3f} to {high:.3f}"
+def _estimate(figure: dict[str, float | None] | None) -> Estimate | None:
+    """Numbers that are not finite are written as null."""
+    if figure is None or figure["value"] is None:
+        return None
+    low, high = (math.nan if figure[bound] is None else float(figure[bound] or 0.0) for bound in ("low", "high"))
+    return Estimate(float(figure["value"]), low, high)
 
 
 def _condition(found: dict[str, Any]) -> tuple[str, str, str, int, int]:
-    texts = ("too few trials", "") if found["eer"] is None else _texts("eer", found["eer"])
-    return (found["condition"], *texts, found["num_targets"], found["num_nontargets"])
+    condition = ConditionFigures(
+        found["condition"], found["num_targets"], found["num_nontargets"], _estimate(found["eer"]), {}, None
+    )
+    eer = condition.eer
+    texts = (too_few(condition), "") if eer is None else (value_text("eer", eer), interval_text("eer", eer))
+    return (condition.condition, *texts, condition.num_targets, condition.num_nontargets)

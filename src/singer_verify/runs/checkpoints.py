@@ -1,6 +1,5 @@
-"""Checkpoints: written whole or not at all, read without running anything in them."""
+"""Checkpoints read, without running anything in them."""
 
-import os
 import struct
 import zipfile
 import zlib
@@ -9,7 +8,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from singer_verify.card import CARD_KEY, CARD_VERSION
@@ -37,27 +35,6 @@ EARLIER_NAMES = {
     "loss.terms.ce.class_layer.weight": "class_layer.weight",
     "loss.terms.ce.class_layer.bias": "class_layer.bias",
 }
-
-
-class WholeFileCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoints, written to a neighbouring file first and then renamed."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        path = Path(path)
-        part = path.with_name(f"{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, part)
-            os.replace(part, path)
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
-            before = "the one before is still there" if path.exists() else "there is none before it"
-            raise SingerVerifyError(f"{path}: cannot be written ({error}); {before}; free some space.") from error
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
-    ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -129,25 +106,3 @@ def under_our_names(model_state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The losses' parameters in the `model_state` of earlier singer encoders, as a Lightning checkpoint names them."""
     tensors = {name: model_state[earlier] for name, earlier in EARLIER_NAMES.items() if earlier in model_state}
     return {name: tensor.reshape(()) if "ge2e" in name else tensor for name, tensor in tensors.items()}
-
-
-def export_saved_model(run: Path) -> None:
-    """Write the best model of a run as `saved_model.pt`: `step`, `model_state`, `optimizer_state`, and our card.
-
-    The weights bear the names of earlier singer encoders: `lstm.*`, `linear.*`, `similarity_weight`,
-    `similarity_bias`, `class_layer.*`.
-    """
-    checkpoint = read_checkpoint(run / BEST)
-    weights = checkpoint["state_dict"]
-    losses = {
-        earlier: weights[name] if weights[name].ndim else weights[name].reshape(1)
-        for name, earlier in EARLIER_NAMES.items()
-        if name in weights
-    }
-    saved = {
-        "step": checkpoint["global_step"],
-        "model_state": encoder_state(checkpoint) | losses,
-        "optimizer_state": next(iter(checkpoint["optimizer_states"]), {}),  # imported weights bring none
-        CARD_KEY: checkpoint[CARD_KEY],
-    }
-    WholeFileCheckpoints().save_checkpoint(saved, run / SAVED_MODEL)

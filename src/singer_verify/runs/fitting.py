@@ -7,7 +7,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from singer_verify.data.datamodule import SingerDataModule
-from singer_verify.runs.checkpoints import BEST, LAST, export_saved_model
+from singer_verify.runs.checkpoint_writing import export_saved_model
+from singer_verify.runs.checkpoints import BEST, LAST
 from singer_verify.runs.failures import failure
 from singer_verify.runs.folder import METRICS_NAME, write_json
 from singer_verify.runs.history import MetricHistory

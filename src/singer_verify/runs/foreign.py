@@ -18,7 +18,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features import Feature
 from singer_verify.features.normalisation import NOT_NORMALISED, STATISTICS_KEY, Normalisation
 from singer_verify.features.recipe import compared
-from singer_verify.runs.checkpoints import BEST, WholeFileCheckpoints, export_saved_model, under_our_names
+from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints, export_saved_model
+from singer_verify.runs.checkpoints import BEST, under_our_names
 from singer_verify.runs.folder import refuse_existing, write_run
 from singer_verify.runs.lineage import sha256_of
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.verifier import Verifier
 
 Figures = dict[str, float]
 
@@ -15,11 +16,16 @@ class MetricHistory(pl.Callback):
     Args:
         monitor: the metric that decides.
         mode: "min" or "max", which of its values is best.
+
+    Attributes:
+        figures: of each validation, in order.
+        num_singers: that validation hears.
     """
 
     def __init__(self, monitor: str, mode: str) -> None:
         self.monitor, self.mode = monitor, mode
         self.figures: list[Figures] = []
+        self.num_singers = 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -28,6 +34,8 @@ class MetricHistory(pl.Callback):
                 f"monitor={self.monitor}: is not measured; expected one of {', '.join(sorted(logged))}."
             )
         self.figures.append({"step": trainer.global_step, **logged})
+        if isinstance(pl_module, Verifier) and pl_module.validation_set is not None:
+            self.num_singers = len(pl_module.validation_set.singers)
 
     @property
     def untrained(self) -> Figures | None:
@@ -45,7 +53,8 @@ class MetricHistory(pl.Callback):
         return self.figures[-1] if self.figures and self.figures[-1]["step"] > 0 else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"figures": self.figures}
+        return {"figures": self.figures, "num_singers": self.num_singers}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.figures = list(state_dict["figures"])
+        self.num_singers = state_dict.get("num_singers", 0)  # earlier versions did not count them

@@ -10,8 +10,10 @@ import yaml
 from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import SAVED_MODEL, checkpoint_of, read_checkpoint
-from singer_verify.runs.continuation import SETTINGS_KEY
+from singer_verify.runs.fingerprint import fingerprint
 from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
+
+SETTINGS_KEY = "singer_verify_settings"  # `runs.continuation`, which is not imported here: Lightning takes seconds
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Provenance:
     """
     Attributes:
         checkpoint: its path.
+        fingerprint: by which the model is known again.
         card: what it carries, see `card.make_card`.
         step: of the training; None where it does not say.
         run: the folder of the run that wrote it; None where it lies in none.
@@ -29,6 +32,7 @@ class Provenance:
     """
 
     checkpoint: Path
+    fingerprint: str
     card: dict[str, Any]
     step: int | None
     run: Path | None
@@ -58,6 +62,7 @@ def provenance_of(model: Path) -> Provenance:
     settings = checkpoint.get(SETTINGS_KEY) or (_read_yaml(run / "config.yaml") if run else {})
     return Provenance(
         checkpoint=path,
+        fingerprint=fingerprint(checkpoint),
         card=checkpoint[CARD_KEY],
         step=checkpoint.get("global_step", checkpoint.get("step")),
         run=run,

@@ -1,0 +1,62 @@
+"""A recording of a known singer, as a gallery keeps it."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from singer_verify.audio.sound import Sound
+
+MOST_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """One recording.
+
+    Attributes:
+        singer: whose it is.
+        recording: its path when it was enrolled, or what it is called.
+        content: 64 hexadecimal digits, the same for recordings of the same content.
+        embedding: (embedding,), of unit length.
+    """
+
+    singer: str
+    recording: str
+    content: str
+    embedding: Float[np.ndarray, " embedding"]
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What came of enrolling recordings.
+
+    Attributes:
+        added: recordings that are in the gallery now and were not before.
+        remarks: sentences on those that were left out, because they are in it already or cannot be used, and on those
+            that are doubtful.
+    """
+
+    added: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def content_of(recording: Path | Sound) -> str:
+    """SHA-256 of a file, or of samples with their sample rate.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if isinstance(recording, Path):
+        with open(recording, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256(f"{recording.sample_rate} {recording.samples.dtype} {recording.samples.shape}".encode())
+    digest.update(np.ascontiguousarray(recording.samples).tobytes())
+    return digest.hexdigest()
+
+
+def is_name(singer: str) -> bool:
+    """Whether a singer can be called so: not empty, printable, without blanks around it, not too long."""
+    return bool(singer) and singer.isprintable() and singer == singer.strip() and len(singer) <= MOST_CHARACTERS

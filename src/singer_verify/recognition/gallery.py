@@ -1,0 +1,178 @@
+"""Galleries: known singers by the embeddings of their recordings, and who of them sings in another."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from singer_verify.audio.sound import Sound
+from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.scoring import COSINE, Scoring
+from singer_verify.recognition.embedded import mean_direction
+from singer_verify.recognition.embedder import Embedder
+from singer_verify.recognition.enrolled import Enrolled, Enrolment, content_of, is_name
+from singer_verify.recognition.gallery_file import read_gallery, write_gallery
+from singer_verify.recognition.identification import Identification, identified
+from singer_verify.recognition.verification import Verdict, verdict_on
+
+
+class Gallery:
+    """Singers that a model shall know again.
+
+        gallery = Gallery(Embedder.load(Path("runs/first")))
+        gallery.enrol("anna", [Path("anna1.wav"), Path("anna2.wav")])
+        gallery.save(Path("choir.npz"))
+        gallery = Gallery.load(Path("choir.npz"), embedder, scoring)
+        gallery.identify(Path("who.wav")).best
+
+    A singer is the mean of the embeddings of their recordings, brought to unit length. Several processes that enrol in
+    one file use `gallery_file.changing`, which keeps them from losing each other's.
+
+    Args:
+        embedder: the model; a gallery belongs to one.
+        scoring: of its embeddings.
+        enrolled: recordings that are in it.
+    """
+
+    def __init__(self, embedder: Embedder, scoring: Scoring = COSINE, enrolled: Iterable[Enrolled] = ()) -> None:
+        self.embedder, self.scoring = embedder, scoring
+        self.enrolled = list(enrolled)
+
+    @classmethod
+    def load(cls, path: Path, embedder: Embedder, scoring: Scoring = COSINE) -> "Gallery":
+        """From the file that `save` wrote.
+
+        Raises:
+            SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
+        """
+        return cls(embedder, scoring, read_gallery(path, embedder.fingerprint))
+
+    def save(self, path: Path) -> None:
+        """Write the whole gallery, or leave what is there: an `.npz` of plain arrays (see `gallery_file`).
+
+        Raises:
+            SingerVerifyError: it cannot be written.
+        """
+        write_gallery(path, self.embedder.fingerprint, self.enrolled)
+
+    @property
+    def singers(self) -> dict[str, Float[np.ndarray, " embedding"]]:
+        """Names in alphabetical order, each with the mean of its recordings' embeddings, of unit length."""
+        names = sorted({each.singer for each in self.enrolled})
+        return {name: mean_direction(np.stack([each.embedding for each in self._of(name)])) for name in names}
+
+    def recordings(self, singer: str) -> tuple[str, ...]:
+        """Of a singer, in the order of enrolment.
+
+        Raises:
+            SingerVerifyError: no such singer.
+        """
+        return tuple(each.recording for each in self._of(self._known(singer)))
+
+    def enrol(self, singer: str, recordings: Iterable[Path | Sound]) -> Enrolment:
+        """Add recordings of a singer, a new or a known one.
+
+        Those that cannot be used, and those whose content is in the gallery already, are left out and said.
+
+        Raises:
+            SingerVerifyError: not a name, or none of the recordings can be used.
+        """
+        embedded, remarks = self.embedded(singer, recordings)
+        enrolment = self.add(embedded)
+        return Enrolment(enrolment.added, (*remarks, *enrolment.remarks))
+
+    def embedded(self, singer: str, recordings: Iterable[Path | Sound]) -> tuple[tuple[Enrolled, ...], tuple[str, ...]]:
+        """Recordings of a singer ready for `add`, and what is to be said of them; the gallery stays as it is.
+
+        Raises:
+            SingerVerifyError: as of `enrol`.
+        """
+        if not is_name(singer):
+            raise SingerVerifyError(f"singer {singer!r}: expected a name of up to 200 printable characters.")
+        found: list[Enrolled] = []
+        remarks: list[str] = []
+        for recording, embedded in self.embedder.embed_many(recordings):
+            if isinstance(embedded, UtteranceError):
+                remarks.append(str(embedded))
+            else:
+                found.append(Enrolled(singer, str(recording), content_of(recording), embedded.embedding))
+                remarks += embedded.remarks
+        if not found:
+            raise SingerVerifyError(f"{singer}: none of the recordings can be used: {' '.join(remarks) or 'no files.'}")
+        return tuple(found), tuple(remarks)
+
+    def add(self, recordings: Iterable[Enrolled]) -> Enrolment:
+        """Add what `embedded` made; a recording that is there already is left out and said."""
+        added, remarks = [], []
+        for each in recordings:
+            before = next((other for other in self.enrolled if other.content == each.content), None)
+            if before is None:
+                self.enrolled.append(each)
+                added.append(each.recording)
+            else:
+                known = "" if before.singer == each.singer else f", as a recording of {before.singer}: remove it there"
+                named = "" if before.recording == each.recording else f" as {before.recording}"
+                remarks.append(f"{each.recording}: is in the gallery already{named}{known}; left out.")
+        return Enrolment(tuple(added), tuple(remarks))
+
+    def remove(self, singer: str, recording: str | None = None) -> tuple[str, ...]:
+        """Take out a singer, or one of the singer's recordings; returns the recordings taken out.
+
+        Raises:
+            SingerVerifyError: no such singer, or no such recording of the singer.
+        """
+        gone = [each for each in self._of(self._known(singer)) if recording in (None, each.recording)]
+        if not gone:
+            known = ", ".join(self.recordings(singer))
+            raise SingerVerifyError(f"{recording}: is no recording of {singer}; enrolled are {known}.")
+        self.enrolled = [each for each in self.enrolled if not any(each is other for other in gone)]
+        return tuple(each.recording for each in gone)
+
+    def identify(
+        self,
+        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        sample_rate: int | None = None,
+        prior: float = 0.5,
+    ) -> Identification:
+        """Who of the known singers sings.
+
+        Args:
+            recording: as of `Embedder.embed`.
+            sample_rate: of samples, in Hz.
+            prior: share of recordings that are of a singer, before each is heard; probabilities follow it.
+
+        Raises:
+            UtteranceError: the recording cannot be used.
+            SingerVerifyError: nobody is enrolled.
+        """
+        if not self.enrolled:
+            raise SingerVerifyError("the gallery is empty; enrol a singer first.")
+        found = self.embedder.windows(recording, sample_rate)
+        return identified(self.scoring, self.singers, found.embedding, prior, found.remarks)
+
+    def verify(
+        self,
+        singer: str,
+        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        sample_rate: int | None = None,
+        prior: float = 0.5,
+    ) -> Verdict:
+        """Whether a known singer sings; arguments and errors as of `identify`.
+
+        Raises:
+            SingerVerifyError: no such singer.
+        """
+        centroid = self.singers[self._known(singer)]
+        found = self.embedder.windows(recording, sample_rate)
+        sides = [self.scoring.sides(each[None]) for each in (centroid, found.embedding)]
+        return verdict_on(self.scoring, float(self.scoring.pair_scores(*sides)[0]), prior, found.remarks)
+
+    def _of(self, singer: str) -> list[Enrolled]:
+        return [each for each in self.enrolled if each.singer == singer]
+
+    def _known(self, singer: str) -> str:
+        if not self._of(singer):
+            known = ", ".join(self.singers) or "nobody"
+            raise SingerVerifyError(f"{singer}: is not in the gallery; enrolled are {known}.")
+        return singer

@@ -1,0 +1,118 @@
+"""The file of a gallery: plain arrays, written whole, changed by one process at a time.
+
+An `.npz` of `version`, `fingerprint` (of the model), `singers`, `recordings`, `contents` (one string for each
+recording), `embeddings` (float32, recordings × embedding) and `checksum` (of all the others).
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.recognition.enrolled import Enrolled, is_name
+
+FORMAT_VERSION = 1
+STRINGS = ("singers", "recordings", "contents")
+NAMES = {"version", "fingerprint", *STRINGS, "embeddings", "checksum"}
+HEX_DIGITS = 64
+UNIT_TOLERANCE = 1e-3
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """While this lasts, no other process changes the gallery: load it, change it and save it within.
+
+    Raises:
+        SingerVerifyError: the folder is not there, or cannot be written to.
+    """
+    try:
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            yield
+    except OSError as error:
+        raise SingerVerifyError(f"{path}: its folder cannot be written to ({error}); choose another.") from error
+
+
+def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) -> None:
+    """Write a whole file, or leave what is there.
+
+    Raises:
+        SingerVerifyError: the name does not end in .npz, or it cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+    recordings = list(enrolled)
+    strings = [
+        [each.singer for each in recordings],
+        [each.recording for each in recordings],
+        [each.content for each in recordings],
+    ]
+    rows = np.stack([each.embedding for each in recordings]) if recordings else np.zeros((0, 0), np.float32)
+    arrays: dict[str, Any] = {name: np.array(each, dtype=np.str_) for name, each in zip(STRINGS, strings, strict=True)}
+    arrays |= {"version": FORMAT_VERSION, "fingerprint": fingerprint, "embeddings": rows}
+    arrays["checksum"] = _checksum(fingerprint, strings, rows)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SingerVerifyError(f"{path}: cannot be written ({error}); what was there is still there.") from error
+
+
+def read_gallery(path: Path, fingerprint: str) -> tuple[Enrolled, ...]:
+    """The recordings in a gallery of this model; nothing in the file is executed.
+
+    Raises:
+        SingerVerifyError: no such file, not a gallery, of another version, damaged, or made with another model.
+    """
+    if not path.is_file():
+        raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol makes one.")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored) if set(stored.files) == NAMES else {}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise SingerVerifyError(f"{path}: is damaged or no gallery, and was not loaded; enrol again.") from error
+    except (AttributeError, TypeError) as error:  # a bare .npy has no names
+        raise SingerVerifyError(f"{path}: is no gallery; singer-verify enrol makes one.") from error
+    if not arrays:
+        raise SingerVerifyError(f"{path}: is no gallery; singer-verify enrol makes one.")
+    if (version := arrays["version"].tolist()) != FORMAT_VERSION:
+        raise SingerVerifyError(f"{path}: has format {version}; this version reads {FORMAT_VERSION}; enrol again.")
+    if not _is_whole(arrays):
+        raise SingerVerifyError(f"{path}: does not agree with its checksum; it is damaged: enrol again.")
+    if str(arrays["fingerprint"]) != fingerprint:
+        raise SingerVerifyError(
+            f"{path}: was made with another model, whose embeddings cannot be compared with this one's; "
+            f"give that model, or enrol the recordings again with this one."
+        )
+    strings = (arrays[name].tolist() for name in STRINGS)
+    return tuple(Enrolled(*each) for each in zip(*strings, arrays["embeddings"], strict=True))
+
+
+def _is_whole(arrays: dict[str, np.ndarray]) -> bool:
+    rows = arrays["embeddings"]
+    strings = [arrays[name] for name in (*STRINGS, "fingerprint", "checksum")]
+    if rows.dtype != np.float32 or rows.ndim != 2 or any(each.dtype.kind != "U" for each in strings):
+        return False
+    lists = [arrays[name].tolist() for name in STRINGS]
+    if any(np.shape(each) != (len(rows),) for each in lists):
+        return False
+    lengths = np.linalg.norm(rows, axis=1)
+    plausible = bool((np.abs(lengths - 1.0) < UNIT_TOLERANCE).all()) and all(map(is_name, lists[0]))
+    return plausible and str(arrays["checksum"]) == _checksum(str(arrays["fingerprint"]), lists, rows)
+
+
+def _checksum(fingerprint: str, strings: list[list[str]], rows: np.ndarray) -> str:
+    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, fingerprint, *strings]).encode())
+    digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()

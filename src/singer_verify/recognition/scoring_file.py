@@ -1,0 +1,131 @@
+"""A scoring as a file, which knows the model that it was fitted for."""
+
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.calibration import Calibration
+from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.projection import Projection
+from singer_verify.evaluation.scoring import Scoring, Threshold
+
+VERSION = 1
+KIND = "scoring of singer_verify"
+WANTED = "give a file that singer-verify calibrate wrote"
+DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+
+
+class OtherModelError(SingerVerifyError):
+    """The file was fitted for another model than the one at hand."""
+
+
+def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
+    """Write a scoring as an `.npz`, whole or not at all.
+
+    Args:
+        path: of the file.
+        scoring: all of it is kept.
+        fingerprint: of the model whose embeddings it is for, see `runs.fingerprint`.
+
+    Raises:
+        SingerVerifyError: the file cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    header: dict[str, Any] = {"kind": KIND, "version": VERSION, "fingerprint": fingerprint}
+    if scoring.projection is not None:
+        arrays |= {"projection_mean": scoring.projection.mean, "projection_matrix": scoring.projection.matrix}
+    if scoring.cohort is not None:
+        arrays["cohort_rows"] = scoring.cohort.rows
+        header["num_nearest"] = scoring.cohort.num_nearest
+    if scoring.calibration is not None:
+        header["calibration"] = asdict(scoring.calibration)
+    if scoring.threshold is not None:
+        header["threshold"] = asdict(scoring.threshold)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SingerVerifyError(f"{path}: cannot be written ({error}).") from error
+
+
+def load_scoring(path: Path, fingerprint: str) -> Scoring:
+    """Read a scoring; nothing in the file is executed.
+
+    Args:
+        path: of the file.
+        fingerprint: of the model whose embeddings are to be scored.
+
+    Raises:
+        OtherModelError: it was fitted for another model.
+        SingerVerifyError: no such file, not a scoring, of another version, or damaged.
+    """
+    if not path.is_file():
+        raise SingerVerifyError(f"{path}: no such file; {WANTED}.")
+    header, arrays = _content(path)
+    if header.get("kind") != KIND:
+        raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {WANTED}.")
+    if header.get("version") != VERSION:
+        raise SingerVerifyError(
+            f"{path}: has format {header.get('version')}; this version reads {VERSION}; calibrate the model again."
+        )
+    if header.get("fingerprint") != fingerprint:
+        raise OtherModelError(
+            f"{path}: was fitted for another model (its embeddings mean something else); {WANTED} for this one."
+        )
+    try:
+        return _scoring(header, arrays)
+    except (*DAMAGE, SingerVerifyError) as error:
+        raise _damaged(path) from error
+
+
+def _content(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        header = json.loads(str(arrays.pop("header")))
+        return dict(header), arrays
+    except KeyError as error:
+        raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {WANTED}.") from error
+    except DAMAGE as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> SingerVerifyError:
+    return SingerVerifyError(f"{path}: is damaged, or no scoring of singer_verify, and was not loaded; {WANTED}.")
+
+
+def _scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
+    projection = cohort = calibration = threshold = None
+    if "projection_matrix" in arrays:
+        projection = Projection(_finite(arrays["projection_mean"], 1), _finite(arrays["projection_matrix"], 2))
+        projection(np.zeros((1, len(projection.mean)), np.float32))  # the two shapes agree
+    if "cohort_rows" in arrays:
+        cohort = Cohort(_finite(arrays["cohort_rows"], 2), header["num_nearest"])
+    if "calibration" in header:
+        found = header["calibration"]
+        calibration = Calibration(_number(found["slope"]), _number(found["offset"]), str(found["origin"]))
+    if "threshold" in header:
+        threshold = Threshold(_number(header["threshold"]["score"]), str(header["threshold"]["origin"]))
+    return Scoring(projection, cohort, calibration, threshold)
+
+
+def _finite(array: np.ndarray, num_axes: int) -> np.ndarray:
+    if array.ndim != num_axes or array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise ValueError(f"{array.dtype} of shape {array.shape}")
+    return array
+
+
+def _number(value: Any) -> float:
+    if not np.isfinite(value):
+        raise ValueError(value)
+    return float(value)

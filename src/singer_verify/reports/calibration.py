@@ -1,0 +1,66 @@
+"""What was fitted to the scores of a model, as a table."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+FEW_SINGERS = 30
+
+
+def calibration_table(result: dict[str, Any], model: Path) -> Table:
+    """What `singer-verify calibrate` prints."""
+    table = Table(show_header=False, title=f"{model} on {result['split']}")
+    table.add_row("scoring", scoring_in_words(result))
+    table.add_row(
+        "calibration",
+        f"log-likelihood ratio = {result['slope']:.3f} × score {result['offset']:+.3f}, fitted for a "
+        f"share of {result['prior']:g} trials of one singer",
+    )
+    table.add_row("threshold", f"{result['threshold']:.4f}, at the equal error rate")
+    table.add_row("EER", f"{100 * result['eer']:.2f} %{_instead(result, 'eer', 100, ' %')}")
+    table.add_row(
+        "Cllr",
+        f"{result['cllr']:.3f} bits; before calibration {result['cllr_uncalibrated']:.3f}, at best "
+        f"{result['min_cllr']:.3f}{_instead(result, 'min_cllr', 1, '')}",
+    )
+    table.add_row("trials", _trials(result))
+    table.add_row("fitted to", result["origin"])
+    table.add_row("caution", _caution(result))
+    table.add_row("written", result["out"])
+    return table
+
+
+def scoring_in_words(result: dict[str, Any]) -> str:
+    """For instance: cosine after lda to 12 dimensions and s-norm (cohort: 572 utterances by 13 singers)."""
+    words = ["cosine"]
+    if result["project"] != "none":
+        fewer = f" to {result['num_dims']} dimensions" if result["project"] == "lda" else ""
+        words.append(f"after {result['project']}{fewer}")
+    if result["norm"] != "none":
+        nearest = f" with the nearest {result['num_nearest']}" if result["num_nearest"] else ""
+        words.append(f"and {result['norm']}{nearest}")
+    if result["num_cohort_utterances"]:
+        words.append(
+            f"(cohort: {result['num_cohort_utterances']} utterances by {result['num_cohort_singers']} singers)"
+        )
+    return " ".join(words)
+
+
+def _instead(result: dict[str, Any], name: str, factor: float, unit: str) -> str:
+    """The same figure of the plain cosine, where the scoring is another."""
+    if (result["project"], result["norm"]) == ("none", "none"):
+        return ""
+    decimals = 2 if unit else 3
+    return f" (plain cosine {factor * result[f'{name}_cosine']:.{decimals}f}{unit})"
+
+
+def _trials(result: dict[str, Any]) -> str:
+    used, all_of_them = result["num_trials_used"], result["num_trials"]
+    drawn = "" if used == all_of_them else f", {used} of them drawn"
+    return f"{all_of_them}, of which {result['num_target_trials']} target{drawn}"
+
+
+def _caution(result: dict[str, Any]) -> str:
+    few = ", who are few: other singers will move threshold and ratios" if result["num_singers"] < FEW_SINGERS else ""
+    return f"these figures are of the {result['num_singers']} singers it was fitted to{few}; judge it on other singers"

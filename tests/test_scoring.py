@@ -1,0 +1,201 @@
+"""Projections, cohorts, and the scores they make: slow loops and scikit-learn as oracles, properties, refusals."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation import cohort as cohort_module
+from singer_verify.evaluation import pair_scores as pair_scores_module
+from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.pair_scores import all_pair_scores
+from singer_verify.evaluation.projection import Projection
+from singer_verify.evaluation.projection_fitting import centring, discriminant, whitening
+from singer_verify.evaluation.scoring import COSINE, Scoring
+from singer_verify.evaluation.scoring_fitting import SungBy, cohort_of, fit_scoring, projection_of
+from singer_verify.evaluation.trials import all_pairs
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def sung(
+    num_singers: int, num_each: int, dims: int, seed: int = 0, spread: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of singers around means of their own, all moved away from the origin."""
+    generator = np.random.default_rng(seed)
+    singers = np.repeat(np.arange(num_singers), num_each)
+    means = generator.normal(size=(num_singers, dims)) + 3.0
+    noise = generator.normal(size=(len(singers), dims)) @ generator.normal(size=(dims, dims)) / np.sqrt(dims)
+    return unit(means[singers] + spread * noise), singers
+
+
+def cosines(projection: Projection | Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    projected = unit(projection(rows))
+    return projected @ projected.T
+
+
+def test_centring_moves_the_mean_to_the_origin() -> None:
+    rows, _ = sung(5, 6, 8)
+    projection = centring(rows)
+    np.testing.assert_allclose((rows - projection.mean).mean(axis=0), 0.0, atol=1e-6)
+    np.testing.assert_array_equal(projection.matrix, np.eye(8))
+    np.testing.assert_allclose(np.linalg.norm(projection(rows), axis=1), 1.0, atol=1e-6)
+
+
+def test_whitened_embeddings_have_no_covariance() -> None:
+    rows, _ = sung(400, 10, 6)
+    projection = whitening(rows)
+    covariance = np.cov(((rows - projection.mean) @ projection.matrix).T, bias=True)
+    np.testing.assert_allclose(covariance, np.eye(6), atol=0.05)
+    np.testing.assert_allclose(projection.matrix, projection.matrix.T, atol=1e-4)
+
+
+def test_whitening_is_that_of_principal_components_but_for_a_rotation() -> None:
+    rows, _ = sung(400, 10, 6)
+    centred = rows - rows.mean(axis=0)
+    axes, deviations = np.linalg.svd(centred, full_matrices=False)[2], np.linalg.svd(centred, compute_uv=False)
+    principal = (centred[:50] @ axes.T) / deviations
+    np.testing.assert_allclose(cosines(whitening(rows), rows[:50]), cosines(lambda each: each, principal), atol=0.06)
+
+
+def test_discriminant_analysis_is_that_of_scikit_learn() -> None:
+    rows, singers = sung(20, 300, 6)
+    rows, singers = np.delete(rows, np.s_[:150], 0), np.delete(singers, np.s_[:150])  # singers count unequally
+    oracle = LinearDiscriminantAnalysis(solver="eigen", n_components=3).fit(rows.astype(float), singers)
+    found = cosines(discriminant(rows, singers, 3), rows[::97])
+    np.testing.assert_allclose(found, cosines(oracle.transform, (rows - rows.mean(axis=0))[::97]), atol=0.01)
+
+
+def test_discriminant_analysis_finds_what_tells_singers_apart() -> None:
+    generator = np.random.default_rng(0)
+    singers = np.repeat(np.arange(6), 20)
+    rows = generator.normal(size=(120, 10)) * np.array([1.0] * 8 + [0.2] * 2)  # wide where all are alike
+    rows[:, 8:] += generator.normal(size=(6, 2))[singers]
+    found = cosines(discriminant(rows, singers, 2), rows)
+    is_same = singers[:, None] == singers
+    assert found[is_same].mean() > 0.8
+    assert found[is_same].mean() - found[~is_same].mean() > 0.8
+    plain = cosines(lambda each: each, rows)
+    assert plain[is_same].mean() - plain[~is_same].mean() < 0.3
+
+
+@pytest.mark.parametrize("fit", [whitening, lambda rows: discriminant(rows, np.arange(len(rows)) // 3)])
+def test_fewer_embeddings_than_dimensions_are_enough(fit: Callable[[np.ndarray], Projection]) -> None:
+    rows, _ = sung(4, 3, 64)
+    rows[:, 5] = 0.0  # a unit that is silent in the cohort
+    projected = fit(rows)(sung(4, 3, 64, seed=1)[0])
+    assert np.isfinite(projected).all()
+    np.testing.assert_allclose(np.linalg.norm(projected, axis=1), 1.0, atol=1e-5)
+    loud = unit(np.where(np.arange(64) == 5, 0.2, sung(4, 3, 64, seed=1)[0]))
+    assert (cosines(fit(rows), np.concatenate([loud, -loud]))[0] < 1.1).all()
+
+
+def test_projections_refuse_what_tells_nothing() -> None:
+    rows, singers = sung(3, 4, 8)
+    for fit in (centring, whitening):
+        with pytest.raises(SingerVerifyError, match="none different from another"):
+            fit(np.repeat(rows[:1], 4, axis=0))
+        with pytest.raises(SingerVerifyError, match="1 embeddings"):
+            fit(rows[:1])
+    with pytest.raises(
+        SingerVerifyError, match="3 singers with embeddings of 8 dimensions tell at most 2 apart, and 3"
+    ):
+        discriminant(rows, singers, 3)
+    with pytest.raises(SingerVerifyError, match=r"1 singers .* at most 0 apart"):
+        discriminant(rows, np.zeros(12, int))
+    with pytest.raises(SingerVerifyError, match="none of 3 singers has two utterances that differ"):
+        discriminant(np.repeat(rows[::4], 4, axis=0), singers)
+    with pytest.raises(SingerVerifyError, match="not finite"):
+        whitening(np.where(rows > 0, np.nan, rows))
+
+
+@pytest.mark.parametrize("num_nearest", [None, 2, 5, 30])
+def test_cohort_statistics_equal_a_slow_loop(num_nearest: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort_module, "SCORES_AT_ONCE", 100)  # three sides at once
+    cohort, sides = sung(10, 3, 8)[0], sung(5, 4, 8, seed=1)[0]
+    means, deviations = Cohort(cohort, num_nearest).statistics(sides)
+    for side, mean, deviation in zip(sides, means, deviations, strict=True):
+        scores = sorted((float(side @ other) for other in cohort), reverse=True)[:num_nearest]
+        assert (mean, deviation) == (pytest.approx(np.mean(scores), abs=1e-5), pytest.approx(np.std(scores), abs=1e-5))
+    assert means.dtype == np.float32
+
+
+def test_normalised_scores_are_the_mean_of_what_both_sides_say() -> None:
+    cohort, rows = sung(10, 3, 8)[0], sung(5, 4, 8, seed=1)[0]
+    scoring = Scoring(cohort=Cohort(cohort, 7))
+    sides = scoring.sides(rows)
+    found = scoring.scores(sides[:3], sides[4:9])
+    for left in range(3):
+        for right in range(4, 9):
+            parts = []
+            for side in (left, right):
+                nearest = np.sort(cohort @ rows[side])[-7:]
+                parts.append((rows[left] @ rows[right] - nearest.mean()) / nearest.std())
+            assert found[left, right - 4] == pytest.approx(np.mean(parts), abs=1e-3)
+    np.testing.assert_allclose(scoring.pair_scores(sides[:3], sides[4:7]), np.diag(found[:, :3]), atol=1e-3)
+    np.testing.assert_allclose(scoring.scores(sides, sides), scoring.scores(sides, sides).T, atol=1e-4)
+
+
+def test_deviation_is_never_zero() -> None:
+    rows, _ = sung(2, 2, 8)
+    _, deviations = Cohort(np.repeat(rows[:1], 5, axis=0)).statistics(rows)
+    assert (deviations > 0).all()
+    assert [len(part) for part in Cohort(rows).statistics(rows[:0])] == [0, 0]
+
+
+def test_cohorts_too_small_are_refused() -> None:
+    rows, _ = sung(3, 2, 8)
+    with pytest.raises(SingerVerifyError, match="a cohort of 1 utterances: a deviation needs at least 2"):
+        Cohort(rows[:1])
+    for num_nearest in (1, 7):
+        with pytest.raises(SingerVerifyError, match=f"the nearest {num_nearest} of a cohort of 6 utterances"):
+            Cohort(rows, num_nearest)
+
+
+def test_scores_of_all_pairs_are_those_of_the_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_scores_module, "SCORES_AT_ONCE", 60)  # three rows at once
+    rows, singers = sung(5, 4, 8)
+    pairs, trials = all_pair_scores(COSINE.sides(rows), singers, COSINE), all_pairs(singers)
+    np.testing.assert_allclose(pairs.scores, (rows @ rows.T)[trials.left, trials.right], atol=1e-6)
+    np.testing.assert_array_equal(pairs.is_target, trials.is_target)
+    assert (pairs.num_targets, pairs.num_nontargets, pairs.is_drawn) == (30, 160, False)
+
+
+def test_more_pairs_than_needed_are_drawn_and_the_same_for_two_scorings() -> None:
+    rows, singers = sung(20, 15, 8)
+    centred = Scoring(centring(rows))
+    plain, other = (all_pair_scores(each.sides(rows), singers, each, most=3000) for each in (COSINE, centred))
+    assert plain.is_drawn
+    assert plain.is_target.sum() == plain.num_targets == 20 * 15 * 14 // 2
+    assert abs((~plain.is_target).sum() - 3000) < 300
+    np.testing.assert_array_equal(plain.is_target, other.is_target)
+
+
+def test_a_cohort_helps_where_recordings_lie_about_their_singer() -> None:
+    """Each utterance leans towards a channel that some share: what whitening and discriminant analysis are for."""
+    generator = np.random.default_rng(0)
+    channels = 4.0 * generator.normal(size=(5, 16))
+
+    def recorded(num_singers: int, seed: int) -> SungBy:
+        draw = np.random.default_rng(seed)
+        singers = np.repeat(np.arange(num_singers), 10)
+        means = draw.normal(size=(num_singers, 16))
+        rows = (
+            means[singers] + channels[draw.integers(5, size=len(singers))] + 0.5 * draw.normal(size=(len(singers), 16))
+        )
+        return SungBy(unit(rows), singers.astype(str))
+
+    others, judged = recorded(40, 1), recorded(12, 2)
+    projection = projection_of(others, "lda", 10)
+    fitted = fit_scoring(Scoring(projection, cohort_of(others, projection, "as-norm")), judged, "12 singers", 0.5)
+    assert fitted.figures["eer"] < 0.15 < 0.25 < fitted.figures["eer_cosine"]
+    assert fitted.figures["min_cllr"] <= fitted.figures["cllr"] < fitted.figures["min_cllr_cosine"]
+    assert fitted.scoring.threshold is not None
+    assert fitted.scoring.threshold.origin == "equal error rate on 12 singers"
+    assert fitted.scoring.cohort is not None
+    assert fitted.scoring.cohort.num_nearest == 100  # a quarter of 400
+    assert (fitted.num_trials, fitted.num_targets, fitted.num_used) == (7140, 540, 7140)
