@@ -242,12 +242,12 @@ def test_example_from_frames_runs(
 
     embedder = Embedder.load(bare)
     write_onnx(onnx_program(embedder, from_frames=True), tmp_path / "f.onnx", {})
-    model_card.write_model_card(tmp_path / "card.md", bare, onnx=model_card.OnnxFile("f.onnx", from_frames=True))
+    card = model_card.model_card(bare, onnx=model_card.OnnxFile("f.onnx", from_frames=True))
     frames = [np.random.default_rng(seed).random((50, 8), np.float32) for seed in (0, 1)]
     for name, each in zip("ab", frames, strict=True):
         np.save(tmp_path / f"{name}.npy", each)
     monkeypatch.chdir(tmp_path)
-    example = re.findall(r"```python\n(.*?)```", (tmp_path / "card.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    example = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[1]
     exec(compile(example, "example", "exec"), {})
     left, right = (embedder.embed_frames(torch.from_numpy(each)) for each in frames)
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(float(left @ right), abs=1e-5)

@@ -33,15 +33,17 @@ def export(
     """Write the model as ONNX: samples of a recording in, embedding out, the same as here to 1e-4, which is checked."""
     from singer_verify.recognition import Embedder
     from singer_verify.recognition.onnx_export import require_onnx
-    from singer_verify.reports.model_card import OnnxFile, write_model_card
+    from singer_verify.reports.model_card import OnnxFile, model_card
+    from singer_verify.runs.folder import write_whole
 
     _require_place("--onnx", onnx, ".onnx")
     require_onnx()
+    text = model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
     deviation = _write_checked(model, Embedder.load(model), onnx, frames)
     written = [onnx]
-    if card:
+    if text is not None:
         written.append(onnx.with_name(CARD_NAME))
-        write_model_card(written[-1], model, evaluation, licence, OnnxFile(onnx.name, frames))
+        write_whole(written[-1], text)
     if as_json:
         typer.echo(json.dumps({"written": [str(path) for path in written], "largest_deviation": deviation}, indent=2))
     else:
@@ -58,10 +60,11 @@ def card(
     licence: LicenceOption = None,
 ) -> None:
     """Write a model card: what the model is, what it was trained on, how good it is, what it is for and not for."""
-    from singer_verify.reports.model_card import write_model_card
+    from singer_verify.reports.model_card import model_card
+    from singer_verify.runs.folder import write_whole
 
     _require_place("--out", out, ".md")
-    write_model_card(out, model, evaluation, licence)
+    write_whole(out, model_card(model, evaluation, licence))
     typer.echo(f"{out}: the model card.")
 
 

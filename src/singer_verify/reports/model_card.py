@@ -14,14 +14,14 @@ from singer_verify.recognition.embedder import Embedder
 from singer_verify.recognition.model_scoring import scoring_of
 from singer_verify.reports.model_card_facts import (
     data_rows,
+    embedding_size,
     model_rows,
     plain_recipe,
     recipe_sentences,
     training_rows,
 )
 from singer_verify.reports.model_card_figures import Evaluated, read_evaluations
-from singer_verify.runs.folder import write_whole
-from singer_verify.runs.provenance import Provenance, provenance_of
+from singer_verify.runs.provenance import provenance_of
 
 TEMPLATE = "model_card.md.jinja"
 TAGS = ["singing", "singer-verification", "speaker-verification", "voice-embedding", "pytorch"]
@@ -36,49 +36,34 @@ class OnnxFile:
     from_frames: bool
 
 
-def write_model_card(
-    path: Path,
-    model: Path,
-    evaluations: list[Path] | None = None,
-    licence: str | None = None,
-    onnx: OnnxFile | None = None,
-) -> None:
-    """Write a card as Markdown, with the front matter that model hubs read.
+def model_card(
+    model: Path, evaluations: list[Path] | None = None, licence: str | None = None, onnx: OnnxFile | None = None
+) -> str:
+    """A card as Markdown, with the front matter that model hubs read.
 
     Args:
-        path: of the card.
         model: a run folder, a `.ckpt` or a `saved_model.pt`.
         evaluations: `figures.json` files; without any, those in the run's folder.
         licence: of the weights, if one was given.
-        onnx: the exported model that the card lies beside.
+        onnx: the exported model that the card will lie beside.
 
     Raises:
         SingerVerifyError: not a model of ours, or an evaluation that cannot be read.
     """
-    origin = provenance_of(model)
+    origin, embedder = provenance_of(model), Embedder.load(model)
     evaluated = read_evaluations(evaluations, origin.run)
-    write_whole(path, model_card(model, origin, evaluated, licence, onnx))
-
-
-def model_card(
-    model: Path, origin: Provenance, evaluated: list[Evaluated], licence: str | None, onnx: OnnxFile | None
-) -> str:
-    """The card's text; arguments as of `write_model_card`, read."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters["plain"] = lambda value: str(value).translate(MARKDOWN)
-    template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
-    embedder, name = Embedder.load(model), (origin.run or origin.checkpoint).name
-    return template.render(
+    name = (origin.run or origin.checkpoint).name
+    return _filled(
         front_matter=_as_yaml(_front_matter(name, evaluated, licence, onnx)),
         name=name,
-        path=model.name,
+        path=model.name or name,
         embedder=embedder,
-        embedding_size=_embedding_size(embedder),
+        embedding_size=embedding_size(embedder),
         model_rows=model_rows(embedder),
         recipe_sentences=recipe_sentences(embedder),
         recipe=_as_yaml(plain_recipe(embedder)),
         data_rows=data_rows(origin),
-        training_rows=[*training_rows(origin), ("fingerprint", origin.fingerprint)],
+        training_rows=training_rows(origin),
         evaluated=evaluated,
         validation=origin.validation,
         num_val_singers=origin.metrics.get("num_val_singers"),
@@ -87,7 +72,15 @@ def model_card(
         licence=licence,
         onnx=onnx,
         version=version("singer_verify"),
-    ).lstrip()
+    )
+
+
+def _filled(**values: Any) -> str:
+    """The template with its values in their places."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters["plain"] = lambda value: str(value).translate(MARKDOWN)
+    template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
+    return template.render(values).lstrip() + "\n"
 
 
 def _front_matter(name: str, evaluated: list[Evaluated], licence: str | None, onnx: OnnxFile | None) -> dict[str, Any]:
@@ -111,11 +104,6 @@ def _front_matter(name: str, evaluated: list[Evaluated], licence: str | None, on
 
 def _as_yaml(content: dict[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip()
-
-
-def _embedding_size(embedder: Embedder) -> int:
-    settings: dict[str, Any] = embedder.encoder.settings  # type: ignore[assignment]
-    return int(settings.get("embedding_size", 2 * settings["num_bins"]))
 
 
 def _threshold(scoring: Scoring, evaluated: list[Evaluated]) -> tuple[float, str] | None:

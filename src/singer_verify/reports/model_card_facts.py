@@ -4,6 +4,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.prepared import Prepared
 from singer_verify.recognition.embedder import Embedder
@@ -27,7 +29,15 @@ def first_line(of: object) -> str:
     return " ".join(said.split()).removesuffix(".")
 
 
+@torch.inference_mode()
+def embedding_size(embedder: Embedder) -> int:
+    """Numbers of an embedding, found by making one."""
+    embedding = embedder.encoder(torch.zeros(1, 2, embedder.feature.num_bins))
+    return int(embedding.shape[1])
+
+
 def model_rows(embedder: Embedder) -> Rows:
+    """The encoder, setting by setting."""
     settings: dict[str, Any] = embedder.encoder.settings  # type: ignore[assignment]
     num_parameters = sum(parameter.numel() for parameter in embedder.encoder.parameters())
     window_s = embedder.window_frames * embedder.feature.hop_ms / 1000.0
@@ -40,6 +50,7 @@ def model_rows(embedder: Embedder) -> Rows:
 
 
 def recipe_sentences(embedder: Embedder) -> list[str]:
+    """The recipe in words."""
     feature, normalisation = embedder.feature, embedder.normalisation
     inner = feature.feature if isinstance(feature, Prepared) else feature
     sentences = [
@@ -62,6 +73,7 @@ def plain_recipe(embedder: Embedder) -> dict[str, Any]:
 
 
 def data_rows(origin: Provenance) -> Rows:
+    """What it was trained on, and on whom it was chosen."""
     data, corpus = origin.settings.get("data", {}), origin.settings.get("corpus", {})
     roots = data.get("root")
     names = [Path(root).name for root in ([roots] if isinstance(roots, str) else roots or [])]
@@ -76,6 +88,7 @@ def data_rows(origin: Provenance) -> Rows:
 
 
 def training_rows(origin: Provenance) -> Rows:
+    """How it was trained."""
     settings, record, metrics = origin.settings, origin.record, origin.metrics
     packages = ", ".join(f"{name} {version}" for name, version in record.get("packages", {}).items())
     best = metrics.get("best") or {}
@@ -93,6 +106,7 @@ def training_rows(origin: Provenance) -> Rows:
         ("versions", packages or NOT_RECORDED),
         ("git commit", record.get("git_commit") or NOT_RECORDED),
         ("begun", record.get("started", NOT_RECORDED)),
+        ("fingerprint", origin.fingerprint),
     ]
 
 
