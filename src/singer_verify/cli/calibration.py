@@ -61,6 +61,7 @@ def calibrate(
         typer.echo(json.dumps(result, indent=2))
     else:
         Console().print(calibration_table(result, model))
+        typer.echo(f"{path}: written.")
 
 
 def _record(judged: "SungBy", others: "SungBy | None", fitted: "FittedScoring") -> dict[str, Any]:

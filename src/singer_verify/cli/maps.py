@@ -2,15 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from singer_verify.cli.embedding import embed_files
+from singer_verify.cli.embedding import judged_utterances
 from singer_verify.cli.models import ModelArgument
-
-if TYPE_CHECKING:  # takes seconds to import
-    from singer_verify.evaluation.judgement import JudgedUtterances
 
 
 def draw_corpus_map(
@@ -27,32 +24,15 @@ def draw_corpus_map(
 ) -> None:
     """Draw the embeddings of a split in two dimensions, coloured by singer and by labels."""
     from singer_verify.corpora.labels import labels_of
+    from singer_verify.recognition import Embedder
     from singer_verify.reports.corpus_map import check_choices, draw_map, label_names, write_map
 
     check_choices(out, method, seed)
     names = None if by is None else label_names(by, ["singer", *labels_of([], corpus)])
-    utterances = _embedded(model, corpus, split)
+    utterances = judged_utterances(Embedder.load(model), corpus, split)
     drawn = draw_map(utterances, names, method, seed, f"{model.name} on {corpus.name}, {split} split")
     write_map(drawn, out)
     if as_json:
         typer.echo(json.dumps(drawn.records(), indent=2))
     else:
         typer.echo(f"{out}: {len(drawn.paths)} utterances by {', '.join(drawn.labels)}; also .svg and .csv.")
-
-
-def _embedded(model: Path, corpus: Path, split: str) -> "JudgedUtterances":
-    import numpy as np
-
-    from singer_verify.corpora.folder import read_corpus
-    from singer_verify.corpora.labels import labels_of
-    from singer_verify.evaluation.judgement import JudgedUtterances
-    from singer_verify.recognition import Embedder
-
-    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
-    singer_of = {corpus / utterance.path: utterance.singer for utterance in utterances}
-    files, embeddings = embed_files(Embedder.load(model), list(singer_of))
-    singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
-    paths = [file.relative_to(corpus).as_posix() for file in files]
-    return JudgedUtterances(
-        np.array(paths, object), tuple(singers.tolist()), singer_index, labels_of(paths, corpus), embeddings
-    )

@@ -20,14 +20,14 @@ DRAWN_FROM = "val"
 def trials(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     out: Annotated[Path, typer.Option(help="The list to write: .csv, .txt (voxceleb) or .trials (kaldi).")],
-    split: Annotated[str | None, typer.Option(help="Of the utterances [default: val; with --list, all]")] = None,
-    num: Annotated[int | None, typer.Option(help="Trials of either kind [default: all, at most 10000]")] = None,
+    split: Annotated[str | None, typer.Option(help="Of the utterances (default: val; with --list, all)")] = None,
+    num: Annotated[int | None, typer.Option(help="Trials of either kind (default: all, at most 10000)")] = None,
     take_all: Annotated[bool, typer.Option("--all", help="All pairs, not a balanced draw.")] = False,
     hard: Annotated[bool, typer.Option("--hard", help="Only other songs, by singers of one gender.")] = False,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     source: Annotated[Path | None, typer.Option("--list", help="Check and convert this list, any format.")] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="csv, voxceleb, kaldi or sony [default: by suffix]")
+        str | None, typer.Option("--format", help="csv, voxceleb, kaldi or sony (default: by suffix)")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts and findings as JSON.")] = False,
 ) -> None:

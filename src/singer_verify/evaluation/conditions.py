@@ -42,16 +42,17 @@ class Descriptions:
 class Conditions:
     """The conditions that the descriptions of utterances allow.
 
-    `same <label>` and `cross <label>` for each label, in the order of the labels; `hard` (another song, a singer of the
-    same gender) where song and gender are among them; `speech against song` where both styles are; how far the medians
-    of f0 lie apart; and how long the shorter of the two utterances is.
+    `same <label>` and `cross <label>` for each label that not all utterances share, in the order of the labels; `hard`
+    (another song, a singer of the same gender) where song and gender are among them; `speech against song` where both
+    styles are; how far the medians of f0 lie apart; and how long the shorter of the two utterances is.
 
     Args:
         descriptions: of the utterances.
     """
 
     def __init__(self, descriptions: Descriptions) -> None:
-        self.codes = {label: _codes(values) for label, values in descriptions.labels.items()}
+        codes = {label: _codes(values) for label, values in descriptions.labels.items()}
+        self.codes = {label: each for label, each in codes.items() if len(np.unique(each)) > 1}
         style = descriptions.labels.get(STYLE)
         both_styles = style is not None and {SINGING, SPEECH} <= set(style.tolist())
         self.is_speech = np.asarray(style == SPEECH) if both_styles else None
@@ -59,6 +60,11 @@ class Conditions:
         self.seconds, self.semitones = descriptions.seconds, None
         if descriptions.median_f0_hz is not None:
             self.semitones = 12.0 * np.log2(descriptions.median_f0_hz)
+
+    @property
+    def names(self) -> list[str]:
+        """In their order."""
+        return [name for name, _ in self.of(np.zeros(0, np.int64), np.zeros(0, np.int64))]
 
     def of(
         self, left: Int[np.ndarray, "*left"], right: Int[np.ndarray, "*right"]

@@ -115,6 +115,8 @@ class TrialCounts:
             for is_target in (True, False):
                 for block in source.blocks(singer, is_target):
                     self._add(block)
+        in_order = (ALL, *conditions.names)
+        self.of_conditions = {name: self.of_conditions[name] for name in in_order if name in self.of_conditions}
 
     def _add(self, block: TrialBlock) -> None:
         if not np.isfinite(block.scores).all():

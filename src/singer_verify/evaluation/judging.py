@@ -152,7 +152,8 @@ def _min_dcfs(exact: Tally, resampled: Tally) -> dict[float, Estimate]:
 
 def _decision_figures(sums: DecisionSums) -> dict[str, Estimate]:
     """At thresholds that were known before these trials."""
-    decisions, found = sums.decisions, {}
+    decisions = sums.decisions
+    found: dict[str, Estimate] = {}
     if KNOWN in decisions.thresholds:
         miss, false_alarm = sums.error_rates(KNOWN)
         found |= {"miss_at_threshold": estimate(miss), "false_alarm_at_threshold": estimate(false_alarm)}

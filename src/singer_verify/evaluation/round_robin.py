@@ -27,7 +27,7 @@ def meetings(
 
 
 def pairs_in_rounds(
-    groups: Sequence[Int[np.ndarray, " singers"]], share: float
+    groups: Sequence[np.ndarray], share: float
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """The pairs of each group's first rounds, the groups advancing side by side.
 

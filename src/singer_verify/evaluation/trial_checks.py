@@ -36,7 +36,7 @@ class Diagnosis:
         root: of the corpus.
         left: (trials,), path of one utterance, relative to the root; as listed where there is no such utterance.
         right: (trials,), of the other.
-        is_target: (trials,), by the folders.
+        is_target: (trials,), by the folders; says nothing where a file is missing.
         is_missing: (trials,), a file is not among the utterances.
         is_self_pair: (trials,), a recording against itself.
         is_duplicate: (trials,), the same two recordings were there before, in either order.
@@ -79,26 +79,20 @@ def diagnose(trials: TrialList, root: Path, singer_of: Mapping[str, str]) -> Dia
     files = listed_files(trials, paths)
     is_absent = files.places == ABSENT
     meant = np.where(is_absent, files.paths, paths[files.places])
-    singers = np.array([singer_of.get(path, "") for path in meant], object)
-    is_missing = is_absent[files.left] | is_absent[files.right]
-    left, right = _identities(files)
-    is_self_pair = ~is_missing & (left == right)
-    is_duplicate = ~is_missing & ~is_self_pair & _repeats(left, right)
-    is_target = np.asarray(singers[files.left] == singers[files.right], bool)
-    is_judged = ~(is_missing | is_self_pair | is_duplicate)
-    missing = tuple(files.paths[is_absent])
+    is_target = _is_one_singer(files, [singer_of.get(path, "") for path in meant])
+    is_missing, is_self_pair, is_duplicate, is_contradicting = _first_faults(files, is_target != trials.is_target)
     return Diagnosis(
-        root,
-        meant[files.left],
-        meant[files.right],
-        is_target,
-        is_missing,
-        is_self_pair,
-        is_duplicate,
-        is_judged & (is_target != trials.is_target),
-        missing,
-        sum(_exists(root, path) for path in missing),
-        _misnamed(meant[~is_absent], singer_of),
+        root=root,
+        left=meant[files.left],
+        right=meant[files.right],
+        is_target=is_target,
+        is_missing=is_missing,
+        is_self_pair=is_self_pair,
+        is_duplicate=is_duplicate,
+        is_contradicting=is_contradicting,
+        missing=tuple(files.paths[is_absent]),
+        num_elsewhere=_num_existing(root, files.paths[is_absent]),
+        misnamed=_misnamed(meant[~is_absent], singer_of),
     )
 
 
@@ -128,6 +122,20 @@ def usable(trials: TrialList, diagnosis: Diagnosis) -> TrialList:
     return left
 
 
+def _is_one_singer(files: ListedFiles, singers: list[str]) -> Bool[np.ndarray, " trials"]:
+    numbers = pd.factorize(np.array(singers, object))[0]
+    return np.asarray(numbers[files.left] == numbers[files.right])
+
+
+def _first_faults(files: ListedFiles, is_contradicting: Bool[np.ndarray, " trials"]) -> list[np.ndarray]:
+    """Which trials have each of the four faults of a trial, and none before it."""
+    is_absent = files.places == ABSENT
+    left, right = _identities(files)
+    faults = [is_absent[files.left] | is_absent[files.right], left == right, _repeats(left, right), is_contradicting]
+    has_one_before = np.logical_or.accumulate([np.zeros_like(is_contradicting), *faults[:-1]])
+    return [fault & ~before for fault, before in zip(faults, has_one_before, strict=True)]
+
+
 def _identities(files: ListedFiles) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
     """Numbers that are equal where two files are one recording, however the list writes its path."""
     first_absent = int(files.places.max(initial=ABSENT)) + 1
@@ -141,8 +149,9 @@ def _repeats(left: Int[np.ndarray, " trials"], right: Int[np.ndarray, " trials"]
     return np.asarray(pd.Series(pairs).duplicated(), bool)
 
 
-def _exists(root: Path, path: str) -> bool:
-    return any((folder / path).exists() for folder in (root, *(root / split for split in SPLITS)))
+def _num_existing(root: Path, paths: np.ndarray) -> int:
+    folders = (root, *(root / split for split in SPLITS))
+    return sum(any((folder / path).exists() for folder in folders) for path in paths)
 
 
 def _misnamed(paths: np.ndarray, singer_of: Mapping[str, str]) -> dict[str, str]:

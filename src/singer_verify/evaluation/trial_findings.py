@@ -46,8 +46,8 @@ def sentences(diagnosis: Diagnosis) -> list[str]:
     found, named = counts(diagnosis), examples(diagnosis)
     elsewhere = f", {diagnosis.num_elsewhere} of them in another split" if diagnosis.num_elsewhere else ""
     openings = {
-        "missing_files": f"Files that are not among the utterances of {diagnosis.root}{elsewhere}, whose "
-        f"{found['num_with_missing_files']} trials are left out",
+        "missing_files": f"Trials of files that are not among the utterances of {diagnosis.root}, left out: "
+        f"{found['num_with_missing_files']}; such files{elsewhere}",
         "self_pairs": "Trials of a recording against itself, left out",
         "duplicates": "Trials that repeat an earlier one in either order, left out",
         "contradicting_labels": "Trials whose label contradicts the folders, where the folders decide",

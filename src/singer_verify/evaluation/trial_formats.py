@@ -1,4 +1,4 @@
-"""The formats of trial lists: what a line of each looks like, and which format a file is in.
+"""The formats of trial lists, told apart by what a line looks like.
 
 | name | a line | used by |
 | --- | --- | --- |

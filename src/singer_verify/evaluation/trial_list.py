@@ -1,4 +1,4 @@
-"""A list of trials: pairs of recordings by their paths, and whether one singer sings both."""
+"""A list of trials: pairs of recordings by their paths."""
 
 from dataclasses import dataclass
 

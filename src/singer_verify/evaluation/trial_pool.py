@@ -1,4 +1,4 @@
-"""The utterances that trials are drawn from, and which two of them may make a trial."""
+"""The utterances that trials are drawn from, under a rule that says which two make one."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.conditions import UNKNOWN
 from singer_verify.evaluation.trials import Trials
 
-MOST_LISTED = 20_000_000  # about two gigabytes as text
+MOST_PAIRS = 20_000_000  # about two gigabytes as text
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def all_trials(pool: Pool) -> Trials:
         SingerVerifyError: too many to list.
     """
     num_pairs = len(pool.utterance) * (len(pool.utterance) - 1) // 2
-    if num_pairs > MOST_LISTED:
+    if num_pairs > MOST_PAIRS:
         raise SingerVerifyError(
-            f"{len(pool.utterance)} utterances make {num_pairs} pairs, more than {MOST_LISTED}, too many to list; draw "
+            f"{len(pool.utterance)} utterances make {num_pairs} pairs, more than {MOST_PAIRS}, too many to list; draw "
             f"some, or evaluate without a list, which takes all pairs."
         )
     left, right = np.triu_indices(len(pool.utterance), k=1)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,11 @@ from singer_verify.features.normalisation import NOT_NORMALISED, Normalisation
 from singer_verify.recognition.ahead import ahead
 from singer_verify.recognition.batching import WindowBatches
 from singer_verify.recognition.embedded import Embedded, embedded, mean_direction
-from singer_verify.recognition.fingerprint import fingerprint_of
 from singer_verify.recognition.model_files import files_below
 from singer_verify.recognition.opening import Facts, Opened, opened
 from singer_verify.recognition.window_plan import WindowPlan, plan_in_seconds, windows_of_pieces
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, read_checkpoint
+from singer_verify.runs.fingerprint import fingerprint
 from singer_verify.workers import num_cores
 
 log = logging.getLogger(__name__)
@@ -44,13 +43,19 @@ class Embedder:
         feature: makes its frames.
         window_frames: length of a window.
         normalisation: of the frames of a recording.
+        fingerprint: by which galleries know the model again; empty for one that comes from no file.
     """
 
     def __init__(
-        self, encoder: nn.Module, feature: Feature, window_frames: int, normalisation: Normalisation = NOT_NORMALISED
+        self,
+        encoder: nn.Module,
+        feature: Feature,
+        window_frames: int,
+        normalisation: Normalisation = NOT_NORMALISED,
+        fingerprint: str = "",
     ) -> None:
         self.encoder, self.feature, self.window_frames = encoder.eval(), feature, window_frames
-        self.normalisation = normalisation
+        self.normalisation, self.fingerprint = normalisation, fingerprint
 
     @classmethod
     def load(cls, model: Path) -> "Embedder":
@@ -67,14 +72,8 @@ class Embedder:
             encoder.load_state_dict(encoder_state(checkpoint))
         except RuntimeError as error:
             raise SingerVerifyError(f"{path}: its weights do not fit its own settings; the file is damaged.") from error
-        recipe = card["recipe"]
-        return cls(encoder, feature_from_recipe(recipe), card["window_frames"], Normalisation.from_recipe(recipe))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The same for models that give the same embeddings, whatever files they come from."""
-        of_frames = {"normalise": self.normalisation.name} | self.normalisation.statistics
-        return fingerprint_of(self.encoder, self.feature.recipe | of_frames, self.window_frames)
+        feature, normalisation = feature_from_recipe(card["recipe"]), Normalisation.from_recipe(card["recipe"])
+        return cls(encoder, feature, card["window_frames"], normalisation, fingerprint(checkpoint))
 
     def embed(
         self, recording: Path | Num[np.ndarray, " samples *channels"], sample_rate: int | None = None

@@ -1,6 +1,7 @@
 """A recording of a known singer, as a gallery keeps it."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from singer_verify.audio.sound import Sound
+from singer_verify.errors import SingerVerifyError
 
 MOST_CHARACTERS = 200
 
@@ -60,3 +62,31 @@ def content_of(recording: Path | Sound) -> str:
 def is_name(singer: str) -> bool:
     """Whether a singer can be called so: not empty, printable, without blanks around it, not too long."""
     return bool(singer) and singer.isprintable() and singer == singer.strip() and len(singer) <= MOST_CHARACTERS
+
+
+def recordings_of(enrolled: Iterable[Enrolled], singer: str) -> tuple[Enrolled, ...]:
+    """Of one singer, in the order of enrolment.
+
+    Raises:
+        SingerVerifyError: no such singer.
+    """
+    known = list(enrolled)
+    found = tuple(each for each in known if each.singer == singer)
+    if not found:
+        names = ", ".join(sorted({each.singer for each in known})) or "nobody"
+        raise SingerVerifyError(f"{singer}: is not in the gallery; enrolled are {names}.")
+    return found
+
+
+def chosen_of(enrolled: Iterable[Enrolled], singer: str, recording: str | None) -> tuple[Enrolled, ...]:
+    """All recordings of a singer, or one of them.
+
+    Raises:
+        SingerVerifyError: no such singer, or no such recording of the singer.
+    """
+    of_singer = recordings_of(enrolled, singer)
+    found = tuple(each for each in of_singer if recording in (None, each.recording))
+    if not found:
+        names = ", ".join(each.recording for each in of_singer)
+        raise SingerVerifyError(f"{recording}: is no recording of {singer}; enrolled are {names}.")
+    return found

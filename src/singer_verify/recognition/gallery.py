@@ -11,7 +11,7 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring import COSINE, Scoring
 from singer_verify.recognition.embedded import mean_direction
 from singer_verify.recognition.embedder import Embedder
-from singer_verify.recognition.enrolled import Enrolled, Enrolment, content_of, is_name
+from singer_verify.recognition.enrolled import Enrolled, Enrolment, chosen_of, content_of, is_name, recordings_of
 from singer_verify.recognition.gallery_file import read_gallery, write_gallery
 from singer_verify.recognition.identification import Identification, identified
 from singer_verify.recognition.verification import Verdict, verdict_on
@@ -46,21 +46,31 @@ class Gallery:
         Raises:
             SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
         """
-        return cls(embedder, scoring, read_gallery(path, embedder.fingerprint))
+        fingerprint, enrolled = read_gallery(path)
+        if fingerprint != embedder.fingerprint:
+            raise SingerVerifyError(
+                f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
+                f"model, or enrol the recordings again with this one."
+            )
+        return cls(embedder, scoring, enrolled)
 
     def save(self, path: Path) -> None:
         """Write the whole gallery, or leave what is there: an `.npz` of plain arrays (see `gallery_file`).
 
         Raises:
-            SingerVerifyError: it cannot be written.
+            SingerVerifyError: it cannot be written, or the model comes from no file and could not be known again.
         """
+        if not self.embedder.fingerprint:
+            raise SingerVerifyError(f"{path}: its model was not loaded from a file; use Embedder.load.")
         write_gallery(path, self.embedder.fingerprint, self.enrolled)
 
     @property
     def singers(self) -> dict[str, Float[np.ndarray, " embedding"]]:
         """Names in alphabetical order, each with the mean of its recordings' embeddings, of unit length."""
-        names = sorted({each.singer for each in self.enrolled})
-        return {name: mean_direction(np.stack([each.embedding for each in self._of(name)])) for name in names}
+        rows: dict[str, list[np.ndarray]] = {}
+        for each in self.enrolled:
+            rows.setdefault(each.singer, []).append(each.embedding)
+        return {name: mean_direction(np.stack(rows[name])) for name in sorted(rows)}
 
     def recordings(self, singer: str) -> tuple[str, ...]:
         """Of a singer, in the order of enrolment.
@@ -68,7 +78,7 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer.
         """
-        return tuple(each.recording for each in self._of(self._known(singer)))
+        return tuple(each.recording for each in recordings_of(self.enrolled, singer))
 
     def enrol(self, singer: str, recordings: Iterable[Path | Sound]) -> Enrolment:
         """Add recordings of a singer, a new or a known one.
@@ -122,10 +132,7 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer, or no such recording of the singer.
         """
-        gone = [each for each in self._of(self._known(singer)) if recording in (None, each.recording)]
-        if not gone:
-            known = ", ".join(self.recordings(singer))
-            raise SingerVerifyError(f"{recording}: is no recording of {singer}; enrolled are {known}.")
+        gone = chosen_of(self.enrolled, singer, recording)
         self.enrolled = [each for each in self.enrolled if not any(each is other for other in gone)]
         return tuple(each.recording for each in gone)
 
@@ -163,16 +170,7 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer.
         """
-        centroid = self.singers[self._known(singer)]
+        centroid = mean_direction(np.stack([each.embedding for each in recordings_of(self.enrolled, singer)]))
         found = self.embedder.windows(recording, sample_rate)
         sides = [self.scoring.sides(each[None]) for each in (centroid, found.embedding)]
         return verdict_on(self.scoring, float(self.scoring.pair_scores(*sides)[0]), prior, found.remarks)
-
-    def _of(self, singer: str) -> list[Enrolled]:
-        return [each for each in self.enrolled if each.singer == singer]
-
-    def _known(self, singer: str) -> str:
-        if not self._of(singer):
-            known = ", ".join(self.singers) or "nobody"
-            raise SingerVerifyError(f"{singer}: is not in the gallery; enrolled are {known}.")
-        return singer

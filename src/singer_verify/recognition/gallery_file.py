@@ -23,7 +23,6 @@ from singer_verify.recognition.enrolled import Enrolled, is_name
 FORMAT_VERSION = 1
 STRINGS = ("singers", "recordings", "contents")
 NAMES = {"version", "fingerprint", *STRINGS, "embeddings", "checksum"}
-HEX_DIGITS = 64
 UNIT_TOLERANCE = 1e-3
 
 
@@ -34,11 +33,15 @@ def changing(path: Path) -> Iterator[None]:
     Raises:
         SingerVerifyError: the folder is not there, or cannot be written to.
     """
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
-        with FileLock(path.with_name(f"{path.name}.lock")):
-            yield
+        lock.acquire()
     except OSError as error:
         raise SingerVerifyError(f"{path}: its folder cannot be written to ({error}); choose another.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) -> None:
@@ -69,12 +72,14 @@ def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) ->
         raise SingerVerifyError(f"{path}: cannot be written ({error}); what was there is still there.") from error
 
 
-def read_gallery(path: Path, fingerprint: str) -> tuple[Enrolled, ...]:
-    """The recordings in a gallery of this model; nothing in the file is executed.
+def read_gallery(path: Path) -> tuple[str, tuple[Enrolled, ...]]:
+    """Of which model a gallery is, and its recordings; nothing in the file is executed.
 
     Raises:
-        SingerVerifyError: no such file, not a gallery, of another version, damaged, or made with another model.
+        SingerVerifyError: no such file, not a gallery, of another version, or damaged.
     """
+    if path.is_dir():
+        raise SingerVerifyError(f"{path}: is a folder; expected a gallery, an .npz that singer-verify enrol wrote.")
     if not path.is_file():
         raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol makes one.")
     try:
@@ -90,13 +95,9 @@ def read_gallery(path: Path, fingerprint: str) -> tuple[Enrolled, ...]:
         raise SingerVerifyError(f"{path}: has format {version}; this version reads {FORMAT_VERSION}; enrol again.")
     if not _is_whole(arrays):
         raise SingerVerifyError(f"{path}: does not agree with its checksum; it is damaged: enrol again.")
-    if str(arrays["fingerprint"]) != fingerprint:
-        raise SingerVerifyError(
-            f"{path}: was made with another model, whose embeddings cannot be compared with this one's; "
-            f"give that model, or enrol the recordings again with this one."
-        )
     strings = (arrays[name].tolist() for name in STRINGS)
-    return tuple(Enrolled(*each) for each in zip(*strings, arrays["embeddings"], strict=True))
+    enrolled = tuple(Enrolled(*each) for each in zip(*strings, arrays["embeddings"], strict=True))
+    return str(arrays["fingerprint"]), enrolled
 
 
 def _is_whole(arrays: dict[str, np.ndarray]) -> bool:

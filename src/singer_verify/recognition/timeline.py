@@ -115,12 +115,19 @@ def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float = 
     is_silent = silent_windows(found)
     smoothed = moving_average(scores, (found.starts_s + found.ends_s) / 2, smooth_s, ~is_silent)
     threshold = threshold_at(scoring, prior)
-    lowest = -np.inf if threshold is None else threshold.score
-    best = smoothed.argmax(axis=1)
-    is_known = smoothed.max(axis=1) >= lowest
-    times = (found.starts_s, found.ends_s)
-    decided = (best, is_known, is_silent, threshold)
-    return Timeline(tuple(singers), *times, scores, smoothed, *decided, found.seconds, found.remarks)
+    return Timeline(
+        tuple(singers),
+        found.starts_s,
+        found.ends_s,
+        scores,
+        smoothed,
+        best=smoothed.argmax(axis=1),
+        is_known=smoothed.max(axis=1) >= (-np.inf if threshold is None else threshold.score),
+        is_silent=is_silent,
+        threshold=threshold,
+        seconds=found.seconds,
+        remarks=found.remarks,
+    )
 
 
 def silent_windows(found: Embedded) -> Bool[np.ndarray, " windows"]:

@@ -1,0 +1,80 @@
+"""Commands on galleries of known singers: enrol recordings, list and remove them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from singer_verify.cli.models import ModelArgument
+from singer_verify.cli.recognition import JsonOption
+from singer_verify.entry import LOGGER
+
+GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of known singers; enrol makes it.")]
+
+
+def enrol(
+    model: ModelArgument,
+    gallery: GalleryArgument,
+    name: Annotated[str, typer.Argument(help="Of the singer, a new or a known one.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders searched recursively.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Add recordings of a singer to a gallery. Several of them, of different songs, make a better singer than one."""
+    from rich.progress import track
+
+    from singer_verify.recognition import Embedder, Gallery
+    from singer_verify.recognition.gallery_file import changing
+
+    embedder = Embedder.load(model)
+
+    def loaded() -> Gallery:
+        return Gallery.load(gallery, embedder) if gallery.exists() else Gallery(embedder)
+
+    found = track(embedder.files_below(files), "Embedding", console=Console(stderr=True))
+    embedded, remarks = loaded().embedded(name, found)
+    with changing(gallery):
+        changed = loaded()
+        enrolment = changed.add(embedded)
+        changed.save(gallery)
+    for remark in (*remarks, *enrolment.remarks):
+        LOGGER.warning("%s", remark)
+    of_singer = [each.recording for each in changed.enrolled if each.singer == name]
+    if as_json:
+        record = {"gallery": str(gallery), "singer": name, "added": enrolment.added}
+        record |= {"recordings": of_singer, "remarks": [*remarks, *enrolment.remarks]}
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        typer.echo(f"{gallery}: recordings added: {len(enrolment.added)}; of {name} now: {len(of_singer)}.")
+
+
+def gallery(
+    gallery: GalleryArgument,
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Take out this singer.")] = None,
+    recording: Annotated[str | None, typer.Option(help="With --remove: take out only this recording.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the singers of a gallery and their recordings, or take out some of them."""
+    from singer_verify.errors import SingerVerifyError
+    from singer_verify.recognition.enrolled import chosen_of
+    from singer_verify.recognition.gallery_file import changing, read_gallery, write_gallery
+    from singer_verify.reports.recognition import gallery_table
+
+    if recording is not None and remove is None:
+        raise SingerVerifyError(f"--recording {recording}: has no effect without --remove NAME.")
+    fingerprint, enrolled = read_gallery(gallery)
+    if remove is not None:
+        with changing(gallery):
+            fingerprint, before = read_gallery(gallery)
+            gone = chosen_of(before, remove, recording)
+            enrolled = tuple(each for each in before if not any(each is other for other in gone))
+            write_gallery(gallery, fingerprint, enrolled)
+        LOGGER.info("%s: recordings of %s removed: %d.", gallery, remove, len(gone))
+    recordings: dict[str, list[str]] = {name: [] for name in sorted({each.singer for each in enrolled})}
+    for each in enrolled:
+        recordings[each.singer].append(each.recording)
+    if as_json:
+        typer.echo(json.dumps({"gallery": str(gallery), "model": fingerprint, "singers": recordings}, indent=2))
+    else:
+        Console().print(gallery_table(recordings, str(gallery)))

@@ -1,0 +1,55 @@
+"""The command that tells who sings when in a recording."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from singer_verify.cli.models import ModelArgument
+from singer_verify.cli.recognition import JsonOption, ScoringOption, ThresholdOption, scoring_for, threshold_record
+from singer_verify.entry import LOGGER
+
+
+def timeline(
+    model: ModelArgument,
+    gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
+    file: Annotated[Path, typer.Argument(help="A recording of any length.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    window_s: Annotated[float | None, typer.Option(help="Of a window [default: as the model was validated]")] = None,
+    hop_s: Annotated[float, typer.Option(help="From window to window.")] = 0.5,
+    smooth_s: Annotated[float, typer.Option(help="Duration that scores are averaged over; 0: not at all.")] = 3.0,
+    threshold: ThresholdOption = None,
+    scoring: ScoringOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who of a gallery sings when: timeline.png, timeline.svg, segments.csv and windows.csv in the folder.
+
+    Each window is scored against each singer, and scores are averaged over neighbouring windows. The singer with the
+    highest average is named, `unknown` where it is under the threshold, `silent` where no one sings. Times in files
+    and in --json are seconds.
+    """
+    from singer_verify.recognition import Embedder, Gallery
+    from singer_verify.recognition.timeline import timeline as timeline_of
+    from singer_verify.reports.picture_files import picture_files
+    from singer_verify.reports.timeline_figure import timeline_figure
+    from singer_verify.reports.timeline_text import segments_csv, segments_table, windows_csv
+    from singer_verify.reports.whole_files import write_files
+
+    embedder = Embedder.load(model)
+    known = Gallery.load(gallery, embedder, scoring_for(model, scoring, threshold, False))
+    with Console(stderr=True).status("Embedding"):
+        found = timeline_of(known, embedder.windows(file, window_s=window_s, hop_s=hop_s), smooth_s)
+    contents = {"segments.csv": segments_csv(found), "windows.csv": windows_csv(found)}
+    pictures = picture_files(timeline_figure(found, file.name))
+    write_files(contents | {f"timeline.{suffix}": content for suffix, content in pictures.items()}, out)
+    for remark in found.remarks:
+        LOGGER.warning("%s", remark)
+    if as_json:
+        record = {"recording": str(file), "seconds": found.seconds, "threshold": threshold_record(found.threshold)}
+        record |= {"remarks": found.remarks, "segments": [vars(each) for each in found.segments]}
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        Console().print(segments_table(found, str(file)))
+        typer.echo(f"{out}: timeline.png, timeline.svg, segments.csv, windows.csv.")
