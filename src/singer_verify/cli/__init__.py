@@ -7,6 +7,7 @@ from rich.console import Console
 from singer_verify.cli.calibration import calibrate
 from singer_verify.cli.corpora import prepare
 from singer_verify.cli.evaluation import evaluate
+from singer_verify.cli.export import card, export
 from singer_verify.cli.galleries import enrol, gallery
 from singer_verify.cli.maps import draw_corpus_map
 from singer_verify.cli.models import embed, import_weights
@@ -20,7 +21,7 @@ from singer_verify.entry import plain_mistakes, start_log
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 for command in (
     *(verify, enrol, gallery, identify, timeline, table, embed),
-    *(evaluate, calibrate, trials, prepare, runs, leaderboard, import_weights),
+    *(evaluate, calibrate, trials, prepare, runs, leaderboard, import_weights, export, card),
 ):
     app.command()(command)
 app.command("map")(draw_corpus_map)
