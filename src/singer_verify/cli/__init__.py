@@ -11,6 +11,7 @@ from singer_verify.cli.export import card, export
 from singer_verify.cli.galleries import enrol, gallery
 from singer_verify.cli.maps import draw_corpus_map
 from singer_verify.cli.models import embed, import_weights
+from singer_verify.cli.projects import new
 from singer_verify.cli.recognition import identify, verify
 from singer_verify.cli.sweeps import leaderboard, runs
 from singer_verify.cli.tables import table
@@ -21,7 +22,7 @@ from singer_verify.entry import plain_mistakes, start_log
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 for command in (
     *(verify, enrol, gallery, identify, timeline, table, embed),
-    *(evaluate, calibrate, trials, prepare, runs, leaderboard, import_weights, export, card),
+    *(evaluate, calibrate, trials, new, prepare, runs, leaderboard, import_weights, export, card),
 ):
     app.command()(command)
 app.command("map")(draw_corpus_map)

@@ -39,8 +39,9 @@ def identification_table(found: Identification) -> Table:
     for rank, each in enumerate(found.candidates, start=1):
         probability = [] if each.probability is None else [f"{each.probability:.3f}"]
         is_over = found.threshold is not None and each.score >= found.threshold.score
-        cells = (str(rank), Text(each.singer), f"{each.score:.4f}", *probability)
-        table.add_row(*cells, style="bold" if is_over else None)
+        table.add_row(
+            str(rank), Text(each.singer), f"{each.score:.4f}", *probability, style="bold" if is_over else None
+        )
     return table
 
 
