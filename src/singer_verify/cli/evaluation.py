@@ -25,12 +25,12 @@ def evaluate(
     model: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
-    trials: Annotated[Path | None, typer.Option(help="A list of trials [default: all pairs of utterances]")] = None,
+    trials: Annotated[Path | None, typer.Option(help="A list of trials (default: all pairs of utterances)")] = None,
     conditions: Annotated[
-        str | None, typer.Option(help="Labels, length, pitch, separated by commas, or none [default: all there are]")
+        str | None, typer.Option(help="Labels, length, pitch, separated by commas, or none (default: all there are)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report: a page, figures, tables.")] = None,
-    scoring: Annotated[Path | None, typer.Option(help="Of `calibrate` [default: the run's, or cosine]")] = None,
+    scoring: Annotated[Path | None, typer.Option(help="Of `calibrate` (default: the run's, or cosine)")] = None,
     threshold: Annotated[float | None, typer.Option(help="Of scores, judged as if it had been chosen before.")] = None,
     enrol: Annotated[int, typer.Option(help="Utterances from which a singer is known, for identification.")] = 3,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap over singers.")] = 500,

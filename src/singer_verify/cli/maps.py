@@ -16,7 +16,7 @@ def draw_corpus_map(
     out: Annotated[Path, typer.Option(help="The .png to write; .svg, and .csv of the places, are written beside it.")],
     split: Annotated[str, typer.Option(help="The split to draw.")] = "val",
     by: Annotated[
-        str | None, typer.Option(help="Colours: singer, gender, ... [default: singer, and up to five labels]")
+        str | None, typer.Option(help="Colours: singer, gender, ... (default: singer, and up to five labels)")
     ] = None,
     method: Annotated[str, typer.Option(help="tsne, or umap where it is installed.")] = "tsne",
     seed: Annotated[int, typer.Option(help="Of the method; the same seed draws the same map.")] = 0,
