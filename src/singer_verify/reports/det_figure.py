@@ -18,8 +18,9 @@ from singer_verify.reports.shown_names import shown
 
 EVERYTHING = "all"
 EMPHASISED = {EVERYTHING: BLACK, HARD: VERMILION}
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
+LONGEST_NAME = 36
 MOST_NAMED = len(OTHER_COLOURS) * len(DASHES)  # more lines than that cannot be told apart
 
 
@@ -74,7 +75,7 @@ def _line(miss: Float[np.ndarray, " points"]) -> tuple[list[float], list[float]]
 
 
 def _label(condition: ConditionFigures) -> str:
-    name = shown(condition.condition)
+    name = shown(condition.condition, LONGEST_NAME)
     if condition.eer is None:
         return name
     interval = interval_text("eer", condition.eer).removesuffix(" %").replace(" to ", ", ")

@@ -43,14 +43,19 @@ def write_report(
     """
     figures = evaluation_figures(judgement, utterances, about, map_methods)
     pictures = {name: picture_files(figure) for name, figure in figures.items()}
-    drawings = {name: files["svg"] for name, files in pictures.items()}
-    page = evaluation_page(judgement, utterances, about, PageParts(drawings, Excerpts(audio_root)))
+    parts = PageParts({name: files["svg"] for name, files in pictures.items()}, Excerpts(audio_root))
     contents = {
-        REPORT_NAME: page.encode(),
+        REPORT_NAME: evaluation_page(judgement, utterances, about, parts).encode(),
         FIGURES_NAME: as_json(figures_record(judgement, utterances, about)),
-        "conditions.csv": conditions_csv(judgement),
-        "singers.csv": singers_csv(judgement, utterances),
-        "worst_trials.csv": worst_trials_csv(judgement, utterances),
+        **_tables(judgement, utterances),
         **{f"{name}.{suffix}": file for name, files in pictures.items() for suffix, file in files.items()},
     }
     write_files(contents, folder)
+
+
+def _tables(judgement: Judgement, utterances: JudgedUtterances) -> dict[str, bytes]:
+    return {
+        "conditions.csv": conditions_csv(judgement),
+        "singers.csv": singers_csv(judgement, utterances),
+        "worst_trials.csv": worst_trials_csv(judgement, utterances),
+    }

@@ -20,22 +20,16 @@ def histogram_figure(
     """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    kinds = (
-        ("two singers (non-target)", histogram.nontargets, VERMILION),
-        ("one singer (target)", histogram.targets, BLUE),
-    )
-    for label, counts, colour in kinds:
-        total = max(int(counts.sum()), 1)
-        density = counts / (total * np.diff(histogram.edges))
-        named = f"{label}, {counts.sum()} trials"
+    kinds = {"two singers (non-target)": histogram.nontargets, "one singer (target)": histogram.targets}
+    for (label, counts), colour in zip(kinds.items(), (VERMILION, BLUE), strict=True):
+        density = counts / (max(int(counts.sum()), 1) * np.diff(histogram.edges))
         axes.stairs(density, histogram.edges, fill=True, color=colour, alpha=0.3)
-        axes.stairs(density, histogram.edges, color=colour, linewidth=1.4, label=named)
+        axes.stairs(density, histogram.edges, color=colour, linewidth=1.4, label=f"{label}, {counts.sum()} trials")
     axes.axvline(threshold, color=BLACK, linewidth=1.2, label=f"threshold of the EER, {threshold:.3f}")
     if calibrated_threshold is not None:
         named = f"threshold of the calibration, {calibrated_threshold:.3f}"
         axes.axvline(calibrated_threshold, color=GREEN, linewidth=1.4, linestyle="--", label=named)
-    axes.set(xlabel=f"score ({scoring})", ylabel="density")
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel=f"score ({scoring})", ylabel="density", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
     return figure

@@ -18,7 +18,8 @@ MOST_PANELS, COLUMNS = 6, 3
 MOST_NAMED = 20  # values of a label: of more, no names are given
 MARKERS = ("o", "^", "s", "D", "v", "P")
 STYLES = tuple((colour, marker) for marker, colour in product(MARKERS, COLOURS))
-PANEL_INCHES, NAMES_INCHES = 4.0, 0.2
+PANEL_INCHES, NAMES_INCHES = 4.0, 0.9
+PANEL_LETTERS, MARKER_LETTERS, LONGEST_NAME = 54, 5, 14  # that fit side by side in a panel's legend
 SMALLEST_POINT, LARGEST_POINT = 4.0, 28.0  # square points
 MOST_DRAWN_ONE_BY_ONE = 1500  # more points make an SVG too large, so that they become a picture in it
 
@@ -50,7 +51,7 @@ def map_figure(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.n
     """
     columns = 2 if len(labels) == 4 else min(COLUMNS, len(labels))
     rows = -(-len(labels) // columns)
-    figure = Figure(figsize=(PANEL_INCHES * columns, (PANEL_INCHES + 0.9) * rows), layout="constrained")
+    figure = Figure(figsize=(PANEL_INCHES * columns, (PANEL_INCHES + NAMES_INCHES) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(labels) :]:
         axes.set_axis_off()
@@ -71,20 +72,21 @@ def _draw_panel(axes: Axes, places: np.ndarray, values: np.ndarray, label: str) 
         kept = places[style_of == number]
         if len(kept):
             points = axes.scatter(kept[:, 0], kept[:, 1], size, colour, marker=marker, linewidths=0, alpha=0.85)
-            points.set_label(shown(name))
+            points.set_label(shown(name, LONGEST_NAME))
             points.set_rasterized(len(places) > MOST_DRAWN_ONE_BY_ONE)
     axes.set(xticks=[], yticks=[])
-    _name(axes, shown(label), len(known), marker_scale=float(np.sqrt(LARGEST_POINT / size)))
+    _name(axes, shown(label), known, marker_scale=float(np.sqrt(LARGEST_POINT / size)))
 
 
-def _name(axes: Axes, label: str, num_values: int, marker_scale: float) -> None:
-    """A legend below; of very many values, their number alone."""
-    if num_values <= MOST_NAMED:
-        axes.set_title(label)
-        columns = 2 if num_values > 8 else min(num_values, 4) if num_values > 1 else 1
-        spacing = {"handletextpad": 0.2, "columnspacing": 1.0, "markerscale": marker_scale}
-        below: tuple[float, float] = (0.5, -0.02)
-        axes.legend(loc="upper center", bbox_to_anchor=below, ncols=columns, frameon=False, fontsize="small", **spacing)
-    else:
-        repeated = ", styles repeat" if num_values > len(STYLES) else ""
-        axes.set_title(f"{label}: {num_values} values{repeated}")
+def _name(axes: Axes, label: str, values: list[str], marker_scale: float) -> None:
+    """A legend below, no wider than the panel; of very many values, their number alone."""
+    if len(values) > MOST_NAMED:
+        repeated = ", styles repeat" if len(values) > len(STYLES) else ""
+        axes.set_title(f"{label}: {len(values)} values{repeated}")
+        return
+    axes.set_title(label)
+    longest = min(max((len(value) for value in values), default=0), LONGEST_NAME)
+    columns = min(4, PANEL_LETTERS // (longest + MARKER_LETTERS))
+    spacing = {"handletextpad": 0.2, "columnspacing": 1.0, "markerscale": marker_scale}
+    below: tuple[float, float] = (0.5, -0.02)
+    axes.legend(loc="upper center", bbox_to_anchor=below, ncols=columns, frameon=False, fontsize="small", **spacing)

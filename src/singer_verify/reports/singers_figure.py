@@ -50,6 +50,6 @@ def singers_figure(of_singers: tuple[SingerFigures, ...], singers: tuple[str, ..
 
 def _title(num_drawn: int, num_rated: int, num_singers: int) -> str:
     parts = [f"the {num_drawn} worst of {num_rated}"] if num_drawn < num_rated else []
-    if num_rated < num_singers:
-        parts.append(f"{num_singers - num_rated} singers have too few trials")
+    if num_few := num_singers - num_rated:
+        parts.append(f"with too few trials for a rate: {num_few}")
     return "; ".join(parts)
