@@ -26,6 +26,9 @@ class Decisions:
     thresholds: dict[str, float]
     calibration: Calibration | None
 
+    def __bool__(self) -> bool:
+        return bool(self.thresholds) or self.calibration is not None
+
 
 class DecisionSums:
     """Errors at each threshold, and the cost of log-likelihood ratios, of all trials and of every resample.
@@ -44,6 +47,8 @@ class DecisionSums:
         )
 
     def add(self, block: TrialBlock, singer_index: Int[np.ndarray, " utterances"]) -> None:
+        if not self.decisions:
+            return
         others = np.broadcast_to(self.unit_of[singer_index[block.right]], block.scores.shape).ravel()
         columns = [np.ones(others.size), *self._costs(block.scores.ravel(), block.is_target)]
         summed = np.stack([np.bincount(others, column, self.num_units) for column in columns], axis=1)
