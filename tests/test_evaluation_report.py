@@ -28,7 +28,7 @@ from singer_verify.reports.evaluation_text import conditions_table, judgement_ta
 from singer_verify.reports.similarity_figure import alike_together
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{$", "_hidden", "name\x01\udcff", "名前", "plain")
-ABOUT = About("mel80", "<b>corpus</b>", "val", calibrated_threshold=0.4, chose_model=True)
+ABOUT = About("mel80", "<b>corpus</b>", "val", "cosine, $a cohort_{$", calibrated_threshold=0.4, chose_model=True)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,7 @@ def test_names_are_texts_never_markup(folder: Path, page: Parser) -> None:
         tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(path).iter()}
         assert not {"script", "foreignObject"} & tags, path
     drawn = "".join(ElementTree.parse(folder / "singers.svg").getroot().itertext())
+    assert "score (cosine, $a cohort_{$)" in "".join(ElementTree.parse(folder / "scores.svg").getroot().itertext())
     for name in ("<script>alert(1)…", "$x_{$", "_hidden", "名前"):
         assert name[:8] in drawn
 
@@ -134,7 +135,7 @@ def test_too_few_trials_are_said_never_a_number(folder: Path, judgement: Judgeme
 
 def test_figures_are_there_for_programs(folder: Path, judgement: Judgement, utterances: JudgedUtterances) -> None:
     record = json.loads((folder / "figures.json").read_text())
-    assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine")
+    assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine, $a cohort_{$")
     assert (record["num_singers"], record["num_utterances"], record["num_trials"]) == (6, 36, 630)
     assert record["num_targets"] == judgement.conditions[0].num_targets == 6 * 15
     assert record["figures"]["eer"]["value"] == judgement.figures["eer"].value
