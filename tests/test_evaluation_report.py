@@ -21,11 +21,15 @@ from rich.console import Console
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
+from singer_verify.reports.det_drawing import SIDE, place
+from singer_verify.reports.det_figure import MOST_NAMED, det_figure
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.evaluation_audio import EXCERPT_SECONDS, Excerpts, loudest
 from singer_verify.reports.evaluation_folder import write_report
 from singer_verify.reports.evaluation_text import conditions_table, judgement_table
+from singer_verify.reports.shown_names import shown
 from singer_verify.reports.similarity_figure import alike_together
+from singer_verify.reports.singers_figure import singers_figure
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{$", "_hidden", "name\x01\udcff", "名前", "plain")
 ABOUT = About("mel80", "<b>corpus</b>", "val", "cosine, $a cohort_{$", calibrated_threshold=0.4, chose_model=True)
@@ -237,3 +241,29 @@ def test_singers_alike_stand_together() -> None:
     assert {frozenset(order[place : place + 2]) for place in (0, 2, 4)} == {
         frozenset(pair) for pair in ((0, 3), (1, 4), (2, 5))
     }
+
+
+def test_det_figure_has_a_line_for_each_condition_with_enough_trials(judgement: Judgement) -> None:
+    all_trials = judgement.conditions[0]
+    more = tuple(replace(all_trials, condition=f"same label{number}") for number in range(MOST_NAMED + 3))
+    axes = det_figure((*judgement.conditions, *more)).axes[0]
+    named = {line.get_label().strip(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+    assert len(axes.get_lines()) == 1 + 2 + len(more)  # the diagonal; `cross gender` has no curve
+    assert len(named) == 2 + MOST_NAMED
+    widths = {name.split("  ")[0]: line.get_linewidth() for name, line in named.items()}
+    assert widths["all"] == widths["hard"] > 2 * widths["same label0"]
+    eer = all_trials.eer
+    assert f"all  {100 * eer.value:.1f} [{100 * eer.low:.1f}, {100 * eer.high:.1f}] %" in named
+    x, y = named[next(name for name in named if name.startswith("all"))].get_data()
+    assert place(eer.value) == pytest.approx(np.interp(place(eer.value), x, y), abs=0.02 * SIDE)  # on the diagonal
+
+
+def test_worst_singers_stand_on_top_with_their_nearest(judgement: Judgement, utterances: JudgedUtterances) -> None:
+    axes = singers_figure(judgement.of_singers, utterances.singers, 0.2).axes[0]
+    dots = axes.get_lines()[0].get_xdata()
+    assert dots.tolist() == sorted((100 * each.eer for each in judgement.of_singers if each.eer), reverse=True)
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    worst = max(judgement.of_singers, key=lambda each: each.eer or 0.0)
+    assert names[0] == shown(utterances.singers[worst.singer])
+    assert axes.texts[0].get_text() == f"most like {shown(utterances.singers[worst.nearest])}"
+    assert axes.get_title() == "with too few trials for a rate: 1"
