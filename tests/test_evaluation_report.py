@@ -21,14 +21,18 @@ from rich.console import Console
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
+from singer_verify.reports.det_drawing import SIDE, place
+from singer_verify.reports.det_figure import MOST_NAMED, det_figure
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.evaluation_audio import EXCERPT_SECONDS, Excerpts, loudest
 from singer_verify.reports.evaluation_folder import write_report
 from singer_verify.reports.evaluation_text import conditions_table, judgement_table
+from singer_verify.reports.shown_names import shown
 from singer_verify.reports.similarity_figure import alike_together
+from singer_verify.reports.singers_figure import singers_figure
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{$", "_hidden", "name\x01\udcff", "名前", "plain")
-ABOUT = About("mel80", "<b>corpus</b>", "val", calibrated_threshold=0.4, chose_model=True)
+ABOUT = About("mel80", "<b>corpus</b>", "val", "cosine, $a cohort_{$", calibrated_threshold=0.4, chose_model=True)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +113,7 @@ def test_names_are_texts_never_markup(folder: Path, page: Parser) -> None:
         tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(path).iter()}
         assert not {"script", "foreignObject"} & tags, path
     drawn = "".join(ElementTree.parse(folder / "singers.svg").getroot().itertext())
+    assert "score (cosine, $a cohort_{$)" in "".join(ElementTree.parse(folder / "scores.svg").getroot().itertext())
     for name in ("<script>alert(1)…", "$x_{$", "_hidden", "名前"):
         assert name[:8] in drawn
 
@@ -134,7 +139,7 @@ def test_too_few_trials_are_said_never_a_number(folder: Path, judgement: Judgeme
 
 def test_figures_are_there_for_programs(folder: Path, judgement: Judgement, utterances: JudgedUtterances) -> None:
     record = json.loads((folder / "figures.json").read_text())
-    assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine")
+    assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine, $a cohort_{$")
     assert (record["num_singers"], record["num_utterances"], record["num_trials"]) == (6, 36, 630)
     assert record["num_targets"] == judgement.conditions[0].num_targets == 6 * 15
     assert record["figures"]["eer"]["value"] == judgement.figures["eer"].value
@@ -236,3 +241,29 @@ def test_singers_alike_stand_together() -> None:
     assert {frozenset(order[place : place + 2]) for place in (0, 2, 4)} == {
         frozenset(pair) for pair in ((0, 3), (1, 4), (2, 5))
     }
+
+
+def test_det_figure_has_a_line_for_each_condition_with_enough_trials(judgement: Judgement) -> None:
+    all_trials = judgement.conditions[0]
+    more = tuple(replace(all_trials, condition=f"same label{number}") for number in range(MOST_NAMED + 3))
+    axes = det_figure((*judgement.conditions, *more)).axes[0]
+    named = {line.get_label().strip(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+    assert len(axes.get_lines()) == 1 + 2 + len(more)  # the diagonal; `cross gender` has no curve
+    assert len(named) == 2 + MOST_NAMED
+    widths = {name.split("  ")[0]: line.get_linewidth() for name, line in named.items()}
+    assert widths["all"] == widths["hard"] > 2 * widths["same label0"]
+    eer = all_trials.eer
+    assert f"all  {100 * eer.value:.1f} [{100 * eer.low:.1f}, {100 * eer.high:.1f}] %" in named
+    x, y = named[next(name for name in named if name.startswith("all"))].get_data()
+    assert place(eer.value) == pytest.approx(np.interp(place(eer.value), x, y), abs=0.02 * SIDE)  # on the diagonal
+
+
+def test_worst_singers_stand_on_top_with_their_nearest(judgement: Judgement, utterances: JudgedUtterances) -> None:
+    axes = singers_figure(judgement.of_singers, utterances.singers, 0.2).axes[0]
+    dots = axes.get_lines()[0].get_xdata()
+    assert dots.tolist() == sorted((100 * each.eer for each in judgement.of_singers if each.eer), reverse=True)
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    worst = max(judgement.of_singers, key=lambda each: each.eer or 0.0)
+    assert names[0] == shown(utterances.singers[worst.singer])
+    assert axes.texts[0].get_text() == f"most like {shown(utterances.singers[worst.nearest])}"
+    assert axes.get_title() == "with too few trials for a rate: 1"

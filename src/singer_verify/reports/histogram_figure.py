@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from singer_verify.evaluation.judgement import ScoreHistogram
 from singer_verify.reports.colours import BLACK, BLUE, GREEN, VERMILION
+from singer_verify.reports.shown_names import LONGEST_TITLE, shown
 
 
 def histogram_figure(
@@ -29,7 +30,7 @@ def histogram_figure(
     if calibrated_threshold is not None:
         named = f"threshold of the calibration, {calibrated_threshold:.3f}"
         axes.axvline(calibrated_threshold, color=GREEN, linewidth=1.4, linestyle="--", label=named)
-    axes.set(xlabel=f"score ({scoring})", ylabel="density", ylim=(0, None))
+    axes.set(xlabel=shown(f"score ({scoring})", LONGEST_TITLE), ylabel="density", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
     return figure

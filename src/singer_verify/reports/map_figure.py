@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from singer_verify.evaluation.conditions import UNKNOWN
 from singer_verify.evaluation.judgement import JudgedUtterances
 from singer_verify.reports.colours import COLOURS, UNKNOWN_GREY
-from singer_verify.reports.shown_names import shown
+from singer_verify.reports.shown_names import LONGEST_TITLE, shown
 
 SINGER = "singer"
 FIRST_LABELS = ("gender", "technique", "song", "emotion", "style", "vowel", "exercise")
@@ -57,7 +57,7 @@ def map_figure(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.n
         axes.set_axis_off()
     for axes, (label, values) in zip(panels, labels.items(), strict=False):
         _draw_panel(axes, places, values, label)
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(shown(title, LONGEST_TITLE), fontsize="medium")
     return figure
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from singer_verify.reports.shown_names import shown
+from singer_verify.reports.shown_names import LONGEST_TITLE, shown
 
 MOST_NAMES = 80  # more names than that cannot be read along an axis
 POINTS_PER_INCH = 72
@@ -39,7 +39,7 @@ def similarity_figure(
         axes.set_yticks(range(len(singers)), names, fontsize=points)
     else:
         axes.set(xlabel="singer", ylabel="singer", xticks=[], yticks=[])
-    axes.set_title(title)
+    axes.set_title(shown(title, LONGEST_TITLE))
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure
 
