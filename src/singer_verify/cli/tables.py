@@ -12,7 +12,7 @@ def table(
     model: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     out: Annotated[Path, typer.Option(help="The .npz or .csv to write; without a suffix, both.")],
-    split: Annotated[list[str] | None, typer.Option(help="A split to take; again for others [default: all]")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="A split to take; again for others (default: all)")] = None,
 ) -> None:
     """Write the look-up table of singers: name, split, number of utterances, mean embedding (of unit length).
 
