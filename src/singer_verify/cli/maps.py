@@ -29,14 +29,9 @@ def draw_corpus_map(
 
     check_choices(out, method, seed)
     names = None if by is None else label_names(by, ["singer", *labels_of([], corpus)])
-<<<<<<< HEAD
     utterances = judged_utterances(Embedder.load(model), corpus, split)
-    drawn = draw_map(utterances, names, method, seed, f"{model.name} on {corpus.name}, {split} split")
-=======
-    utterances = _embedded(model, corpus, split)
     title = f"{model.resolve().name} on {corpus.resolve().name}, {split} split"
     drawn = draw_map(utterances, names, method, seed, title)
->>>>>>> report
     write_map(drawn, out)
     if as_json:
         typer.echo(json.dumps(drawn.records(), indent=2))
