@@ -32,6 +32,7 @@ from singer_verify.features.recipe import compared, feature_settings
 from singer_verify.rebuild import refuse_foreign_targets
 from singer_verify.reports.console import ValidationLines, closing_table
 from singer_verify.reports.pictures import TrainingPictures
+from singer_verify.reports.projector import BestProjection
 from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints
 from singer_verify.runs.checkpoints import LAST
 from singer_verify.runs.continuation import Continuation, settings_before
@@ -163,16 +164,10 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | 
         make_optimizer = parent.give_optimizer_state(make_optimizer)
     freeze(encoder, config.freeze or [])
     loss.require_utterances(config.data.utterances_per_singer)
-    verifier = Verifier(
-        encoder,
-        loss,
-        make_optimizer,
-        instantiate(config.scheduler),
-        config.monitor,
-        config.trainer.val_check_interval,
-        make_card(data.recipe, encoder.settings, data.window_frames, data.train_singers),
-    )
-    verifier.validation_set = ValidationSet(data.stores["val"].singer_index, data.stores["val"].singers)
+    card = make_card(data.recipe, encoder.settings, data.window_frames, data.train_singers)
+    scheduler, interval = instantiate(config.scheduler), config.trainer.val_check_interval
+    verifier = Verifier(encoder, loss, make_optimizer, scheduler, config.monitor, interval, card)
+    verifier.validation_set = ValidationSet.of(data.stores["val"], data.corpus)
     verifier.configure_optimizers()  # a wrong setting is refused before the run begins
     return verifier
 
@@ -183,6 +178,7 @@ def build_trainer(config: DictConfig, run: Path, history: MetricHistory, setting
         history,
         ValidationLines(history),
         TrainingPictures(OmegaConf.to_yaml(config, resolve=True)),
+        BestProjection(run, history),
         Continuation(settings),
         NotFinite(run / LAST, config.on_nan),
         Interruption(run / LAST),

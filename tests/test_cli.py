@@ -69,34 +69,67 @@ def test_embeddings_do_not_depend_on_what_else_is_embedded(
     np.testing.assert_array_equal(together[3], alone[0])
 
 
-def test_evaluate_counts_and_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None:
+def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None:
     root = make_corpus(val=3, utterances=4)
-    figures = json.loads(call("evaluate", model, root, "--json"))
-    assert (figures["num_trials"], figures["num_target_trials"], figures["num_singers"]) == (66, 18, 3)
+    judged = json.loads(call("evaluate", model, root, "--json"))
+    assert (judged["num_trials"], judged["num_targets"], judged["num_singers"]) == (66, 18, 3)
     embedder = Embedder.load(model)
     embeddings = np.stack([embedder.embed_file(path) for path in sorted((root / "val").rglob("*.flac"))])
     expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
-    assert (figures["eer"], figures["threshold"]) == (expected.eer, expected.threshold)
-    low, high = figures["eer_interval_95"]
-    assert 0 <= low <= high <= 1
+    eer = judged["figures"]["eer"]
+    assert eer["value"] == pytest.approx(expected.eer)
+    assert 0 <= eer["low"] <= eer["high"] <= 1
+    assert judged["figures"]["min_dcf_0.01"]["value"] == pytest.approx(expected.min_dcf_01)
+    assert {"all", "shorter than 2 s"} <= {each["condition"] for each in judged["conditions"]}
     assert "95 % over singers" in call("evaluate", model, root)
 
 
 def test_evaluate_tells_conditions_where_a_corpus_has_labels(model: Path, make_corpus: MakeCorpus) -> None:
     root = make_corpus(val=4, utterances=4)
-    assert json.loads(call("evaluate", model, root, "--json"))["conditions"] == []
     rows = [
         f"{path.relative_to(root).as_posix()},{'female' if path.parent.name < 'val_singer2' else 'male'},{path.stem}"
         for path in sorted((root / "val").rglob("*.flac"))
     ]
     (root / "corpus.csv").write_text("\n".join(["utterance,gender,song", *rows]))
-    figures = {each["condition"]: each for each in json.loads(call("evaluate", model, root, "--json"))["conditions"]}
-    assert (figures["hard"]["num_trials"], figures["hard"]["num_targets"]) == (48, 24)
-    assert 0 <= figures["hard"]["eer"] <= 1
-    assert figures["cross gender"]["eer"] is None
+    judged = json.loads(call("evaluate", model, root, "--conditions", "gender,song", "--json"))
+    figures = {each["condition"]: each for each in judged["conditions"]}
+    names = ["all", "same gender", "cross gender", "same song", "cross song", "hard"]
+    assert list(figures) == names
+    assert (figures["hard"]["num_targets"], figures["hard"]["num_nontargets"]) == (24, 24)
+    assert figures["hard"]["eer"] is None  # fewer than 30 of either kind
+    assert figures["same gender"]["eer"] is None
+    assert figures["cross gender"]["num_targets"] == 0
     printed = call("evaluate", model, root)
     assert "no target trials" in printed
     assert "hard" in printed
+    wrong = refusal("evaluate", model, root, "--conditions", "gender,tempo")
+    assert wrong == "--conditions=tempo: expected one of gender, song, length, pitch, none."
+
+
+def test_evaluate_judges_a_list_and_names_its_faults(
+    model: Path, make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_corpus(val=3, utterances=4)
+    paths = [path.relative_to(root).as_posix() for path in sorted((root / "val").rglob("*.flac"))]
+    pairs = [(a, b) for number, a in enumerate(paths) for b in paths[number:]]  # a recording against itself among them
+    lines = [f"{int(a.split('/')[1] == b.split('/')[1])} {a} {b}" for a, b in pairs]
+    (tmp_path / "list.txt").write_text("\n".join([*lines, lines[1], f"1 {paths[0]} val/nobody/song.flac"]))
+    judged = json.loads(call("evaluate", model, root, "--trials", tmp_path / "list.txt", "--json"))
+    every = json.loads(call("evaluate", model, root, "--json"))
+    assert judged["num_trials"] == every["num_trials"] == 66
+    assert judged["figures"]["eer"] == every["figures"]["eer"]
+    assert "those of list.txt" in judged["trials"]
+    for told in ("12", "itself", "nobody"):
+        assert told in caplog.text
+
+
+def test_evaluate_writes_a_report(model: Path, make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus(val=4, utterances=5)
+    call("evaluate", model, root, "--out", tmp_path / "report", "--resamples", 20)
+    written = {path.name for path in (tmp_path / "report").iterdir()}
+    assert {"report.html", "figures.json", "conditions.csv", "singers.csv", "worst_trials.csv", "det.png"} <= written
+    figures = json.loads((tmp_path / "report/figures.json").read_text())
+    assert figures["num_trials"] == 190
 
 
 def test_useless_files_are_named_and_skipped(

@@ -6,9 +6,9 @@ import pytest
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.comparison import holm, percentile_estimate, two_sided_p
 from singer_verify.evaluation.det import false_alarm_grid, miss_at
-from singer_verify.evaluation.intervals import draw_singers, interval_over_singers
+from singer_verify.evaluation.intervals import draw_singers, trials_between
 from singer_verify.evaluation.metrics import equal_error_rate, min_dcf
-from singer_verify.evaluation.resampling import resampled_rates
+from singer_verify.evaluation.resampling import MOST_LEVELS, resampled_rates
 from singer_verify.evaluation.trials import all_pairs
 
 
@@ -18,6 +18,10 @@ def trials_of(seed: int, decimals: int = 8) -> tuple[np.ndarray, np.ndarray, np.
     trials = all_pairs(singers)
     scores = np.random.default_rng(seed).normal(trials.is_target * 1.5, 1.0)
     return np.round(scores, decimals), singers[trials.left], singers[trials.right]
+
+
+def drawn(left: np.ndarray, right: np.ndarray, num_resamples: int, seed: int = 0) -> np.ndarray:
+    return draw_singers(trials_between(left, right, int(right.max()) + 1), num_resamples, seed)
 
 
 def repeated(values: np.ndarray, left: np.ndarray, right: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -30,7 +34,7 @@ def repeated(values: np.ndarray, left: np.ndarray, right: np.ndarray, counts: np
 @pytest.mark.parametrize("seed", range(4))
 def test_resampled_rates_equal_those_of_repeated_trials(seed: int, decimals: int) -> None:
     scores, left, right = trials_of(seed, decimals)
-    draws = draw_singers(left, right, 20, seed)
+    draws = drawn(left, right, 20, seed)
     rates = resampled_rates(scores, left, right, draws)
     for counts, found in zip(draws, rates, strict=True):
         again, is_target = (repeated(each, left, right, counts) for each in (scores, left == right))
@@ -58,21 +62,31 @@ def test_rates_are_none_where_a_resample_leaves_one_kind_of_trials() -> None:
 
 def test_draws_are_as_many_as_singers_and_leave_both_kinds_of_trials() -> None:
     _, left, right = trials_of(0)
-    draws = draw_singers(left, right, 300)
+    draws = drawn(left, right, 300)
     assert draws.shape == (300, 5)
     assert (draws.sum(axis=1) == 5).all()
     assert ((draws > 0).sum(axis=1) >= 2).all()
-    np.testing.assert_array_equal(draws, draw_singers(left, right, 300))
+    np.testing.assert_array_equal(draws, drawn(left, right, 300))
     with pytest.raises(SingerVerifyError, match="one kind only"):
-        draw_singers(np.array([0, 0]), np.array([1, 2]), 10)
+        drawn(np.array([0, 0]), np.array([1, 2]), 10)
 
 
-def test_interval_is_that_of_a_single_evaluation() -> None:
-    scores, left, right = trials_of(1)
-    rates = resampled_rates(scores, left, right, draw_singers(left, right, 500))
-    estimate = percentile_estimate(0.0, rates[:, 0])
-    expected = interval_over_singers(lambda weights: equal_error_rate(scores, left == right, weights)[0], left, right)
-    assert (estimate.low, estimate.high) == pytest.approx(expected, abs=1e-12)
+def test_an_interval_needs_two_singers() -> None:
+    with pytest.raises(SingerVerifyError, match="needs at least 2"):
+        drawn(np.zeros(3, int), np.zeros(3, int), 10)
+
+
+def test_many_target_scores_are_counted_in_levels_that_lose_next_to_nothing() -> None:
+    singers = np.repeat(np.arange(4), 120)
+    trials = all_pairs(singers)
+    scores = np.random.default_rng(0).normal(trials.is_target * 1.5, 1.0)
+    rates = resampled_rates(scores, singers[trials.left], singers[trials.right], np.ones((1, 4), np.int64))[0]
+    expected = (
+        equal_error_rate(scores, trials.is_target)[0],
+        *(min_dcf(scores, trials.is_target, p) for p in (0.01, 0.05)),
+    )
+    assert trials.is_target.sum() > 2 * MOST_LEVELS
+    np.testing.assert_allclose(rates, expected, rtol=0, atol=2e-4)
 
 
 def test_no_interval_where_most_resamples_have_no_rate() -> None:
@@ -83,7 +97,7 @@ def test_no_interval_where_most_resamples_have_no_rate() -> None:
 
 def test_a_system_does_not_differ_from_itself_and_a_constant_difference_is_certain() -> None:
     scores, left, right = trials_of(2)
-    rates = resampled_rates(scores, left, right, draw_singers(left, right, 99))[:, 0]
+    rates = resampled_rates(scores, left, right, drawn(left, right, 99))[:, 0]
     assert two_sided_p(rates - rates) == 1.0
     assert two_sided_p((rates + 0.01) - rates) == pytest.approx(2 / 100)
 
@@ -99,7 +113,7 @@ def test_equal_systems_are_rarely_found_different() -> None:
     singers = np.repeat(np.arange(12), 3)
     trials = all_pairs(singers)
     left, right = singers[trials.left], singers[trials.right]
-    draws = draw_singers(left, right, 199)
+    draws = drawn(left, right, 199)
     found = 0
     for seed in range(40):
         generator = np.random.default_rng(seed)
@@ -113,7 +127,7 @@ def test_a_better_system_is_found_though_singers_differ_more_than_systems() -> N
     singers = np.repeat(np.arange(12), 3)
     trials = all_pairs(singers)
     left, right = singers[trials.left], singers[trials.right]
-    draws = draw_singers(left, right, 499)
+    draws = drawn(left, right, 499)
     ease = np.linspace(-1.0, 4.0, 12)[left]  # of recognising each singer
     worse = np.random.default_rng(0).normal(trials.is_target * ease, 1.0)
     rates = [resampled_rates(each, left, right, draws)[:, 0] for each in (worse + 1.0 * trials.is_target, worse)]

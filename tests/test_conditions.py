@@ -7,15 +7,17 @@ import pytest
 
 from singer_verify.corpora.labels import read_labels
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.breakdown import verify_conditions
-from singer_verify.evaluation.conditions import conditions_of
-from singer_verify.evaluation.metrics import equal_error_rate
+from singer_verify.evaluation.conditions import Conditions, Descriptions
 from singer_verify.evaluation.trials import all_pairs
 
 # Two women and a man; the last utterance's song is unknown.
 SINGERS = np.array([0, 0, 1, 2, 2])
 GENDER = np.array(["female", "female", "female", "male", "male"])
 SONG = np.array(["a", "b", "a", "b", ""])
+
+
+def conditions_of(labels: dict[str, np.ndarray], left: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(Conditions(Descriptions(labels)).of(left, right))
 
 
 def pairs_of(kept: np.ndarray) -> set[tuple[int, int]]:
@@ -81,35 +83,35 @@ def test_refuses_what_is_no_table_of_utterances(tmp_path: Path) -> None:
             read_labels(tmp_path)
 
 
-def test_rates_by_condition_are_those_of_its_trials_alone() -> None:
-    generator = np.random.default_rng(0)
-    embeddings = generator.standard_normal((24, 4))
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    singers = np.repeat(np.arange(4), 6)
-    song = np.tile(np.array(["a", "b", "c"], object), 8)
-    gender = np.where(singers < 2, "female", "male").astype(object)
-    figures = {
-        each.condition: each for each in verify_conditions(embeddings, singers, {"song": song, "gender": gender})
+def test_how_far_apart_and_how_long() -> None:
+    """A fifth (7 semitones) is neither close nor an octave apart; an utterance without pitch is in neither."""
+    described = Descriptions({}, np.array([1.0, 3.0, 30.0, 30.0]), np.array([220.0, 330.0, 440.0, np.nan]))
+    left, right = np.triu_indices(4, k=1)
+    kept = {
+        name: list(zip(left[each], right[each], strict=True)) for name, each in Conditions(described).of(left, right)
     }
-    pairs = [
-        (embeddings[i] @ embeddings[j], singers[i] == singers[j])
-        for i in range(24)
-        for j in range(i + 1, 24)
-        if song[i] != song[j] and gender[i] == gender[j]
-    ]
-    scores, is_target = (np.array(column) for column in zip(*pairs, strict=True))
-    hard = figures["hard"]
-    assert hard.eer == pytest.approx(equal_error_rate(scores, is_target)[0], abs=1e-12)
-    assert (hard.num_trials, hard.num_targets) == (len(pairs), int(is_target.sum()))
-    assert figures["cross gender"].eer is None
-    assert figures["cross gender"].num_targets == 0
+    assert kept == {
+        "pitch within 2 semitones": [],
+        "pitch an octave or more apart": [(0, 2)],
+        "shorter than 2 s": [(0, 1), (0, 2), (0, 3)],
+        "2 to 5 s": [(1, 2), (1, 3)],
+        "5 to 10 s": [],
+        "10 s or longer": [(2, 3)],
+    }
 
 
-def test_a_condition_needs_five_trials_of_each_kind() -> None:
-    embeddings = np.eye(6)
-    singers = np.array([0, 0, 1, 1, 2, 2])
-    few = verify_conditions(embeddings, singers, {"song": np.array(["a", "a", "a", "a", "", ""], object)})
-    assert [(each.condition, each.eer, each.num_trials, each.num_targets) for each in few] == [
-        ("same song", None, 6, 2)
-    ]
-    assert verify_conditions(embeddings, singers, {}) == []
+def test_speech_against_song() -> None:
+    style = np.array(["speech", "singing", "singing", ""], object)
+    left, right = np.triu_indices(4, k=1)
+    kept = dict(Conditions(Descriptions({"style": style})).of(left, right))["speech against song"]
+    assert list(zip(left[kept], right[kept], strict=True)) == [(0, 1), (0, 2)]
+    only_singing = Conditions(Descriptions({"style": np.array(["singing"] * 4, object)}))
+    assert "speech against song" not in dict(only_singing.of(left, right))
+
+
+def test_a_grid_of_trials_has_the_conditions_of_its_trials() -> None:
+    described = Descriptions({"gender": GENDER, "song": SONG}, np.array([1.0, 3.0, 6.0, 20.0, 2.0]))
+    left, right = np.meshgrid(np.arange(5), np.arange(5), indexing="ij")
+    grid = dict(Conditions(described).of(np.arange(5)[:, None], np.arange(5)[None]))
+    for name, kept in Conditions(described).of(left.ravel(), right.ravel()):
+        np.testing.assert_array_equal(grid[name].ravel(), kept)

@@ -307,8 +307,8 @@ def test_a_sweep_on_disk_from_end_to_end(make_corpus: MakeCorpus, tmp_path: Path
     write_plan(sweep, Plan([*(run.name for run in runs), "features=cqt,seed=2"], 5, 1, 0.0, {}))
     printed = call("leaderboard", sweep, "--json", "--out", tmp_path / "out")
     rows = json.loads(printed[printed.index("[\n") :])  # after a progress bar, which the command sends elsewhere
-    expected = json.loads(call("evaluate", runs[0], corpus, "--json"))["eer"]
-    other = json.loads(call("evaluate", runs[1], corpus, "--json"))["eer"]
+    expected = json.loads(call("evaluate", runs[0], corpus, "--json"))["figures"]["eer"]["value"]
+    other = json.loads(call("evaluate", runs[1], corpus, "--json"))["figures"]["eer"]["value"]
     found = {row["cell"]: row for row in rows}
     assert found["features=mel40"]["eer"] == pytest.approx((expected + other) / 2, abs=0.06)  # frames in half precision
     assert (found["features=mel80"]["num_seeds"], found["features=mel80"]["num_bins"]) == (2, 80)

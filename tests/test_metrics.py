@@ -7,7 +7,6 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.intervals import interval_over_singers
 from singer_verify.evaluation.metrics import equal_error_rate, error_curve, min_dcf
 from singer_verify.evaluation.trials import all_pairs, cosine_scores
 from singer_verify.evaluation.verification import verify_all_pairs
@@ -61,11 +60,32 @@ def test_order_of_trials_does_not_matter() -> None:
     assert equal_error_rate(scores[order], is_target[order]) == equal_error_rate(scores, is_target)
 
 
-def test_weights_count_repetitions() -> None:
-    scores, is_target = random_trials(2)
-    counts = np.random.default_rng(0).integers(0, 4, scores.size)
-    repeated = equal_error_rate(np.repeat(scores, counts), np.repeat(is_target, counts))
-    assert equal_error_rate(scores, is_target, counts.astype(float))[0] == pytest.approx(repeated[0])
+@pytest.mark.parametrize("decimals", [8, 1])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_point_of_scikit_learns_curve_lies_on_ours(seed: int, decimals: int) -> None:
+    scores, is_target = random_trials(seed, decimals)
+    curve = error_curve(scores, is_target)
+    false_alarm, hit, _ = roc_curve(is_target, scores, drop_intermediate=False)
+    along = curve.miss - curve.false_alarm  # rises from point to point
+    np.testing.assert_allclose(np.interp(1 - hit - false_alarm, along, curve.miss), 1 - hit, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_threshold_lies_between_scores_whose_rates_enclose_the_rate(seed: int) -> None:
+    scores, is_target = random_trials(seed, 1)
+    eer, threshold = equal_error_rate(scores, is_target)
+    below, above = scores[scores <= threshold].max(), scores[scores >= threshold].min()
+    misses, false_alarms = zip(
+        *(((scores[is_target] < t).mean(), (scores[~is_target] >= t).mean()) for t in (below, above)), strict=True
+    )
+    assert min(misses) - 1e-12 <= eer <= max(misses) + 1e-12
+    assert min(false_alarms) - 1e-12 <= eer <= max(false_alarms) + 1e-12
+
+
+def test_single_precision_gives_the_rate_of_the_same_numbers() -> None:
+    scores, is_target = random_trials(4)
+    single = scores.astype(np.float32)
+    assert equal_error_rate(single, is_target)[0] == equal_error_rate(single.astype(np.float64), is_target)[0]
 
 
 def test_curve_runs_from_accepting_all_to_rejecting_all() -> None:
@@ -99,15 +119,3 @@ def test_cosines_of_unit_vectors() -> None:
 def test_verification_of_perfect_embeddings() -> None:
     figures = verify_all_pairs(np.eye(3)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2]))
     assert (figures.eer, figures.min_dcf_01, figures.num_trials, figures.num_targets) == (0.0, 0.0, 15, 3)
-
-
-def test_interval_over_singers_covers_the_mean_and_knows_no_luck() -> None:
-    singers = np.repeat(np.arange(8), 4)
-    trials = all_pairs(singers)
-    left, right = singers[trials.left], singers[trials.right]
-    constant = interval_over_singers(lambda weights: 0.25, left, right)
-    assert constant == (0.25, 0.25)
-    share = interval_over_singers(lambda weights: weights[left == 0].sum() / weights.sum(), left, right)
-    assert share[0] < (left == 0).mean() < share[1]
-    with pytest.raises(SingerVerifyError, match="needs at least 2"):
-        interval_over_singers(lambda weights: 0.0, np.zeros(3, int), np.zeros(3, int))

@@ -11,6 +11,7 @@ import soundfile
 import soxr
 import torch
 from conftest import sing
+from scipy.signal import fftconvolve
 from untrained import WINDOW_FRAMES, make_run
 
 from singer_verify.audio import hearing
@@ -185,6 +186,13 @@ def test_channels_of_one_singer_are_not(embedder: Embedder) -> None:
     voice = soxr.resample(np.random.default_rng(0).normal(0, 0.1, 4 * 2000), 2000, RATE)
     late = np.roll(voice, 100) * 0.3  # another microphone, two metres away
     noisy = voice + np.random.default_rng(1).normal(0, 0.02, len(voice))
+    decay = np.exp(-np.arange(RATE) / (0.1 * RATE))
+    left, right = (
+        fftconvolve(voice, np.append(1.0, 0.05 * np.random.default_rng(seed).normal(size=RATE) * decay))[: len(voice)]
+        for seed in (2, 3)
+    )
+    assert abs(np.corrcoef(left, right)[0, 1]) < 0.6  # much reverberation, another one in each channel
+    assert embedder.windows(np.stack([left, right], axis=1), RATE).remarks == ()
     for other in (voice, late, noisy, -voice * 0.5, np.zeros_like(voice)):
         assert embedder.windows(np.stack([voice, other], axis=1), RATE).remarks == ()
 

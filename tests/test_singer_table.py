@@ -1,6 +1,7 @@
 """The look-up table: a mean embedding for each singer of a corpus, as npz and csv."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def test_rows_are_the_means_of_the_singers_recordings(
 
 def test_splits_and_suffixes_are_chosen(tmp_path: Path, make_corpus: MakeCorpus) -> None:
     run, root = make_run(tmp_path / "run"), make_corpus()
-    invoke("table", run, root, "--out", tmp_path / "val.csv", "--split", "val")
+    printed = json.loads(invoke("table", run, root, "--out", tmp_path / "val.csv", "--split", "val", "--json"))
+    assert printed["num_utterances"] == {"val_singer0": 3, "val_singer1": 3}
     assert not (tmp_path / "val.npz").exists()
     assert [line.split(",")[1] for line in (tmp_path / "val.csv").read_text().splitlines()[1:]] == ["val", "val"]
     with pytest.raises(SingerVerifyError, match=r"ends in \.npz or \.csv"):

@@ -19,7 +19,7 @@ from singer_verify.recognition import Embedder, Gallery
 from singer_verify.recognition.embedded import Embedded
 from singer_verify.recognition.enrolled import Enrolled
 from singer_verify.recognition.timeline import Timeline, moving_average, timeline
-from singer_verify.reports.timeline_figure import MOST_SINGERS, drawn_singers, timeline_figure
+from singer_verify.reports.timeline_figure import MOST_SINGERS, drawn_singers, tick_step_s, timeline_figure
 from singer_verify.reports.timeline_text import MOST_LINES, segments_csv, segments_table
 
 RATE = 16_000
@@ -117,6 +117,13 @@ def test_the_figure_has_a_row_for_each_singer_and_the_unknown(embedder: Embedder
         is_known=np.zeros(8, bool),
     )
     assert drawn_singers(many) == [f"singer {number:02}" for number in range(30 - MOST_SINGERS, 30)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step_s"), [(0.5, 1), (10.0, 1), (76.0, 10), (3600.0, 600), (18_000.0, 1800), (90_000.0, 10_800)]
+)
+def test_ticks_are_easily_counted(seconds: float, step_s: int) -> None:
+    assert tick_step_s(seconds) == step_s
 
 
 def test_long_tables_are_cut_and_the_csv_is_not(embedder: Embedder) -> None:

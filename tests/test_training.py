@@ -62,6 +62,9 @@ def test_the_run_folder_holds_everything(run: Path) -> None:
         "train.log",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "projector_config.pbtxt",
+        "projector/embeddings.tsv",
+        "projector/metadata.tsv",
     }
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["encoder"]["num_bins"] == 40
@@ -76,7 +79,7 @@ def test_metrics_tell_the_story(run: Path) -> None:
     assert metrics["untrained"]["step"] == 0
     assert metrics["steps"] == metrics["final"]["step"] == 6
     assert metrics["stopped"] == "step limit"
-    assert {"val/eer", "val/ge2e", "val/min_dcf_0.01", "val/min_dcf_0.05"} < set(metrics["best"])
+    assert {"val/eer", "val/threshold", "val/ge2e", "val/min_dcf_0.01", "val/min_dcf_0.05"} < set(metrics["best"])
 
 
 def test_tensorboard_shows_what_matters(run: Path) -> None:
@@ -85,7 +88,7 @@ def test_tensorboard_shows_what_matters(run: Path) -> None:
     tags = events.Tags()
     assert {
         *("train/loss", "train/ge2e", "train/ce", "train/accuracy", "learning_rate", "gradient_norm"),
-        *("ge2e/scale", "ge2e/offset", "val/eer", "val/ge2e", "val/min_dcf_0.01", "val/min_dcf_0.05"),
+        *("ge2e/scale", "ge2e/offset", "val/ge2e", "val/eer", "val/threshold", "val/min_dcf_0.01", "val/min_dcf_0.05"),
     } <= set(tags["scalars"])
     assert {"batch/frames", "val/similarity"} <= set(tags["images"])
     assert "config/text_summary" in tags["tensors"]

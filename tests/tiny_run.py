@@ -1,6 +1,7 @@
 """A training of a second, run in this process the way `train.py` runs it, for tests of what happens to it."""
 
 import copy
+import logging
 import os
 import signal
 import sys
@@ -90,8 +91,18 @@ def run(monkeypatch: Any, *overrides: str, folder: Path | None = None, callbacks
             HydraConfig.instance().set_config(config)
             task = copy.deepcopy(config)
             del task["hydra"]
-        train.train(task)
+        try:
+            train.train(task)
+        finally:
+            silence(logging.getLogger("singer_verify"))
     return chosen
+
+
+def silence(log: logging.Logger) -> None:
+    """Take away what a training has the log written to: the console that other tests read is one of it."""
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
 
 
 class Killed(BaseException):

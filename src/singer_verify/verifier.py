@@ -1,5 +1,6 @@
 """The LightningModule: trains an encoder with a loss, and validates it on unseen singers."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from singer_verify.card import CARD_KEY
+from singer_verify.corpora.folder import Corpus
+from singer_verify.corpora.labels import labels_of
 from singer_verify.corpora.several import corpus_of_singer
 from singer_verify.data.batches import SingerBatch, WindowBatch
 from singer_verify.data.windows import mean_embeddings
@@ -22,13 +25,31 @@ from singer_verify.evaluation.verification import verify_all_pairs
 from singer_verify.losses.ge2e import GE2E
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.ranks import gather_in_turn
+from singer_verify.store.packed import PackedStore
+
+log = logging.getLogger(__name__)
 
 
 class ValidationSet(NamedTuple):
-    """Who sings the validation utterances: singer_index (utterances,) numbers the names in `singers`."""
+    """Who sings the validation utterances: singer_index (utterances,) numbers the names in `singers`.
+
+    And what else is known of them: their paths (utterances,), and for each label its values (utterances,).
+    """
 
     singer_index: np.ndarray
     singers: tuple[str, ...]
+    paths: np.ndarray
+    labels: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
+        """Labels that cannot be read are no reason not to train: they are left out, and it is said why."""
+        try:
+            labels = labels_of(store.paths.tolist(), corpus.root, corpus.parts)
+        except SingerVerifyError as error:
+            log.warning("Labels are left out: %s", error)
+            labels = {}
+        return cls(store.singer_index, store.singers, store.paths, labels)
 
     @property
     def corpus_index(self) -> np.ndarray:

@@ -22,15 +22,15 @@ def calibrate(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     split: Annotated[str, typer.Option(help="The split to calibrate on.")] = "val",
     project: Annotated[str, typer.Option(help="none, centre, whiten or lda, fitted to the cohort.")] = "none",
-    dims: Annotated[int | None, typer.Option(help="Of lda [default: singers of the cohort less one]")] = None,
+    dims: Annotated[int | None, typer.Option(help="Of lda (default: singers of the cohort less one)")] = None,
     norm: Annotated[str, typer.Option(help="none, s-norm or as-norm (adaptive), against the cohort.")] = "none",
-    nearest: Annotated[int | None, typer.Option(help="Of as-norm [default: 200, of a small cohort a quarter]")] = None,
+    nearest: Annotated[int | None, typer.Option(help="Of as-norm (default: 200, of a small cohort a quarter)")] = None,
     cohort: Annotated[
-        Path | None, typer.Option(help="Other singers: a corpus, or a folder of singers [default: CORPUS]")
+        Path | None, typer.Option(help="Other singers: a corpus, or a folder of singers (default: CORPUS)")
     ] = None,
     cohort_split: Annotated[str, typer.Option(help="The split of the cohort, where it is a corpus.")] = "train",
     prior: Annotated[float, typer.Option(help="Share of trials of one singer that the calibration is best for.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="The .npz to write [default: scoring.npz in the run folder]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The .npz to write (default: scoring.npz in the run folder)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Fit how a model's embeddings are scored: log-likelihood ratios, threshold; projection and cohort if wanted."""
@@ -61,6 +61,7 @@ def calibrate(
         typer.echo(json.dumps(result, indent=2))
     else:
         Console().print(calibration_table(result, model))
+        typer.echo(f"{path}: written.")
 
 
 def _record(judged: "SungBy", others: "SungBy | None", fitted: "FittedScoring") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from singer_verify.entry import LOGGER
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     import numpy as np
 
+    from singer_verify.evaluation.judgement import JudgedUtterances
     from singer_verify.recognition import Embedder
 
 
@@ -38,3 +39,21 @@ def embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "n
     if len(kept) < len(files):
         LOGGER.warning("%d of %d files skipped.", len(files) - len(kept), len(files))
     return kept, np.stack(embeddings)
+
+
+def judged_utterances(embedder: "Embedder", corpus: Path, split: str) -> "JudgedUtterances":
+    """The utterances of a split that can be used, embedded, with who sings them and what is known of them."""
+    import numpy as np
+
+    from singer_verify.corpora.folder import read_corpus
+    from singer_verify.corpora.labels import labels_of
+    from singer_verify.evaluation.judgement import JudgedUtterances
+
+    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+    singer_of = {corpus / utterance.path: utterance.singer for utterance in utterances}
+    files, embeddings = embed_files(embedder, list(singer_of))
+    singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
+    paths = [file.relative_to(corpus).as_posix() for file in files]
+    return JudgedUtterances(
+        np.array(paths, object), tuple(singers.tolist()), singer_index, labels_of(paths, corpus), embeddings
+    )

@@ -39,12 +39,13 @@ def enrol(
         changed = loaded()
         enrolment = changed.add(embedded)
         changed.save(gallery)
-    for remark in (*remarks, *enrolment.remarks):
+    remarks += enrolment.remarks
+    for remark in remarks:
         LOGGER.warning("%s", remark)
     of_singer = [each.recording for each in changed.enrolled if each.singer == name]
     if as_json:
         record = {"gallery": str(gallery), "singer": name, "added": enrolment.added}
-        record |= {"recordings": of_singer, "remarks": [*remarks, *enrolment.remarks]}
+        record |= {"recordings": of_singer, "remarks": remarks}
         typer.echo(json.dumps(record, indent=2))
     else:
         typer.echo(f"{gallery}: recordings added: {len(enrolment.added)}; of {name} now: {len(of_singer)}.")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
 
 OTHER_SINGER, UNDECIDED = 3, 4  # exit codes; 1 is a mistake in the input, 2 one in the command
 
-ThresholdOption = Annotated[float | None, typer.Option(help="Of scores [default: that of the model's scoring]")]
-ScoringOption = Annotated[Path | None, typer.Option(help="What calibrate wrote [default: that in the run's folder]")]
+ThresholdOption = Annotated[float | None, typer.Option(help="Of scores (default: that of the model's scoring)")]
+ScoringOption = Annotated[Path | None, typer.Option(help="What calibrate wrote (default: that in the run's folder)")]
 PriorOption = Annotated[float, typer.Option(help="Share of such questions whose answer is: the same singer.")]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]

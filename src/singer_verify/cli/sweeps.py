@@ -41,10 +41,10 @@ def _print_progress(folder: Path) -> None:
 
 def leaderboard(
     sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
-    baseline: Annotated[str | None, typer.Option(help="Settings of one cell [default: features=mel40]")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Settings of one cell (default: features=mel40)")] = None,
     split: Annotated[str, typer.Option(help="The split to judge on.")] = "val",
     corpus: Annotated[Path | None, typer.Option(help="Another corpus than that of the runs.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for all files [default: SWEEP/leaderboard]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files (default: SWEEP/leaderboard)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare the cells of a sweep with one of them, and write it all as csv, md, tex, figure and page."""

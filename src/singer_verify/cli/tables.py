@@ -1,18 +1,21 @@
 """The command that writes the mean embedding of each singer of a corpus."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from singer_verify.cli.models import ModelArgument
+from singer_verify.cli.recognition import JsonOption
 
 
 def table(
     model: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     out: Annotated[Path, typer.Option(help="The .npz or .csv to write; without a suffix, both.")],
-    split: Annotated[list[str] | None, typer.Option(help="A split to take; again for others [default: all]")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="A split to take; again for others (default: all)")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the look-up table of singers: name, split, number of utterances, mean embedding (of unit length).
 
@@ -42,5 +45,9 @@ def table(
     contents = {".npz": as_npz(found, embedder.fingerprint), ".csv": as_csv(found)}
     wanted = {suffix: content for suffix, content in contents.items() if out.suffix in ("", suffix)}
     write_files({f"{out.stem}{suffix}": content for suffix, content in wanted.items()}, out.parent)
-    written = " and ".join(str(out.with_suffix(suffix)) for suffix in wanted)
-    typer.echo(f"{written}: {len(found.singers)} singers, {len(files)} utterances.")
+    written = [str(out.with_suffix(suffix)) for suffix in wanted]
+    if as_json:
+        counts = dict(zip(found.singers, found.num_utterances.tolist(), strict=True))
+        typer.echo(json.dumps({"files": written, "num_utterances": counts}, indent=2))
+    else:
+        typer.echo(f"{' and '.join(written)}: {len(found.singers)} singers, {len(files)} utterances.")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.console import Console
 from singer_verify.cli.models import ModelArgument
 from singer_verify.cli.recognition import JsonOption, ScoringOption, ThresholdOption, scoring_for, threshold_record
 from singer_verify.entry import LOGGER
+
+if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
+    from singer_verify.recognition.timeline import Timeline
 
 LONGEST_DEFAULT_HOP_S = 0.5
 
@@ -19,8 +22,8 @@ def timeline(
     gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
     file: Annotated[Path, typer.Argument(help="A recording of any length.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
-    window_s: Annotated[float | None, typer.Option(help="Of a window [default: as the model was validated]")] = None,
-    hop_s: Annotated[float | None, typer.Option(help="From window to window [default: 0.5, or a window]")] = None,
+    window_s: Annotated[float | None, typer.Option(help="Of a window (default: as the model was validated)")] = None,
+    hop_s: Annotated[float | None, typer.Option(help="From window to window (default: 0.5, or a window)")] = None,
     smooth_s: Annotated[float, typer.Option(help="Duration that scores are averaged over; 0: not at all.")] = 3.0,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
@@ -50,9 +53,13 @@ def timeline(
     for remark in found.remarks:
         LOGGER.warning("%s", remark)
     if as_json:
-        record = {"recording": str(file), "seconds": found.seconds, "threshold": threshold_record(found.threshold)}
-        record |= {"remarks": found.remarks, "segments": [vars(each) for each in found.segments]}
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(_record(found, file), indent=2))
     else:
         Console().print(segments_table(found, str(file)))
         typer.echo(f"{out}: timeline.png, timeline.svg, segments.csv, windows.csv.")
+
+
+def _record(found: "Timeline", file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = {"recording": str(file), "seconds": found.seconds, "remarks": found.remarks}
+    record["threshold"] = threshold_record(found.threshold)
+    return record | {"segments": [vars(each) for each in found.segments]}

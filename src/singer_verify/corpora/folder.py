@@ -37,10 +37,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A data set in the layout above. Either all its utterances are audio, or all are ready features (`.npy`)."""
+    """A data set in the layout above. Either all its utterances are audio, or all are ready features (`.npy`).
+
+    Attributes:
+        root: where the utterances' paths begin.
+        splits: by name.
+        parts: roots of the data sets that were joined to this one; none, where it is one data set.
+    """
 
     root: Path
     splits: dict[str, Split]
+    parts: tuple[Path, ...] = ()
 
     @property
     def is_ready(self) -> bool:

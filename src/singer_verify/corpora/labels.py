@@ -1,7 +1,10 @@
 """What is known of each utterance besides its singer: the table `corpus.csv` at a corpus' root."""
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from singer_verify.errors import SingerVerifyError
@@ -49,3 +52,25 @@ def read_corpus_table(root: Path) -> pd.DataFrame:
     if repeated := table[KEY][table[KEY].duplicated()].tolist():
         raise SingerVerifyError(f"{path}: names {repeated[0]} twice; leave one line per utterance.")
     return table.set_index(KEY)
+
+
+def labels_of(paths: Sequence[str], root: Path, parts: Sequence[Path] = ()) -> dict[str, np.ndarray]:
+    """What is known of utterances of one corpus, or of several.
+
+    Args:
+        paths: of the utterances, relative to the root.
+        root: of the corpus.
+        parts: of several corpora the root of each; they lie in the folder `root`.
+
+    Returns:
+        for each label its value for every utterance, `""` where it is unknown.
+
+    Raises:
+        SingerVerifyError: see `read_labels`.
+    """
+    tables = []
+    for corpus in parts or [root]:
+        table, below = read_labels(corpus), os.path.relpath(corpus, root)
+        tables.append(table.set_axis([PurePosixPath(below, path).as_posix() for path in table.index]))
+    known = pd.concat(tables).reindex(list(paths)).fillna("")
+    return {str(name): known[name].to_numpy(object) for name in known.columns}

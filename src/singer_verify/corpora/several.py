@@ -35,7 +35,7 @@ def read_corpora(roots: list[Path]) -> Corpus:
         raise SingerVerifyError(f"data.root: {ready[0]} holds ready features; only corpora of audio train together.")
     root = Path(os.path.commonpath([place.parent for place in places]))
     names = list(dict.fromkeys(name for corpus in corpora.values() for name in corpus.splits))
-    return Corpus(root, {name: _joined(name, root, corpora) for name in names})
+    return Corpus(root, {name: _joined(name, root, corpora) for name in names}, tuple(places))
 
 
 def corpus_of_singer(singers: tuple[str, ...]) -> Int[np.ndarray, " singers"]:

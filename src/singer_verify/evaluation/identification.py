@@ -48,8 +48,8 @@ def identification_figures(
     counts = np.bincount(singer_index)
     if len(counts) < 2 or counts.max() < 2:
         return {}
-    pairs = np.divmod(np.arange(len(counts) ** 2), len(counts))
-    draws = draw_singers(*pairs, num_resamples, seed).astype(np.float64)
+    any_two = np.broadcast_to(np.True_, (len(counts), len(counts)))
+    draws = draw_singers(any_two, num_resamples, seed).astype(np.float64)
     figures: dict[str, Estimate] = {}
     is_kept = (counts > num_enrolment)[singer_index]
     for top, found in zip(TOP, _found(sides, singer_index, scoring, is_enrolled, is_kept), strict=True):

@@ -118,13 +118,15 @@ class Judgement:
     """Everything found.
 
     Attributes:
-        figures: by name, each with its 95 % interval over singers: eer, threshold, min_dcf_<prior>, actual_dcf_<prior>,
-            auc, cllr, min_cllr, top_1, top_5, mean_normalised_rank. What cannot be told is absent: cllr and actual_dcf
-            need a calibration.
+        figures: by name, each with its 95 % interval over singers: eer, threshold, min_dcf_<prior>, auc, min_cllr,
+            top_1, top_5, mean_normalised_rank; where a threshold was known before, miss_at_threshold,
+            false_alarm_at_threshold and actual_dcf_<prior>; where a calibration was, cllr, and actual_dcf_<prior> at
+            the thresholds that follow from it. What cannot be told is absent.
         conditions: "all" first, then those of the labels.
         histogram: of all scores.
-        singer_scores: (singers, singers), mean score of each pair; NaN where they have no trial.
-        of_singers: one for each singer, in their order.
+        singer_scores: (singers, singers), mean score of each pair; NaN where they have no trial; None of more than
+            `judging.MOST_SHOWN` singers, who are not compared one by one: the next two are empty then.
+        of_singers: one for each singer, in their order; of more than `judging.MOST_UNITS` empty.
         confused: the ten pairs of singers most often taken for one, worst first.
         worst_misses: trials of one singer with the lowest scores.
         worst_false_alarms: trials of two singers with the highest scores.
@@ -134,7 +136,7 @@ class Judgement:
     figures: dict[str, Estimate]
     conditions: tuple[ConditionFigures, ...]
     histogram: ScoreHistogram
-    singer_scores: Float[np.ndarray, "singers singers"]
+    singer_scores: Float[np.ndarray, "singers singers"] | None
     of_singers: tuple[SingerFigures, ...]
     confused: tuple[ConfusedSingers, ...]
     worst_misses: tuple[ScoredTrial, ...]

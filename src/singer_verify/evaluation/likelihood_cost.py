@@ -7,7 +7,7 @@ evaluation of speaker detection, Computer Speech & Language 20.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from scipy.optimize import isotonic_regression
 
 from singer_verify.errors import SingerVerifyError
@@ -57,7 +57,7 @@ def min_cllr(
 
 
 def min_cllr_of_levels(
-    target_weight: Float[np.ndarray, " levels"], nontarget_weight: Float[np.ndarray, " levels"]
+    target_weight: Num[np.ndarray, " levels"], nontarget_weight: Num[np.ndarray, " levels"]
 ) -> float:
     """The same from how many trials of either kind have each score.
 

@@ -2,10 +2,12 @@
 
 Conventions: a trial is accepted if its score is at least the threshold. The miss rate is the share of target trials
 that are rejected, the false-alarm rate the share of non-target trials that are accepted. Equal scores cannot be told
-apart by any threshold, so they form one point of a curve. Trials may carry weights (how often each counts).
+apart by any threshold, so they form one point of a curve.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,10 +17,13 @@ from singer_verify.errors import SingerVerifyError
 
 @dataclass(frozen=True)
 class ErrorCurve:
-    """Error rates at every threshold that makes a difference, in rising order; the last, infinity, rejects all.
+    """Error rates at the thresholds where the curve bends, in rising order; the last, infinity, rejects all.
+
+    Between two scores of target trials only false alarms change, and the curve is straight there: its corners alone
+    give the same equal error rate and the same smallest cost as all its points.
 
     Attributes:
-        thresholds: (points,).
+        thresholds: (points,), the lowest score accepted.
         miss: (points,), rising from 0 to 1.
         false_alarm: (points,), falling from 1 to 0.
     """
@@ -28,63 +33,108 @@ class ErrorCurve:
     false_alarm: Float[np.ndarray, " points"]
 
 
-def error_curve(
-    scores: Float[np.ndarray, " trials"],
-    is_target: Bool[np.ndarray, " trials"],
-    weights: Float[np.ndarray, " trials"] | None = None,
-) -> ErrorCurve:
+@dataclass(frozen=True)
+class SortedScores:
+    """Scores of either kind of trials, rising.
+
+    Attributes:
+        targets: (targets,).
+        nontargets: (nontargets,).
+    """
+
+    targets: Float[np.ndarray, " targets"]
+    nontargets: Float[np.ndarray, " nontargets"]
+
+    @classmethod
+    def of(cls, scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]) -> "SortedScores":
+        """
+        Raises:
+            SingerVerifyError: a score is NaN or infinite, or one of the two kinds of trials is missing.
+        """
+        kinds = cls(scores[is_target], scores[~is_target])
+        for kind in (kinds.targets, kinds.nontargets):
+            kind.sort()
+        if not (len(kinds.targets) and len(kinds.nontargets)):
+            raise SingerVerifyError(
+                f"{len(kinds.targets)} target and {len(kinds.nontargets)} non-target trials; error rates need both "
+                f"kinds: two utterances of one singer, and two singers."
+            )
+        ends = [each[place] for each in (kinds.targets, kinds.nontargets) for place in (0, -1)]
+        if not np.isfinite(ends).all():  # NaN is sorted to the end
+            raise SingerVerifyError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are NaN or infinite.")
+        return kinds
+
+    def rates(
+        self, thresholds: Float[np.ndarray, " points"]
+    ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+        """Misses and false alarms with these thresholds."""
+        miss, rejection = (
+            np.searchsorted(kind, thresholds.astype(kind.dtype)) / len(kind) for kind in (self.targets, self.nontargets)
+        )
+        return miss, 1.0 - rejection
+
+    def has_crossed(self, score: float, side: Literal["left", "right"]) -> bool:
+        """Whether misses are at least as frequent as false alarms, with the threshold at a score or right above it."""
+        missed, rejected = (
+            int(np.searchsorted(kind, kind.dtype.type(score), side)) for kind in (self.targets, self.nontargets)
+        )
+        return missed * len(self.nontargets) >= (len(self.nontargets) - rejected) * len(self.targets)
+
+    def next_above(self, scores: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+        """The lowest score of any trial above each of these; infinity where there is none."""
+        nearest = np.full(len(scores), np.inf)
+        for kind in (self.targets, self.nontargets):
+            places = np.searchsorted(kind, scores, side="right")
+            found = np.where(places < len(kind), kind[np.minimum(places, len(kind) - 1)], np.inf)
+            nearest = np.minimum(nearest, found)
+        return nearest
+
+
+def error_curve(scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]) -> ErrorCurve:
     """Miss and false-alarm rates over all thresholds.
 
     Raises:
-        SingerVerifyError: a score is NaN or infinite, or one of the two kinds of trials is missing.
+        SingerVerifyError: see `SortedScores.of`.
     """
-    if not np.isfinite(scores).all():
-        raise SingerVerifyError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are NaN or infinite.")
-    weights = np.ones(scores.size) if weights is None else weights
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    target_weight = np.where(is_target, weights, 0.0)[order].cumsum()
-    nontarget_weight = np.where(is_target, 0.0, weights)[order].cumsum()
-    if scores.size == 0 or target_weight[-1] == 0 or nontarget_weight[-1] == 0:
-        raise SingerVerifyError(
-            f"{int(is_target.sum())} target and {int((~is_target).sum())} non-target trials; error rates need both "
-            f"kinds: two utterances of one singer, and two singers."
-        )
-    last_of_equals = np.append(np.flatnonzero(np.diff(ordered)), scores.size - 1)
-    miss = np.concatenate([[0.0], target_weight[last_of_equals] / target_weight[-1]])
-    correct_rejection = np.concatenate([[0.0], nontarget_weight[last_of_equals] / nontarget_weight[-1]])
-    first_of_equals = np.concatenate([[0], last_of_equals[:-1] + 1])
-    thresholds = np.append(ordered[first_of_equals].astype(np.float64), np.inf)
-    return ErrorCurve(thresholds, miss, 1.0 - correct_rejection)
+    kinds = SortedScores.of(scores, is_target)
+    levels = np.unique(kinds.targets)
+    lowest = min(kinds.targets[0], kinds.nontargets[0])
+    thresholds = np.unique(np.concatenate([[lowest], levels, kinds.next_above(levels), [np.inf]]).astype(np.float64))
+    return ErrorCurve(thresholds, *kinds.rates(thresholds))
 
 
 def equal_error_rate(
-    scores: Float[np.ndarray, " trials"],
-    is_target: Bool[np.ndarray, " trials"],
-    weights: Float[np.ndarray, " trials"] | None = None,
+    scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]
 ) -> tuple[float, float]:
     """The rate at which misses and false alarms are equally frequent, and its threshold.
 
     Where no threshold makes them equal, both are interpolated linearly between the two thresholds on either side.
 
     Raises:
-        SingerVerifyError: see `error_curve`.
+        SingerVerifyError: see `SortedScores.of`.
     """
-    curve = error_curve(scores, is_target, weights)
-    rate, before, share = crossing(curve.miss, curve.false_alarm)
-    if not np.isfinite(curve.thresholds[before + 1]):
-        return rate, float(curve.thresholds[before])
-    threshold = curve.thresholds[before] + share * (curve.thresholds[before + 1] - curve.thresholds[before])
-    return rate, float(threshold)
+    kinds = SortedScores.of(scores, is_target)
+    before = _last_before_crossing(kinds)
+    above = kinds.next_above(before)
+    miss, false_alarm = (float(rate[0]) for rate in kinds.rates(before))
+    miss_above, false_alarm_above = (float(rate[0]) for rate in kinds.rates(above))
+    rise, fall = miss_above - miss, false_alarm - false_alarm_above
+    share = (false_alarm - miss) / (rise + fall)
+    low, high = float(before[0]), float(above[0])
+    return miss + share * rise, low + share * (high - low) if math.isfinite(high) else low
 
 
-def crossing(miss: Float[np.ndarray, " points"], false_alarm: Float[np.ndarray, " points"]) -> tuple[float, int, float]:
-    """Where the two rates of a curve meet: the rate, the point before it, and how far it lies towards the next."""
-    excess = miss - false_alarm
-    after = int(np.argmax(excess >= 0.0))
-    before = after - 1
-    share = -excess[before] / (excess[after] - excess[before])
-    return float(miss[before] + share * (miss[after] - miss[before])), before, float(share)
+def _last_before_crossing(kinds: SortedScores) -> Float[np.ndarray, " 1"]:
+    """The score right above which there are, for the first time, at least as many misses as false alarms."""
+    low, high = 0, len(kinds.targets) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if kinds.has_crossed(float(kinds.targets[middle]), "right") else (middle + 1, high)
+    if not kinds.has_crossed(float(kinds.targets[low]), "left"):
+        return kinds.targets[[low]]
+    missed = int(np.searchsorted(kinds.targets, kinds.targets[low]))  # they meet lower, where misses stay as they are
+    fewest_rejected = -(-len(kinds.nontargets) * (len(kinds.targets) - missed) // len(kinds.targets))
+    return kinds.nontargets[[max(fewest_rejected - 1, 0)]]
 
 
 def min_dcf(
@@ -106,18 +156,9 @@ def min_dcf(
         false_alarm_cost: of accepting a non-target trial.
 
     Raises:
-        SingerVerifyError: see `error_curve`.
+        SingerVerifyError: see `SortedScores.of`.
     """
     curve = error_curve(scores, is_target)
-    return smallest_cost(curve.miss, curve.false_alarm, p_target * miss_cost, (1.0 - p_target) * false_alarm_cost)
-
-
-def smallest_cost(
-    miss: Float[np.ndarray, " points"],
-    false_alarm: Float[np.ndarray, " points"],
-    miss_weight: float,
-    false_alarm_weight: float,
-) -> float:
-    """Smallest weighted sum of the two rates along a curve, divided by that of deciding without listening."""
-    costs = miss_weight * miss + false_alarm_weight * false_alarm
+    miss_weight, false_alarm_weight = p_target * miss_cost, (1.0 - p_target) * false_alarm_cost
+    costs = miss_weight * curve.miss + false_alarm_weight * curve.false_alarm
     return float(costs.min() / min(miss_weight, false_alarm_weight))

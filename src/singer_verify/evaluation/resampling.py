@@ -1,34 +1,90 @@
-"""Error rates of one system under many resamples of its singers, from scores that are sorted once."""
+"""Counts of trials under many resamples of their singers, gathered from trials that come in any number of parts.
 
-from dataclasses import dataclass
+A trial of two singers counts as often as both were drawn, one of a single singer as often as that singer was (two
+copies of a singer would otherwise be trials of a singer against himself). Both kinds are sums over pairs of singers, so
+the trials are counted once, and the counts weighted once for each resample.
+"""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.metrics import crossing, smallest_cost
+from singer_verify.evaluation.cells import Cells
+from singer_verify.evaluation.tally import Tally, equal_error_rates, min_dcfs
 
+MOST_LEVELS = 10_000  # of one system's scores: beyond that, a rate's step is under a ten-thousandth
+SINGLE_PRECISION = 1 << 24  # whole numbers below are exact in single precision, whose products are twice as fast
+MOST_WAITING = 1 << 22  # numbers, of sums that wait to be weighted
 RATES = ("eer", "min_dcf_0.01", "min_dcf_0.05")
 
 
-@dataclass(frozen=True)
-class SortedTrials:
-    """Target and non-target trials in rising order of their scores, and the corners of their error curve.
+class ResampledSums:
+    """Sums over trials, for every resample.
 
-    Between two target scores only false alarms change, so the curve is straight there: its corners alone give the same
-    equal error rate and the same smallest cost as all its points.
-
-    Attributes:
-        target_singers: (targets,), whose trial each is.
-        nontarget_pairs: (nontargets,), left singer × number of singers + right singer.
-        target_corners: (corners,), how many target trials lie below each corner.
-        nontarget_corners: (corners,), how many non-target trials do.
+    Args:
+        draws: (resamples, singers), how often each singer counts.
+        width: of what is summed for each trial: cells of the score axis, for instance.
     """
 
-    target_singers: Int[np.ndarray, " targets"]
-    nontarget_pairs: Int[np.ndarray, " nontargets"]
-    target_corners: Int[np.ndarray, " corners"]
-    nontarget_corners: Int[np.ndarray, " corners"]
+    def __init__(self, draws: Int[np.ndarray, "resamples singers"], width: int) -> None:
+        self.draws = draws
+        self._sums: Float[np.ndarray, "resamples width"] = np.zeros((len(draws), width))
+        self._waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self._num_waiting = 0
+
+    def add(self, singer: int, of_singers: Num[np.ndarray, "singers width"]) -> None:
+        """Trials of one singer against each of the singers, himself included, summed by the other singer."""
+        others = np.flatnonzero(of_singers.any(axis=1))
+        self._waiting.append((singer, others, of_singers[others]))
+        self._num_waiting += len(others) * of_singers.shape[1]
+        if self._num_waiting > MOST_WAITING:
+            self._weigh()
+
+    @property
+    def sums(self) -> Float[np.ndarray, "resamples width"]:
+        self._weigh()
+        return self._sums
+
+    def _weigh(self) -> None:
+        """Add what waits, weighted for each resample: the fewer products of matrices, the faster."""
+        if not self._waiting:
+            return
+        singers, others, sums = zip(*self._waiting, strict=True)
+        left, right = np.repeat(singers, [len(each) for each in others]), np.concatenate(others)
+        weights = np.where(left == right, self.draws[:, left], self.draws[:, left] * self.draws[:, right])
+        summed = np.concatenate(sums)
+        is_whole = np.issubdtype(summed.dtype, np.integer)
+        is_exact = is_whole and summed.sum() * weights.max(initial=1) < SINGLE_PRECISION
+        dtype = np.float32 if is_exact else np.float64
+        self._sums += weights.astype(dtype) @ summed.astype(dtype)
+        self._waiting.clear()
+        self._num_waiting = 0
+
+
+class ResampledTally:
+    """The tally of every resample.
+
+    Args:
+        draws: (resamples, singers), how often each singer counts.
+        num_cells: of the score axis.
+    """
+
+    def __init__(self, draws: Int[np.ndarray, "resamples singers"], num_cells: int) -> None:
+        self.num_singers, self.num_cells = draws.shape[1], num_cells
+        self.targets, self.nontargets = ResampledSums(draws, num_cells), ResampledSums(draws, num_cells)
+
+    def add(
+        self, singer: int, others: Int[np.ndarray, " trials"], cells: Int[np.ndarray, " trials"], is_target: bool
+    ) -> Int[np.ndarray, "singers cells"]:
+        """Count trials of one kind of one singer; returns the counts by the other singer and cell."""
+        places = others * self.num_cells + cells
+        counts = np.bincount(places, minlength=self.num_singers * self.num_cells)
+        of_singers = counts.reshape(self.num_singers, self.num_cells)
+        (self.targets if is_target else self.nontargets).add(singer, of_singers)
+        return of_singers
+
+    def tally(self) -> Tally:
+        return Tally(self.targets.sums, self.nontargets.sums)
 
 
 def resampled_rates(
@@ -39,7 +95,7 @@ def resampled_rates(
 ) -> Float[np.ndarray, "resamples 3"]:
     """The rates named in `RATES` for each resample; NaN where it leaves no target or no non-target trial.
 
-    A trial counts as in `intervals.interval_over_singers`. A resample of every singer once gives the rates themselves.
+    A resample of every singer once gives the rates themselves.
 
     Args:
         scores: of one system.
@@ -52,36 +108,15 @@ def resampled_rates(
     """
     if not np.isfinite(scores).all():
         raise SingerVerifyError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are NaN or infinite.")
-    trials = _sorted(scores, left_singers, right_singers, draws.shape[1])
-    return np.array([_rates(trials, counts) for counts in draws]).reshape(-1, len(RATES))
-
-
-def _sorted(scores: np.ndarray, left: np.ndarray, right: np.ndarray, num_singers: int) -> SortedTrials:
-    is_target = left == right
-    target_order, nontarget_order = (np.argsort(scores[kind], kind="stable") for kind in (is_target, ~is_target))
-    targets, nontargets = scores[is_target][target_order], scores[~is_target][nontarget_order]
-    ends = np.flatnonzero(np.diff(targets, append=np.inf)) + 1  # equal target scores are one step
-    starts = np.concatenate([[0], ends[:-1]])[: len(ends)]
-    below, not_above = (np.searchsorted(nontargets, targets[ends - 1], side) for side in ("left", "right"))
-    return SortedTrials(
-        left[is_target][target_order],
-        (left * num_singers + right)[~is_target][nontarget_order],
-        np.concatenate([[0], np.stack([starts, ends], axis=1).ravel(), [len(targets)]]),
-        np.concatenate([[0], np.stack([below, not_above], axis=1).ravel(), [len(nontargets)]]),
-    )
-
-
-def _rates(trials: SortedTrials, counts: Int[np.ndarray, " singers"]) -> tuple[float, float, float]:
-    target_weight = _weight_below(counts[trials.target_singers], trials.target_corners)
-    nontarget_weight = _weight_below(np.outer(counts, counts).ravel()[trials.nontarget_pairs], trials.nontarget_corners)
-    if target_weight[-1] == 0 or nontarget_weight[-1] == 0:
-        return np.nan, np.nan, np.nan
-    miss, false_alarm = target_weight / target_weight[-1], 1.0 - nontarget_weight / nontarget_weight[-1]
-    rate, *_ = crossing(miss, false_alarm)
-    return rate, smallest_cost(miss, false_alarm, 0.01, 0.99), smallest_cost(miss, false_alarm, 0.05, 0.95)
-
-
-def _weight_below(weights: Int[np.ndarray, " trials"], corners: np.ndarray) -> Int[np.ndarray, " corners"]:
-    summed = np.zeros(len(weights) + 1, np.int64)
-    np.cumsum(weights, out=summed[1:])
-    return summed[corners]
+    is_target = left_singers == right_singers
+    if not is_target.any():
+        return np.full((len(draws), len(RATES)), np.nan)
+    cells = Cells.of_targets(scores[is_target]).thinned(MOST_LEVELS)
+    counted = ResampledTally(draws, len(cells))
+    for singer in np.unique(left_singers).tolist():
+        for kind in (True, False):
+            chosen = (left_singers == singer) & (is_target == kind)
+            counted.add(singer, right_singers[chosen], cells.of(scores[chosen]), kind)
+    tally = counted.tally()
+    eer, _ = equal_error_rates(tally, cells.thresholds)
+    return np.stack([eer, min_dcfs(tally, 0.01), min_dcfs(tally, 0.05)], axis=1)

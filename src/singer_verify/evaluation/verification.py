@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.evaluation.intervals import interval_over_singers
 from singer_verify.evaluation.metrics import equal_error_rate, min_dcf
 from singer_verify.evaluation.trials import all_pairs, cosine_scores
 
@@ -54,17 +53,4 @@ def verify_all_pairs(
         min_dcf(scores, trials.is_target, p_target=0.05),
         len(scores),
         int(trials.is_target.sum()),
-    )
-
-
-def eer_interval(
-    embeddings: Float[np.ndarray, "utterances embedding"], singer_index: Int[np.ndarray, " utterances"]
-) -> tuple[float, float]:
-    """95 % interval of the equal error rate over all pairs, from a bootstrap over singers."""
-    trials = all_pairs(singer_index)
-    scores = cosine_scores(embeddings, trials)
-    return interval_over_singers(
-        lambda weights: equal_error_rate(scores, trials.is_target, weights)[0],
-        singer_index[trials.left],
-        singer_index[trials.right],
     )

@@ -5,22 +5,22 @@ from typing import Any
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.settings_file import read_settings
+from singer_verify.shipped import SHIPPED
 
 NAMED_RECIPES = Path("conf/features")  # beside train.py
-PROJECT = Path(__file__).parents[3]  # where this package is installed from, if it is installed from a checkout
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """The recipe in a yaml file.
 
     Args:
-        name: `mel40` for conf/features/mel40.yaml in the current folder or else in the project's, or the path of a
+        name: `mel40` for conf/features/mel40.yaml in the current folder or else as shipped, or the path of a
             yaml file.
 
     Raises:
         SingerVerifyError: no such recipe, or not a recipe.
     """
-    folder = NAMED_RECIPES if NAMED_RECIPES.is_dir() else PROJECT / NAMED_RECIPES
+    folder = NAMED_RECIPES if NAMED_RECIPES.is_dir() else SHIPPED / NAMED_RECIPES
     path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
     if not path.is_file():
         names = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))

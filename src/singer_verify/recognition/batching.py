@@ -1,4 +1,4 @@
-"""Windows of many recordings, embedded in batches of one length, and put back to the recordings they come from."""
+"""Windows of many recordings embedded in batches."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

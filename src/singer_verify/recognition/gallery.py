@@ -1,4 +1,4 @@
-"""Galleries: known singers by the embeddings of their recordings, and who of them sings in another."""
+"""Galleries: the singers that a model shall know again, by the embeddings of their recordings."""
 
 from collections.abc import Iterable
 from pathlib import Path

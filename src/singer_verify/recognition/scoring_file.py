@@ -5,6 +5,7 @@ import os
 import zipfile
 import zlib
 from dataclasses import asdict
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,19 @@ from singer_verify.evaluation.scoring import Scoring, Threshold
 VERSION = 1
 KIND = "scoring of singer_verify"
 WANTED = "give a file that singer-verify calibrate wrote"
-DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+# What reading a damaged file can end in.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class OtherModelError(SingerVerifyError):
@@ -90,7 +103,8 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
 
 def _content(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        _check_entries(path)
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(str(arrays.pop("header")))
         return dict(header), arrays
@@ -98,6 +112,13 @@ def _content(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {WANTED}.") from error
     except DAMAGE as error:
         raise _damaged(path) from error
+
+
+def _check_entries(path: Path) -> None:
+    """Compare every entry with its checksum before anything is made of it."""
+    with zipfile.ZipFile(path) as entries:
+        if (damaged := entries.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} does not agree with its checksum")
 
 
 def _damaged(path: Path) -> SingerVerifyError:
@@ -108,15 +129,20 @@ def _scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
     projection = cohort = calibration = threshold = None
     if "projection_matrix" in arrays:
         projection = Projection(_finite(arrays["projection_mean"], 1), _finite(arrays["projection_matrix"], 2))
-        projection(np.zeros((1, len(projection.mean)), np.float32))  # the two shapes agree
     if "cohort_rows" in arrays:
-        cohort = Cohort(_finite(arrays["cohort_rows"], 2), header["num_nearest"])
+        num_nearest = header["num_nearest"]
+        cohort = Cohort(_finite(arrays["cohort_rows"], 2), None if num_nearest is None else index(num_nearest))
     if "calibration" in header:
         found = header["calibration"]
         calibration = Calibration(_number(found["slope"]), _number(found["offset"]), str(found["origin"]))
+        if calibration.slope <= 0.0:
+            raise ValueError(calibration.slope)
     if "threshold" in header:
         threshold = Threshold(_number(header["threshold"]["score"]), str(header["threshold"]["origin"]))
-    return Scoring(projection, cohort, calibration, threshold)
+    scoring = Scoring(projection, cohort, calibration, threshold)
+    if projection is not None:
+        scoring.sides(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
+    return scoring
 
 
 def _finite(array: np.ndarray, num_axes: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where the windows of a recording lie, and their frames out of pieces of it."""
+"""Windows of a recording: where they lie, in frames."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 FEW_SINGERS = 30
 
 
 def calibration_table(result: dict[str, Any], model: Path) -> Table:
     """What `singer-verify calibrate` prints."""
-    table = Table(show_header=False, title=f"{model} on {result['split']}")
+    table = Table(show_header=False, title=Text(f"{model} on {result['split']}"))  # not markup
     table.add_row("scoring", scoring_in_words(result))
     table.add_row(
         "calibration",
@@ -25,9 +26,8 @@ def calibration_table(result: dict[str, Any], model: Path) -> Table:
         f"{result['min_cllr']:.3f}{_instead(result, 'min_cllr', 1, '')}",
     )
     table.add_row("trials", _trials(result))
-    table.add_row("fitted to", result["origin"])
+    table.add_row("fitted to", Text(result["origin"]))
     table.add_row("caution", _caution(result))
-    table.add_row("written", result["out"])
     return table
 
 

@@ -9,7 +9,6 @@ import rich
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.table import Table
 
-from singer_verify.evaluation.breakdown import ConditionFigures
 from singer_verify.runs.history import Figures, MetricHistory
 
 log = logging.getLogger(__name__)
@@ -67,28 +66,4 @@ def closing_table(result: dict[str, Any], run: Path) -> Table:
     table.add_row("stopped", f"{result['stopped']} after {result['steps']} steps, {result['seconds']:.0f} s")
     table.add_row("run folder", str(run))
     table.add_row("TensorBoard", f"tensorboard --logdir {run}")
-    return table
-
-
-def evaluation_table(result: dict[str, Any], model: Path) -> Table:
-    """What `singer-verify evaluate` prints."""
-    low, high = (100 * bound for bound in result["eer_interval_95"])
-    table = Table(show_header=False, title=f"{model} on {result['split']}")
-    table.add_row("EER", f"{100 * result['eer']:.2f} %  (95 % over singers: {low:.1f} to {high:.1f} %)")
-    table.add_row("threshold", f"{result['threshold']:.4f} (cosine)")
-    table.add_row("minDCF", f"{result['min_dcf_0.01']:.3f} at prior 0.01, {result['min_dcf_0.05']:.3f} at 0.05")
-    table.add_row("trials", f"{result['num_trials']}, of which {result['num_target_trials']} target")
-    table.add_row("utterances", f"{result['num_utterances']} by {result['num_singers']} singers")
-    return table
-
-
-def conditions_table(figures: list[ConditionFigures]) -> Table:
-    """A row per condition; one with too few trials has no rate."""
-    table = Table(title="by condition")
-    for name in ("condition", "EER", "trials", "of which target"):
-        table.add_column(name, justify="left" if name == "condition" else "right")
-    for each in figures:
-        few = "too few trials" if each.num_targets else "no target trials"
-        rate = few if each.eer is None else f"{100 * each.eer:.2f} %"
-        table.add_row(each.condition, rate, str(each.num_trials), str(each.num_targets))
     return table

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from singer_verify.evaluation.comparison import Estimate
-
-FEWEST_TRIALS = 30  # of either kind in a condition: fewer say nothing (Doddington et al. 2000, the rule of 30)
+from singer_verify.evaluation.conditions import FEWEST_TRIALS
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from rich.progress import track
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.comparison import Estimate, holm, percentile_estimate, two_sided_p
-from singer_verify.evaluation.conditions import conditions_of
+from singer_verify.evaluation.conditions import Conditions, Descriptions
 from singer_verify.evaluation.det import false_alarm_grid, miss_at
-from singer_verify.evaluation.intervals import draw_singers
+from singer_verify.evaluation.intervals import draw_singers, trials_between
 from singer_verify.evaluation.resampling import resampled_rates
 from singer_verify.evaluation.trials import Trials, all_pairs, cosine_scores
 from singer_verify.reports.leaderboard import Condition, Leaderboard, Standing
@@ -64,8 +64,9 @@ def shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_resamp
     names, singer_index = np.unique(singers, return_inverse=True)
     trials = all_pairs(singer_index)
     left, right = singer_index[trials.left], singer_index[trials.right]
-    draws = np.vstack([np.ones((1, len(names)), np.int64), draw_singers(left, right, num_resamples)])
-    conditions = conditions_of(labels, trials.left, trials.right)
+    drawn = draw_singers(trials_between(left, right, len(names)), num_resamples)
+    draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
+    conditions = dict(Conditions(Descriptions(labels)).of(trials.left, trials.right))
     return SharedTrials(trials, left, right, draws, conditions, len(singers))
 
 

@@ -4,9 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from singer_verify.corpora.labels import read_labels
+from singer_verify.corpora.labels import labels_of
 from singer_verify.reports.leaderboard import Leaderboard
 from singer_verify.reports.leaderboard_comparison import compare, require_same_trials, shared_trials
 from singer_verify.reports.leaderboard_embeddings import SplitEmbeddings, require_one_corpus, split_embeddings
@@ -41,7 +39,7 @@ def leaderboard_of(sweep: Path, wanted_baseline: str | None, split: str, corpus:
     embeddings = _embed_all(cells, split, corpus)
     require_same_trials(embeddings)
     first = next(iter(embeddings.values()))
-    labels = _labels_of(first, root)
+    labels = labels_of(first.paths.tolist(), root)
     shared = shared_trials(first.singers, labels, max(FEWEST_RESAMPLES, RESAMPLES_PER_CELL * len(cells)))
     return replace(compare(cells, embeddings, shared, baseline, split), left_out=left_out)
 
@@ -62,8 +60,3 @@ def _embed_all(cells: list[Cell], split: str, corpus: Path | None) -> dict[str, 
         str(run.path): split_embeddings(run, split, corpus, f"Embedding {number} of {len(runs)}")
         for number, run in enumerate(runs, start=1)
     }
-
-
-def _labels_of(embedded: SplitEmbeddings, root: Path) -> dict[str, np.ndarray]:
-    table = read_labels(root).reindex(embedded.paths, fill_value="")
-    return {str(name): table[name].to_numpy(str) for name in table.columns}

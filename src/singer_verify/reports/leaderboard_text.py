@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from singer_verify.evaluation.comparison import Estimate
-from singer_verify.reports.leaderboard import FEWEST_TRIALS, Leaderboard, Standing
+from singer_verify.evaluation.conditions import FEWEST_TRIALS
+from singer_verify.reports.leaderboard import Leaderboard, Standing
 
 MINUS, DOT, ABSENT = "−", " · ", "–"
 ENOUGH_SINGERS = 30

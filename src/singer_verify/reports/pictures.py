@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from singer_verify.data.batches import SingerBatch
+from singer_verify.reports.similarity_figure import similarity_figure
 from singer_verify.reports.tensorboard import RunEvents
 from singer_verify.verifier import Verifier
 
 SINGERS_SHOWN, UTTERANCES_SHOWN = 4, 4
-MOST_NAMES = 40  # more names than that cannot be read along an axis
 
 
 class TrainingPictures(pl.Callback):
@@ -84,18 +84,4 @@ def frames_figure(features: Float[np.ndarray, "singers utterances frames bins"])
         axes[-1, column].set_xlabel("frame")
     if image is not None:
         figure.colorbar(image, ax=axes, shrink=0.6)
-    return figure
-
-
-def similarity_figure(matrix: Float[np.ndarray, "singers singers"], singers: tuple[str, ...]) -> Figure:
-    """Mean cosine of each pair of singers; a good encoder has a bright diagonal."""
-    size = min(max(3.5, 0.45 * len(singers) + 2.0), 12.0)
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(matrix, vmin=min(0.0, float(matrix.min())), vmax=1.0)
-    if len(singers) <= MOST_NAMES:
-        axes.set_xticks(range(len(singers)), singers, rotation=90)
-        axes.set_yticks(range(len(singers)), singers)
-    axes.set_title("Mean cosine of validation singers")
-    figure.colorbar(image, ax=axes)
     return figure

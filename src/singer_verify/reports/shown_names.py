@@ -1,6 +1,6 @@
 """Names that come from outside (singers, labels, files) as a figure can show them."""
 
-LONGEST = 28
+LONGEST, LONGEST_TITLE = 28, 110
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from singer_verify.recognition.timeline import UNKNOWN, Timeline
 from singer_verify.recognition.times import minutes
@@ -12,6 +12,9 @@ from singer_verify.reports.colours import COLOURS, UNKNOWN_GREY
 MOST_SINGERS = 10  # drawn: those who are heard longest, then those who score highest
 WIDTH_INCHES, ROW_INCHES, SCORES_INCHES = 9.0, 0.3, 2.4
 LINE_STYLES = ("-", "--")  # the second where colours begin again
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+MOST_TICKS = 10
 
 
 def timeline_figure(found: Timeline, title: str) -> Figure:
@@ -44,6 +47,12 @@ def drawn_singers(found: Timeline) -> list[str]:
     return sorted(ranked[:MOST_SINGERS])
 
 
+def tick_step_s(seconds: float) -> int:
+    """From tick to tick: seconds or minutes that are easily counted; whole hours where a recording lasts many."""
+    fitting = (step for step in TICK_STEPS_S if seconds / step <= MOST_TICKS)
+    return next(fitting, 3600 * -int(-seconds // (3600 * MOST_TICKS)))
+
+
 def _draw_bars(axes: Axes, found: Timeline, singers: list[str]) -> None:
     rows = [*singers, UNKNOWN]
     for row, name in enumerate(rows):
@@ -63,13 +72,20 @@ def _draw_scores(axes: Axes, found: Timeline, singers: list[str]) -> None:
         scores = np.where(found.is_silent, np.nan, found.smoothed[:, found.singers.index(name)])
         style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
         alone = "o" if len(scores) == 1 else ""
-        axes.plot(middles_s, scores, style, marker=alone, color=COLOURS[number % len(COLOURS)], linewidth=1.2)
+        axes.plot(middles_s, scores, style, marker=alone, color=COLOURS[number % len(COLOURS)], linewidth=1.0)
     if found.threshold is not None:
         axes.axhline(found.threshold.score, color="black", linestyle=":", linewidth=1)
         label = f"threshold {found.threshold.score:.2f}"
-        axes.annotate(label, (1.0, found.threshold.score), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        axes.annotate(
+            label,
+            (1.0, found.threshold.score),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            bbox=LABEL_BOX,
+        )
     axes.set_ylabel("score, smoothed")
     axes.set_xlabel("time, minutes:seconds")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 1.5, 2, 3, 5, 6, 10], min_n_ticks=2))
+    axes.xaxis.set_major_locator(MultipleLocator(tick_step_s(found.seconds)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: minutes(max(seconds, 0.0))))
     axes.grid(color="0.9")

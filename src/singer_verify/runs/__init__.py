@@ -7,6 +7,7 @@ runs/<name>/
     checkpoints/best.ckpt         the model with the best monitored metric
     checkpoints/last.ckpt         where the training stands: it continues from here exactly
     saved_model.pt                the best model under the keys of earlier singer encoders
+    scoring.npz                   how the best model is scored, where `singer-verify calibrate` fitted it
     failure.json                  why this job of a sweep failed, until it is tried again
     metrics.json                  figures untrained, best and final; steps, seconds, why it stopped
     train.log, events.out.*       the log, and TensorBoard's events

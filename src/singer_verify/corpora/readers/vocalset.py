@@ -8,6 +8,7 @@ import logging
 import re
 from pathlib import Path
 
+from singer_verify.corpora.named_singers import vocalset_singer
 from singer_verify.corpora.readers import Found
 from singer_verify.corpora.recording import FEMALE, MALE, Recording
 from singer_verify.errors import SingerVerifyError
@@ -20,7 +21,6 @@ NAMES = re.compile(
     r"|(?:^|/)data_by_(?:technique|vowel)/.+\.wav$"
 )
 LAYOUTS = ("FULL", "data_by_singer")
-PREFIX = re.compile(r"^([fm])(\d+)_")
 MISSPELT = {"vibrado": "vibrato"}
 SONGS = ("caro", "dona", "row")  # the excerpts: Caro mio ben, Dona nobis pacem, Row row row your boat
 
@@ -28,11 +28,11 @@ SONGS = ("caro", "dona", "row")  # the excerpts: Caro mio ben, Dona nobis pacem,
 def recordings(source: Path, found: Found) -> list[Recording]:
     kept = _one_layout(source, [(path, match) for path, match in found if match["singer"]])
     result = [_recording(source / path, match) for path, match in kept]
-    prefixes = [PREFIX.match(match["name"]) for _, match in kept]
-    for (path, match), prefix in zip(kept, prefixes, strict=True):
-        if prefix and f"{'fe' * (prefix[1] == 'f')}male{prefix[2]}" != match["singer"]:
+    told = [vocalset_singer(match["name"]) for _, match in kept]
+    for (path, match), singer in zip(kept, told, strict=True):
+        if singer not in (None, match["singer"]):
             log.warning("%s: named after another singer; the folder decides: %s.", path, match["singer"])
-    if unnamed := prefixes.count(None):
+    if unnamed := told.count(None):
         log.info("%d names lack the singer; the folder decides.", unnamed)
     return result
 

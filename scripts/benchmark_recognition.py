@@ -1,0 +1,197 @@
+"""Speed of recognition and of evaluation: embedding against the resemblyzer package, error rates of very many trials.
+
+python scripts/benchmark_recognition.py     or as a part of scripts/benchmark.py
+
+Embedding is measured only where `pip install resemblyzer 'setuptools<81'` was run; it is no dependency of ours.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+
+# isort: split
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from side_by_side import seconds_in_turns
+
+from singer_verify.audio.sound import Sound
+from singer_verify.card import CARD_KEY, make_card
+from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.evaluation.conditions import Descriptions
+from singer_verify.evaluation.judging import Evaluation, judge
+from singer_verify.evaluation.metrics import equal_error_rate
+from singer_verify.evaluation.scoring import COSINE
+from singer_verify.features.mel import Mel
+from singer_verify.features.resemblyzer import Resemblyzer
+from singer_verify.recognition import Embedder
+from singer_verify.runs.foreign import import_run
+
+EXAMPLES = Path(__file__).parents[1] / "example_dataset"
+SAMPLE_RATE = 16_000
+app = typer.Typer(add_completion=False, help=__doc__)
+console = Console()
+
+
+def clips_of(num_clips: int) -> list[np.ndarray]:
+    """Recordings of the example data, as samples, so that decoding favours nobody."""
+    import soundfile
+
+    paths = sorted(EXAMPLES.rglob("*.flac"))[:num_clips]
+    return [soundfile.read(path, dtype="float32")[0] for path in paths]
+
+
+def embedding_table(num_clips: int, repeats: int) -> Table | None:
+    """Seconds of singing embedded in a second, ours against the package with the same weights, on one and two cores."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import resemblyzer
+    except ImportError as error:
+        console.print(f"embedding: not measured, for resemblyzer cannot be imported ({error}).")
+        return None
+    theirs = resemblyzer.VoiceEncoder("cpu", verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        import_run(Path(resemblyzer.__file__).parent / "pretrained.pt", Resemblyzer(), 160, Path(folder) / "run")
+        ours = Embedder.load(Path(folder) / "run")
+    clips = clips_of(num_clips)
+    audio_s = sum(map(len, clips)) / SAMPLE_RATE
+    windows = torch.rand(64, 160, 40)
+    num_windows = sum(len(ours.windows(clip, SAMPLE_RATE).windows) for clip in clips)
+    table = Table("cores", "ours, × real time", "resemblyzer", "ratio", "bare LSTM on its windows", "of that ceiling")
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+
+        def together() -> None:
+            list(ours.embed_many([Sound(clip, SAMPLE_RATE) for clip in clips], threads - 1))  # noqa: B023
+
+        def package() -> None:
+            for clip in clips:
+                theirs.embed_utterance(clip)
+
+        @torch.inference_mode()
+        def bare() -> None:
+            for _ in range(-(-num_windows // 64)):
+                ours.encoder(windows)
+
+        ours_x, theirs_x, bare_x = (audio_s / each for each in seconds_in_turns([together, package, bare], repeats))
+        numbers = (f"{ours_x:.0f}", f"{theirs_x:.0f}", f"{ours_x / theirs_x:.2f}", f"{bare_x:.0f}")
+        table.add_row(str(threads), *numbers, f"{100 * ours_x / bare_x:.0f} %")
+    return table
+
+
+def measured(command: str, *arguments: object) -> dict[str, Any]:
+    """What a command of this script prints, run in a process of its own so that its memory is its own."""
+    line = [sys.executable, __file__, command, *map(str, arguments)]
+    return json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+@app.command(hidden=True)
+def equal_error_rate_of(num_trials: int) -> None:
+    """Time and memory of one equal error rate. Prints JSON."""
+    generator = np.random.default_rng(0)
+    is_target = generator.random(num_trials, dtype=np.float32) < 0.1
+    scores = generator.standard_normal(num_trials, dtype=np.float32) + np.float32(2) * is_target
+    before = peak_gb()
+    start = time.perf_counter()
+    eer, _ = equal_error_rate(scores, is_target)
+    print(json.dumps({"seconds": time.perf_counter() - start, "before": before, "peak_gb": peak_gb(), "eer": eer}))
+
+
+@app.command(hidden=True)
+def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = False) -> None:
+    """Time and memory of judging all pairs. Prints JSON."""
+    generator = np.random.default_rng(0)
+    singer_index = np.arange(num_utterances) % num_singers
+    centres = generator.standard_normal((num_singers, 256), dtype=np.float32)
+    embeddings = centres[singer_index] + 2 * generator.standard_normal((num_utterances, 256), dtype=np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    labels = {}
+    if with_labels:
+        labels["gender"] = np.where(singer_index % 2, "female", "male").astype(object)
+        labels["song"] = generator.integers(0, 20, num_utterances).astype(str).astype(object)
+    start = time.perf_counter()
+    found = judge(embeddings, singer_index, Descriptions(labels), Evaluation(COSINE))
+    every, eer = found.conditions[0], found.figures["eer"]
+    print(
+        json.dumps(
+            {
+                "seconds": time.perf_counter() - start,
+                "peak_gb": peak_gb(),
+                "num_trials": every.num_targets + every.num_nontargets,
+                "num_conditions": len(found.conditions),
+                "eer": eer.value,
+                "low": eer.low,
+                "high": eer.high,
+            }
+        )
+    )
+
+
+def evaluation_table(num_utterances: int, num_scores: int) -> Table:
+    table = Table("evaluation", "trials", "seconds", "peak memory")
+    alone = measured("equal-error-rate-of", num_scores)
+    table.add_row("EER of scores at hand", f"{num_scores:.1e}", f"{alone['seconds']:.1f}", f"{alone['peak_gb']:.2f} GB")
+    for with_labels in (False, True):
+        judged = measured(
+            "judge-all-pairs", num_utterances, num_utterances // 30, *(["--with-labels"] if with_labels else [])
+        )
+        name = f"all figures with intervals, {judged['num_conditions']} conditions"
+        table.add_row(name, f"{judged['num_trials']:.1e}", f"{judged['seconds']:.0f}", f"{judged['peak_gb']:.2f} GB")
+    return table
+
+
+def cold_start_seconds(repeats: int) -> float:
+    """From typing `singer-verify verify` to its answer, with a model of the default size."""
+    encoder = LSTMEncoder(40)
+    card = make_card(Mel(40).recipe, encoder.settings, 160, ("a", "b"))
+    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    left, right = sorted(EXAMPLES.rglob("*.flac"))[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({"state_dict": state, CARD_KEY: card}, Path(folder) / "model.ckpt")
+        given = [f"{folder}/model.ckpt", str(left), str(right), "--threshold", "0.5"]
+        durations = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "singer_verify.cli", "verify", *given], capture_output=True)
+            durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
+
+
+@app.command()
+def recognition(
+    clips: Annotated[int, typer.Option(help="Recordings to embed.")] = 96,
+    repeats: Annotated[int, typer.Option(help="Measurements of each, of which the median is told.")] = 3,
+    utterances: Annotated[int, typer.Option(help="Of the evaluation of all pairs.")] = 30_000,
+    scores: Annotated[int, typer.Option(help="Of the equal error rate.")] = 100_000_000,
+) -> None:
+    """Embedding against resemblyzer; EER of 10^8 scores; all pairs of 30 000 utterances; `verify` from a cold start."""
+    threads = torch.get_num_threads()
+    speeds = embedding_table(clips, repeats)
+    torch.set_num_threads(threads)
+    if speeds is not None:
+        console.print(speeds)
+    console.print(evaluation_table(utterances, scores))
+    console.print(f"singer-verify verify, from a cold start: {cold_start_seconds(repeats + 2):.1f} s")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        sys.argv.append("recognition")
+    app()

@@ -1,0 +1,117 @@
+"""The command that writes a list of trials: drawn, of all pairs, or another list without its faults."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from singer_verify.errors import SingerVerifyError
+
+if TYPE_CHECKING:  # pandas takes a while to import
+    import pandas as pd
+
+    from singer_verify.evaluation.trial_checks import Diagnosis
+    from singer_verify.evaluation.trial_list import TrialList
+
+DRAWN_FROM = "val"
+
+
+def trials(
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
+    out: Annotated[Path, typer.Option(help="The list to write: .csv, .txt (voxceleb) or .trials (kaldi).")],
+    split: Annotated[str | None, typer.Option(help="Of the utterances (default: val; with --list, all)")] = None,
+    num: Annotated[int | None, typer.Option(help="Trials of either kind (default: all, at most 10000)")] = None,
+    take_all: Annotated[bool, typer.Option("--all", help="All pairs, not a balanced draw.")] = False,
+    hard: Annotated[bool, typer.Option("--hard", help="Only other songs, by singers of one gender.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    source: Annotated[Path | None, typer.Option("--list", help="Check and convert this list, any format.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="csv, voxceleb, kaldi or sony (default: by suffix)")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print counts and findings as JSON.")] = False,
+) -> None:
+    """Write a list of trials: balanced, seeded, none twice, no recording against itself; or check and convert one."""
+    from singer_verify.evaluation.trial_files import format_by_name, write_trials
+    from singer_verify.evaluation.trial_labels import labelled
+
+    _refuse_contradictions(out, source, num, take_all, hard)
+    name = form or format_by_name(out)
+    known = _utterances(corpus, split or (None if source else DRAWN_FROM))
+    diagnosis = None
+    if source is not None:
+        made, diagnosis = _checked(source, corpus, known)
+    else:
+        made = _made(known, num, take_all, hard, seed)
+    write_trials(out, labelled(made, known), name)
+    record = {"out": str(out), "format": name, **_counts(made, known), **_findings(diagnosis)}
+    typer.echo(json.dumps(record, indent=2) if as_json else _in_words(record))
+
+
+def _refuse_contradictions(out: Path, source: Path | None, num: int | None, take_all: bool, hard: bool) -> None:
+    if source is not None and (take_all or hard or num is not None):
+        raise SingerVerifyError("--list checks a list as it is; --num, --all and --hard are for a new one.")
+    if take_all and num is not None:
+        raise SingerVerifyError(f"--all takes every pair; leave out --num {num}, or --all.")
+    if source is not None and source.resolve() == out.resolve():
+        raise SingerVerifyError(f"--out {out}: is the list itself; expected another file.")
+
+
+def _utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
+    """The singer and the labels of each utterance of a split, or of all there are, indexed by path."""
+    import pandas as pd
+
+    from singer_verify.corpora.folder import SPLITS, read_corpus
+    from singer_verify.corpora.labels import read_labels
+
+    present = tuple(name for name in SPLITS if (corpus / name).is_dir()) or (DRAWN_FROM,)
+    splits = (split,) if split else present
+    read = read_corpus(corpus, splits=splits, required=splits).splits.values()
+    singer_of = {utterance.path: utterance.singer for part in read for utterance in part.utterances}
+    return pd.DataFrame({"singer": pd.Series(singer_of, dtype=object)}).join(read_labels(corpus)).fillna("")
+
+
+def _made(known: "pd.DataFrame", num: int | None, take_all: bool, hard: bool, seed: int) -> "TrialList":
+    from singer_verify.evaluation.trial_drawing import default_num, draw_trials
+    from singer_verify.evaluation.trial_list import require_both_kinds
+    from singer_verify.evaluation.trial_paths import list_of
+    from singer_verify.evaluation.trial_pool import all_trials, pool_of_all, pool_of_hard
+
+    columns = {str(name): known[name].to_numpy(object) for name in known.columns}
+    singers = columns.pop("singer")
+    pool = pool_of_hard(singers, columns) if hard else pool_of_all(singers)
+    chosen = all_trials(pool) if take_all else draw_trials(pool, default_num(pool) if num is None else num, seed)
+    made = list_of(chosen, known.index.to_numpy(object))
+    require_both_kinds(made, "--all" if take_all else "the draw")
+    return made
+
+
+def _checked(source: Path, corpus: Path, known: "pd.DataFrame") -> "tuple[TrialList, Diagnosis]":
+    from singer_verify.evaluation.trial_checks import diagnose, usable
+    from singer_verify.evaluation.trial_files import read_trials
+
+    listed = read_trials(source)
+    diagnosis = diagnose(listed, corpus, dict(zip(known.index, known["singer"], strict=True)))
+    return usable(listed, diagnosis), diagnosis
+
+
+def _counts(made: "TrialList", known: "pd.DataFrame") -> dict[str, int]:
+    heard = known["singer"][known.index.isin(made.left) | known.index.isin(made.right)]
+    counts = {"num_trials": len(made), "num_targets": made.num_targets}
+    return {**counts, "num_singers": heard.nunique(), "num_utterances": len(heard)}
+
+
+def _findings(diagnosis: "Diagnosis | None") -> dict[str, Any]:
+    from singer_verify.evaluation.trial_findings import counts, examples, sentences
+
+    if diagnosis is None:
+        return {}
+    return {"findings": counts(diagnosis), "examples": examples(diagnosis), "sentences": sentences(diagnosis)}
+
+
+def _in_words(record: dict[str, Any]) -> str:
+    written = (
+        f"{record['out']}: {record['num_trials']} trials, {record['num_targets']} of them target trials, of "
+        f"{record['num_utterances']} utterances of {record['num_singers']} singers; format {record['format']}."
+    )
+    return "\n".join([*(record.get("sentences", []) or ["No fault found."] * ("findings" in record)), written])

@@ -1,0 +1,139 @@
+"""Where a model fails: the singers it takes for one another, and the trials to listen to."""
+
+import heapq
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from singer_verify.evaluation.judgement import ConfusedSingers, ScoredTrial, ScoreHistogram
+from singer_verify.evaluation.trial_blocks import TrialBlock, TrialSource
+
+NUM_CONFUSED, NUM_EXAMPLES, NUM_WORST = 10, 3, 10
+NUM_BINS = 120  # of the histogram
+
+
+@dataclass
+class WorstTrials:
+    """The trials furthest on the wrong side.
+
+    Attributes:
+        number: of trials kept.
+        sign: 1 keeps the highest scores, -1 the lowest.
+    """
+
+    number: int
+    sign: int
+    _kept: list[tuple[float, int, int, bool]] = field(default_factory=list)
+
+    def add(self, block: TrialBlock) -> None:
+        ranks = self.sign * block.scores.ravel()
+        least = self._kept[0][0] if len(self._kept) == self.number else -np.inf
+        places = np.flatnonzero(ranks > least)
+        if len(places) > self.number:
+            places = places[np.argpartition(-ranks[places], self.number - 1)[: self.number]]
+        left, right = (np.broadcast_to(each, block.scores.shape).ravel() for each in (block.left, block.right))
+        for place in places.tolist():
+            heapq.heappush(self._kept, (float(ranks[place]), int(left[place]), int(right[place]), block.is_target))
+            if len(self._kept) > self.number:
+                heapq.heappop(self._kept)
+
+    def trials(self) -> tuple[ScoredTrial, ...]:
+        """The worst first."""
+        ordered = sorted(self._kept, key=lambda kept: (-kept[0], kept[1:]))
+        return tuple(ScoredTrial(left, right, self.sign * rank, is_target) for rank, left, right, is_target in ordered)
+
+
+class ScoreCounts:
+    """A histogram of scores.
+
+    Args:
+        lowest: score of any trial.
+        highest: likewise.
+    """
+
+    def __init__(self, lowest: float, highest: float) -> None:
+        self.edges = np.linspace(lowest, highest if highest > lowest else lowest + 1.0, NUM_BINS + 1)
+        self.counts = {True: np.zeros(NUM_BINS, np.int64), False: np.zeros(NUM_BINS, np.int64)}
+
+    def add(self, block: TrialBlock) -> None:
+        self.counts[block.is_target] += np.histogram(block.scores, self.edges)[0]
+
+    @property
+    def histogram(self) -> ScoreHistogram:
+        return ScoreHistogram(self.edges, self.counts[True], self.counts[False])
+
+
+class SingerPairs:
+    """Each singer against each, target trials on the diagonal.
+
+    Args:
+        source: of the trials.
+        threshold: of scores, from which on a trial is accepted.
+        num_singers: of the source.
+
+    Attributes:
+        num_trials: (singers, singers); who is on the left matters until `confused` and the like put both together.
+        num_accepted: likewise, those at or above the threshold.
+        sums: likewise, of scores.
+    """
+
+    def __init__(self, source: TrialSource, threshold: float, num_singers: int) -> None:
+        self.source, self.threshold = source, threshold
+        self.num_trials, self.num_accepted = (np.zeros((num_singers, num_singers), np.int64) for _ in range(2))
+        self.sums = np.zeros((num_singers, num_singers))
+
+    def add(self, block: TrialBlock) -> None:
+        scores = block.scores.ravel()
+        others = np.broadcast_to(self.source.singer_index[block.right], block.scores.shape).ravel()
+        num_singers = len(self.sums)
+        self.num_trials[block.singer] += np.bincount(others, minlength=num_singers)
+        self.num_accepted[block.singer] += np.bincount(others[scores >= self.threshold], minlength=num_singers)
+        self.sums[block.singer] += np.bincount(others, scores, num_singers)
+
+    @property
+    def mean_scores(self) -> Float[np.ndarray, "singers singers"]:
+        """Of each pair of singers; NaN where they have no trial."""
+        num_trials = _either_way(self.num_trials)
+        means: np.ndarray = np.where(num_trials > 0, _either_way(self.sums) / np.maximum(num_trials, 1), np.nan)
+        return means
+
+    def nearest(self) -> Int[np.ndarray, " singers"]:
+        """For each singer the other one with the highest mean score against this one; itself if it has no trial."""
+        means = self.mean_scores
+        np.fill_diagonal(means, -np.inf)
+        means = np.where(np.isnan(means), -np.inf, means)
+        has_none = np.isneginf(means).all(axis=1)
+        return np.where(has_none, np.arange(len(means)), means.argmax(axis=1))
+
+    def confused(self) -> tuple[ConfusedSingers, ...]:
+        """The pairs of singers with the largest shares of false alarms, then mean scores."""
+        left, right = np.triu_indices(len(self.sums), k=1)
+        num_trials, num_accepted = (_either_way(each) for each in (self.num_trials, self.num_accepted))
+        has_trials = num_trials[left, right] > 0
+        left, right = left[has_trials], right[has_trials]
+        shares = num_accepted[left, right] / num_trials[left, right]
+        means = self.mean_scores[left, right]
+        worst = np.lexsort((-means, -shares))[:NUM_CONFUSED]
+        return tuple(
+            ConfusedSingers(
+                int(left[pair]),
+                int(right[pair]),
+                float(shares[pair]),
+                float(means[pair]),
+                int(num_trials[left[pair], right[pair]]),
+                self._examples(int(left[pair]), int(right[pair])),
+            )
+            for pair in worst
+        )
+
+    def _examples(self, left: int, right: int) -> tuple[ScoredTrial, ...]:
+        examples = WorstTrials(NUM_EXAMPLES, 1)
+        for block in self.source.between(left, right):
+            examples.add(block)
+        return examples.trials()
+
+
+def _either_way(matrix: np.ndarray) -> np.ndarray:
+    both: np.ndarray = matrix + matrix.T - np.diag(matrix.diagonal())
+    return both

@@ -1,0 +1,164 @@
+"""Trials counted by score: of all of them and of each condition, as they are and under resamples of the singers."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.cells import Cells
+from singer_verify.evaluation.conditions import Conditions
+from singer_verify.evaluation.resampling import ResampledTally
+from singer_verify.evaluation.tally import Tally
+from singer_verify.evaluation.trial_blocks import TrialBlock, TrialSource
+
+ALL = "all"
+EXACT_LEVELS = 1_000_000  # different scores of target trials; of more, rates are exact to a millionth
+RESAMPLED_LEVELS = 1000  # for intervals, whose bounds are no more certain than that
+MOST_COUNTS = 1_000_000  # of singers × cells, of one singer's trials
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Resamples of singers, or, where there are very many, of groups of singers.
+
+    Attributes:
+        unit_of: (singers,), the unit that each singer belongs to.
+        counts: (resamples, units), how often each unit counts.
+    """
+
+    unit_of: Int[np.ndarray, " singers"]
+    counts: Int[np.ndarray, "resamples units"]
+
+    @property
+    def has_one_singer_a_unit(self) -> bool:
+        return len(self.unit_of) == self.counts.shape[1]
+
+
+class Counted:
+    """Trials of one condition.
+
+    Args:
+        num_cells: of the exact counts.
+        num_coarse_cells: of those under resamples.
+        draws: of the bootstrap.
+    """
+
+    def __init__(self, num_cells: int, num_coarse_cells: int, draws: Draws) -> None:
+        self.targets, self.nontargets = (np.zeros((1, num_cells), np.int64) for _ in range(2))
+        self.resamples = ResampledTally(draws.counts, num_coarse_cells)
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.targets, self.nontargets)
+
+    @property
+    def num_targets(self) -> int:
+        return int(self.targets.sum())
+
+    @property
+    def num_nontargets(self) -> int:
+        return int(self.nontargets.sum())
+
+
+class SingerCounts:
+    """Trials of each singer with anyone, on the coarse cells."""
+
+    def __init__(self, num_singers: int, num_cells: int) -> None:
+        self.targets, self.nontargets = (np.zeros((num_singers, num_cells), np.int64) for _ in range(2))
+
+    def add(self, block: TrialBlock, of_others: Int[np.ndarray, "singers cells"]) -> None:
+        if block.is_target:
+            self.targets += of_others
+        else:
+            self.nontargets += of_others
+            self.nontargets[block.singer] += of_others.sum(axis=0)
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.targets, self.nontargets)
+
+
+class TrialCounts:
+    """All trials of a source, counted.
+
+    Args:
+        source: of the trials.
+        conditions: that are counted besides all of them.
+        draws: of the bootstrap.
+        singers: their numbers, passed on one by one.
+
+    Attributes:
+        cells: of the exact counts.
+        coarse: of the counts under resamples.
+        of_conditions: by name, `all` first; conditions that no trial meets are absent.
+        of_singers: of each singer; None where units hold several.
+        lowest: score of any trial.
+        highest: likewise.
+
+    Raises:
+        SingerVerifyError: a score is NaN or infinite, or there is no target trial.
+    """
+
+    def __init__(self, source: TrialSource, conditions: Conditions, draws: Draws, singers: Iterable[int]) -> None:
+        self.source, self.conditions, self.draws = source, conditions, draws
+        num_units = draws.counts.shape[1]
+        self.cells = Cells.of_targets(target_scores(source, len(draws.unit_of))).thinned(EXACT_LEVELS)
+        self.coarse = self.cells.thinned(min(RESAMPLED_LEVELS, max(MOST_COUNTS // (2 * num_units), 10)))
+        self.coarse_of = self.cells.within(self.coarse)
+        self.of_conditions: dict[str, Counted] = {}
+        self.lowest, self.highest = np.inf, -np.inf
+        one_each = draws.has_one_singer_a_unit
+        self.of_singers = SingerCounts(num_units, len(self.coarse)) if one_each else None
+        for singer in singers:
+            for is_target in (True, False):
+                for block in source.blocks(singer, is_target):
+                    self._add(block)
+        in_order = (ALL, *conditions.names)
+        self.of_conditions = {name: self.of_conditions[name] for name in in_order if name in self.of_conditions}
+
+    def _add(self, block: TrialBlock) -> None:
+        if not np.isfinite(block.scores).all():
+            raise SingerVerifyError(
+                f"{int((~np.isfinite(block.scores)).sum())} of {block.scores.size} scores are NaN or infinite; check "
+                f"the embeddings and the scoring."
+            )
+        self.lowest = min(self.lowest, float(block.scores.min(initial=np.inf)))
+        self.highest = max(self.highest, float(block.scores.max(initial=-np.inf)))
+        cells = self.cells.of(block.scores)
+        others = np.broadcast_to(self.draws.unit_of[self.source.singer_index[block.right]], cells.shape)
+        self._count(ALL, block, others.ravel(), cells.ravel())
+        for name, kept in self.conditions.of(block.left, block.right):
+            if kept.any():
+                self._count(name, block, others[kept], cells[kept])
+
+    def _count(self, name: str, block: TrialBlock, others: np.ndarray, cells: np.ndarray) -> None:
+        if name not in self.of_conditions:
+            self.of_conditions[name] = Counted(len(self.cells), len(self.coarse), self.draws)
+        counted = self.of_conditions[name]
+        kind = counted.targets if block.is_target else counted.nontargets
+        kind[0] += np.bincount(cells, minlength=kind.shape[1])
+        unit = int(self.draws.unit_of[block.singer])
+        of_others = counted.resamples.add(unit, others, self.coarse_of[cells], block.is_target)
+        if name == ALL and self.of_singers is not None:
+            self.of_singers.add(block, of_others)
+
+
+def target_scores(source: TrialSource, num_singers: int) -> Float[np.ndarray, " targets"]:
+    """Scores of all target trials.
+
+    Raises:
+        SingerVerifyError: there is none.
+    """
+    parts = [block.scores.ravel() for block in _target_blocks(source, num_singers)]
+    if not sum(len(part) for part in parts):
+        raise SingerVerifyError(
+            "0 target trials; error rates need trials of one singer: two utterances of the same singer."
+        )
+    return np.concatenate(parts)
+
+
+def _target_blocks(source: TrialSource, num_singers: int) -> Iterator[TrialBlock]:
+    for singer in range(num_singers):
+        yield from source.blocks(singer, is_target=True)

@@ -1,0 +1,160 @@
+"""Checks of a list of trials against the recordings of a corpus, before it is judged.
+
+What is done about each fault, and always said:
+
+| fault | what is done |
+| --- | --- |
+| a file that is not among the utterances | its trials are left out |
+| a recording against itself | left out |
+| a trial that was there before, in either order | left out |
+| a label that contradicts the folders | the folders decide, as they do in training and over all pairs |
+| a file named after another singer than its folder | nothing: the folder decides |
+
+Each trial counts for the first of these that it has, so the counts add up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int, Shaped
+
+from singer_verify.corpora.folder import SPLITS
+from singer_verify.corpora.named_singers import contradicting_singer
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.trial_list import TrialList, require_both_kinds
+from singer_verify.evaluation.trial_paths import ABSENT, ListedFiles, listed_files
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a list of trials.
+
+    Attributes:
+        root: of the corpus.
+        left: (trials,), path of one utterance, relative to the root; as listed where there is no such utterance.
+        right: (trials,), of the other.
+        is_target: (trials,), by the folders; says nothing where a file is missing.
+        is_missing: (trials,), a file is not among the utterances.
+        is_self_pair: (trials,), a recording against itself.
+        is_duplicate: (trials,), the same two recordings were there before, in either order.
+        is_contradicting: (trials,), the list's label is not that of the folders.
+        missing: files that are not among the utterances, as listed.
+        num_elsewhere: how many of them exist below the root all the same: in another split, or they cannot be used.
+        misnamed: files named after another singer than their folder, and that singer.
+    """
+
+    root: Path
+    left: Shaped[np.ndarray, " trials"]
+    right: Shaped[np.ndarray, " trials"]
+    is_target: Bool[np.ndarray, " trials"]
+    is_missing: Bool[np.ndarray, " trials"]
+    is_self_pair: Bool[np.ndarray, " trials"]
+    is_duplicate: Bool[np.ndarray, " trials"]
+    is_contradicting: Bool[np.ndarray, " trials"]
+    missing: tuple[str, ...]
+    num_elsewhere: int
+    misnamed: dict[str, str]
+
+    @property
+    def is_left_out(self) -> Bool[np.ndarray, " trials"]:
+        """Which trials are not judged."""
+        return self.is_missing | self.is_self_pair | self.is_duplicate
+
+
+def diagnose(trials: TrialList, root: Path, singer_of: Mapping[str, str]) -> Diagnosis:
+    """Compare a list with the utterances that it is about.
+
+    Args:
+        trials: as read.
+        root: of the corpus.
+        singer_of: the singer of each utterance, by its path relative to the root.
+
+    Raises:
+        SingerVerifyError: a path fits two utterances.
+    """
+    paths = np.array(list(singer_of), object)
+    files = listed_files(trials, paths)
+    is_absent = files.places == ABSENT
+    meant = np.where(is_absent, files.paths, paths[files.places])
+    is_target = _is_one_singer(files, [singer_of.get(path, "") for path in meant])
+    is_missing, is_self_pair, is_duplicate, is_contradicting = _first_faults(files, is_target != trials.is_target)
+    return Diagnosis(
+        root=root,
+        left=meant[files.left],
+        right=meant[files.right],
+        is_target=is_target,
+        is_missing=is_missing,
+        is_self_pair=is_self_pair,
+        is_duplicate=is_duplicate,
+        is_contradicting=is_contradicting,
+        missing=tuple(files.paths[is_absent]),
+        num_elsewhere=_num_existing(root, files.paths[is_absent]),
+        misnamed=_misnamed(meant[~is_absent], singer_of),
+    )
+
+
+def usable(trials: TrialList, diagnosis: Diagnosis) -> TrialList:
+    """The trials that can be judged, paths relative to the corpus root, labelled by the folders.
+
+    Raises:
+        SingerVerifyError: none, or one kind, is left; or most labels contradict the folders, so that the list is about
+            something else.
+    """
+    kept = ~diagnosis.is_left_out
+    num_kept, num_contradicting = int(kept.sum()), int(diagnosis.is_contradicting.sum())
+    if not num_kept and diagnosis.missing:
+        where = "are in another split" if diagnosis.num_elsewhere else "have another name in the corpus"
+        raise SingerVerifyError(
+            f"{diagnosis.root}: none of the {len(trials)} trials can be judged; the list names for instance "
+            f"{diagnosis.missing[0]}, which is not among the utterances: see whether its files {where}."
+        )
+    if 2 * num_contradicting > num_kept:
+        raise SingerVerifyError(
+            f"{diagnosis.root}: the labels of {num_contradicting} of {num_kept} trials contradict the folders, which "
+            f"are the singers here; expected a list of these singers, where 1 (or target) means one singer."
+        )
+    labels = None if trials.labels is None else trials.labels[kept].reset_index(drop=True)
+    left = TrialList(diagnosis.left[kept], diagnosis.right[kept], diagnosis.is_target[kept], labels)
+    require_both_kinds(left, f"{diagnosis.root}: what is left of the {len(trials)} trials")
+    return left
+
+
+def _is_one_singer(files: ListedFiles, singers: list[str]) -> Bool[np.ndarray, " trials"]:
+    numbers = pd.factorize(np.array(singers, object))[0]
+    return np.asarray(numbers[files.left] == numbers[files.right])
+
+
+def _first_faults(files: ListedFiles, is_contradicting: Bool[np.ndarray, " trials"]) -> list[np.ndarray]:
+    """Which trials have each of the four faults of a trial, and none before it."""
+    is_absent = files.places == ABSENT
+    left, right = _identities(files)
+    faults = [is_absent[files.left] | is_absent[files.right], left == right, _repeats(left, right), is_contradicting]
+    has_one_before = np.logical_or.accumulate([np.zeros_like(is_contradicting), *faults[:-1]])
+    return [fault & ~before for fault, before in zip(faults, has_one_before, strict=True)]
+
+
+def _identities(files: ListedFiles) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
+    """Numbers that are equal where two files are one recording, however the list writes its path."""
+    first_absent = int(files.places.max(initial=ABSENT)) + 1
+    own = np.where(files.places == ABSENT, first_absent + np.arange(len(files.places)), files.places)
+    return own[files.left], own[files.right]
+
+
+def _repeats(left: Int[np.ndarray, " trials"], right: Int[np.ndarray, " trials"]) -> Bool[np.ndarray, " trials"]:
+    num_recordings = 1 + max(int(left.max(initial=0)), int(right.max(initial=0)))
+    pairs = np.minimum(left, right) * num_recordings + np.maximum(left, right)
+    return np.asarray(pd.Series(pairs).duplicated(), bool)
+
+
+def _num_existing(root: Path, paths: np.ndarray) -> int:
+    folders = (root, *(root / split for split in SPLITS))
+    return sum(any((folder / path).exists() for folder in folders) for path in paths)
+
+
+def _misnamed(paths: np.ndarray, singer_of: Mapping[str, str]) -> dict[str, str]:
+    singers = set(singer_of.values())
+    told = {path: contradicting_singer(path, singer_of[path], singers) for path in sorted(set(paths))}
+    return {path: singer for path, singer in told.items() if singer is not None}

@@ -1,0 +1,57 @@
+"""Length and pitch of recordings, for conditions that ask how long two utterances are and how far apart they lie."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from singer_verify.audio import load_audio
+from singer_verify.errors import UtteranceError
+from singer_verify.features.f0 import F0Tracker, world_samples
+from singer_verify.features.voicing import F0_MAX_HZ, F0_MIN_HZ
+from singer_verify.workers import start_method
+
+SAMPLE_RATE, HOP_MS = 16_000, 10.0
+FEWEST_TO_SHARE = 16  # recordings: starting processes for fewer takes longer than they do
+
+
+class RecordingPitch(Dataset[tuple[float, float]]):
+    """For each recording its length in seconds and the median of its f0 in Hz; NaN where it cannot be told.
+
+    Args:
+        paths: of the recordings.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self.f0 = F0Tracker(SAMPLE_RATE, HOP_MS, "dio", F0_MIN_HZ, F0_MAX_HZ)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[float, float]:
+        try:
+            samples = load_audio(self.paths[index], SAMPLE_RATE)
+            f0_hz = self.f0(world_samples(torch.from_numpy(samples)))
+        except UtteranceError:  # which the embedding of this recording has said already
+            return np.nan, np.nan
+        voiced = f0_hz[f0_hz > 0.0]
+        return len(samples) / SAMPLE_RATE, float(np.median(voiced)) if len(voiced) else np.nan
+
+
+def lengths_and_pitches(paths: Sequence[Path], num_workers: int) -> Iterator[tuple[float, float]]:
+    """Seconds and median f0 of each recording, in their order.
+
+    Args:
+        paths: of audio files.
+        num_workers: processes that measure; few recordings are measured in this one.
+    """
+    num_workers = 0 if len(paths) < FEWEST_TO_SHARE else num_workers
+    yield from DataLoader(
+        RecordingPitch(paths),
+        batch_size=None,
+        num_workers=num_workers,
+        multiprocessing_context=start_method(num_workers),
+    )

@@ -1,0 +1,112 @@
+"""How a model came about, as far as its checkpoint and the folder of its run tell."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from singer_verify.card import CARD_KEY
+from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.checkpoints import SAVED_MODEL, checkpoint_of, read_checkpoint
+from singer_verify.runs.fingerprint import fingerprint
+from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
+
+SETTINGS_KEY = "singer_verify_settings"  # `runs.continuation`, which is not imported here: Lightning takes seconds
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """
+    Attributes:
+        checkpoint: its path.
+        fingerprint: by which the model is known again.
+        card: what it carries, see `card.make_card`.
+        step: of the training; None where it does not say.
+        run: the folder of the run that wrote it; None where it lies in none.
+        settings: of the training, `{}` where they are not recorded.
+        record: of the run (`run.json`), `{}` where there is none.
+        metrics: of the run (`metrics.json`), `{}` where there are none.
+        ancestors: runs whose weights it goes back to, the nearest first: names of their folders, and the step.
+    """
+
+    checkpoint: Path
+    fingerprint: str
+    card: dict[str, Any]
+    step: int | None
+    run: Path | None
+    settings: dict[str, Any]
+    record: dict[str, Any]
+    metrics: dict[str, Any]
+    ancestors: tuple[tuple[str, int], ...]
+
+    @property
+    def validation(self) -> dict[str, Any]:
+        """The validation of these very weights; `{}` where the run has none of this step."""
+        candidates = [self.metrics.get(which) or {} for which in ("best", "final", "untrained")]
+        return next((figures for figures in candidates if figures and figures["step"] == self.step), {})
+
+
+def provenance_of(model: Path) -> Provenance:
+    """
+    Args:
+        model: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
+
+    Raises:
+        SingerVerifyError: not a model of ours, or a record of its run that cannot be read.
+    """
+    path = checkpoint_of(model)
+    checkpoint, run = read_checkpoint(path), run_around(path)
+    record = _read_json(run / RUN_NAME) if run else {}
+    settings = checkpoint.get(SETTINGS_KEY) or (_read_yaml(run / "config.yaml") if run else {})
+    return Provenance(
+        checkpoint=path,
+        fingerprint=fingerprint(checkpoint),
+        card=checkpoint[CARD_KEY],
+        step=checkpoint.get("global_step", checkpoint.get("step")),
+        run=run,
+        settings=settings,
+        record=record,
+        metrics=_read_json(run / METRICS_NAME) if run else {},
+        ancestors=_ancestors(run, record) if run else (),
+    )
+
+
+def run_around(checkpoint: Path) -> Path | None:
+    """The folder of the run that wrote a checkpoint, if it still lies where it was written."""
+    place = checkpoint.resolve()
+    run = place.parent if place.name == SAVED_MODEL.name else place.parent.parent
+    return run if (run / RUN_NAME).is_file() else None
+
+
+def _ancestors(run: Path, record: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    found: list[tuple[str, int]] = []
+    seen = {run.resolve()}
+    while parent := record.get("parent"):
+        checkpoint = (run / parent["checkpoint"]).resolve()
+        around = run_around(checkpoint)
+        found.append(((around or checkpoint).name, parent["step"]))
+        if around is None or around in seen:
+            break
+        seen.add(around)
+        run, record = around, _read_json(around / RUN_NAME)
+    return tuple(found)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SingerVerifyError(f"{path}: is no record of a run ({error}); restore it or delete it.") from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise SingerVerifyError(f"{path}: is no record of a run ({error}); restore it or delete it.") from error

@@ -1,0 +1,40 @@
+"""The files that a training begins with, where this package was installed from: train.py, conf/, the example data."""
+
+import shutil
+from pathlib import Path
+
+from singer_verify.errors import SingerVerifyError
+
+IN_WHEEL = Path(__file__).parent / "project"
+SHIPPED = IN_WHEEL if IN_WHEEL.is_dir() else Path(__file__).parents[2]  # of a checkout
+NAMES = ("train.py", "conf", "example_dataset")
+
+
+def copy_shipped(folder: Path) -> None:
+    """Copy them into a folder, all or nothing.
+
+    Args:
+        folder: made where it is missing.
+
+    Raises:
+        SingerVerifyError: it holds one of them, is no folder, or cannot be written to.
+    """
+    if found := [name for name in NAMES if (folder / name).exists()]:
+        raise SingerVerifyError(f"{folder}: holds {' and '.join(found)} already; give another folder.")
+    part = folder / ".project.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        for name in NAMES:
+            source = SHIPPED / name
+            copy = shutil.copytree if source.is_dir() else shutil.copyfile
+            part.mkdir(exist_ok=True)
+            copy(source, part / name)  # type: ignore[operator]
+        for name in NAMES:
+            (part / name).rename(folder / name)
+        part.rmdir()
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise SingerVerifyError(
+            f"{folder}: cannot be written ({error.strerror or error}); give another folder, or free some space."
+        ) from error
