@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.conditions import HARD, conditions_of
+from singer_verify.evaluation.conditions import HARD, Conditions, Descriptions
 from singer_verify.evaluation.pair_cells import PairCells
 from singer_verify.evaluation.pair_sampling import sample_pairs
 from singer_verify.evaluation.round_robin import meetings, pairs_in_rounds
@@ -88,7 +88,7 @@ def test_hard_trials_are_those_of_the_condition(seed: int) -> None:
     singers = np.random.default_rng(seed).integers(9, size=120)
     labels = labels_for(singers, seed)
     every = all_pairs(singers)
-    is_hard = conditions_of(labels, every.left, every.right)[HARD]
+    is_hard = dict(Conditions(Descriptions(labels)).of(every.left, every.right))[HARD]
     pool = pool_of_hard(singers, labels)
     assert pool.num_available == (int(every.is_target[is_hard].sum()), int((~every.is_target[is_hard]).sum()))
     hard = Trials(every.left[is_hard], every.right[is_hard], every.is_target[is_hard])
