@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from singer_verify.card import make_card
 from singer_verify.composition import plain
 from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.data.recordings import recordings_of
 from singer_verify.encoders.freezing import freeze
 from singer_verify.entry import be_quiet, plain_mistakes, quiet_libraries, sentence, start_log
 from singer_verify.errors import SingerVerifyError, require_at_least
@@ -38,7 +39,7 @@ from singer_verify.runs.checkpoints import LAST
 from singer_verify.runs.continuation import Continuation, settings_before
 from singer_verify.runs.failures import NotFinite
 from singer_verify.runs.fitting import fit, write_outcome
-from singer_verify.runs.folder import claim_folder, run_of, write_run
+from singer_verify.runs.folder import claim_folder, run_around, write_run
 from singer_verify.runs.history import MetricHistory
 from singer_verify.runs.interruption import Interruption
 from singer_verify.runs.kept import kept_statistics
@@ -109,7 +110,7 @@ def start(run: Path, config: DictConfig) -> None:
         start_log(rich.get_console(), level=logging.WARNING)
         return
     checkpoint = Path(config.ckpt_path) if config.ckpt_path else None
-    claim_folder(run, Path(config.resume) if config.resume else checkpoint and run_of(checkpoint))
+    claim_folder(run, Path(config.resume) if config.resume else checkpoint and run_around(checkpoint))
     start_log(rich.get_console(), run / "train.log")
 
 
@@ -164,7 +165,8 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | 
         make_optimizer = parent.give_optimizer_state(make_optimizer)
     freeze(encoder, config.freeze or [])
     loss.require_utterances(config.data.utterances_per_singer)
-    card = make_card(data.recipe, encoder.settings, data.window_frames, data.train_singers)
+    recordings, singers = recordings_of(data.corpus.root, data.stores), (data.train_singers, data.stores["val"].singers)
+    card = make_card(data.recipe, encoder.settings, data.window_frames, *singers, recordings)
     scheduler, interval = instantiate(config.scheduler), config.trainer.val_check_interval
     verifier = Verifier(encoder, loss, make_optimizer, scheduler, config.monitor, interval, card)
     verifier.validation_set = ValidationSet.of(data.stores["val"], data.corpus)

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
+from singer_verify.evaluation.overlap import CHOOSING, THRESHOLD, TRAINING, Overlap
 from singer_verify.reports.det_drawing import SIDE, place
 from singer_verify.reports.det_figure import MOST_NAMED, det_figure
 from singer_verify.reports.evaluation_about import About
@@ -32,7 +33,15 @@ from singer_verify.reports.similarity_figure import alike_together
 from singer_verify.reports.singers_figure import singers_figure
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{$", "_hidden", "name\x01\udcff", "名前", "plain")
-ABOUT = About("mel80", "<b>corpus</b>", "val", "cosine, $a cohort_{$", calibrated_threshold=0.4, chose_model=True)
+ABOUT = About(
+    "mel80",
+    "<b>corpus</b>",
+    "val",
+    "cosine, $a cohort_{$",
+    calibrated_threshold=0.4,
+    fingerprint="a" * 64,
+    met={TRAINING: None, CHOOSING: Overlap(6, 6, 0), THRESHOLD: Overlap(6, 0, 2)},
+)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +149,14 @@ def test_too_few_trials_are_said_never_a_number(folder: Path, judgement: Judgeme
 def test_figures_are_there_for_programs(folder: Path, judgement: Judgement, utterances: JudgedUtterances) -> None:
     record = json.loads((folder / "figures.json").read_text())
     assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine, $a cohort_{$")
+    assert record["fingerprint"] == "a" * 64
+    assert record["met_before"] == {
+        "training": None,
+        "choosing": {"num_singers": 6, "num_recognised": 6, "num_namesakes": 0},
+        "threshold": {"num_singers": 6, "num_recognised": 0, "num_namesakes": 2},
+    }
+    assert len(record["remarks"]) == 3
+    assert record["fitted_figures"] == []
     assert (record["num_singers"], record["num_utterances"], record["num_trials"]) == (6, 36, 630)
     assert record["num_targets"] == judgement.conditions[0].num_targets == 6 * 15
     assert record["figures"]["eer"]["value"] == judgement.figures["eer"].value
@@ -167,12 +184,14 @@ def test_worst_trials_can_be_heard(page: Parser) -> None:
 def test_limits_are_said(page: Parser, judgement: Judgement, utterances: JudgedUtterances) -> None:
     said = " ".join(page.texts)
     assert "Fewer than 30 singers leave wide intervals" in said
-    assert "The best step of the model was chosen on this split" in said
+    assert "The best step of the model was chosen on these very singers" in said
+    assert "Which singers the model was trained on is not recorded" in said
+    assert "2 of 6 singers have names of singers the threshold was fitted to. That may be chance" in said
     console = Console(width=120, record=True, file=StringIO())
-    console.print(judgement_table(judgement, utterances, replace(ABOUT, chose_model=False)))
+    console.print(judgement_table(judgement, utterances, replace(ABOUT, met={})))
     printed = console.export_text()
     assert "Fewer than 30 singers" in printed
-    assert "was chosen" not in printed
+    assert not re.search("was chosen|not recorded|fitted to", printed)
     assert re.search(r"EER .* \d+\.\d\d % .* \d+\.\d to \d+\.\d %", printed)
 
 

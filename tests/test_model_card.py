@@ -32,7 +32,8 @@ FIGURES = {
     "num_trials": 15400,
     "num_targets": 3784,
     "scoring": "cosine",
-    "split_chose_model": False,
+    "remarks": [],
+    "fitted_figures": [],
     "figures": {
         "eer": {"value": 0.1064, "low": 0.05, "high": 0.17},
         "threshold": {"value": 0.8123, "low": 0.7, "high": 0.9},
@@ -59,6 +60,11 @@ def card_of(model: Path, *options: object) -> str:
     called = ["card", str(model), "--out", str(out), *map(str, options)]
     assert CliRunner().invoke(app, called, catch_exceptions=False).exit_code == 0
     return out.read_text(encoding="utf-8")
+
+
+def figures_of(model: Path) -> dict[str, Any]:
+    """`FIGURES` as if they were this model's."""
+    return FIGURES | {"fingerprint": provenance_of(model).fingerprint}
 
 
 def front_matter(card: str) -> dict[str, Any]:
@@ -152,7 +158,7 @@ def test_a_bare_checkpoint_has_less_to_tell_and_invents_nothing(bare: Path) -> N
 
 def test_figures_come_with_their_intervals(bare: Path) -> None:
     path = bare.parent / "figures.json"
-    path.write_text(json.dumps(FIGURES))
+    path.write_text(json.dumps(figures_of(bare)))
     card = card_of(bare, "--evaluation", path, "--licence", "cc-by-4.0")
     assert "| EER | 10.64 % | 5.0 to 17.0 % |" in card
     assert "| minDCF at prior 0.01 | 0.861 | 0.700 to 0.950 |" in card
@@ -165,10 +171,11 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
     assert r"### ravdess\|song, val" in card
     assert "From a score of 0.8123 on" in card
     assert "/corpora" not in card
-    path.write_text(json.dumps(FIGURES | {"split_chose_model": True}))
-    assert "chosen among others of its training by its figures on these very singers" in card_of(
-        bare, "--evaluation", path
-    )
+    remark = "The best step of the model was chosen on these very singers."
+    path.write_text(json.dumps(figures_of(bare) | {"remarks": [remark], "fitted_figures": ["eer"]}))
+    flattered = card_of(bare, "--evaluation", path)
+    assert f"\n{remark}\n" in flattered
+    assert "| EER (fitted to singers judged here) | 10.64 % |" in flattered
     matter = front_matter(card)
     assert matter["license"] == "cc-by-4.0"
     (result,) = matter["model-index"][0]["results"]
@@ -183,12 +190,31 @@ def test_evaluations_in_the_run_are_found(runs: tuple[Path, Path]) -> None:
     parent, _ = runs
     folder = parent / "evaluation" / "val"
     folder.mkdir(parents=True)
-    (folder / "figures.json").write_text(json.dumps(FIGURES))
+    (folder / "figures.json").write_text(json.dumps(figures_of(parent)))
     try:
         assert "| EER | 10.64 %" in card_of(parent)
         assert "chosen among others" not in card_of(parent)
     finally:
         (folder / "figures.json").unlink()
+
+
+def test_figures_of_another_model_are_never_taken(
+    runs: tuple[Path, Path], bare: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given, they are refused; found in the run, where a training may have left them behind, left out and named."""
+    parent, child = runs
+    path = bare.parent / "figures.json"
+    for content, said in ((figures_of(child), "are of another model"), (FIGURES, "do not say of which model they are")):
+        path.write_text(json.dumps(content))
+        with pytest.raises(SingerVerifyError, match=rf"figures\.json: its figures {said}; evaluate this one again"):
+            card_of(parent, "--evaluation", path)
+        found = parent / "evaluation/old/figures.json"
+        found.parent.mkdir(parents=True, exist_ok=True)
+        found.write_text(json.dumps(content))
+        caplog.clear()
+        assert "10.64 %" not in card_of(parent)
+        assert f"Left out: {found}: its figures {said}" in caplog.text
+        found.unlink()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +235,7 @@ def test_threshold_of_the_model_goes_first(bare: Path, monkeypatch: pytest.Monke
     own = Scoring(threshold=Threshold(0.55, "equal error rate on 9 singers"))
     monkeypatch.setattr(model_card, "scoring_of", lambda model: own)
     path = bare.parent / "figures.json"
-    path.write_text(json.dumps(FIGURES))
+    path.write_text(json.dumps(figures_of(bare)))
     assert "From a score of 0.5500 on" in card_of(bare, "--evaluation", path)
 
 

@@ -17,6 +17,7 @@ from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.overlap import KnownSingers
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
 from singer_verify.evaluation.trials import all_pairs
@@ -37,6 +38,8 @@ def whole_scoring() -> Scoring:
         Cohort(rows / np.linalg.norm(rows, axis=1, keepdims=True), 4),
         Calibration(3.5, -1.25, "4 singers of x/val"),
         Threshold(0.1 + 0.2, "equal error rate on 4 singers of x/val"),
+        calibration_singers=KnownSingers(frozenset({"a", "é"}), frozenset({-(2**63), 0, 2**63 - 1})),
+        cohort_singers=KnownSingers(frozenset({"b"}), frozenset()),
     )
 
 
@@ -61,6 +64,8 @@ def test_a_file_holds_all_of_a_scoring(tmp_path: Path) -> None:
     save_scoring(path, scoring, OURS)
     found = load_scoring(path, OURS)
     assert (found.calibration, found.threshold) == (scoring.calibration, scoring.threshold)
+    assert found.threshold_singers is None
+    assert (found.calibration_singers, found.cohort_singers) == (scoring.calibration_singers, scoring.cohort_singers)
     assert found.cohort is not None
     assert found.cohort.num_nearest == 4
     embeddings = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
@@ -108,7 +113,7 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
     save_scoring(path, scoring, OURS)
     whole = path.read_bytes()
     with zipfile.ZipFile(path) as entries:
-        assert len(entries.namelist()) == 4
+        assert len(entries.namelist()) == 6
     num_refused = 0
     for place in range(0, len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
@@ -142,6 +147,9 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
         ("calibration", {"slope": 1.0}),
         ("threshold", None),
         ("num_nearest", 2.5),
+        ("cohort_singers", np.zeros((2, 2), np.int64)),
+        ("cohort_singers", np.zeros(2)),
+        ("cohort_singers", [1, 2]),
     ],
 )
 def test_values_that_make_no_scoring_are_refused(tmp_path: Path, name: str, value: object) -> None:
@@ -190,7 +198,11 @@ def test_a_training_tells_its_threshold(trained: Path, corpus: Path, tmp_path: P
     assert threshold is not None
     assert threshold.origin == "equal error rate on the 3 validation singers of its training"
     assert threshold.score == best["val/threshold"]
-    assert scoring_of(trained) == replace(COSINE, threshold=threshold)
+    found = scoring_of(trained)
+    assert found == replace(COSINE, threshold=threshold, threshold_singers=found.threshold_singers)
+    assert found.threshold_singers is not None
+    assert found.threshold_singers.names == {"val0", "val1", "val2"}
+    assert len(found.threshold_singers.recordings) == 9
     embedder, files = Embedder.load(trained), sorted((corpus / "val").rglob("*.npy"))
     rows = np.stack([embedder.embed_file(file) for file in files])
     trials = all_pairs(np.unique([file.parent.name for file in files], return_inverse=True)[1])

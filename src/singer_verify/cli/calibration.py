@@ -34,6 +34,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Fit how a model's embeddings are scored: log-likelihood ratios, threshold; projection and cohort if wanted."""
+    from singer_verify.card import CARD_KEY
     from singer_verify.evaluation.scoring_fitting import fit_scoring, refuse_shared_singers
     from singer_verify.recognition import Embedder
     from singer_verify.recognition.scoring_file import save_scoring
@@ -48,10 +49,10 @@ def calibrate(
     judged_files = _singers_of_split(corpus, split)
     cohort_files = _cohort_files(embedder, cohort or corpus, cohort_split) if needs_cohort else {}
     refuse_shared_singers(set(judged_files.values()), set(cohort_files.values()))
-    _warn_of_heard_singers(set(judged_files.values()), checkpoint)
     others = _embedded(embedder, cohort_files) if needs_cohort else None
     scoring = _uncalibrated(others, project, dims, norm, nearest)
     judged = _embedded(embedder, judged_files)
+    _warn_of_heard_singers(judged, checkpoint[CARD_KEY])
     origin = f"{judged.num_singers} singers of {corpus.resolve().name}/{split}"
     fitted = fit_scoring(scoring, judged, origin, prior)
     save_scoring(path, fitted.scoring, fingerprint(checkpoint))
@@ -149,10 +150,11 @@ def _cohort_files(embedder: "Embedder", folder: Path, split: str) -> dict[Path, 
 def _embedded(embedder: "Embedder", singer_of: dict[Path, str]) -> "SungBy":
     import numpy as np
 
+    from singer_verify.corpora.identities import identities
     from singer_verify.evaluation.scoring_fitting import SungBy
 
     files, embeddings = embed_files(embedder, list(singer_of))
-    return SungBy(embeddings, np.array([singer_of[file] for file in files]))
+    return SungBy(embeddings, np.array([singer_of[file] for file in files]), tuple(identities(files)))
 
 
 def _uncalibrated(others: "SungBy | None", project: str, dims: int | None, norm: str, nearest: int | None) -> "Scoring":
@@ -162,17 +164,14 @@ def _uncalibrated(others: "SungBy | None", project: str, dims: int | None, norm:
     if others is None:
         return COSINE
     projection = projection_of(others, project, dims)
-    return Scoring(projection, cohort_of(others, projection, norm, nearest))
+    return Scoring(projection, cohort_of(others, projection, norm, nearest), cohort_singers=others.known)
 
 
-def _warn_of_heard_singers(singers: set[str], checkpoint: dict[str, Any]) -> None:
-    from singer_verify.card import CARD_KEY
+def _warn_of_heard_singers(judged: "SungBy", card: dict[str, Any]) -> None:
+    from singer_verify.evaluation.overlap import TRAINING, overlap
+    from singer_verify.reports.overlap_words import overlap_sentences
+    from singer_verify.runs.heard import training_singers
 
-    heard = singers & {name.rpartition("/")[2] for name in checkpoint[CARD_KEY]["train_singers"]}
-    if heard:
-        LOGGER.warning(
-            "%d of %d singers have names of singers the model was trained on; it knows those better than others, and "
-            "what is fitted to them is too confident.",
-            len(heard),
-            len(singers),
-        )
+    if (known := training_singers(card)) is not None:
+        for sentence in overlap_sentences({TRAINING: overlap(known, judged.singers.tolist(), judged.recordings)}):
+            LOGGER.warning("%s", sentence)

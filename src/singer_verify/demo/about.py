@@ -9,7 +9,7 @@ from singer_verify.demo.page import SECONDS_KEPT
 from singer_verify.demo.panels import panel
 from singer_verify.features import feature_from_recipe
 from singer_verify.runs.checkpoints import BEST, SAVED_MODEL, checkpoint_of, read_checkpoint
-from singer_verify.runs.folder import run_of
+from singer_verify.runs.folder import run_around
 from singer_verify.runs.tree import metrics_of
 
 FEW_SINGERS = 30  # with fewer of them, an error rate is uncertain by points
@@ -76,7 +76,8 @@ def _metrics(checkpoint: Path) -> dict[str, Any] | None:
     """Figures of the run whose best model this is; a damaged record counts as none, for the model does without it."""
     if checkpoint.name not in (BEST.name, SAVED_MODEL.name):
         return None
-    run = run_of(checkpoint) if checkpoint.name == BEST.name else checkpoint.absolute().parent
+    if (run := run_around(checkpoint)) is None:
+        return None
     try:
         found = metrics_of(run)
     except (OSError, json.JSONDecodeError):

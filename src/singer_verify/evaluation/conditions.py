@@ -48,9 +48,11 @@ class Conditions:
 
     Args:
         descriptions: of the utterances.
+        only: names of those that are wanted; None takes all.
     """
 
-    def __init__(self, descriptions: Descriptions) -> None:
+    def __init__(self, descriptions: Descriptions, only: frozenset[str] | None = None) -> None:
+        self.only = only
         codes = {label: _codes(values) for label, values in descriptions.labels.items()}
         self.codes = {label: each for label, each in codes.items() if len(np.unique(each)) > 1}
         style = descriptions.labels.get(STYLE)
@@ -75,6 +77,10 @@ class Conditions:
             left: numbers of utterances.
             right: likewise; the two are broadcast against each other.
         """
+        every = self._every(left, right)
+        yield from every if self.only is None else (each for each in every if each[0] in self.only)
+
+    def _every(self, left: np.ndarray, right: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield from self._of_labels(left, right)
         if self.is_speech is not None and self.is_singing is not None:
             crossed = self.is_speech[left] & self.is_singing[right], self.is_singing[left] & self.is_speech[right]

@@ -39,6 +39,7 @@ class Evaluation:
         num_enrolment: utterances from which a singer is known, where singers are identified.
         num_resamples: of the bootstrap.
         seed: of its draws, and of those of enrolment utterances.
+        conditions: names of those that are judged besides all trials; None takes all there are.
     """
 
     scoring: Scoring
@@ -46,6 +47,7 @@ class Evaluation:
     num_enrolment: int = 3
     num_resamples: int = 500
     seed: int = 0
+    conditions: frozenset[str] | None = None
 
 
 def judge(
@@ -76,7 +78,8 @@ def judge(
     if evaluation.trials is not None:
         source = ListedTrials(sides, singer_index, evaluation.scoring, evaluation.trials)
     draws = _draws(source, num_singers, evaluation)
-    counts = TrialCounts(source, Conditions(descriptions), draws, progress(range(num_singers), "Counting trials"))
+    conditions = Conditions(descriptions, evaluation.conditions)
+    counts = TrialCounts(source, conditions, draws, progress(range(num_singers), "Counting trials"))
     every = counts.of_conditions[ALL]
     _, thresholds = equal_error_rates(every.tally, counts.cells.thresholds)
     decisions = DecisionSums(_decisions(evaluation.scoring), draws)
@@ -92,12 +95,7 @@ def judge(
                 if pairs is not None:
                     pairs.add(block)
     identified = identification_figures(
-        sides,
-        singer_index,
-        evaluation.scoring,
-        evaluation.num_enrolment,
-        evaluation.num_resamples,
-        evaluation.seed,
+        sides, singer_index, evaluation.scoring, evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
     )
     return Judgement(
         figures=_figures(every, counts) | _decision_figures(decisions) | identified,

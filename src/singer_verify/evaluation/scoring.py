@@ -7,7 +7,10 @@ from jaxtyping import Float
 
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.overlap import KnownSingers
 from singer_verify.evaluation.projection import Projection
+
+GIVEN = "given"  # origin of a threshold that a user named
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,18 @@ class Scoring:
         cohort: singers against whom scores are normalised.
         calibration: from scores to log-likelihood ratios; None where it was never fitted.
         threshold: of scores; None where none is known.
+        threshold_singers: whom it was fitted to; None where that is not recorded.
+        calibration_singers: likewise.
+        cohort_singers: of projection and cohort, likewise.
     """
 
     projection: Projection | None = None
     cohort: Cohort | None = None
     calibration: Calibration | None = None
     threshold: Threshold | None = None
+    threshold_singers: KnownSingers | None = None
+    calibration_singers: KnownSingers | None = None
+    cohort_singers: KnownSingers | None = None
 
     def sides(self, embeddings: Float[np.ndarray, "sides embedding"]) -> Sides:
         """What all scores of these embeddings need, computed once."""

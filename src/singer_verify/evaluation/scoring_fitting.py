@@ -10,6 +10,7 @@ from singer_verify.evaluation.calibration_fitting import fit_calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.likelihood_cost import cllr, min_cllr
 from singer_verify.evaluation.metrics import equal_error_rate
+from singer_verify.evaluation.overlap import KnownSingers
 from singer_verify.evaluation.pair_scores import PairScores, all_pair_scores
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.projection_fitting import centring, discriminant, whitening
@@ -26,10 +27,12 @@ class SungBy:
     Attributes:
         embeddings: (utterances, embedding), rows of unit length.
         singers: (utterances,), names.
+        recordings: (utterances,), by what they are known again (see `corpora.identities`); empty where it is not known.
     """
 
     embeddings: Float[np.ndarray, "utterances embedding"]
     singers: np.ndarray
+    recordings: tuple[int, ...] = ()
 
     @property
     def singer_index(self) -> Int[np.ndarray, " utterances"]:
@@ -38,6 +41,11 @@ class SungBy:
     @property
     def num_singers(self) -> int:
         return len(np.unique(self.singers))
+
+    @property
+    def known(self) -> KnownSingers:
+        """Them, as they are known again in another corpus."""
+        return KnownSingers.of(self.singers.tolist(), self.recordings)
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,11 @@ def fit_scoring(scoring: Scoring, judged: SungBy, origin: str, prior: float = 0.
     pairs = _pairs(judged, scoring)
     eer, threshold = equal_error_rate(pairs.scores, pairs.is_target)
     calibration = fit_calibration(pairs.scores, pairs.is_target, origin, prior)
-    fitted = replace(scoring, calibration=calibration, threshold=Threshold(threshold, f"equal error rate on {origin}"))
+    chosen = Threshold(threshold, f"equal error rate on {origin}")
+    known = judged.known
+    fitted = replace(
+        scoring, calibration=calibration, threshold=chosen, threshold_singers=known, calibration_singers=known
+    )
     plain = pairs if scoring.projection is None and scoring.cohort is None else _pairs(judged, COSINE)
     figures = {
         "eer_cosine": equal_error_rate(plain.scores, plain.is_target)[0],

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from singer_verify.audio import load_audio
+from singer_verify.corpora.probing import probe
 from singer_verify.errors import UtteranceError
 from singer_verify.features.f0 import F0Tracker, world_samples
 from singer_verify.features.voicing import F0_MAX_HZ, F0_MIN_HZ
@@ -17,8 +18,8 @@ SAMPLE_RATE, HOP_MS = 16_000, 10.0
 FEWEST_TO_SHARE = 16  # recordings: starting processes for fewer takes longer than they do
 
 
-class RecordingPitch(Dataset[tuple[float, float]]):
-    """For each recording its length in seconds and the median of its f0 in Hz; NaN where it cannot be told.
+class RecordingPitch(Dataset[float]):
+    """The median f0 of each recording in Hz; NaN where it cannot be told.
 
     Args:
         paths: of the recordings.
@@ -31,18 +32,18 @@ class RecordingPitch(Dataset[tuple[float, float]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[float, float]:
+    def __getitem__(self, index: int) -> float:
         try:
             samples = load_audio(self.paths[index], SAMPLE_RATE)
             f0_hz = self.f0(world_samples(torch.from_numpy(samples)))
         except UtteranceError:  # which the embedding of this recording has said already
-            return np.nan, np.nan
+            return np.nan
         voiced = f0_hz[f0_hz > 0.0]
-        return len(samples) / SAMPLE_RATE, float(np.median(voiced)) if len(voiced) else np.nan
+        return float(np.median(voiced)) if len(voiced) else np.nan
 
 
-def lengths_and_pitches(paths: Sequence[Path], num_workers: int) -> Iterator[tuple[float, float]]:
-    """Seconds and median f0 of each recording, in their order.
+def pitches(paths: Sequence[Path], num_workers: int) -> Iterator[float]:
+    """Median f0 of each recording in Hz, in their order.
 
     Args:
         paths: of audio files.
@@ -55,3 +56,12 @@ def lengths_and_pitches(paths: Sequence[Path], num_workers: int) -> Iterator[tup
         num_workers=num_workers,
         multiprocessing_context=start_method(num_workers),
     )
+
+
+def lengths(paths: Sequence[Path]) -> Iterator[float]:
+    """Seconds of each recording, in their order, as its header has it; NaN where it cannot be told."""
+    for path in paths:
+        try:
+            yield probe(path).seconds
+        except UtteranceError:
+            yield np.nan

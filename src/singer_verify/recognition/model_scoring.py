@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError, require_finite
-from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
+from singer_verify.evaluation.scoring import COSINE, GIVEN, Scoring, Threshold
 from singer_verify.recognition.scoring_file import OtherModelError, load_scoring
-from singer_verify.runs.checkpoints import BEST, SAVED_MODEL, checkpoint_of, read_checkpoint
+from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
 from singer_verify.runs.fingerprint import fingerprint
-from singer_verify.runs.folder import run_of
+from singer_verify.runs.folder import run_around
+from singer_verify.runs.heard import validation_singers
 from singer_verify.runs.validation_threshold import validation_threshold
 
 log = logging.getLogger(__name__)
@@ -37,20 +39,19 @@ def scoring_of(model: Path, scoring: Path | None = None, threshold: float | None
     checkpoint = read_checkpoint(checkpoint_of(model))
     found = _fitted(model, scoring, fingerprint(checkpoint))
     if found is None:
-        found = replace(COSINE, threshold=_threshold_of_training(checkpoint))
+        own = _threshold_of_training(checkpoint)
+        known = None if own is None else validation_singers(checkpoint[CARD_KEY])
+        found = replace(COSINE, threshold=own, threshold_singers=known)
     if threshold is None:
         return found
     require_finite(threshold=threshold)
-    return replace(found, threshold=Threshold(float(threshold), "given"))
+    return replace(found, threshold=Threshold(float(threshold), GIVEN), threshold_singers=None)
 
 
 def scoring_path(model: Path) -> Path | None:
     """Where the scoring of a model lies, if there is one: in the folder of its run; None for a file in no run."""
-    if model.is_dir():
-        return model / SCORING_NAME
-    if model.name == SAVED_MODEL.name:
-        return model.parent / SCORING_NAME
-    return run_of(model) / SCORING_NAME if model.absolute().parent.name == BEST.parent.name else None
+    run = run_around(model)
+    return None if run is None else run / SCORING_NAME
 
 
 def _fitted(model: Path, given: Path | None, model_fingerprint: str) -> Scoring | None:

@@ -14,10 +14,12 @@ import numpy as np
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.overlap import KnownSingers
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.scoring import Scoring, Threshold
 
 VERSION = 1
+FITTED_PARTS = ("threshold_singers", "calibration_singers", "cohort_singers")  # of `Scoring`: absent in older files
 KIND = "scoring of singer_verify"
 WANTED = "give a file that singer-verify calibrate wrote"
 # What reading a damaged file can end in.
@@ -61,6 +63,10 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         header["calibration"] = asdict(scoring.calibration)
     if scoring.threshold is not None:
         header["threshold"] = asdict(scoring.threshold)
+    for name in FITTED_PARTS:
+        if (known := getattr(scoring, name)) is not None:
+            header[name] = sorted(known.names)
+            arrays[name] = np.array(sorted(known.recordings), np.int64)
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -139,10 +145,17 @@ def _scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
             raise ValueError(calibration.slope)
     if "threshold" in header:
         threshold = Threshold(_number(header["threshold"]["score"]), str(header["threshold"]["origin"]))
-    scoring = Scoring(projection, cohort, calibration, threshold)
+    fitted_to = {name: _known(header[name], arrays[name]) for name in FITTED_PARTS if name in header}
+    scoring = Scoring(projection, cohort, calibration, threshold, **fitted_to)
     if projection is not None:
         scoring.sides(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
     return scoring
+
+
+def _known(names: list[str], recordings: np.ndarray) -> KnownSingers:
+    if not all(isinstance(name, str) for name in names) or recordings.ndim != 1 or recordings.dtype != np.int64:
+        raise ValueError(f"{recordings.dtype} of shape {recordings.shape}")
+    return KnownSingers.of(names, recordings.tolist())
 
 
 def _finite(array: np.ndarray, num_axes: int) -> np.ndarray:

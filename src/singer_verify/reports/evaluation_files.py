@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -9,14 +10,21 @@ import pandas as pd
 from singer_verify.evaluation.comparison import Estimate
 from singer_verify.evaluation.judgement import ConditionFigures, ConfusedSingers, JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
+from singer_verify.reports.overlap_words import fitted_figures, overlap_sentences
 from singer_verify.reports.singers_figure import worst_first
 
 
 def figures_record(judgement: Judgement, utterances: JudgedUtterances, about: About) -> dict[str, Any]:
-    """Plain values; rates between 0 and 1, None where there is no figure or no interval."""
+    """Plain values; rates between 0 and 1, None where there is no figure or no interval.
+
+    `met_before` counts, for `training`, `choosing` (of the best step), `threshold`, `calibration` and `cohort`, the
+    singers who were met there: None where that is not recorded. `fitted_figures` names those that are in-sample, for
+    their threshold or calibration was fitted to singers judged here; `remarks` says the same in sentences.
+    """
     everything = judgement.conditions[0]
     return {
         "model": about.model,
+        "fingerprint": about.fingerprint,
         "corpus": about.corpus,
         "split": about.split,
         "num_singers": len(utterances.singers),
@@ -26,7 +34,9 @@ def figures_record(judgement: Judgement, utterances: JudgedUtterances, about: Ab
         "num_targets": everything.num_targets,
         "scoring": about.scoring,
         "calibrated_threshold": about.calibrated_threshold,
-        "split_chose_model": about.chose_model,
+        "met_before": {occasion: None if met is None else asdict(met) for occasion, met in about.met.items()},
+        "fitted_figures": fitted_figures(judgement.figures, about.met),
+        "remarks": overlap_sentences(about.met),
         "num_resamples": judgement.num_resamples,
         "figures": {name: _estimate(estimate) for name, estimate in judgement.figures.items()},
         "conditions": [_condition(each) for each in judgement.conditions],

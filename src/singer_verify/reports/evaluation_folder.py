@@ -1,7 +1,9 @@
 """All forms of an evaluation written into a folder, all whole or none."""
 
+import os
 from pathlib import Path
 
+from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.evaluation_audio import Excerpts
@@ -18,6 +20,23 @@ from singer_verify.reports.picture_files import picture_files
 from singer_verify.reports.whole_files import write_files
 
 REPORT_NAME, FIGURES_NAME = "report.html", "figures.json"
+
+
+def require_place(folder: Path, setting: str = "--out") -> None:
+    """Refuse a folder that cannot be written to, before anything is computed; nothing is made yet.
+
+    Args:
+        folder: that is there, or can be made.
+        setting: by which a user chose it.
+
+    Raises:
+        SingerVerifyError: it is a file or lies in one, or may not be written to.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise SingerVerifyError(f"{setting} {folder}: {there} is no folder; name another folder with {setting}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SingerVerifyError(f"{setting} {folder}: {there} may not be written to; name another with {setting}.")
 
 
 def write_report(

@@ -54,7 +54,7 @@ def evaluation_page(judgement: Judgement, utterances: JudgedUtterances, about: A
     return rendered(
         TEMPLATE,
         title=about.title,
-        figures=figures_in_words(judgement),
+        figures=figures_in_words(judgement, about),
         notes=notes(judgement, utterances, about),
         condition_headings=["condition", "EER", *(f"minDCF {prior:g}" for prior in priors), "target", "non-target"],
         condition_rows=[_condition_row(each, priors) for each in judgement.conditions],

@@ -16,7 +16,7 @@ def judgement_table(judgement: Judgement, utterances: JudgedUtterances, about: A
     table = Table(title=Text(about.title), show_edge=False)
     for name in ("figure", "value", "95 % over singers"):
         table.add_column(name, justify="left" if name == "figure" else "right")
-    for figure in figures_in_words(judgement):
+    for figure in figures_in_words(judgement, about):
         table.add_row(figure.name, figure.value, figure.interval or ABSENT)
     return Group(table, *(Text(f"* {note}") for note in notes(judgement, utterances, about)))
 

@@ -1,15 +1,17 @@
 """A judgement in words: each figure with its interval and what it means, and what limits them all."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from singer_verify.evaluation.comparison import Estimate
 from singer_verify.evaluation.judgement import ConditionFigures, JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.leaderboard_text import ENOUGH_SINGERS
+from singer_verify.reports.overlap_words import ACTUAL_DCF, FITTED_MARK, fitted_figures, overlap_sentences
 
 ABSENT = "–"
-MIN_DCF, ACTUAL_DCF = "min_dcf_", "actual_dcf_"
+MIN_DCF = "min_dcf_"
 PERCENT = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "auc", "top_1", "top_5")
 NAMES = {
     "eer": "EER",
@@ -27,7 +29,7 @@ MEANINGS = {
     "eer": "At the threshold where both errors are equally frequent, this share of the trials of one singer is missed, "
     "and this share of the trials of two singers is taken for one.",
     "threshold": "The score at which that is so; recordings that score at least as high are taken for one singer's.",
-    "miss_at_threshold": "Share of the trials of one singer that are missed at the threshold that was known before.",
+    "miss_at_threshold": "Share of the trials of one singer that are missed at the threshold of the model's scoring.",
     "false_alarm_at_threshold": "Share of the trials of two singers that are taken for one at that threshold.",
     "auc": "How often a trial of one singer scores higher than a trial of two singers; chance is 50 %.",
     "cllr": "Cost of the calibrated log-likelihood ratios in bits a trial: 0 is perfect, 1 is knowing nothing.",
@@ -48,19 +50,22 @@ class FigureInWords:
     meaning: str
 
 
-def figures_in_words(judgement: Judgement) -> list[FigureInWords]:
+def figures_in_words(judgement: Judgement, about: About) -> list[FigureInWords]:
     """All figures, those that are read first at the top."""
+    fitted = fitted_figures(judgement.figures, about.met)
     return [
-        FigureInWords(name_of(key), value_text(key, estimate), interval_text(key, estimate), meaning_of(key))
+        FigureInWords(name_of(key, fitted), value_text(key, estimate), interval_text(key, estimate), meaning_of(key))
         for key, estimate in sorted(judgement.figures.items(), key=lambda item: _place(item[0]))
     ]
 
 
-def name_of(key: str) -> str:
+def name_of(key: str, fitted: Collection[str] = ()) -> str:
+    """What a reader calls a figure; marked, if it is among those that were fitted to the singers judged."""
+    mark = FITTED_MARK if key in fitted else ""
     for prefix, name in ((MIN_DCF, "minDCF"), (ACTUAL_DCF, "actual DCF")):
         if key.startswith(prefix):
-            return f"{name} at prior {key.removeprefix(prefix)}"
-    return NAMES.get(key, key)
+            return f"{name} at prior {key.removeprefix(prefix)}{mark}"
+    return NAMES.get(key, key) + mark
 
 
 def meaning_of(key: str) -> str:
@@ -71,7 +76,7 @@ def meaning_of(key: str) -> str:
             f"one singer: 0 is perfect, 1 is deciding without listening."
         )
     if key.startswith(ACTUAL_DCF):
-        return "The same cost at the threshold that was chosen beforehand; what it has more than minDCF is avoidable."
+        return "The same cost at the threshold of the model's scoring; what it has more than minDCF is avoidable."
     return MEANINGS.get(key, "")
 
 
@@ -118,9 +123,7 @@ def notes(judgement: Judgement, utterances: JudgedUtterances, about: About) -> l
             f"Fewer than {ENOUGH_SINGERS} singers leave wide intervals, and resampling so few makes them too narrow, "
             f"if anything."
         )
-    if about.chose_model:
-        found.append("The best step of the model was chosen on this split: on other singers its EER will be higher.")
-    return found
+    return found + overlap_sentences(about.met)
 
 
 def _place(key: str) -> tuple[int, str]:

@@ -51,7 +51,7 @@ def model_card(
         SingerVerifyError: not a model of ours, or an evaluation that cannot be read.
     """
     origin, embedder = provenance_of(model), Embedder.load(model)
-    evaluated = read_evaluations(evaluations, origin.run)
+    evaluated = read_evaluations(evaluations, origin.run, origin.fingerprint)
     name = (origin.run or origin.checkpoint).name
     return _filled(
         front_matter=_as_yaml(_front_matter(name, evaluated, licence, onnx)),

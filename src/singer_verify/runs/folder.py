@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST
+from singer_verify.runs.checkpoints import BEST, SAVED_MODEL
 from singer_verify.runs.process import this_process
 
 RUN_NAME, METRICS_NAME, FAILURE_NAME = "run.json", "metrics.json", "failure.json"
@@ -48,12 +48,27 @@ def continued_folder(is_named: bool, new: str, resume: str | None, ckpt_path: st
         raise SingerVerifyError(f"ckpt_path={ckpt_path}: no such file; give a run's checkpoints/last.ckpt.")
     if is_named or (resume is None and ckpt_path is None):
         return new
-    return resume if resume is not None else str(run_of(Path(str(ckpt_path))))
+    return resume if resume is not None else str(run_around(Path(str(ckpt_path))) or new)
 
 
-def run_of(checkpoint: Path) -> Path:
-    """The folder of the run that wrote a checkpoint."""
-    return checkpoint.absolute().parent.parent
+def run_around(model: Path) -> Path | None:
+    """The folder of the run that a model belongs to, if it still lies where it was written; links are followed.
+
+    Args:
+        model: a run folder, a checkpoint in its `checkpoints`, or its `saved_model.pt`.
+    """
+    for place in (model, model.absolute(), model.resolve()):
+        if place.is_dir():
+            folder = place
+        elif place.name == SAVED_MODEL.name:
+            folder = place.parent
+        elif place.parent.name == BEST.parent.name:
+            folder = place.parent.parent
+        else:
+            continue
+        if (folder / RUN_NAME).is_file() or (folder / BEST).is_file():
+            return folder
+    return None
 
 
 def claim_folder(run: Path, source: Path | None) -> None:

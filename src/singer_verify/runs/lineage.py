@@ -15,7 +15,7 @@ from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.recipe import compared
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, loss_state, read_checkpoint
-from singer_verify.runs.folder import RUN_NAME
+from singer_verify.runs.folder import run_around
 from singer_verify.runs.optimizers import continued
 from singer_verify.verifier import Verifier
 
@@ -56,9 +56,7 @@ def _home_of(init_from: str | None) -> Path:
     """The parent's folder; `runs`, without a parent or where its checkpoint lies in no run."""
     if init_from is None:
         return Path("runs")
-    given = Path(init_from)
-    candidates = [given, given.parent, given.parent.parent]
-    return next((folder for folder in candidates if (folder / RUN_NAME).is_file()), Path("runs"))
+    return run_around(Path(init_from)) or Path("runs")
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import yaml
 
 from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import SAVED_MODEL, checkpoint_of, read_checkpoint
+from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
 from singer_verify.runs.fingerprint import fingerprint
-from singer_verify.runs.folder import METRICS_NAME, RUN_NAME
+from singer_verify.runs.folder import METRICS_NAME, RUN_NAME, run_around
 
 SETTINGS_KEY = "singer_verify_settings"  # `runs.continuation`, which is not imported here: Lightning takes seconds
 
@@ -73,13 +73,6 @@ def provenance_of(model: Path) -> Provenance:
     )
 
 
-def run_around(checkpoint: Path) -> Path | None:
-    """The folder of the run that wrote a checkpoint, if it still lies where it was written."""
-    place = checkpoint.resolve()
-    run = place.parent if place.name == SAVED_MODEL.name else place.parent.parent
-    return run if (run / RUN_NAME).is_file() else None
-
-
 def _ancestors(run: Path, record: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
     seen = {run.resolve()}
@@ -87,9 +80,9 @@ def _ancestors(run: Path, record: dict[str, Any]) -> tuple[tuple[str, int], ...]
         checkpoint = (run / parent["checkpoint"]).resolve()
         around = run_around(checkpoint)
         found.append(((around or checkpoint).name, parent["step"]))
-        if around is None or around in seen:
+        if around is None or around.resolve() in seen:
             break
-        seen.add(around)
+        seen.add(around.resolve())
         run, record = around, _read_json(around / RUN_NAME)
     return tuple(found)
 

@@ -1,0 +1,73 @@
+"""Singers who were met before: known again by their recordings, or by nothing but their names."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from singer_verify.corpora.identities import BLOCK_BYTES, identities
+from singer_verify.evaluation.overlap import CALIBRATION, CHOOSING, THRESHOLD, TRAINING, KnownSingers, Overlap, overlap
+from singer_verify.reports.overlap_words import fitted_figures, overlap_sentences
+
+FIGURES = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "actual_dcf_0.01", "actual_dcf_0.5")
+
+
+def test_a_recording_is_known_again_by_its_content(tmp_path: Path) -> None:
+    content = os.urandom(5 * BLOCK_BYTES)
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "moved").mkdir()
+    shutil.copy(tmp_path / "a.wav", tmp_path / "moved/other.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    same = ("a.wav", "b.wav", "moved/other.wav", "link.wav")
+    assert len(set(identities(tmp_path / name for name in same))) == 1
+    (number,) = identities([tmp_path / "a.wav"])
+    assert -(2**63) <= number < 2**63
+    others = [content[:-1], content + b"\0", *(_changed(content, place) for place in (0, len(content) // 2, -1))]
+    for other in others:
+        (tmp_path / "b.wav").write_bytes(other)
+        assert identities([tmp_path / "b.wav"]) != [number]
+    (tmp_path / "b.wav").write_bytes(b"")
+    assert len(identities([tmp_path / "b.wav"])) == 1
+
+
+def _changed(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+def test_worked_example() -> None:
+    """Anna is recognised by one of two recordings, 01 has a name that is known, Bea is a stranger."""
+    known = KnownSingers.of(["corpus/Anna", "corpus/01"], [1, 2, 3])
+    assert known.names == {"Anna", "01"}
+    assert overlap(known, ["Anna", "Anna", "01", "Bea"], [3, 9, 8, 7]) == Overlap(3, 1, 1)
+    assert overlap(known, ["other", "01"], [1, 2]) == Overlap(2, 2, 0)
+    assert overlap(KnownSingers(frozenset(), frozenset()), ["Anna"], [1]) == Overlap(1, 0, 0)
+
+
+def test_what_is_certain_and_what_may_be_chance_is_said_differently() -> None:
+    met = {TRAINING: Overlap(12, 3, 1), CHOOSING: Overlap(4, 4, 0), THRESHOLD: Overlap(4, 0, 2), CALIBRATION: None}
+    training, choosing, threshold, calibration = overlap_sentences(met)
+    assert training.startswith("The model was trained on 3 of these 12 singers, as their recordings tell: it knows")
+    assert choosing.startswith("The best step of the model was chosen on these very singers")
+    assert threshold.startswith("2 of 4 singers have names of singers the threshold was fitted to. That may be chance")
+    assert calibration.startswith("Which singers the calibration was fitted to is not recorded")
+    assert overlap_sentences({TRAINING: Overlap(12, 0, 0)}) == []
+
+
+@pytest.mark.parametrize(
+    ("met", "is_calibrated", "expected"),
+    [
+        ({THRESHOLD: Overlap(4, 4, 0)}, False, list(FIGURES[1:])),
+        ({THRESHOLD: Overlap(4, 1, 0)}, True, list(FIGURES[1:3])),
+        ({CALIBRATION: Overlap(4, 4, 0)}, True, [*FIGURES[3:], "cllr"]),
+        ({THRESHOLD: Overlap(4, 0, 4), CALIBRATION: None, TRAINING: Overlap(4, 4, 0)}, True, []),
+        ({}, False, []),
+    ],
+)
+def test_figures_at_a_threshold_that_was_fitted_here_are_named(
+    met: dict[str, Overlap | None], is_calibrated: bool, expected: list[str]
+) -> None:
+    assert fitted_figures([*FIGURES, "cllr"] if is_calibrated else FIGURES, met) == expected
