@@ -70,6 +70,18 @@ def test_singers_of_the_training_are_said(home: Path, tmp_path: Path) -> None:
     assert "The model was trained on these very singers" in (tmp_path / "card.md").read_text()
 
 
+def test_singers_of_the_parents_training_are_said_too(home: Path, tmp_path: Path) -> None:
+    """Also after the child was stopped and continued, when its parent is not read any more."""
+    settings = [*tiny(home / "other"), f"init_from={home / 'run'}", f"data.store_root={tmp_path / 'store'}"]
+    with pytest.MonkeyPatch.context() as patch:
+        child = run(patch, *settings, folder=tmp_path / "child")
+        run(patch, f"resume={child}", "trainer.max_steps=16", folder=child)
+    for model in ("checkpoints/last.ckpt", "saved_model.pt"):
+        record = judged(child / model, home / "corpus", "--split", "train")
+        assert record["met_before"]["training"]["num_recognised"] == 5
+        assert judged(child / model, home / "corpus")["met_before"]["choosing"]["num_recognised"] == 0
+
+
 def test_a_name_alone_may_be_chance(home: Path) -> None:
     record = judged(home / "run", home / "other", "--split", "train")
     assert record["met_before"]["training"] == {"num_singers": 5, "num_recognised": 0, "num_namesakes": 5}

@@ -50,7 +50,9 @@ def test_worked_example() -> None:
 def test_what_is_certain_and_what_may_be_chance_is_said_differently() -> None:
     met = {TRAINING: Overlap(12, 3, 1), CHOOSING: Overlap(4, 4, 0), THRESHOLD: Overlap(4, 0, 2), CALIBRATION: None}
     training, choosing, threshold, calibration = overlap_sentences(met)
-    assert training.startswith("The model was trained on 3 of these 12 singers, as their recordings tell: it knows")
+    assert training.startswith(
+        "The model was trained on 3 of these 12 singers, as their recordings tell; figures on them are too good"
+    )
     assert choosing.startswith("The best step of the model was chosen on these very singers")
     assert threshold.startswith("2 of 4 singers have names of singers the threshold was fitted to. That may be chance")
     assert calibration.startswith("Which singers the calibration was fitted to is not recorded")

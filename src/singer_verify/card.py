@@ -17,6 +17,8 @@ def make_card(
     recordings: dict[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """
+    What is known of trainings whose weights a model began with, `earlier`, is put in by `runs.lineage`.
+
     Args:
         recipe: of the feature.
         encoder: settings that rebuild the encoder.
@@ -33,4 +35,5 @@ def make_card(
         "train_singers": list(train_singers),
         "val_singers": list(val_singers),
         "recordings": recordings or {},
+        "earlier": {},
     }

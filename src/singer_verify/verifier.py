@@ -173,6 +173,9 @@ class Verifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CARD_KEY] = self.card
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.card["earlier"] = checkpoint[CARD_KEY].get("earlier", {})  # the parent is not read again
+
     @property
     def _ge2e(self) -> GE2E:
         term = self.loss.terms["ge2e"] if "ge2e" in self.loss.terms else GE2E().to(self.device)

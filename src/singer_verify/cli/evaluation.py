@@ -58,7 +58,9 @@ def evaluate(
     if out is not None:  # after the figures were printed: a full disk does not take them
         write_report(judgement, utterances, about, out, corpus, ("tsne", "umap") if umap else ("tsne",))
     if not as_json:
-        typer.echo(f"{out}: report.html and its figures and tables." if out else "--out DIR writes a report, figures.")
+        typer.echo(
+            f"{out}: report.html and its figures and tables." if out else "--out DIR writes a report with figures."
+        )
 
 
 def _check(enrol: int, resamples: int, seed: int, umap: bool, out: Path | None) -> None:

@@ -20,7 +20,7 @@ class Occasion(NamedTuple):
 OCCASIONS = {
     TRAINING: Occasion(
         "the model was trained on",
-        "it knows them better than others: figures are too good, and what is fitted to them is too confident",
+        "figures on them are too good, and what is fitted to them is too confident",
     ),
     CHOOSING: Occasion("the best step of the model was chosen on", "on other singers its EER will be higher"),
     THRESHOLD: Occasion(
@@ -68,7 +68,7 @@ def _sentence(occasion: Occasion, found: Overlap | None) -> str:
     if found.num_recognised:
         is_all = found.num_recognised == found.num_singers
         whom = "these very singers" if is_all else f"{found.num_recognised} of these {found.num_singers} singers"
-        return f"{begins} {whom}, as their recordings tell: {occasion.follows}."
+        return f"{begins} {whom}, as their recordings tell; {occasion.follows}."
     if found.num_namesakes:
         return (
             f"{found.num_namesakes} of {found.num_singers} singers have names of singers {occasion.done}. That may be "

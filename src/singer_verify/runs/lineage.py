@@ -16,6 +16,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.recipe import compared
 from singer_verify.runs.checkpoints import checkpoint_of, encoder_state, loss_state, read_checkpoint
 from singer_verify.runs.folder import run_around
+from singer_verify.runs.heard import all_heard
 from singer_verify.runs.optimizers import continued
 from singer_verify.verifier import Verifier
 
@@ -117,6 +118,7 @@ class Parent:
             if state and not (hasattr(term, "class_layer") and not classifier.startswith("kept")):
                 self._load(term, state)
                 taken.append(name)
+        verifier.card["earlier"] = all_heard(self.content[CARD_KEY])
         dropped = sorted({key.split(".")[1] for key in self._loss} - set(taken))
         log.info("%s, step %d: took %s; classifier %s.", self.path, self.step, ", ".join(taken), classifier)
         return {"taken": taken, "dropped": dropped}
