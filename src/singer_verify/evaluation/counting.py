@@ -14,7 +14,7 @@ from singer_verify.evaluation.tally import Tally
 from singer_verify.evaluation.trial_blocks import TrialBlock, TrialSource
 
 ALL = "all"
-EXACT_LEVELS = 1_000_000  # different scores of target trials; of more, rates are exact to a millionth
+EXACT_LEVELS = 1_000_000  # different scores of target trials; of more, a step of the miss rate is two millionths
 RESAMPLED_LEVELS = 1000  # for intervals, whose bounds are no more certain than that
 MOST_COUNTS = 1_000_000  # of singers × cells, of one singer's trials
 
