@@ -41,6 +41,7 @@ from singer_verify.runs.foreign import import_run
 
 EXAMPLES = Path(__file__).parents[1] / "example_dataset"
 SAMPLE_RATE = 16_000
+ANSWERS = (0, 3)  # exit codes of `verify`: one singer, two
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
 
@@ -125,9 +126,14 @@ def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = F
     labels = {}
     if with_labels:
         labels["gender"] = np.where(singer_index % 2, "female", "male").astype(object)
-        labels["song"] = generator.integers(0, 20, num_utterances).astype(str).astype(object)
+        for name, num_values in (("song", 20), ("technique", 6), ("vowel", 5), ("exercise", 4), ("emotion", 6)):
+            labels[name] = generator.integers(0, num_values, num_utterances).astype(str).astype(object)
+    described = Descriptions(labels)
+    if with_labels:
+        seconds, f0_hz = generator.uniform(1, 15, num_utterances), generator.uniform(100, 600, num_utterances)
+        described = Descriptions(labels, seconds, f0_hz)
     start = time.perf_counter()
-    found = judge(embeddings, singer_index, Descriptions(labels), Evaluation(COSINE))
+    found = judge(embeddings, singer_index, described, Evaluation(COSINE))
     every, eer = found.conditions[0], found.figures["eer"]
     print(
         json.dumps(
@@ -169,8 +175,11 @@ def cold_start_seconds(repeats: int) -> float:
         durations = []
         for _ in range(repeats):
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "singer_verify.cli", "verify", *given], capture_output=True)
+            line = [sys.executable, "-m", "singer_verify.cli", "verify", *given]
+            answered = subprocess.run(line, capture_output=True, text=True)
             durations.append(time.perf_counter() - start)
+            if answered.returncode not in ANSWERS:
+                raise SystemExit(f"verify gave no answer: {answered.stderr}")
     return statistics.median(durations)
 
 

@@ -115,3 +115,11 @@ def test_a_grid_of_trials_has_the_conditions_of_its_trials() -> None:
     grid = dict(Conditions(described).of(np.arange(5)[:, None], np.arange(5)[None]))
     for name, kept in Conditions(described).of(left.ravel(), right.ravel()):
         np.testing.assert_array_equal(grid[name].ravel(), kept)
+
+
+def test_hard_trials_are_those_of_another_song_where_all_are_of_one_gender() -> None:
+    left, right = np.triu_indices(4, k=1)
+    labels = {"gender": np.full(4, "male", object), "song": np.array(["a", "b", "a", "b"], object)}
+    kept = dict(Conditions(Descriptions(labels)).of(left, right))
+    assert list(kept) == ["same song", "cross song", "hard"]  # a label that all share would repeat all trials
+    np.testing.assert_array_equal(kept["hard"], kept["cross song"])

@@ -77,6 +77,8 @@ class ScoredTrial:
 class ConfusedSingers:
     """Two singers that the model takes for one too often.
 
+    A figure of two singers has no interval over singers: there are no others like them to draw.
+
     Attributes:
         left: number of one singer in `JudgedUtterances.singers`.
         right: of the other.
@@ -97,6 +99,8 @@ class ConfusedSingers:
 @dataclass(frozen=True)
 class SingerFigures:
     """How well one singer is told from all others.
+
+    A figure of one singer has no interval over singers: there is no other like this one to draw.
 
     Attributes:
         singer: number in `JudgedUtterances.singers`.

@@ -18,7 +18,7 @@ from singer_verify.evaluation.judgement import ConditionFigures, Judgement, Sing
 from singer_verify.evaluation.likelihood_cost import min_cllr_of_levels
 from singer_verify.evaluation.scoring import Scoring
 from singer_verify.evaluation.tally import Tally, areas_under_curve, equal_error_rates, min_dcfs, misses_at
-from singer_verify.evaluation.trial_blocks import AllPairs, ListedTrials, TrialSource
+from singer_verify.evaluation.trial_blocks import AllPairs, ListedTrials, TrialBlock, TrialSource
 from singer_verify.evaluation.trials import Trials
 
 PRIORS = (0.01, 0.05, 0.5)  # of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
@@ -80,34 +80,53 @@ def judge(
     draws = _draws(source, num_singers, evaluation)
     conditions = Conditions(descriptions, evaluation.conditions)
     counts = TrialCounts(source, conditions, draws, progress(range(num_singers), "Counting trials"))
-    every = counts.of_conditions[ALL]
-    _, thresholds = equal_error_rates(every.tally, counts.cells.thresholds)
     decisions = DecisionSums(_decisions(evaluation.scoring), draws)
-    histogram = ScoreCounts(counts.lowest, counts.highest)
-    misses, false_alarms = WorstTrials(NUM_WORST, -1), WorstTrials(NUM_WORST, 1)
-    pairs = SingerPairs(source, float(thresholds[0]), num_singers) if num_singers <= MOST_SHOWN else None
-    for singer in progress(range(num_singers), "Comparing singers"):
-        for is_target in (True, False):
-            for block in source.blocks(singer, is_target):
-                decisions.add(block, singer_index)
-                histogram.add(block)
-                (misses if is_target else false_alarms).add(block)
-                if pairs is not None:
-                    pairs.add(block)
-    identified = identification_figures(
-        sides, singer_index, evaluation.scoring, evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
-    )
+    details = Details(source, counts, decisions, progress(range(num_singers), "Comparing singers"))
+    settings = evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
+    identified = identification_figures(sides, singer_index, evaluation.scoring, *settings)
+    pairs = details.pairs
     return Judgement(
-        figures=_figures(every, counts) | _decision_figures(decisions) | identified,
+        figures=_figures(counts.of_conditions[ALL], counts) | _decision_figures(decisions) | identified,
         conditions=tuple(_condition(name, counted, counts) for name, counted in counts.of_conditions.items()),
-        histogram=histogram.histogram,
+        histogram=details.scores.histogram,
         singer_scores=None if pairs is None else pairs.mean_scores,
         of_singers=() if pairs is None or counts.of_singers is None else _singer_figures(counts, pairs),
         confused=() if pairs is None else pairs.confused(),
-        worst_misses=misses.trials(),
-        worst_false_alarms=false_alarms.trials(),
+        worst_misses=details.misses.trials(),
+        worst_false_alarms=details.false_alarms.trials(),
         num_resamples=evaluation.num_resamples,
     )
+
+
+class Details:
+    """What the last pass over the trials finds, when the threshold and the range of scores are known.
+
+    Args:
+        source: of the trials.
+        counts: of the same trials.
+        decisions: at thresholds that were known before, to be summed.
+        singers: their numbers, passed on one by one.
+    """
+
+    def __init__(
+        self, source: TrialSource, counts: TrialCounts, decisions: DecisionSums, singers: Iterable[int]
+    ) -> None:
+        _, thresholds = equal_error_rates(counts.of_conditions[ALL].tally, counts.cells.thresholds)
+        num_singers = len(counts.draws.unit_of)
+        self.scores = ScoreCounts(counts.lowest, counts.highest)
+        self.misses, self.false_alarms = WorstTrials(NUM_WORST, -1), WorstTrials(NUM_WORST, 1)
+        self.pairs = SingerPairs(source, float(thresholds[0]), num_singers) if num_singers <= MOST_SHOWN else None
+        for singer in singers:
+            for is_target in (True, False):
+                for block in source.blocks(singer, is_target):
+                    decisions.add(block, source.singer_index)
+                    self._add(block)
+
+    def _add(self, block: TrialBlock) -> None:
+        self.scores.add(block)
+        (self.misses if block.is_target else self.false_alarms).add(block)
+        if self.pairs is not None:
+            self.pairs.add(block)
 
 
 def _draws(source: TrialSource, num_singers: int, evaluation: Evaluation) -> Draws:

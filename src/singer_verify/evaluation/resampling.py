@@ -27,7 +27,8 @@ class ResampledSums:
     """
 
     def __init__(self, draws: Int[np.ndarray, "resamples singers"], width: int) -> None:
-        self.draws = draws
+        self.counts_of = np.ascontiguousarray(draws.T)  # (singers, resamples): a singer's are read in one go
+        self.most_drawn = int(draws.max(initial=1))
         self._sums: Float[np.ndarray, "resamples width"] = np.zeros((len(draws), width))
         self._waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
         self._num_waiting = 0
@@ -51,12 +52,14 @@ class ResampledSums:
             return
         singers, others, sums = zip(*self._waiting, strict=True)
         left, right = np.repeat(singers, [len(each) for each in others]), np.concatenate(others)
-        weights = np.where(left == right, self.draws[:, left], self.draws[:, left] * self.draws[:, right])
         summed = np.concatenate(sums)
-        is_whole = np.issubdtype(summed.dtype, np.integer)
-        is_exact = is_whole and summed.sum() * weights.max(initial=1) < SINGLE_PRECISION
-        dtype = np.float32 if is_exact else np.float64
-        self._sums += weights.astype(dtype) @ summed.astype(dtype)
+        largest = summed.sum(axis=0).max(initial=0) * self.most_drawn**2
+        is_exact = np.issubdtype(summed.dtype, np.integer) and largest < SINGLE_PRECISION
+        counts_of = self.counts_of.astype(np.float32 if is_exact else np.float64)
+        weights = counts_of[left]
+        weights[left == right] = 1.0
+        weights *= counts_of[right]
+        self._sums += weights.T @ summed.astype(weights.dtype)
         self._waiting.clear()
         self._num_waiting = 0
 
@@ -73,11 +76,14 @@ class ResampledTally:
         self.num_singers, self.num_cells = draws.shape[1], num_cells
         self.targets, self.nontargets = ResampledSums(draws, num_cells), ResampledSums(draws, num_cells)
 
-    def add(
-        self, singer: int, others: Int[np.ndarray, " trials"], cells: Int[np.ndarray, " trials"], is_target: bool
-    ) -> Int[np.ndarray, "singers cells"]:
-        """Count trials of one kind of one singer; returns the counts by the other singer and cell."""
-        places = others * self.num_cells + cells
+    def add(self, singer: int, places: Int[np.ndarray, " trials"], is_target: bool) -> Int[np.ndarray, "singers cells"]:
+        """Count trials of one kind of one singer; returns the counts by the other singer and cell.
+
+        Args:
+            singer: of all of them.
+            places: of each, the other singer's number × number of cells + its cell.
+            is_target: their kind.
+        """
         counts = np.bincount(places, minlength=self.num_singers * self.num_cells)
         of_singers = counts.reshape(self.num_singers, self.num_cells)
         (self.targets if is_target else self.nontargets).add(singer, of_singers)
@@ -116,7 +122,8 @@ def resampled_rates(
     for singer in np.unique(left_singers).tolist():
         for kind in (True, False):
             chosen = (left_singers == singer) & (is_target == kind)
-            counted.add(singer, right_singers[chosen], cells.of(scores[chosen]), kind)
+            places = right_singers[chosen] * len(cells) + cells.of(scores[chosen])
+            counted.add(singer, places, kind)
     tally = counted.tally()
     eer, _ = equal_error_rates(tally, cells.thresholds)
     return np.stack([eer, min_dcfs(tally, 0.01), min_dcfs(tally, 0.05)], axis=1)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from singer_verify.evaluation.comparison import Estimate
 from singer_verify.evaluation.judgement import (
     ConditionFigures,
     ConfusedSingers,
@@ -18,13 +17,10 @@ from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.evaluation_audio import EXCERPT_SECONDS, Excerpts
 from singer_verify.reports.evaluation_figures import CAPTIONS
 from singer_verify.reports.evaluation_words import (
-    ABSENT,
-    MIN_DCF,
+    cost_text,
     figures_in_words,
-    interval_text,
     notes,
     rate_text,
-    value_text,
 )
 from singer_verify.reports.pages import rendered
 from singer_verify.reports.singers_figure import worst_first
@@ -108,17 +104,10 @@ class _Judged:
 
 
 def _condition_row(each: ConditionFigures, priors: list[float]) -> list[tuple[str, str | float]]:
-    costs = [_cost(each.min_dcf.get(prior)) for prior in priors]
+    costs = [(cost_text(cost), LAST if cost is None else cost.value) for cost in map(each.min_dcf.get, priors)]
     counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
     rate = (rate_text(each), LAST if each.eer is None else each.eer.value)
     return [(each.condition, each.condition), rate, *costs, *counts]
-
-
-def _cost(estimate: Estimate | None) -> tuple[str, float]:
-    if estimate is None:
-        return ABSENT, LAST
-    interval = interval_text(MIN_DCF, estimate)
-    return value_text(MIN_DCF, estimate) + (f" [{interval}]" if interval else ""), estimate.value
 
 
 def _picture_address(svg: bytes) -> str:

@@ -108,6 +108,14 @@ def rate_text(condition: ConditionFigures) -> str:
     return value_text("eer", condition.eer) + (f" [{interval}]" if interval else "")
 
 
+def cost_text(cost: Estimate | None) -> str:
+    """A detection cost with its interval; a dash where there are too few trials."""
+    if cost is None:
+        return ABSENT
+    interval = interval_text(MIN_DCF, cost)
+    return value_text(MIN_DCF, cost) + (f" [{interval}]" if interval else "")
+
+
 def notes(judgement: Judgement, utterances: JudgedUtterances, about: About) -> list[str]:
     """What a reader must know about the figures."""
     everything = judgement.conditions[0]
