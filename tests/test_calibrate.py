@@ -45,7 +45,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def embedded(model: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     embedder, files = Embedder.load(model), sorted(folder.rglob("*.npy"))
-    rows = np.stack([embedder.embed_file(file) for file in files])
+    rows = np.stack([embedder.embed(file) for file in files])
     return rows, np.unique([file.parent.name for file in files], return_inverse=True)[1]
 
 

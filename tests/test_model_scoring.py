@@ -192,7 +192,7 @@ def test_a_training_tells_its_threshold(trained: Path, corpus: Path, tmp_path: P
     assert threshold.score == best["val/threshold"]
     assert scoring_of(trained) == replace(COSINE, threshold=threshold)
     embedder, files = Embedder.load(trained), sorted((corpus / "val").rglob("*.npy"))
-    rows = np.stack([embedder.embed_file(file) for file in files])
+    rows = np.stack([embedder.embed(file) for file in files])
     trials = all_pairs(np.unique([file.parent.name for file in files], return_inverse=True)[1])
     scores = (rows @ rows.T)[trials.left, trials.right]
     miss = (scores[trials.is_target] < threshold.score - 1e-6).mean()

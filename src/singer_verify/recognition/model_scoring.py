@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from singer_verify.errors import SingerVerifyError, require_finite
-from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
+from singer_verify.evaluation.scoring import COSINE, GIVEN, Scoring, Threshold
 from singer_verify.recognition.scoring_file import OtherModelError, load_scoring
 from singer_verify.runs.checkpoints import BEST, SAVED_MODEL, checkpoint_of, read_checkpoint
 from singer_verify.runs.fingerprint import fingerprint
@@ -41,7 +41,7 @@ def scoring_of(model: Path, scoring: Path | None = None, threshold: float | None
     if threshold is None:
         return found
     require_finite(threshold=threshold)
-    return replace(found, threshold=Threshold(float(threshold), "given"))
+    return found.with_threshold(Threshold(float(threshold), GIVEN))
 
 
 def scoring_path(model: Path) -> Path | None:

@@ -15,7 +15,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.projection import Projection
-from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.evaluation.scoring import Scoring, SeveralRecordings, Threshold
 
 VERSION = 1
 KIND = "scoring of singer_verify"
@@ -61,6 +61,8 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         header["calibration"] = asdict(scoring.calibration)
     if scoring.threshold is not None:
         header["threshold"] = asdict(scoring.threshold)
+    if scoring.several:
+        header["several"] = [asdict(each) for each in scoring.several]
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -126,23 +128,35 @@ def _damaged(path: Path) -> SingerVerifyError:
 
 
 def _scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
-    projection = cohort = calibration = threshold = None
+    projection = cohort = None
     if "projection_matrix" in arrays:
         projection = Projection(_finite(arrays["projection_mean"], 1), _finite(arrays["projection_matrix"], 2))
     if "cohort_rows" in arrays:
         num_nearest = header["num_nearest"]
         cohort = Cohort(_finite(arrays["cohort_rows"], 2), None if num_nearest is None else index(num_nearest))
-    if "calibration" in header:
-        found = header["calibration"]
-        calibration = Calibration(_number(found["slope"]), _number(found["offset"]), str(found["origin"]))
-        if calibration.slope <= 0.0:
-            raise ValueError(calibration.slope)
-    if "threshold" in header:
-        threshold = Threshold(_number(header["threshold"]["score"]), str(header["threshold"]["origin"]))
-    scoring = Scoring(projection, cohort, calibration, threshold)
+    calibration = _calibration(header["calibration"]) if "calibration" in header else None
+    threshold = _threshold(header["threshold"]) if "threshold" in header else None
+    several = tuple(
+        SeveralRecordings(
+            index(each["num_recordings"]), _calibration(each["calibration"]), _threshold(each["threshold"])
+        )
+        for each in header.get("several", ())  # which earlier files lack
+    )
+    scoring = Scoring(projection, cohort, calibration, threshold, several)
     if projection is not None:
         scoring.sides(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
     return scoring
+
+
+def _calibration(stored: Any) -> Calibration:
+    calibration = Calibration(_number(stored["slope"]), _number(stored["offset"]), str(stored["origin"]))
+    if calibration.slope <= 0.0:
+        raise ValueError(calibration.slope)
+    return calibration
+
+
+def _threshold(stored: Any) -> Threshold:
+    return Threshold(_number(stored["score"]), str(stored["origin"]))
 
 
 def _finite(array: np.ndarray, num_axes: int) -> np.ndarray:
