@@ -60,5 +60,5 @@ def _long_runs(is_part: Bool[np.ndarray, " windows"], bounds: np.ndarray) -> lis
 def _spans(times_s: list[tuple[float, float]]) -> str:
     """The longest of them, in order of time."""
     longest = sorted(sorted(times_s, key=lambda each: each[0] - each[1])[:MOST_SPANS])
-    shorter = len(times_s) - MOST_SPANS
-    return ", ".join(span(*each) for each in longest) + (f" with {shorter} shorter spans" if shorter > 0 else "")
+    others = len(times_s) - MOST_SPANS
+    return ", ".join(span(*each) for each in longest) + (f" and {others} more" if others > 0 else "")

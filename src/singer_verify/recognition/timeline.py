@@ -114,24 +114,23 @@ def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float | 
     stretches = around(found.windows, middles_s, smooth_s, ~is_silent)
     scores, smoothed = (scoring.scores(scoring.sides(rows), known.sides) for rows in (found.windows, stretches))
     thresholds = [threshold_at(scoring.against_mean_of(number), prior) for number in known.num_recordings]
-    lowest = np.array([-np.inf if each is None else each.score for each in thresholds])
-    is_over = smoothed >= lowest
-    is_known: np.ndarray = is_over.any(axis=1)
+    is_over = smoothed >= np.array([-np.inf if each is None else each.score for each in thresholds])
+    stretch_s = smooth_s + float((found.ends_s - found.starts_s).max())
     return Timeline(
         known.names,
         found.starts_s,
         found.ends_s,
         scores,
         smoothed,
-        best=np.where(is_known, np.where(is_over, smoothed, -np.inf).argmax(axis=1), smoothed.argmax(axis=1)),
-        is_known=is_known,
+        best=np.where(is_over | ~is_over.any(axis=1, keepdims=True), smoothed, -np.inf).argmax(axis=1),
+        is_known=np.asarray(is_over.any(axis=1)),
         is_silent=is_silent,
         thresholds=tuple(each for each in thresholds if each is not None),
         seconds=found.seconds,
         remarks=(
             *found.remarks,
             *remarks_on_pairs(scoring, max(known.num_recordings)),
-            *_remarks_on_length(thresholds[0], smooth_s + float((found.ends_s - found.starts_s).max())),
+            *_remarks_on_length(thresholds[0], min(stretch_s, found.seconds)),
         ),
     )
 
