@@ -152,11 +152,11 @@ def damage(path: Path, dice: random.Random) -> None:
 
 
 def damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random.Random) -> Outcome:
-    before = Embedder.load(original).embed_file(recording)
+    before = Embedder.load(original).embed(recording)
     shutil.copyfile(original, copy)
     damage(copy, dice)
     try:
-        after = Embedder.load(copy).embed_file(recording)
+        after = Embedder.load(copy).embed(recording)
     except SingerVerifyError:
         return SURVIVED
     return HARMLESS if np.array_equal(before, after) else LOST

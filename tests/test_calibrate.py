@@ -45,7 +45,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def embedded(model: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     embedder, files = Embedder.load(model), sorted(folder.rglob("*.npy"))
-    rows = np.stack([embedder.embed_file(file) for file in files])
+    rows = np.stack([embedder.embed(file) for file in files])
     return rows, np.unique([file.parent.name for file in files], return_inverse=True)[1]
 
 
@@ -66,6 +66,23 @@ def test_calibration_and_threshold_are_those_of_all_pairs(model: Path, corpus: P
     assert found.threshold.origin == "equal error rate on 4 singers of corpus/val"
     for word in ("Cllr", "before calibration", "at best", "other singers will move threshold", "scoring.npz"):
         assert word in " ".join(printed.replace("│", " ").split())
+
+
+def test_singers_known_from_several_recordings_are_fitted_too(model: Path, corpus: Path) -> None:
+    assert json.loads(call("calibrate", model, corpus, "--json"))["several"] == []  # three recordings of each
+    generator = np.random.default_rng(2)
+    for path in sorted((corpus / "val").rglob("0.npy")):
+        for number in range(3, 12):
+            frames = np.load(path) + generator.normal(0, 0.8, NUM_BINS).astype(np.float32)
+            np.save(path.with_name(f"{number}.npy"), frames)
+    figures = json.loads(call("calibrate", model, corpus, "--json"))["several"]
+    several = scoring_of(model).several
+    assert [each["num_recordings"] for each in figures] == [each.num_recordings for each in several] == [2, 3]
+    for figure, each in zip(figures, several, strict=True):
+        assert (figure["threshold"], figure["slope"]) == (each.threshold.score, each.calibration.slope)
+        assert figure["num_trials_used"] == 10 * 4 * 4 * (12 - each.num_recordings)
+    printed = " ".join(call("calibrate", model, corpus).replace("│", " ").split())
+    assert f"known from 3 threshold {several[1].threshold.score:.4f}, EER" in printed
 
 
 @pytest.mark.parametrize(

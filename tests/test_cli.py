@@ -74,7 +74,7 @@ def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None
     judged = json.loads(call("evaluate", model, root, "--json"))
     assert (judged["num_trials"], judged["num_targets"], judged["num_singers"]) == (66, 18, 3)
     embedder = Embedder.load(model)
-    embeddings = np.stack([embedder.embed_file(path) for path in sorted((root / "val").rglob("*.flac"))])
+    embeddings = np.stack([embedder.embed(path) for path in sorted((root / "val").rglob("*.flac"))])
     expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
     eer = judged["figures"]["eer"]
     assert eer["value"] == pytest.approx(expected.eer)

@@ -1,6 +1,7 @@
 """The page without a browser: what clips it takes, what it draws, what it says, and where it listens."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ from singer_verify.demo.pictures import MOST_COLUMNS, as_data_uri, clip_figure, 
 from singer_verify.demo.scale import Scale, scale_of
 from singer_verify.demo.words import (
     decision_words,
-    disagreement_words,
     percent,
     probability_words,
     score_words,
+    threshold_words,
     without_paths,
 )
 from singer_verify.errors import SingerVerifyError, UtteranceError
@@ -28,6 +29,7 @@ from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
 from singer_verify.features.mel import Mel
+from singer_verify.recognition import Candidate, Identification
 
 LIMITS = Limits(max_mb=20.0, longest_seconds=2.0)
 
@@ -54,7 +56,9 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
     renamed.write_text("la la la")
     empty.write_bytes(b"")
     assert refusal(None) == "Record or upload a clip."
-    assert "is not audio that this page reads (aac, flac, m4a, mp3, mp4, ogg, wav)" in refusal(str(text))
+    (video := tmp_path / "video.mp4").write_bytes(b"")
+    for other in (text, video):
+        assert "is not audio that this page reads (aac, flac, m4a, mp3, ogg, wav)" in refusal(str(other))
     assert "cannot be decoded as audio" in refusal(str(renamed))
     assert "the file is empty" in refusal(str(empty))
     assert "is not kept any longer" in refusal(str(tmp_path / "gone.wav"))
@@ -123,14 +127,13 @@ def test_probabilities_are_said_where_scores_are_calibrated_and_never_for_sure()
     assert [percent(each) for each in (0.0, 0.5, 1.0)] == ["under 0.1 %", "50.0 %", "over 99.9 %"]
 
 
-@pytest.mark.parametrize(
-    ("is_known", "probability", "number"),
-    [(True, 0.6, 0), (False, 0.4, 0), (True, 0.4, 1), (False, 0.6, 1), (None, 0.6, 0), (True, None, 0)],
-)
-def test_a_threshold_and_a_probability_that_disagree_are_remarked(
-    is_known: bool | None, probability: float | None, number: int
-) -> None:
-    assert len(disagreement_words(is_known, probability)) == number
+def test_a_mark_for_each_singer_is_explained() -> None:
+    first = Candidate("anna", 3, 0.95, 0.9, True, None)
+    found = Identification((first, replace(first, singer="bo")), Threshold(0.9, "of three"), True, None, ())
+    assert threshold_words(found) == "From 0.900 on, the mark on the bars, a score is high enough (of three)."
+    differing = replace(found, candidates=(first, replace(first, singer="bo", num_recordings=1, threshold=0.8)))
+    assert "further on for singers known from more recordings. For anna it is 0.900" in threshold_words(differing)
+    assert "has no threshold" in threshold_words(replace(found, threshold=None))
 
 
 def test_clips_are_called_by_what_the_page_calls_them() -> None:

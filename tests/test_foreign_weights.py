@@ -69,7 +69,7 @@ def test_an_earlier_encoders_embeddings_are_reproduced(tmp_path: Path) -> None:
     samples = torch.from_numpy(soundfile.read(tmp_path / "a.flac", dtype="float32")[0])
     expected = network(feature(samples)[None])[0].detach().numpy()
     for model in (run, run / "checkpoints/best.ckpt", run / "saved_model.pt"):
-        np.testing.assert_allclose(Embedder.load(model).embed_file(tmp_path / "a.flac"), expected, atol=1e-6)
+        np.testing.assert_allclose(Embedder.load(model).embed(tmp_path / "a.flac"), expected, atol=1e-6)
     checkpoint = read_checkpoint(run / "checkpoints/best.ckpt")
     assert checkpoint["global_step"] == 77
     assert checkpoint["state_dict"]["loss.terms.ge2e.scale"] == 10.0

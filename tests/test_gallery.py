@@ -16,10 +16,15 @@ from untrained import make_run
 from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.calibration import Calibration
-from singer_verify.evaluation.scoring import COSINE, Threshold
+from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.enrolment import drawn_gallery
+from singer_verify.evaluation.projection_fitting import whitening
+from singer_verify.evaluation.scoring import COSINE, GIVEN, Scoring, SeveralRecordings, Threshold
 from singer_verify.recognition import Embedder, Gallery, Sound
+from singer_verify.recognition.embedded import mean_direction
 from singer_verify.recognition.enrolled import Enrolled
 from singer_verify.recognition.gallery_file import changing, read_gallery, write_gallery
+from singer_verify.recognition.identification import identified
 
 RATE = 16_000
 FINGERPRINT = "f" * 64
@@ -57,11 +62,15 @@ def enrolled(number: int, singer: str = "anna") -> Enrolled:
 def test_a_singer_is_the_mean_of_the_recordings(run: Path, files: list[Path]) -> None:
     embedder = Embedder.load(run)
     gallery = Gallery(embedder)
+    with pytest.raises(SingerVerifyError, match="the gallery is empty"):
+        gallery.known()
     assert gallery.enrol("anna", files[:2]).added == (str(files[0]), str(files[1]))
     gallery.enrol("bert", [Sound(sing(7), RATE, "at hand")])
     mean = embedder.embed(files[0]) + embedder.embed(files[1])
-    np.testing.assert_allclose(gallery.singers["anna"], mean / np.linalg.norm(mean), atol=1e-6)
-    assert list(gallery.singers) == ["anna", "bert"]
+    known = gallery.known()
+    np.testing.assert_allclose(known.sides.rows[0], mean / np.linalg.norm(mean), atol=1e-6)
+    assert gallery.singers == known.names == ("anna", "bert")
+    assert known.num_recordings == (2, 1)
     assert gallery.recordings("bert") == ("at hand",)
 
 
@@ -76,7 +85,8 @@ def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
     assert scores == sorted(scores, reverse=True)
     query = embedder.embed(files[1])
     assert {each.singer: each.score for each in found.candidates} == {
-        singer: pytest.approx(float(row @ query), abs=1e-6) for singer, row in gallery.singers.items()
+        singer: pytest.approx(float(row @ query), abs=1e-6)
+        for singer, row in zip(gallery.singers, gallery.known().sides.rows, strict=True)
     }
     gallery.scoring = replace(COSINE, threshold=Threshold(1.1, "somewhere"))
     assert (gallery.identify(files[1]).best, gallery.identify(files[1]).is_known) == (None, False)
@@ -86,8 +96,80 @@ def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
     assert gallery.identify(files[1]).candidates[0].probability == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert gallery.verify("bert", files[1]).score == pytest.approx(1.0)
     assert gallery.verify("anna", sing(1), RATE).score == pytest.approx(
-        float(gallery.singers["anna"] @ query), abs=1e-6
+        float(gallery.known().sides.rows[0] @ query), abs=1e-6
     )
+
+
+def test_singers_are_scored_as_an_evaluation_scores_them(run: Path) -> None:
+    """The mean of the recordings as they are projected, and not the projection of their mean."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(40, 8)) + 2.0
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    singer_index = np.repeat(np.arange(4), 10)
+    scoring = Scoring(whitening(rows), Cohort(whitening(rows)(rows[::2])))
+    drawn = drawn_gallery(scoring.sides(rows), singer_index, scoring, 3, 0)
+    is_enrolled = np.ones(40, bool)
+    is_enrolled[drawn.queries] = False
+    recordings = [Enrolled(f"{singer_index[n]}", f"{n}", f"{n}", rows[n]) for n in np.flatnonzero(is_enrolled)]
+    gallery = Gallery(Embedder.load(run), scoring, recordings)
+    for query in drawn.queries[:5]:
+        found = identified(scoring, gallery.known(), rows[query], None, ())
+        expected = scoring.scores(scoring.sides(rows[query][None]), drawn.singers)[0]
+        assert {each.singer: each.score for each in found.candidates} == {
+            str(singer): pytest.approx(float(expected[singer]), abs=1e-5) for singer in range(4)
+        }
+    means = np.stack([mean_direction(rows[is_enrolled & (singer_index == singer)]) for singer in range(4)])
+    assert np.abs(scoring.sides(means).rows - gallery.known().sides.rows).max() > 0.05
+
+
+def test_singers_are_decided_on_by_how_many_recordings_they_are_known_from(run: Path) -> None:
+    two = SeveralRecordings(2, Calibration(30.0, -27.0, "x, known from 2"), Threshold(0.9, "of two"))
+    five = replace(two, num_recordings=5, threshold=Threshold(0.99, "of five"))
+    scoring = Scoring(None, None, Calibration(10.0, -5.0, "x"), Threshold(0.5, "of pairs"), (two, five))
+    anna, bert = np.float32([1.0, 0.0]), np.float32([0.0, 1.0])
+    recordings = [Enrolled("anna", f"{n}", f"{n}", anna) for n in range(3)] + [Enrolled("bert", "b", "b", bert)]
+    gallery = Gallery(Embedder.load(run), scoring, recordings)
+    found = identified(scoring, gallery.known(), np.float32([0.8, 0.6]), None, ())
+    assert [(each.singer, each.num_recordings, each.threshold, each.is_over) for each in found.candidates] == [
+        ("bert", 1, 0.5, True),
+        ("anna", 3, 0.9, False),
+    ]
+    assert (found.best, found.threshold) == ("bert", Threshold(0.5, "of pairs"))
+    assert found.candidates[1].probability == pytest.approx(1 / (1 + np.exp(3.0)))
+    found = identified(scoring, gallery.known(), np.float32([0.8, 0.6]), 0.9, ())
+    assert [each.singer for each in found.candidates if each.is_over] == ["bert"]
+    assert found.candidates[1].threshold == pytest.approx((27.0 - np.log(9)) / 30)
+    given = scoring.with_threshold(Threshold(0.7, GIVEN))
+    found = identified(given, gallery.known(), np.float32([0.8, 0.6]), 0.9, ())
+    assert (found.best, [each.threshold for each in found.candidates]) == ("anna", [0.7, 0.7])
+
+
+def test_that_a_threshold_was_found_on_pairs_is_said(run: Path, files: list[Path]) -> None:
+    gallery = Gallery(Embedder.load(run), replace(COSINE, threshold=Threshold(0.5, "of pairs")))
+    gallery.enrol("anna", files[:2])
+    gallery.enrol("bert", files[2:3])
+    said = "the threshold was found on pairs of single recordings, and the mean of several scores higher"
+    assert gallery.identify(files[3]).remarks[-1].startswith(said)
+    assert gallery.verify("anna", files[3]).remarks[-1].startswith(said)
+    assert gallery.verify("bert", files[3]).remarks == ()
+    gallery.scoring = replace(COSINE, calibration=Calibration(2.0, 0.0, "x"))
+    assert gallery.identify(files[3]).remarks[-1].startswith("the threshold and the probabilities were found on pairs")
+    for quiet in (COSINE, replace(COSINE, threshold=Threshold(0.5, GIVEN))):
+        gallery.scoring = quiet
+        assert gallery.identify(files[3]).remarks == ()
+
+
+def test_a_threshold_and_a_probability_that_differ_are_said(run: Path, files: list[Path]) -> None:
+    gallery = Gallery(Embedder.load(run))
+    gallery.enrol("anna", files[:1])
+    score = gallery.identify(files[1]).candidates[0].score
+    gallery.scoring = Scoring(calibration=Calibration(1.0, -score - 0.1, "x"), threshold=Threshold(score - 0.1, "y"))
+    (remark,) = gallery.identify(files[1]).remarks
+    assert "at a prior of 0.5 speak for different decisions" in remark
+    assert gallery.identify(files[1], prior=0.5).remarks == ()
+    gallery.scoring = COSINE
+    with pytest.raises(SingerVerifyError, match=r"prior=0.2: has no effect"):
+        gallery.identify(files[1], prior=0.2)
 
 
 def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_path: Path) -> None:
@@ -103,7 +185,7 @@ def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_p
     )
     other = gallery.enrol("bert", [copy])
     assert "as a recording of anna: remove it there" in other.remarks[0]
-    assert list(gallery.singers) == ["anna"]
+    assert gallery.singers == ("anna",)
     assert gallery.enrol("cleo", [Sound(sing(7), RATE), Sound(sing(7), RATE)]).added == ("the recording",)
 
 
@@ -127,7 +209,7 @@ def test_removing(run: Path, files: list[Path]) -> None:
     assert gallery.recordings("anna") == (str(files[0]), str(files[2]))
     gallery.enrol("anna", files[1:2])
     assert len(gallery.remove("anna")) == 3
-    assert list(gallery.singers) == ["bert"]
+    assert gallery.singers == ("bert",)
     with pytest.raises(SingerVerifyError, match=r"anna: is not in the gallery; enrolled are bert\."):
         gallery.remove("anna")
     with pytest.raises(SingerVerifyError, match=r"x.wav: is no recording of bert; enrolled are .*3.wav"):
@@ -147,12 +229,12 @@ def test_it_is_saved_and_loaded_whole(run: Path, files: list[Path], tmp_path: Pa
     gallery.enrol("bert", files[2:3])
     gallery.save(tmp_path / "g.npz")
     loaded = Gallery.load(tmp_path / "g.npz", Embedder.load(run))
-    assert loaded.singers.keys() == gallery.singers.keys()
+    assert loaded.singers == gallery.singers == ("bert", "Ångström 好")
     for before, after in zip(gallery.enrolled, loaded.enrolled, strict=True):
         assert (before.singer, before.recording, before.content) == (after.singer, after.recording, after.content)
         np.testing.assert_array_equal(before.embedding, after.embedding)
     Gallery(embedder).save(tmp_path / "empty.npz")
-    assert Gallery.load(tmp_path / "empty.npz", embedder).singers == {}
+    assert Gallery.load(tmp_path / "empty.npz", embedder).singers == ()
     with pytest.raises(SingerVerifyError, match="was not loaded from a file"):
         Gallery(Embedder(embedder.encoder, embedder.feature, 30)).save(tmp_path / "other.npz")
 
@@ -281,6 +363,10 @@ def test_the_commands(run: Path, files: list[Path], tmp_path: Path, caplog: pyte
     found = json.loads(printed)
     assert (code, found["singer"], found["is_known"], found["threshold"]["score"]) == (0, "bert", True, 0.999)
     assert [each["singer"] for each in found["candidates"]] == ["bert", "anna"]
+    assert [(each["num_recordings"], each["threshold"], each["is_over"]) for each in found["candidates"]] == [
+        (1, 0.999, True),
+        (3, 0.999, False),
+    ]
     code, printed = invoke("identify", run, path, files[3], "--threshold", 1.5)
     assert code == 3
     assert "an unknown singer" in printed
@@ -299,7 +385,8 @@ def test_the_commands_refuse(run: Path, files: list[Path], tmp_path: Path) -> No
     invoke("enrol", run, path, "anna", files[0])
     assert "is not in the gallery" in refusal("gallery", path, "--remove", "bert")
     assert "has no effect without --remove" in refusal("gallery", path, "--recording", files[0])
-    assert "is not calibrated" in refusal("identify", run, path, files[0], "--probability")
+    for asked in (("--probability",), ("--prior", 0.2)):
+        assert "is not calibrated" in refusal("identify", run, path, files[0], *asked)
     assert "no such file" in refusal("enrol", run, path, "anna", tmp_path / "missing.wav")
     with pytest.raises(UtteranceError, match="is a folder"):
         invoke("identify", run, path, tmp_path)

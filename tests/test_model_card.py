@@ -249,7 +249,7 @@ def test_examples_in_the_card_run(
         soundfile.write(tmp_path / name, sing(seed), 16_000)
     monkeypatch.chdir(tmp_path)
     embedder = Embedder.load(bare)
-    expected = float(embedder.embed_file(Path("a.wav")) @ embedder.embed_file(Path("b.wav")))
+    expected = float(embedder.embed(Path("a.wav")) @ embedder.embed(Path("b.wav")))
     examples = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert ["Embedder" in each for each in examples] == [True, False]
     assert "onnx" in front_matter(card)["tags"]

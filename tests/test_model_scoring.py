@@ -19,7 +19,7 @@ from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.overlap import KnownSingers
 from singer_verify.evaluation.projection import Projection
-from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
+from singer_verify.evaluation.scoring import COSINE, Scoring, SeveralRecordings, Threshold
 from singer_verify.evaluation.trials import all_pairs
 from singer_verify.recognition import Embedder
 from singer_verify.recognition.model_scoring import scoring_of, scoring_path
@@ -40,6 +40,7 @@ def whole_scoring() -> Scoring:
         Threshold(0.1 + 0.2, "equal error rate on 4 singers of x/val"),
         calibration_singers=KnownSingers(frozenset({"a", "é"}), frozenset({-(2**63), 0, 2**63 - 1})),
         cohort_singers=KnownSingers(frozenset({"b"}), frozenset()),
+        several=(SeveralRecordings(3, Calibration(4.5, -2.25, "x/val, known from 3"), Threshold(0.4, "of three")),),
     )
 
 
@@ -66,6 +67,7 @@ def test_a_file_holds_all_of_a_scoring(tmp_path: Path) -> None:
     assert (found.calibration, found.threshold) == (scoring.calibration, scoring.threshold)
     assert found.threshold_singers is None
     assert (found.calibration_singers, found.cohort_singers) == (scoring.calibration_singers, scoring.cohort_singers)
+    assert found.several == scoring.several
     assert found.cohort is not None
     assert found.cohort.num_nearest == 4
     embeddings = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
@@ -78,7 +80,7 @@ def test_a_file_holds_all_of_a_scoring(tmp_path: Path) -> None:
 def test_what_a_scoring_lacks_stays_lacking(tmp_path: Path, part: str) -> None:
     save_scoring(tmp_path / "scoring.npz", replace(COSINE, **{part: getattr(whole_scoring(), part)}), OURS)
     found = load_scoring(tmp_path / "scoring.npz", OURS)
-    assert [name for name, value in vars(found).items() if value is not None] == [part]
+    assert [name for name, value in vars(found).items() if value not in (None, ())] == [part]
 
 
 def test_another_models_file_is_refused(tmp_path: Path) -> None:
@@ -146,6 +148,9 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
         ("calibration", {"slope": -1.0, "offset": 0.0, "origin": ""}),
         ("calibration", {"slope": 1.0}),
         ("threshold", None),
+        ("several", [{"num_recordings": 3}]),
+        ("several", [{"num_recordings": 3, "calibration": {"slope": -1.0, "offset": 0.0, "origin": ""}}]),
+        ("several", 3),
         ("num_nearest", 2.5),
         ("cohort_singers", np.zeros((2, 2), np.int64)),
         ("cohort_singers", np.zeros(2)),
@@ -204,7 +209,7 @@ def test_a_training_tells_its_threshold(trained: Path, corpus: Path, tmp_path: P
     assert found.threshold_singers.names == {"val0", "val1", "val2"}
     assert len(found.threshold_singers.recordings) == 9
     embedder, files = Embedder.load(trained), sorted((corpus / "val").rglob("*.npy"))
-    rows = np.stack([embedder.embed_file(file) for file in files])
+    rows = np.stack([embedder.embed(file) for file in files])
     trials = all_pairs(np.unique([file.parent.name for file in files], return_inverse=True)[1])
     scores = (rows @ rows.T)[trials.left, trials.right]
     miss = (scores[trials.is_target] < threshold.score - 1e-6).mean()
@@ -253,3 +258,12 @@ def test_a_scoring_for_another_model_is_never_used(
     assert "is for another checkpoint" in caplog.text
     with pytest.raises(SingerVerifyError, match="was fitted for another model"):
         scoring_of(model, model / "scoring.npz")
+
+
+def test_a_given_threshold_takes_the_place_of_all(model: Path) -> None:
+    own = fingerprint(read_checkpoint(model / "checkpoints/best.ckpt"))
+    save_scoring(model / "scoring.npz", replace(whole_scoring(), projection=None, cohort=None), own)
+    assert scoring_of(model).against_mean_of(5).threshold == Threshold(0.4, "of three")
+    found = scoring_of(model, threshold=0.9)
+    assert {found.against_mean_of(number).threshold for number in (1, 2, 3, 5)} == {Threshold(0.9, "given")}
+    assert found.against_mean_of(3).calibration == Calibration(4.5, -2.25, "x/val, known from 3")

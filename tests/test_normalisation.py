@@ -208,7 +208,7 @@ def test_a_file_is_embedded_as_in_validation(make_corpus: MakeCorpus, tmp_path: 
         parts = [(embedder.encoder(batch.features), batch.utterances) for batch in windows]
     embeddings, utterances = (torch.cat(part) for part in zip(*parts, strict=True))
     expected = mean_embeddings(embeddings, utterances, len(store.paths)).numpy()
-    found = np.stack([embedder.embed_file(root / path) for path in store.paths])
+    found = np.stack([embedder.embed(root / path) for path in store.paths])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

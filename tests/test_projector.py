@@ -37,7 +37,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def best_embeddings(folder: Path, corpus: Path) -> np.ndarray:
     embedder = Embedder.load(folder)
-    return np.stack([embedder.embed_file(path) for path in sorted((corpus / "val").rglob("*.npy"))])
+    return np.stack([embedder.embed(path) for path in sorted((corpus / "val").rglob("*.npy"))])
 
 
 def test_a_run_leaves_the_best_model_and_its_labels(

@@ -9,12 +9,17 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation import cohort as cohort_module
 from singer_verify.evaluation import pair_scores as pair_scores_module
+from singer_verify.evaluation import several_fitting as several_module
+from singer_verify.evaluation.calibration_fitting import fit_calibration
 from singer_verify.evaluation.cohort import Cohort
+from singer_verify.evaluation.enrolment import draw_enrolment, drawn_gallery
+from singer_verify.evaluation.metrics import equal_error_rate
 from singer_verify.evaluation.pair_scores import all_pair_scores
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.projection_fitting import centring, discriminant, whitening
 from singer_verify.evaluation.scoring import COSINE, Scoring
 from singer_verify.evaluation.scoring_fitting import SungBy, cohort_of, fit_scoring, projection_of
+from singer_verify.evaluation.several_fitting import NUM_DRAWS
 from singer_verify.evaluation.trials import all_pairs
 
 
@@ -162,14 +167,13 @@ def test_scores_of_all_pairs_are_those_of_the_list_of_pairs(monkeypatch: pytest.
     pairs, trials = all_pair_scores(COSINE.sides(rows), singers, COSINE), all_pairs(singers)
     np.testing.assert_allclose(pairs.scores, (rows @ rows.T)[trials.left, trials.right], atol=1e-6)
     np.testing.assert_array_equal(pairs.is_target, trials.is_target)
-    assert (pairs.num_targets, pairs.num_nontargets, pairs.is_drawn) == (30, 160, False)
+    assert (pairs.num_targets, pairs.num_nontargets, len(pairs.scores)) == (30, 160, 190)
 
 
 def test_more_pairs_than_needed_are_drawn_and_the_same_for_two_scorings() -> None:
     rows, singers = sung(20, 15, 8)
     centred = Scoring(centring(rows))
     plain, other = (all_pair_scores(each.sides(rows), singers, each, most=3000) for each in (COSINE, centred))
-    assert plain.is_drawn
     assert plain.is_target.sum() == plain.num_targets == 20 * 15 * 14 // 2
     assert abs((~plain.is_target).sum() - 3000) < 300
     np.testing.assert_array_equal(plain.is_target, other.is_target)
@@ -199,3 +203,65 @@ def test_a_cohort_helps_where_recordings_lie_about_their_singer() -> None:
     assert fitted.scoring.cohort is not None
     assert fitted.scoring.cohort.num_nearest == 100  # a quarter of 400
     assert (fitted.num_trials, fitted.num_targets, fitted.num_used) == (7140, 540, 7140)
+    assert [each.num_recordings for each in fitted.scoring.several] == [2, 3, 5]  # no one has more than 10
+
+
+def errors(scoring: Scoring, sung_by: SungBy, number: int, seed: int) -> np.ndarray:
+    """Misses and false alarms of queries against singers known from so many recordings, at the scoring's threshold."""
+    sides = scoring.sides(sung_by.embeddings)
+    drawn = drawn_gallery(sides, sung_by.singer_index, scoring, number, seed)
+    scores = scoring.scores(sides[drawn.queries], drawn.singers)
+    is_target = drawn.own[:, None] == np.arange(len(drawn.singers))
+    assert scoring.threshold is not None
+    is_over = scores >= scoring.threshold.score
+    return np.array([(~is_over & is_target).sum() / is_target.sum(), (is_over & ~is_target).sum() / (~is_target).sum()])
+
+
+def test_singers_known_from_several_recordings_have_thresholds_of_their_own() -> None:
+    """The threshold of pairs lets more and more strangers pass; theirs keeps both errors alike, with other singers."""
+    fitted, other = (
+        SungBy(rows, singers.astype(str)) for rows, singers in (sung(60, 15, 16, 1, 2), sung(60, 15, 16, 2, 2))
+    )
+    found = fit_scoring(COSINE, fitted, "60 singers")
+    assert [each.several.num_recordings for each in found.several] == [2, 3, 5, 10]
+    assert [each.eer for each in found.several] == sorted((each.eer for each in found.several), reverse=True)
+    for each in found.several:
+        number = each.several.num_recordings
+        pairs, own = (
+            np.mean([errors(scoring, other, number, seed) for seed in range(5)], axis=0)
+            for scoring in (found.scoring, found.scoring.against_mean_of(number))
+        )
+        assert pairs[1] - pairs[0] > 0.1
+        assert abs(own[1] - own[0]) < 0.05
+        assert own == pytest.approx(each.eer, abs=0.05)
+        assert each.several.threshold.origin == f"equal error rate on 60 singers, each known from {number} recordings"
+    assert found.scoring.against_mean_of(1) == found.scoring
+    assert found.scoring.against_mean_of(4) == found.scoring.against_mean_of(3)
+    assert found.scoring.against_mean_of(4).threshold == found.several[1].several.threshold
+
+
+def test_what_is_fitted_for_several_recordings_equals_a_slow_loop() -> None:
+    rows, singers = sung(6, 9, 8, spread=2.0)
+    (two, *_) = fit_scoring(COSINE, SungBy(rows, singers.astype(str)), "x", 0.2).several
+    scores, is_target = [], []
+    for seed in range(NUM_DRAWS):
+        is_enrolled = draw_enrolment(singers, 2, seed)
+        for query in np.flatnonzero(~is_enrolled):
+            for singer in range(6):
+                mean = rows[is_enrolled & (singers == singer)].sum(axis=0)
+                scores.append(float(rows[query] @ mean / np.linalg.norm(mean)))
+                is_target.append(singers[query] == singer)
+    expected = fit_calibration(np.array(scores), np.array(is_target), "x", 0.2)
+    assert two.num_trials == len(scores) == 10 * 6 * 7 * 6
+    assert two.several.calibration.slope == pytest.approx(expected.slope, rel=1e-3)
+    assert two.several.calibration.offset == pytest.approx(expected.offset, rel=1e-3)
+    assert two.eer == pytest.approx(equal_error_rate(np.array(scores), np.array(is_target))[0], abs=1e-3)
+
+
+def test_too_few_recordings_leave_pairs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, singers = sung(6, 4, 8, spread=2.0)
+    assert fit_scoring(COSINE, SungBy(rows, singers.astype(str)), "x").several == ()
+    monkeypatch.setattr(several_module, "MOST_OF_A_KIND", 5000)
+    rows, singers = sung(12, 20, 8, spread=2.0)
+    fitted = fit_scoring(COSINE, SungBy(rows, singers.astype(str)), "x")
+    assert [each.num_trials for each in fitted.several] == [10 * 12 * (5000 // 120)] * 4  # drawn

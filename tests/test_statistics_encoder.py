@@ -98,7 +98,7 @@ def test_it_embeds_whole_files_as_a_checkpoint_or_a_saved_model(baseline: Path, 
         expected = statistics_of(np.load(path))
         assert expected.shape == (2 * NUM_BINS,)
         for model in (baseline, baseline / "saved_model.pt"):
-            np.testing.assert_allclose(Embedder.load(model).embed_file(path), expected, atol=1e-6)
+            np.testing.assert_allclose(Embedder.load(model).embed(path), expected, atol=1e-6)
 
 
 def test_it_is_evaluated_and_listed_like_any_run(baseline: Path, corpus: Path) -> None:
@@ -114,7 +114,7 @@ def test_it_takes_a_normalisation(monkeypatch: pytest.MonkeyPatch, corpus: Path,
     training = np.concatenate([np.load(path) for path in sorted((corpus / "train").rglob("*.npy"))])
     path = corpus / "val/val0/0.npy"
     expected = statistics_of((np.load(path) - training.mean(axis=0)) / training.std(axis=0))
-    np.testing.assert_allclose(Embedder.load(floor).embed_file(path), expected, atol=1e-5)
+    np.testing.assert_allclose(Embedder.load(floor).embed(path), expected, atol=1e-5)
 
 
 def test_resuming_it_finds_the_same_again(monkeypatch: pytest.MonkeyPatch, corpus: Path, tmp_path: Path) -> None:

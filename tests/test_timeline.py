@@ -14,11 +14,13 @@ from untrained import make_run
 
 from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
+from singer_verify.evaluation.calibration import Calibration
+from singer_verify.evaluation.scoring import COSINE, GIVEN, Scoring, SeveralRecordings, Threshold
 from singer_verify.recognition import Embedder, Gallery
 from singer_verify.recognition.embedded import Embedded
 from singer_verify.recognition.enrolled import Enrolled
-from singer_verify.recognition.timeline import Timeline, moving_average, timeline
+from singer_verify.recognition.stretches import around
+from singer_verify.recognition.timeline import Timeline, timeline
 from singer_verify.reports.timeline_figure import MOST_SINGERS, drawn_singers, tick_step_s, timeline_figure
 from singer_verify.reports.timeline_text import MOST_LINES, segments_csv, segments_table
 
@@ -66,7 +68,8 @@ def test_segments_meet_between_the_middles_of_windows(embedder: Embedder) -> Non
 def test_without_a_threshold_the_best_is_named(embedder: Embedder) -> None:
     found = timeline(gallery(embedder, COSINE), recording([ANNA, 0.6 * OTHER + 0.8 * BERT]), smooth_s=0.0)
     assert found.who == ("anna", "bert")
-    assert found.threshold is None
+    assert found.thresholds == ()
+    assert found.remarks == ()
 
 
 def test_smoothing_takes_out_a_single_window(embedder: Embedder) -> None:
@@ -74,7 +77,7 @@ def test_smoothing_takes_out_a_single_window(embedder: Embedder) -> None:
     assert "bert" in timeline(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0).who
     found = timeline(gallery(embedder, over(0.5)), recording(windows), smooth_s=2.0)
     assert segments(found) == [(0.0, 10.0, "anna")]
-    np.testing.assert_allclose(found.smoothed[3:6, 1], 1 / 3)
+    np.testing.assert_allclose(found.smoothed[3:6, 1], 1 / 5**0.5, rtol=1e-6)  # of two of anna's and one of bert's
 
 
 def test_silence_is_nobodys_and_does_not_count_for_its_neighbours(embedder: Embedder) -> None:
@@ -85,15 +88,52 @@ def test_silence_is_nobodys_and_does_not_count_for_its_neighbours(embedder: Embe
     np.testing.assert_allclose(found.smoothed[2], [1.0, 0.0])
 
 
-def test_the_moving_average_is_a_slow_loops(embedder: Embedder) -> None:
+def test_stretches_are_embedded_like_recordings_by_a_slow_loop() -> None:
     generator = np.random.default_rng(0)
     middles_s = np.cumsum(generator.uniform(0.2, 1.0, 40))
-    scores, counts = generator.normal(size=(40, 3)), generator.random(40) < 0.7
-    found = moving_average(scores, middles_s, 3.0, counts)
+    windows, counts = generator.normal(size=(40, 3)), generator.random(40) < 0.7
+    windows /= np.linalg.norm(windows, axis=1, keepdims=True)
+    found = around(windows, middles_s, 3.0, counts)
     for window in range(40):
         near = counts & (np.abs(middles_s - middles_s[window]) <= 1.5)
-        expected = scores[near].mean(axis=0) if near.any() else scores[window]
-        np.testing.assert_allclose(found[window], expected, atol=1e-9)
+        expected = windows[near].mean(axis=0) if near.any() else windows[window]
+        np.testing.assert_allclose(found[window], expected / np.linalg.norm(expected), atol=1e-9)
+
+
+def test_a_singers_time_is_known_where_a_singers_recordings_are(embedder: Embedder) -> None:
+    """Each window has something of its own besides the singer: alone it scores 0.6, as a recording 0.97."""
+    windows = [0.6 * np.eye(33)[0] + 0.8 * np.eye(33)[number] for number in range(1, 33)]
+    enrolled = [Enrolled("anna", "anna.wav", "anna", np.eye(33)[0])]
+    found = timeline(Gallery(embedder, over(0.7), enrolled), recording(windows), smooth_s=4.0)
+    assert found.scores.max() < 0.7
+    assert segments(found) == [(0.0, 33.0, "anna")]
+
+
+def test_that_thresholds_are_of_whole_recordings_is_said_unless_given(embedder: Embedder) -> None:
+    (remark,) = timeline(gallery(embedder, over(0.5)), recording([ANNA] * 9), smooth_s=3.0).remarks
+    assert "found on whole recordings; stretches of 5.0 s score lower" in remark
+    given = replace(COSINE, threshold=Threshold(0.5, GIVEN))
+    assert timeline(gallery(embedder, given), recording([ANNA] * 9), smooth_s=3.0).remarks == ()
+
+
+def test_each_singer_has_the_threshold_for_as_many_recordings(embedder: Embedder) -> None:
+    several = SeveralRecordings(2, Calibration(1.0, 0.0, "x"), Threshold(0.9, "of two"))
+    enrolled = [
+        Enrolled("anna", "a1", "a1", ANNA),
+        Enrolled("anna", "a2", "a2", ANNA),
+        Enrolled("bert", "b", "b", BERT),
+    ]
+    known = Gallery(embedder, replace(over(0.5), several=(several,)), enrolled)
+    found = timeline(known, recording([ANNA, 0.8 * ANNA + 0.6 * OTHER, 0.8 * ANNA + 0.6 * BERT, BERT]), smooth_s=0.0)
+    assert found.who == ("anna", "unknown", "bert", "bert")
+    np.testing.assert_allclose(found.top, [1.0, 0.8, 0.6, 1.0], atol=1e-6)
+    assert [each.score for each in found.thresholds] == [0.9, 0.5]
+    caption = str(segments_table(found, "a.wav").caption)
+    assert "threshold of anna: 0.9000 (of two)" in caption
+    assert "threshold of bert: 0.5000 (somewhere)" in caption
+    scores = timeline_figure(found, "").axes[1]
+    assert len(scores.lines) == 4
+    assert "threshold 0.50 to 0.90" in [text.get_text() for text in scores.texts]
 
 
 def test_it_refuses(embedder: Embedder) -> None:
@@ -153,6 +193,7 @@ def test_the_command_writes_all_of_it(tmp_path: Path) -> None:
         "windows.csv",
     ]
     assert [each["who"] for each in found["segments"]] == ["anna", "silent", "bert"]
+    assert found["thresholds"] == {name: {"score": 0.5, "origin": "given"} for name in ("anna", "bert")}
     assert found["segments"][0]["start_s"] == 0.0
     assert found["segments"][0]["end_s"] == pytest.approx(4.0, abs=0.3)
     assert found["segments"][2]["end_s"] == found["seconds"] == pytest.approx(11.0)
@@ -163,6 +204,8 @@ def test_the_command_writes_all_of_it(tmp_path: Path) -> None:
         windows = list(csv.DictReader(file))
     assert list(windows[0]) == ["start_s", "end_s", "who", "smoothed_score", "score anna", "score bert"]
     assert float(windows[1]["start_s"]) == pytest.approx(0.2)
+    with pytest.raises(SingerVerifyError, match=r"--prior 0.1: .* is not calibrated"):
+        runner.invoke(app, [*command, "--prior", "0.1"], catch_exceptions=False)
     printed = runner.invoke(app, command, catch_exceptions=False)
     assert "silent" in printed.stdout
     with pytest.raises(SingerVerifyError, match="would leave gaps"):

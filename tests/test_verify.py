@@ -15,7 +15,7 @@ from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.projection import Projection
-from singer_verify.evaluation.scoring import COSINE, Threshold
+from singer_verify.evaluation.scoring import COSINE, GIVEN, Scoring, Threshold
 from singer_verify.recognition import Embedder, Sound, verify
 from singer_verify.recognition.disagreement import disagreement
 from singer_verify.recognition.embedded import Embedded
@@ -76,18 +76,51 @@ def test_a_calibration_gives_probability_ratio_and_threshold() -> None:
     assert found.probability == pytest.approx(1 / (1 + np.exp(-1.0)))
     assert found.threshold is not None
     assert found.threshold.score == pytest.approx(0.5)
-    assert found.threshold.origin == "Bayes at a prior of 0.5, calibrated on 4 singers of somewhere"
+    assert found.threshold.origin == "Bayes threshold for a prior of 0.5, calibrated on 4 singers of somewhere"
     assert found.is_same
     assert not verdict_on(CALIBRATED, 0.6, 0.1, ()).is_same
 
 
 def test_a_threshold_and_a_probability_that_differ_are_said() -> None:
-    scoring = replace(CALIBRATED, threshold=Threshold(0.5, "somewhere"))
-    assert verdict_on(scoring, 0.6, 0.5, ()).remarks == ()
-    (remark,) = verdict_on(scoring, 0.6, 0.01, ()).remarks
-    assert "speak for different decisions" in remark
+    given = replace(CALIBRATED, threshold=Threshold(0.5, GIVEN))
+    assert verdict_on(given, 0.6, 0.5, ()).remarks == ()
+    (remark,) = verdict_on(given, 0.6, 0.01, ()).remarks
+    assert "at a prior of 0.01 speak for different decisions" in remark
+    (remark,) = verdict_on(replace(CALIBRATED, threshold=Threshold(0.45, "somewhere")), 0.47, None, ()).remarks
+    assert "at a prior of 0.5 speak for different decisions" in remark
     with pytest.raises(SingerVerifyError, match="prior=1"):
-        verdict_on(scoring, 0.6, 1.0, ())
+        verdict_on(given, 0.6, 1.0, ())
+
+
+def test_a_prior_decides_unless_a_threshold_was_given() -> None:
+    fitted = replace(CALIBRATED, threshold=Threshold(0.45, "equal error rate on 4 singers of somewhere"))
+    assert verdict_on(fitted, 0.6, None, ()).threshold == fitted.threshold
+    for prior, score in ((0.5, 0.5), (0.01, 0.5 + np.log(99) / 10), (0.99, 0.5 - np.log(99) / 10)):
+        found = verdict_on(fitted, 0.6, prior, ())
+        assert found.threshold is not None
+        assert found.threshold.score == pytest.approx(score)
+        assert found.threshold.origin == f"Bayes threshold for a prior of {prior}, calibrated on 4 singers of somewhere"
+        assert found.is_same == (found.probability >= 0.5) == (prior != 0.01)
+        assert found.remarks == ()
+    given = replace(CALIBRATED, threshold=Threshold(0.45, GIVEN))
+    assert verdict_on(given, 0.6, 0.01, ()).threshold == given.threshold
+
+
+def test_a_prior_without_effect_is_refused(run: Path, files: tuple[Path, Path]) -> None:
+    with pytest.raises(SingerVerifyError, match=r"prior=0.2: has no effect.*singer-verify calibrate"):
+        verify(Embedder.load(run), replace(COSINE, threshold=Threshold(0.5, "somewhere")), *files, 0.2)
+    said = refusal("verify", run, *files, "--prior", 0.2)
+    assert said.startswith("--prior 0.2: ")
+    assert f"singer-verify calibrate {run} CORPUS" in said
+
+
+def test_the_commands_prior_moves_the_decision(run: Path, files: tuple[Path, Path]) -> None:
+    embedder = Embedder.load(run)
+    score = verify(embedder, COSINE, *files).score
+    fitted = Scoring(calibration=Calibration(10.0, -10 * score, "x"), threshold=Threshold(score, "equal error rate"))
+    save_scoring(run / "scoring.npz", fitted, embedder.fingerprint)
+    assert [invoke("verify", run, *files, "--prior", prior)[0] for prior in (0.4, 0.6)] == [3, 0]
+    assert invoke("verify", run, *files, "--prior", 0.4, "--threshold", -1)[0] == 0
 
 
 def recording(name: str, windows: list[list[float]], silent: tuple[int, ...] = ()) -> Embedded:
@@ -97,24 +130,47 @@ def recording(name: str, windows: list[list[float]], silent: tuple[int, ...] = (
     return Embedded(name, np.array(windows), starts_s, starts_s + 1, len(windows), power, 0.01, False, 1.0)
 
 
-def test_windows_that_disagree_are_named_with_their_times() -> None:
-    here, there = [1.0, 0.0], [0.0, 1.0]
-    left, right = recording("a", [here] * 5 + [there] * 2 + [here]), recording("b", [here] * 2)
-    (remark,) = disagreement(COSINE, 0.5, 0.95, left, right)
-    assert remark == (
-        "25 % of the pairs of windows score under the threshold, and windows of a at 0:05–0:07 disagree with the other "
-        "recording."
+HERE, THERE = [1.0, 0.0], [0.0, 1.0]
+
+
+def test_a_recording_of_two_singers_is_said_with_their_times() -> None:
+    left, right = recording("a", [HERE] * 5 + [THERE] * 4), recording("b", [HERE] * 2)
+    expected = (
+        "a: may hold two singers: 0:00–0:05 is like b, 0:05–0:09 is not, and these parts are not like each other."
     )
-    silent = recording("a", [here] * 5 + [there] * 2 + [here], silent=(5, 6))
-    assert disagreement(COSINE, 0.5, 0.95, silent, right) == ()
-    (other,) = disagreement(COSINE, 0.5, 0.1, recording("a", [there] * 3 + [here]), right)
-    assert other.startswith("25 % of the pairs of windows score at or above the threshold, and windows of a at 0:03–")
-    assert disagreement(COSINE, 0.5, 0.0, recording("a", [here]), recording("b", [here])) == ()
+    assert disagreement(COSINE, 0.5, left, right) == disagreement(COSINE, 0.5, right, left) == (expected,)
+    many = recording("a", ([HERE] * 4 + [THERE] * 4) * 4)
+    (remark,) = disagreement(COSINE, 0.5, many, right)
+    assert "0:00–0:04, 0:08–0:12, 0:16–0:20 and 1 more is like b" in remark
+    assert len(disagreement(COSINE, 0.7, left, recording("b", [THERE] * 5 + [HERE] * 4))) == 2
+
+
+def test_silence_and_parts_too_short_are_no_second_singer() -> None:
+    right = recording("b", [HERE] * 2)
+    silent = recording("a", [HERE] * 5 + [THERE] * 4, silent=(5, 6, 7, 8))
+    short = recording("a", [HERE] * 5 + [THERE] * 2)
+    assert disagreement(COSINE, 0.5, silent, right) == disagreement(COSINE, 0.5, short, right) == ()
+
+
+def test_parts_that_are_like_each_other_are_one_singer() -> None:
+    """As if the score of the whole were near the threshold: its parts lie on both sides."""
+    left = recording("a", [[0.55, 0.835]] * 5 + [[0.45, 0.893]] * 5)
+    assert disagreement(COSINE, 0.5, left, recording("b", [HERE])) == ()
+
+
+def test_windows_that_score_lower_than_recordings_do_are_not_said() -> None:
+    """Each window has something of its own besides the singer; any two score 0.36, the recordings 0.8."""
+    rows = np.concatenate([np.full((20, 1), 0.6), 0.8 * np.eye(20)], axis=1)
+    left, right = (recording(name, part.tolist()) for name, part in (("a", rows[:10]), ("b", rows[10:])))
+    assert left.embedding @ right.embedding > 0.8
+    assert left.windows[0] @ right.windows[0] < 0.5
+    assert disagreement(COSINE, 0.5, left, right) == ()
 
 
 def test_times_are_read_in_minutes() -> None:
     assert (minutes(0.0), minutes(83.9), minutes(3723.0)) == ("0:00", "1:23", "62:03")
-    assert span(59.9, 61.2) == "0:59–1:02"
+    assert span(59.9, 61.2) == "1:00–1:01"
+    assert [span(0.0, 2.4), span(2.4, 5.0)] == ["0:00–0:02", "0:02–0:05"]
 
 
 def test_remarks_of_the_recordings_are_passed_on(run: Path) -> None:

@@ -14,6 +14,7 @@ from singer_verify.entry import LOGGER
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring import Scoring
     from singer_verify.evaluation.scoring_fitting import FittedScoring, SungBy
+    from singer_verify.evaluation.several_fitting import FittedSeveral
     from singer_verify.recognition import Embedder
 
 
@@ -33,7 +34,11 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="The .npz to write (default: scoring.npz in the run folder)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Fit how a model's embeddings are scored: log-likelihood ratios, threshold; projection and cohort if wanted."""
+    """Fit how a model's embeddings are scored: log-likelihood ratios, threshold; projection and cohort if wanted.
+
+    Ratios and thresholds are fitted to pairs of recordings, and to recordings against singers known from 2, 3, 5 and 10
+    others, as far as the corpus has so many of each singer.
+    """
     from singer_verify.card import CARD_KEY
     from singer_verify.evaluation.scoring_fitting import fit_scoring, refuse_shared_singers
     from singer_verify.recognition import Embedder
@@ -84,6 +89,20 @@ def _record(judged: "SungBy", others: "SungBy | None", fitted: "FittedScoring") 
         "origin": scoring.calibration.origin,
         "threshold": scoring.threshold.score,
         **fitted.figures,
+        "several": [_several_record(each) for each in fitted.several],
+    }
+
+
+def _several_record(fitted: "FittedSeveral") -> dict[str, float]:
+    """Of singers who are known from several recordings."""
+    several = fitted.several
+    return {
+        "num_recordings": several.num_recordings,
+        "num_trials_used": fitted.num_trials,
+        "slope": several.calibration.slope,
+        "offset": several.calibration.offset,
+        "threshold": several.threshold.score,
+        "eer": fitted.eer,
     }
 
 

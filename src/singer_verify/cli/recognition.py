@@ -11,12 +11,15 @@ from singer_verify.cli.models import ModelArgument
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.evaluation.scoring import Scoring, Threshold
+    from singer_verify.recognition import Embedder
 
 OTHER_SINGER, UNDECIDED = 3, 4  # exit codes; 1 is a mistake in the input, 2 one in the command
 
 ThresholdOption = Annotated[float | None, typer.Option(help="Of scores (default: that of the model's scoring)")]
 ScoringOption = Annotated[Path | None, typer.Option(help="What calibrate wrote (default: that in the run's folder)")]
-PriorOption = Annotated[float, typer.Option(help="Share of such questions whose answer is: the same singer.")]
+PriorOption = Annotated[
+    float | None, typer.Option(help="Share of such questions whose answer is: the same singer; it decides (Bayes).")
+]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
@@ -28,7 +31,7 @@ def verify(
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
-    prior: PriorOption = 0.5,
+    prior: PriorOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Whether two recordings are one singer's.
@@ -36,17 +39,15 @@ def verify(
     Exit codes: 0 the same singer, 3 different singers, 4 no threshold is known and so nothing is decided, 1 a
     recording or the model cannot be used.
     """
-    from singer_verify.recognition import Embedder
     from singer_verify.recognition.verification import verify as compare
     from singer_verify.reports.recognition import verdict_table
 
-    of_model = scoring_for(model, scoring, threshold, probability)
-    verdict = compare(Embedder.load(model), of_model, left, right, prior)
+    verdict = compare(*loaded(model, scoring, threshold, probability, prior), left, right, prior)
     if as_json:
-        record = {"left": str(left), "right": str(right), "prior": prior, **vars(verdict)}
+        record = {"left": str(left), "right": str(right), **vars(verdict)}
         typer.echo(json.dumps(record | {"threshold": threshold_record(verdict.threshold)}, indent=2))
     else:
-        Console().print(verdict_table(verdict, prior))
+        Console().print(verdict_table(verdict))
     raise typer.Exit(exit_code(verdict.is_same))
 
 
@@ -57,7 +58,7 @@ def identify(
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
-    prior: PriorOption = 0.5,
+    prior: PriorOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Who of the singers in a gallery sings, or that none of them does.
@@ -65,19 +66,13 @@ def identify(
     Exit codes: 0 a known singer, 3 an unknown one, 4 no threshold is known and so the first may be anyone, 1 a
     recording, the gallery or the model cannot be used.
     """
-    from singer_verify.recognition import Embedder, Gallery
+    from singer_verify.recognition import Gallery
     from singer_verify.reports.recognition import identification_lines, identification_table
 
-    of_model = scoring_for(model, scoring, threshold, probability)
-    found = Gallery.load(gallery, Embedder.load(model), of_model).identify(file, prior=prior)
+    found = Gallery.load(gallery, *loaded(model, scoring, threshold, probability, prior)).identify(file, prior=prior)
     if as_json:
-        record: dict[str, Any] = {
-            "recording": str(file),
-            "singer": found.best,
-            "is_known": found.is_known,
-            "prior": prior,
-        }
-        record |= {"threshold": threshold_record(found.threshold), "remarks": found.remarks}
+        record = {"recording": str(file), "singer": found.best, **vars(found)}
+        record |= {"threshold": threshold_record(found.threshold)}
         typer.echo(json.dumps(record | {"candidates": [vars(each) for each in found.candidates]}, indent=2))
     else:
         for line in identification_lines(found, str(file)):
@@ -86,22 +81,25 @@ def identify(
     raise typer.Exit(exit_code(found.is_known))
 
 
-def scoring_for(model: Path, scoring: Path | None, threshold: float | None, probability: bool) -> "Scoring":
-    """The scoring of a model.
+def loaded(
+    model: Path, scoring: Path | None, threshold: float | None, probability: bool, prior: float | None
+) -> "tuple[Embedder, Scoring]":
+    """A model and its scoring.
 
     Raises:
-        SingerVerifyError: probabilities are asked for, and the model is not calibrated.
+        SingerVerifyError: probabilities or a prior are asked for, and the model is not calibrated.
     """
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.recognition import scoring_of
+    from singer_verify.recognition import Embedder, scoring_of
 
     found = scoring_of(model, scoring, threshold)
-    if probability and found.calibration is None:
+    if found.calibration is None and (probability or prior is not None):
+        asked = "--probability" if probability else f"--prior {prior:g}"
         raise SingerVerifyError(
-            f"--probability: {model} is not calibrated, so its scores tell no probabilities; calibrate it with "
-            f"singer-verify calibrate {model} CORPUS, on singers that it was not trained on."
+            f"{asked}: {model} is not calibrated, so its scores tell no probabilities; calibrate it with singer-verify "
+            f"calibrate {model} CORPUS, on singers that it was not trained on."
         )
-    return found
+    return Embedder.load(model), found
 
 
 def threshold_record(threshold: "Threshold | None") -> dict[str, Any] | None:

@@ -8,7 +8,14 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.models import ModelArgument
-from singer_verify.cli.recognition import JsonOption, ScoringOption, ThresholdOption, scoring_for, threshold_record
+from singer_verify.cli.recognition import (
+    JsonOption,
+    PriorOption,
+    ScoringOption,
+    ThresholdOption,
+    loaded,
+    threshold_record,
+)
 from singer_verify.entry import LOGGER
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
@@ -24,29 +31,30 @@ def timeline(
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     window_s: Annotated[float | None, typer.Option(help="Of a window (default: as the model was validated)")] = None,
     hop_s: Annotated[float | None, typer.Option(help="From window to window (default: 0.5, or a window)")] = None,
-    smooth_s: Annotated[float, typer.Option(help="Duration that scores are averaged over; 0: not at all.")] = 3.0,
+    smooth_s: Annotated[float, typer.Option(help="Duration of the stretches that are scored; 0: windows.")] = 3.0,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
+    prior: PriorOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Who of a gallery sings when: timeline.png, timeline.svg, segments.csv and windows.csv in the folder.
 
-    Each window is scored against each singer, and scores are averaged over neighbouring windows. The singer with the
-    highest average is named, `unknown` where it is under the threshold, `silent` where no one sings. Times in files
-    and in --json are seconds.
+    The stretch around each window is embedded like a recording and scored against each singer. The singer with the
+    highest score is named, `unknown` where it is under the threshold, `silent` where no one sings. Times in files and
+    in --json are seconds.
     """
-    from singer_verify.recognition import Embedder, Gallery
+    from singer_verify.recognition import Gallery
     from singer_verify.recognition.timeline import timeline as timeline_of
     from singer_verify.reports.picture_files import picture_files
     from singer_verify.reports.timeline_figure import timeline_figure
     from singer_verify.reports.timeline_text import segments_csv, segments_table, windows_csv
     from singer_verify.reports.whole_files import write_files
 
-    embedder = Embedder.load(model)
+    embedder, of_model = loaded(model, scoring, threshold, False, prior)
     hop = min(LONGEST_DEFAULT_HOP_S, window_s or embedder.window_s) if hop_s is None else hop_s
-    known = Gallery.load(gallery, embedder, scoring_for(model, scoring, threshold, False))
+    known = Gallery.load(gallery, embedder, of_model)
     with Console(stderr=True).status("Embedding"):
-        found = timeline_of(known, embedder.windows(file, window_s=window_s, hop_s=hop), smooth_s)
+        found = timeline_of(known, embedder.windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
     contents = {"segments.csv": segments_csv(found), "windows.csv": windows_csv(found)}
     pictures = picture_files(timeline_figure(found, file.name))
     write_files(contents | {f"timeline.{suffix}": content for suffix, content in pictures.items()}, out)
@@ -61,5 +69,7 @@ def timeline(
 
 def _record(found: "Timeline", file: Path) -> dict[str, Any]:
     record: dict[str, Any] = {"recording": str(file), "seconds": found.seconds, "remarks": found.remarks}
-    record["threshold"] = threshold_record(found.threshold)
+    record["thresholds"] = {
+        singer: threshold_record(threshold) for singer, threshold in zip(found.singers, found.thresholds, strict=False)
+    }
     return record | {"segments": [vars(each) for each in found.segments]}

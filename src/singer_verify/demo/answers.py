@@ -14,7 +14,6 @@ from singer_verify.demo.words import (
     SAME_CLIP,
     candidate_words,
     decision_words,
-    disagreement_words,
     percent,
     prior_words,
     probability_words,
@@ -23,7 +22,7 @@ from singer_verify.demo.words import (
     without_paths,
 )
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.evaluation.scoring import Scoring
 from singer_verify.features.ready import Ready
 from singer_verify.recognition import Candidate, Embedder, Gallery, verify
 
@@ -118,30 +117,27 @@ class Answers:
         assert self.gallery is not None
         path = checked(upload, "Record or upload a clip first.", self.limits)
         found = self.gallery.identify(path)
-        scale, threshold = scale_of(self.scoring), found.threshold
-        shown = found.candidates[:MOST_CANDIDATES]
-        remarks = [without_paths(remark, names_of(upload)) for remark in found.remarks]
-        remarks += disagreement_words(found.is_known, shown[0].probability)
+        scale, shown = scale_of(self.scoring), found.candidates[:MOST_CANDIDATES]
         return panel(
             "candidates",
             tone=TONES[found.is_known],
             decision=candidate_words(shown[0].singer, found.is_known),
-            rows=[_row(candidate, scale, threshold) for candidate in shown],
+            rows=[_row(candidate, scale) for candidate in shown],
             num_others=len(found.candidates) - len(shown),
-            has_probabilities=shown[0].probability is not None,
-            threshold_place=None if threshold is None else scale.place(threshold.score),
-            threshold_words=threshold_words(threshold),
+            has_probabilities=found.prior is not None,
+            threshold_words=threshold_words(found),
             probability_words=prior_words(self.scoring.calibration),
-            remarks=remarks,
+            remarks=[without_paths(remark, names_of(upload)) for remark in found.remarks],
         )
 
 
-def _row(candidate: Candidate, scale: Scale, threshold: Threshold | None) -> dict[str, object]:
+def _row(candidate: Candidate, scale: Scale) -> dict[str, object]:
     """Of the table of candidates."""
     return {
         "singer": candidate.singer,
         "score": f"{candidate.score:.3f}",
         "place": scale.place(candidate.score),
+        "threshold_place": None if candidate.threshold is None else scale.place(candidate.threshold),
         "probability": "" if candidate.probability is None else percent(candidate.probability),
-        "is_enough": threshold is not None and candidate.score >= threshold.score,
+        "is_enough": bool(candidate.is_over),
     }

@@ -7,6 +7,8 @@ from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.audio.decoding import decoded
 from singer_verify.errors import UtteranceError
 
+PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4"}  # a browser calls that a video, which the page's field for audio refuses
+READABLE = ", ".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
 LONGEST_SECONDS = 600.0  # frames of ten minutes, and their picture, are there within seconds
 BYTES_PER_MB = 1 << 20  # as Gradio counts
 
@@ -40,9 +42,8 @@ def checked(upload: str | None, missing: str, limits: Limits) -> Path:
     path = Path(upload)
     if not path.is_file():
         raise UtteranceError(f"{path}: is not kept any longer; record or upload it again.")
-    if path.suffix.lower() not in AUDIO_SUFFIXES:
-        readable = ", ".join(sorted(suffix[1:] for suffix in AUDIO_SUFFIXES))
-        raise UtteranceError(f"{path}: is not audio that this page reads ({readable}); choose another file.")
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        raise UtteranceError(f"{path}: is not audio that this page reads ({READABLE}); choose another file.")
     if path.stat().st_size > limits.max_mb * BYTES_PER_MB:
         megabytes = path.stat().st_size / BYTES_PER_MB
         raise UtteranceError(f"{path}: has {megabytes:.1f} MB, more than {limits.max_mb:g} MB; cut out a part.")

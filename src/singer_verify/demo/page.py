@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from singer_verify.demo.checks import READABLE
 from singer_verify.demo.panels import panel
 from singer_verify.demo.words import singers_words
 
@@ -45,11 +46,8 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
 def _comparison(answers: Answers) -> None:
     import gradio
 
-    _html(
-        panel(
-            "lead", words="Record or upload two clips, best some seconds of one voice alone: does one singer sing both?"
-        )
-    )
+    words = f"Record or upload two clips ({READABLE}), best some seconds of one voice alone: does one singer sing both?"
+    _html(panel("lead", words=words))
     with gradio.Row():
         with gradio.Column(min_width=320):
             left = _clip("First clip", answers)
@@ -61,7 +59,7 @@ def _comparison(answers: Answers) -> None:
 def _identification(answers: Answers, singers: str) -> None:
     import gradio
 
-    _html(panel("lead", words=f"Record or upload a clip: which of these sings, if any? {singers}"))
+    _html(panel("lead", words=f"Record or upload a clip ({READABLE}): which of these sings, if any? {singers}"))
     with gradio.Row():
         with gradio.Column(min_width=320):
             clip = _clip("Clip", answers)

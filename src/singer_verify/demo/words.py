@@ -2,6 +2,7 @@
 
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.scoring import Threshold
+from singer_verify.recognition import Identification
 
 NO_THRESHOLD = "This model has no threshold that decides; singer-verify calibrate finds one, --threshold sets one."
 MOST_NAMES = 12
@@ -36,11 +37,17 @@ def score_words(score: float, threshold: Threshold | None) -> str:
     return f"Score {score:.3f}, {side} the threshold of {threshold.score:.3f} ({threshold.origin})."
 
 
-def threshold_words(threshold: Threshold | None) -> str:
+def threshold_words(found: Identification) -> str:
     """From which score on a singer is taken for known, and where that comes from."""
-    if threshold is None:
+    if found.threshold is None:
         return NO_THRESHOLD
-    return f"From {threshold.score:.3f} on, the mark on the bars, a score is high enough ({threshold.origin})."
+    score, origin = found.threshold.score, found.threshold.origin
+    if all(candidate.threshold == score for candidate in found.candidates):
+        return f"From {score:.3f} on, the mark on the bars, a score is high enough ({origin})."
+    return (
+        f"The mark on each bar is where a score is high enough: further on for singers known from more recordings. For "
+        f"{found.candidates[0].singer} it is {score:.3f} ({origin})."
+    )
 
 
 def probability_words(probability: float | None, calibration: Calibration | None) -> str:
@@ -61,13 +68,6 @@ def prior_words(calibration: Calibration | None) -> str:
         f"Each probability is of that singer against anybody else, if both are equally likely beforehand (calibrated "
         f"on {calibration.origin})."
     )
-
-
-def disagreement_words(is_known: bool | None, probability: float | None) -> list[str]:
-    """A remark, where the threshold and the probability speak for different decisions."""
-    if is_known is None or probability is None or is_known == (probability >= 0.5):
-        return []
-    return ["The threshold and the probability speak for different decisions; take neither for sure."]
 
 
 def percent(probability: float) -> str:

@@ -1,9 +1,38 @@
 """Singers made known by some of their utterances."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from singer_verify.errors import require_at_least
+from singer_verify.evaluation.scoring import Scoring, Sides
+
+
+@dataclass(frozen=True)
+class DrawnGallery:
+    """Singers known from some of their utterances, and the utterances that are to find them.
+
+    Attributes:
+        singers: a side for each of them.
+        queries: (queries,), numbers of their other utterances.
+        own: (queries,), place of each one's singer in `singers`.
+    """
+
+    singers: Sides
+    queries: Int[np.ndarray, " queries"]
+    own: Int[np.ndarray, " queries"]
+
+
+def enrolled_sides(sides: Sides, groups: Int[np.ndarray, " utterances"], scoring: Scoring) -> Sides:
+    """Singers as they enter trials, wherever they do: each is the mean of the utterances, as these are projected.
+
+    Args:
+        sides: of the utterances.
+        groups: singer of each, numbered from 0 without a gap.
+        scoring: of these sides.
+    """
+    return scoring.projected_sides(enrolled_mean(sides.rows, groups))
 
 
 def enrolled_mean(
@@ -40,3 +69,19 @@ def draw_enrolment(
     is_enrolled = np.zeros(len(singer_index), bool)
     is_enrolled[by_singer[places < num_enrolment]] = True
     return is_enrolled
+
+
+def drawn_gallery(
+    sides: Sides, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, num_enrolment: int, seed: int
+) -> DrawnGallery:
+    """Singers with more than `num_enrolment` utterances, known from so many that are drawn; their others are queries.
+
+    Raises:
+        SingerVerifyError: fewer than one enrolment utterance.
+    """
+    is_enrolled = draw_enrolment(singer_index, num_enrolment, seed)
+    is_kept = (np.bincount(singer_index) > num_enrolment)[singer_index]
+    enrolled, queries = is_kept & is_enrolled, np.flatnonzero(is_kept & ~is_enrolled)
+    _, groups = np.unique(singer_index[enrolled], return_inverse=True)
+    _, own = np.unique(singer_index[queries], return_inverse=True)
+    return DrawnGallery(enrolled_sides(sides[enrolled], groups, scoring), queries, own)

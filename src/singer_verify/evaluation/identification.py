@@ -1,10 +1,10 @@
 """Who is it: how often an utterance finds its singer among those enrolled."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from singer_verify.evaluation.comparison import Estimate, percentile_estimate
-from singer_verify.evaluation.enrolment import draw_enrolment, enrolled_mean
+from singer_verify.evaluation.enrolment import DrawnGallery, drawn_gallery
 from singer_verify.evaluation.intervals import draw_singers
 from singer_verify.evaluation.normalised_rank import outranked
 from singer_verify.evaluation.scoring import Scoring, Sides
@@ -44,18 +44,16 @@ def identification_figures(
     Raises:
         SingerVerifyError: fewer than one enrolment utterance.
     """
-    is_enrolled = draw_enrolment(singer_index, num_enrolment, seed)
+    gallery = drawn_gallery(sides, singer_index, scoring, num_enrolment, seed)
     counts = np.bincount(singer_index)
     if len(counts) < 2 or counts.max() < 2:
         return {}
     any_two = np.broadcast_to(np.True_, (len(counts), len(counts)))
     draws = draw_singers(any_two, num_resamples, seed).astype(np.float64)
     figures: dict[str, Estimate] = {}
-    is_kept = (counts > num_enrolment)[singer_index]
-    for top, found in zip(TOP, _found(sides, singer_index, scoring, is_enrolled, is_kept), strict=True):
-        if np.count_nonzero(counts > num_enrolment) > top:
-            looked_for = singer_index[is_kept & ~is_enrolled]
-            figures[f"top_{top}"] = _share(found, looked_for, draws)
+    for top, found in zip(TOP, _found(sides, gallery, scoring), strict=True):
+        if len(gallery.singers) > top:
+            figures[f"top_{top}"] = _share(found, singer_index[gallery.queries], draws)
     ranks = outranked(sides, singer_index, scoring, seed)
     value = ranks.mean_rank(np.ones((1, len(counts))))[0]
     figures["mean_normalised_rank"] = percentile_estimate(float(value), ranks.mean_rank(draws))
@@ -75,24 +73,14 @@ def _share(
     return percentile_estimate(float(found.mean()), resampled)
 
 
-def _found(
-    sides: Sides,
-    singer_index: np.ndarray,
-    scoring: Scoring,
-    is_enrolled: Bool[np.ndarray, " utterances"],
-    is_kept: Bool[np.ndarray, " utterances"],
-) -> Float[np.ndarray, "tops queries"]:
+def _found(sides: Sides, gallery: DrawnGallery, scoring: Scoring) -> Float[np.ndarray, "tops queries"]:
     """For each number in `TOP`, whether each query's singer is among so many first; equal scores share the places."""
-    enrolled, queries = is_kept & is_enrolled, np.flatnonzero(is_kept & ~is_enrolled)
-    _, groups = np.unique(singer_index[enrolled], return_inverse=True)
-    _, own = np.unique(singer_index[queries], return_inverse=True)
-    gallery = scoring.projected_sides(enrolled_mean(sides.rows[enrolled], groups))
-    found = np.zeros((len(TOP), len(queries)))
-    step = max(1, SCORES_AT_ONCE // max(1, len(gallery)))
-    for first in range(0, len(queries), step):
+    found = np.zeros((len(TOP), len(gallery.queries)))
+    step = max(1, SCORES_AT_ONCE // max(1, len(gallery.singers)))
+    for first in range(0, len(gallery.queries), step):
         block = slice(first, first + step)
-        scores = scoring.scores(sides[queries[block]], gallery)
-        right = np.take_along_axis(scores, own[block, None], axis=1)
+        scores = scoring.scores(sides[gallery.queries[block]], gallery.singers)
+        right = np.take_along_axis(scores, gallery.own[block, None], axis=1)
         num_higher, num_equal = (scores > right).sum(axis=1), (scores == right).sum(axis=1)  # itself among the equal
         found[:, block] = [np.clip((top - num_higher) / num_equal, 0.0, 1.0) for top in TOP]
     return found

@@ -27,10 +27,6 @@ class PairScores:
     num_targets: int
     num_nontargets: int
 
-    @property
-    def is_drawn(self) -> bool:
-        return len(self.scores) < self.num_targets + self.num_nontargets
-
 
 def all_pair_scores(
     sides: Sides, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, most: int = MOST_OF_A_KIND

@@ -1,6 +1,6 @@
 """How alike two embeddings are: their cosine, or what a cohort of other singers makes of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -19,11 +19,35 @@ class Threshold:
 
     Attributes:
         score: of `Scoring.scores`, before calibration.
-        origin: where it comes from, in words that a user reads: "equal error rate on 4 singers of ravdess_song/val".
+        origin: where it comes from, in words that a user reads: "equal error rate on 4 singers of ravdess_song/val";
+            `GIVEN` for one that a user chose.
     """
 
     score: float
     origin: str
+
+    @property
+    def is_given(self) -> bool:
+        return self.origin == GIVEN
+
+
+@dataclass(frozen=True)
+class SeveralRecordings:
+    """What scores mean where one side is the mean of recordings of a singer.
+
+    Such a mean scores higher than a single recording, and the more recordings, the higher: cosines are not calibrated
+    over their number (Sholokhov, Kuzmin, Lee & Chng 2023, Probabilistic back-ends for online speaker recognition and
+    clustering, ICASSP).
+
+    Attributes:
+        num_recordings: so many, or more.
+        calibration: as of `Scoring`.
+        threshold: likewise.
+    """
+
+    num_recordings: int
+    calibration: Calibration
+    threshold: Threshold
 
 
 @dataclass(frozen=True)
@@ -55,20 +79,33 @@ class Scoring:
     Attributes:
         projection: centring, whitening or discriminant analysis; its rows have unit length again.
         cohort: singers against whom scores are normalised.
-        calibration: from scores to log-likelihood ratios; None where it was never fitted.
-        threshold: of scores; None where none is known.
-        threshold_singers: whom it was fitted to; None where that is not recorded.
-        calibration_singers: likewise.
-        cohort_singers: of projection and cohort, likewise.
+        calibration: from scores of two recordings to log-likelihood ratios; None where it was never fitted.
+        threshold: of scores of two recordings; None where none is known.
+        several: the same for singers known from several recordings, their numbers rising; empty where never fitted.
+        threshold_singers: whom the threshold was fitted to; None where that is not recorded.
+        calibration_singers: whom calibration and `several` were fitted to, likewise.
+        cohort_singers: whom projection and cohort are made of, likewise.
     """
 
     projection: Projection | None = None
     cohort: Cohort | None = None
     calibration: Calibration | None = None
     threshold: Threshold | None = None
+    several: tuple[SeveralRecordings, ...] = ()
     threshold_singers: KnownSingers | None = None
     calibration_singers: KnownSingers | None = None
     cohort_singers: KnownSingers | None = None
+
+    def against_mean_of(self, num_recordings: int) -> "Scoring":
+        """The scoring where one side is the mean of so many recordings of a singer: calibration and threshold are those
+        of the largest number fitted that is not above it; without one, those of two recordings."""
+        fitting = [each for each in self.several if each.num_recordings <= num_recordings]
+        return replace(self, calibration=fitting[-1].calibration, threshold=fitting[-1].threshold) if fitting else self
+
+    def with_threshold(self, threshold: Threshold) -> "Scoring":
+        """The scoring with this threshold in place of all others."""
+        several = tuple(replace(each, threshold=threshold) for each in self.several)
+        return replace(self, threshold=threshold, several=several)
 
     def sides(self, embeddings: Float[np.ndarray, "sides embedding"]) -> Sides:
         """What all scores of these embeddings need, computed once."""

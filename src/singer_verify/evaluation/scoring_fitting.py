@@ -15,6 +15,7 @@ from singer_verify.evaluation.pair_scores import PairScores, all_pair_scores
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.projection_fitting import centring, discriminant, whitening
 from singer_verify.evaluation.scoring import COSINE, Scoring, Threshold
+from singer_verify.evaluation.several_fitting import FittedSeveral, fit_several
 
 PROJECTIONS, NORMS = ("none", "centre", "whiten", "lda"), ("none", "s-norm", "as-norm")
 MOST_NEAREST = 200  # some hundreds are usual, of a cohort of thousands
@@ -53,12 +54,13 @@ class FittedScoring:
     """A scoring, and what it gains on the trials it was calibrated on.
 
     Attributes:
-        scoring: with calibration and threshold.
+        scoring: with calibration and threshold, those for several recordings among them.
         num_trials: of all pairs of the judged utterances.
         num_targets: of them, of one singer.
         num_used: trials that calibration and threshold were fitted to, and the figures are of.
         figures: `eer` and `min_cllr` of the scoring; `cllr` of the calibrated ratios; `cllr_uncalibrated`, of the
             scores taken for ratios; `eer_cosine`, `min_cllr_cosine` and `cllr_cosine`, the same of the plain cosine.
+        several: what was fitted for singers known from several recordings.
     """
 
     scoring: Scoring
@@ -66,6 +68,7 @@ class FittedScoring:
     num_targets: int
     num_used: int
     figures: dict[str, float]
+    several: tuple[FittedSeveral, ...]
 
 
 def refuse_shared_singers(judged: set[str], cohort: set[str]) -> None:
@@ -118,7 +121,8 @@ def cohort_of(
 
 
 def fit_scoring(scoring: Scoring, judged: SungBy, origin: str, prior: float = 0.5) -> FittedScoring:
-    """Calibrate a scoring on all pairs of utterances, and set its threshold at their equal error rate.
+    """Calibrate a scoring on all pairs of utterances, and set its threshold at their equal error rate; the same for
+    singers known from several utterances, see `fit_several`.
 
     Args:
         scoring: projection and cohort, if there are any.
@@ -129,27 +133,34 @@ def fit_scoring(scoring: Scoring, judged: SungBy, origin: str, prior: float = 0.
     Raises:
         SingerVerifyError: trials of one kind only, or scores that cannot be calibrated.
     """
-    pairs = _pairs(judged, scoring)
-    eer, threshold = equal_error_rate(pairs.scores, pairs.is_target)
+    sides = scoring.sides(judged.embeddings)
+    pairs = all_pair_scores(sides, judged.singer_index, scoring)
+    _, threshold = equal_error_rate(pairs.scores, pairs.is_target)
     calibration = fit_calibration(pairs.scores, pairs.is_target, origin, prior)
-    chosen = Threshold(threshold, f"equal error rate on {origin}")
-    known = judged.known
+    several = fit_several(sides, judged.singer_index, scoring, origin, prior)
     fitted = replace(
-        scoring, calibration=calibration, threshold=chosen, threshold_singers=known, calibration_singers=known
+        scoring,
+        calibration=calibration,
+        threshold=Threshold(threshold, f"equal error rate on {origin}"),
+        threshold_singers=judged.known,
+        calibration_singers=judged.known,
+        several=tuple(each.several for each in several),
     )
-    plain = pairs if scoring.projection is None and scoring.cohort is None else _pairs(judged, COSINE)
-    figures = {
-        "eer_cosine": equal_error_rate(plain.scores, plain.is_target)[0],
-        "min_cllr_cosine": min_cllr(plain.scores, plain.is_target),
-        "cllr_cosine": cllr(plain.scores, plain.is_target),
-        "eer": eer,
-        "min_cllr": min_cllr(pairs.scores, pairs.is_target),
-        "cllr_uncalibrated": cllr(pairs.scores, pairs.is_target),
-        "cllr": cllr(calibration.log_likelihood_ratio(pairs.scores), pairs.is_target),
-    }
+    of_cosine = pairs
+    if scoring.projection is not None or scoring.cohort is not None:
+        of_cosine = all_pair_scores(COSINE.sides(judged.embeddings), judged.singer_index, COSINE)
+    figures = {f"{name}_cosine": value for name, value in _figures(of_cosine).items()} | _figures(pairs)
+    figures["cllr_uncalibrated"] = figures["cllr"]
+    figures["cllr"] = cllr(calibration.log_likelihood_ratio(pairs.scores), pairs.is_target)
     num_trials = pairs.num_targets + pairs.num_nontargets
-    return FittedScoring(fitted, num_trials, pairs.num_targets, len(pairs.scores), figures)
+    return FittedScoring(fitted, num_trials, pairs.num_targets, len(pairs.scores), figures, several)
 
 
-def _pairs(judged: SungBy, scoring: Scoring) -> PairScores:
-    return all_pair_scores(scoring.sides(judged.embeddings), judged.singer_index, scoring)
+def _figures(pairs: PairScores) -> dict[str, float]:
+    """Of scores that are not calibrated."""
+    scores, is_target = pairs.scores, pairs.is_target
+    return {
+        "eer": equal_error_rate(scores, is_target)[0],
+        "min_cllr": min_cllr(scores, is_target),
+        "cllr": cllr(scores, is_target),
+    }

@@ -1,63 +1,64 @@
-"""Windows of two recordings that speak against what is said of the whole."""
+"""Recordings that seem to hold two singers, one of whom sings in the other recording."""
 
 import numpy as np
+from jaxtyping import Bool
 
 from singer_verify.evaluation.scoring import Scoring
-from singer_verify.recognition.embedded import Embedded
+from singer_verify.recognition.embedded import Embedded, mean_direction
+from singer_verify.recognition.stretches import around, bounds_s, runs
 from singer_verify.recognition.times import span
 
-MOST_WINDOWS = 500  # of a recording, evenly chosen: all pairs of them are scored
-LEAST_SHARE = 0.1  # of the pairs; fewer are not worth a remark
+STRETCH_S = 3.0  # shorter ones score lower than recordings do, and differ by what is sung
 MOST_SPANS = 3  # named of a recording
 
 
-def disagreement(scoring: Scoring, threshold: float, score: float, left: Embedded, right: Embedded) -> tuple[str, ...]:
-    """A sentence on the pairs of windows that fall on the other side of the threshold than the recordings, and on when
-    a recording has windows that do so against the whole of the other; nothing where few do. Silence does not count.
+def disagreement(scoring: Scoring, threshold: float, left: Embedded, right: Embedded) -> tuple[str, ...]:
+    """A sentence on each recording that seems to hold two singers.
 
-    Shorter sound scores lower for one singer and spreads wider for two, so some such pairs are to be expected.
+    That is one which has stretches of at least `STRETCH_S` at or above the threshold with the whole of the other
+    recording, and others of at least that length under it, where these two parts are under the threshold with each
+    other too. Silence does not count. Nothing is found in recordings under twice that length.
 
     Args:
         scoring: that decides.
         threshold: of its scores.
-        score: of the whole recordings.
         left: one recording.
         right: the other.
     """
-    both = (left, right)
-    chosen = [_chosen(each) for each in both]
-    windows = [scoring.sides(each.windows[which]) for each, which in zip(both, chosen, strict=True)]
-    wholes = [scoring.sides(each.embedding[None]) for each in both]
-    is_same = score >= threshold
-    share = float(((scoring.scores(*windows) >= threshold) != is_same).mean())
-    if share < LEAST_SHARE or len(chosen[0]) * len(chosen[1]) == 1:
-        return ()
-    places = []
-    for each, which, sides, other in zip(both, chosen, windows, wholes[::-1], strict=True):
-        is_other = (scoring.scores(sides, other)[:, 0] >= threshold) != is_same
-        if is_other.any() and not is_other.all():
-            places.append(f"{each.name} at {_spans(each, which[is_other])}")
-    side = "under" if is_same else "at or above"
-    when = f", and windows of {', and of '.join(places)} disagree with the other recording" if places else ""
-    return (f"{100 * share:.0f} % of the pairs of windows score {side} the threshold{when}.",)
+    both = (_parts_that_differ(scoring, threshold, *each) for each in ((left, right), (right, left)))
+    return tuple(sentence for sentences in both for sentence in sentences)
 
 
-def _chosen(recording: Embedded) -> np.ndarray:
-    """Numbers of some windows, of those in which something sounds; of all, where nothing does."""
+def _parts_that_differ(scoring: Scoring, threshold: float, recording: Embedded, other: Embedded) -> tuple[str, ...]:
     sounding = np.flatnonzero(~recording.is_silent)
-    sounding = sounding if len(sounding) else np.arange(len(recording.windows))
-    places = np.linspace(0, len(sounding) - 1, min(len(sounding), MOST_WINDOWS)).round().astype(np.int64)
-    return sounding[np.unique(places)]
+    windows, starts_s, ends_s = (each[sounding] for each in (recording.windows, recording.starts_s, recording.ends_s))
+    bounds = bounds_s(starts_s, ends_s, recording.seconds)
+    stretches = around(windows, (starts_s + ends_s) / 2, STRETCH_S, np.ones(len(windows), bool))
+    scores = scoring.scores(scoring.sides(stretches), scoring.sides(other.embedding[None]))[:, 0]
+    like, unlike = (_long_runs(is_part, bounds) for is_part in (scores >= threshold, scores < threshold))
+    if not (like and unlike):
+        return ()
+    parts = [
+        scoring.sides(mean_direction(np.concatenate([windows[first:end] for first, end in part]))[None])
+        for part in (like, unlike)
+    ]
+    if scoring.pair_scores(*parts)[0] >= threshold:
+        return ()
+    when = [_spans([(bounds[first], bounds[end]) for first, end in part]) for part in (like, unlike)]
+    return (
+        f"{recording.name}: may hold two singers: {when[0]} is like {other.name}, {when[1]} is not, and these parts "
+        f"are not like each other.",
+    )
 
 
-def _spans(recording: Embedded, windows: np.ndarray) -> str:
-    """When these windows are; those that touch are one span. The longest are named, in order of time."""
-    spans: list[tuple[float, float]] = []
-    for start_s, end_s in zip(recording.starts_s[windows], recording.ends_s[windows], strict=True):
-        if spans and start_s <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(float(end_s), spans[-1][1]))
-        else:
-            spans.append((float(start_s), float(end_s)))
-    longest = sorted(sorted(spans, key=lambda each: each[0] - each[1])[:MOST_SPANS])
-    named = ", ".join(span(*each) for each in longest)
-    return named + (f" and {len(spans) - MOST_SPANS} shorter spans" if len(spans) > MOST_SPANS else "")
+def _long_runs(is_part: Bool[np.ndarray, " windows"], bounds: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of windows that are of the part and stand for `STRETCH_S` or more."""
+    found = runs(is_part.tolist())
+    return [(first, end) for first, end in found if is_part[first] and bounds[end] - bounds[first] >= STRETCH_S]
+
+
+def _spans(times_s: list[tuple[float, float]]) -> str:
+    """The longest of them, in order of time."""
+    longest = sorted(sorted(times_s, key=lambda each: each[0] - each[1])[:MOST_SPANS])
+    others = len(times_s) - MOST_SPANS
+    return ", ".join(span(*each) for each in longest) + (f" and {others} more" if others > 0 else "")

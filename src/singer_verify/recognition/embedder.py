@@ -144,10 +144,6 @@ class Embedder:
         threads = max(num_cores() - 1, 1) if num_threads is None else num_threads
         return self._embedded(recordings, WindowPlan(self.window_frames), threads)
 
-    def embed_file(self, path: Path) -> Float[np.ndarray, " embedding"]:
-        """`embed` of a file."""
-        return self.embed(path)
-
     @torch.inference_mode()
     def embed_frames(self, frames: Float[torch.Tensor, "frames bins"]) -> Float[np.ndarray, " embedding"]:
         """Embedding of one recording from its frames, in single precision, as the feature makes them."""

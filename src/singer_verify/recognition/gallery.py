@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Num
 
 from singer_verify.audio.sound import Sound
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring import COSINE, Scoring
-from singer_verify.recognition.embedded import mean_direction
 from singer_verify.recognition.embedder import Embedder
 from singer_verify.recognition.enrolled import Enrolled, Enrolment, chosen_of, content_of, is_name, recordings_of
 from singer_verify.recognition.gallery_file import read_gallery, write_gallery
 from singer_verify.recognition.identification import Identification, identified
+from singer_verify.recognition.known import KnownSingers, known_singers, remarks_on_pairs
 from singer_verify.recognition.verification import Verdict, verdict_on
 
 
@@ -26,8 +26,8 @@ class Gallery:
         gallery = Gallery.load(Path("choir.npz"), embedder, scoring)
         gallery.identify(Path("who.wav")).best
 
-    A singer is the mean of the embeddings of their recordings, brought to unit length. Several processes that enrol in
-    one file use `gallery_file.changing`, which keeps them from losing each other's.
+    A singer is the mean of the recordings, each as the scoring projects it. Several processes that enrol in one file
+    use `gallery_file.changing`, which keeps them from losing each other's.
 
     Args:
         embedder: the model; a gallery belongs to one.
@@ -65,12 +65,19 @@ class Gallery:
         write_gallery(path, self.embedder.fingerprint, self.enrolled)
 
     @property
-    def singers(self) -> dict[str, Float[np.ndarray, " embedding"]]:
-        """Names in alphabetical order, each with the mean of its recordings' embeddings, of unit length."""
-        rows: dict[str, list[np.ndarray]] = {}
-        for each in self.enrolled:
-            rows.setdefault(each.singer, []).append(each.embedding)
-        return {name: mean_direction(np.stack(rows[name])) for name in sorted(rows)}
+    def singers(self) -> tuple[str, ...]:
+        """Names in alphabetical order."""
+        return tuple(sorted({each.singer for each in self.enrolled}))
+
+    def known(self) -> KnownSingers:
+        """The singers as they are scored.
+
+        Raises:
+            SingerVerifyError: nobody is enrolled.
+        """
+        if not self.enrolled:
+            raise SingerVerifyError("the gallery is empty; enrol a singer first.")
+        return known_singers(self.enrolled, self.scoring)
 
     def recordings(self, singer: str) -> tuple[str, ...]:
         """Of a singer, in the order of enrolment.
@@ -140,37 +147,39 @@ class Gallery:
         self,
         recording: Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
-        prior: float = 0.5,
+        prior: float | None = None,
     ) -> Identification:
         """Who of the known singers sings.
 
         Args:
             recording: as of `Embedder.embed`.
             sample_rate: of samples, in Hz.
-            prior: share of recordings that are of a singer, before each is heard; probabilities follow it.
+            prior: share of recordings that are of a singer, before each is heard; probabilities and thresholds follow
+                it, see `verify`.
 
         Raises:
             UtteranceError: the recording cannot be used.
-            SingerVerifyError: nobody is enrolled.
+            SingerVerifyError: nobody is enrolled, or a prior has no effect.
         """
-        if not self.enrolled:
-            raise SingerVerifyError("the gallery is empty; enrol a singer first.")
+        known = self.known()
         found = self.embedder.windows(recording, sample_rate)
-        return identified(self.scoring, self.singers, found.embedding, prior, found.remarks)
+        return identified(self.scoring, known, found.embedding, prior, found.remarks)
 
     def verify(
         self,
         singer: str,
         recording: Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
-        prior: float = 0.5,
+        prior: float | None = None,
     ) -> Verdict:
         """Whether a known singer sings; arguments and errors as of `identify`.
 
         Raises:
             SingerVerifyError: no such singer.
         """
-        centroid = mean_direction(np.stack([each.embedding for each in recordings_of(self.enrolled, singer)]))
+        known = known_singers(recordings_of(self.enrolled, singer), self.scoring)
+        (number,) = known.num_recordings
         found = self.embedder.windows(recording, sample_rate)
-        sides = [self.scoring.sides(each[None]) for each in (centroid, found.embedding)]
-        return verdict_on(self.scoring, float(self.scoring.pair_scores(*sides)[0]), prior, found.remarks)
+        score = float(self.scoring.pair_scores(known.sides, self.scoring.sides(found.embedding[None]))[0])
+        remarks = found.remarks + remarks_on_pairs(self.scoring, number)
+        return verdict_on(self.scoring.against_mean_of(number), score, prior, remarks)

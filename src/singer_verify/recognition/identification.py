@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from singer_verify.evaluation.scoring import Scoring, Threshold
-from singer_verify.recognition.verification import threshold_at
+from singer_verify.recognition.known import KnownSingers, remarks_on_pairs
+from singer_verify.recognition.verification import verdict_on
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,19 @@ class Candidate:
 
     Attributes:
         singer: the name.
+        num_recordings: that the singer is known from.
         score: of the recording against the singer.
+        threshold: from which score on the recording is taken for this singer's; None where none is known.
+        is_over: whether the score is at or above it; None without one.
         probability: that the recording is this singer's, whoever else is known, at the prior that was given; None
             without a calibration.
     """
 
     singer: str
+    num_recordings: int
     score: float
+    threshold: float | None
+    is_over: bool | None
     probability: float | None
 
 
@@ -30,15 +37,17 @@ class Identification:
     """What is said of a recording.
 
     Attributes:
-        candidates: all known singers, the highest score first.
-        threshold: from which score on the first is taken for the singer; None where none is known.
+        candidates: all known singers; those at or above their threshold first, each time the highest score first.
+        threshold: that of the first; None where none is known.
         is_known: whether the first is at or above it; None without one.
+        prior: that the probabilities take for granted; None without a calibration.
         remarks: sentences on what makes it doubtful.
     """
 
     candidates: tuple[Candidate, ...]
     threshold: Threshold | None
     is_known: bool | None
+    prior: float | None
     remarks: tuple[str, ...]
 
     @property
@@ -49,26 +58,33 @@ class Identification:
 
 def identified(
     scoring: Scoring,
-    singers: dict[str, Float[np.ndarray, " embedding"]],
+    known: KnownSingers,
     embedding: Float[np.ndarray, " embedding"],
-    prior: float,
+    prior: float | None,
     remarks: tuple[str, ...],
 ) -> Identification:
     """Rank known singers.
 
     Args:
         scoring: of the embeddings.
-        singers: at least one, each with an embedding of unit length.
+        known: at least one singer.
         embedding: of the recording.
-        prior: share of recordings, for each singer, that are of that singer.
+        prior: share of recordings, for each singer, that are of that singer; see `verify`.
         remarks: what else is to be said.
+
+    Raises:
+        SingerVerifyError: a prior, and no calibration that it would have an effect on.
     """
-    threshold = threshold_at(scoring, prior)
-    scores = scoring.scores(scoring.sides(np.stack(list(singers.values()))), scoring.sides(embedding[None]))[:, 0]
-    probabilities: list[float | None] = [None] * len(scores)
-    if scoring.calibration is not None:
-        probabilities = scoring.calibration.probability(scores, prior).tolist()
-    found = [Candidate(*each) for each in zip(singers, scores.tolist(), probabilities, strict=True)]
-    ranked = tuple(sorted(found, key=lambda candidate: (-candidate.score, candidate.singer)))
-    is_known = None if threshold is None else ranked[0].score >= threshold.score
-    return Identification(ranked, threshold, is_known, remarks)
+    scores = scoring.scores(scoring.sides(embedding[None]), known.sides)[0].tolist()
+    scoring_of = {number: scoring.against_mean_of(number) for number in set(known.num_recordings)}
+    found = []
+    for singer, number, score in zip(known.names, known.num_recordings, scores, strict=True):
+        verdict = verdict_on(scoring_of[number], score, prior, ())
+        threshold = None if verdict.threshold is None else verdict.threshold.score
+        found.append((Candidate(singer, number, score, threshold, verdict.is_same, verdict.probability), verdict))
+    found.sort(key=lambda each: (not each[0].is_over, -each[0].score, each[0].singer))
+    first = found[0][1]
+    remarks += first.remarks + remarks_on_pairs(scoring, max(known.num_recordings))
+    return Identification(
+        tuple(candidate for candidate, _ in found), first.threshold, first.is_same, first.prior, remarks
+    )

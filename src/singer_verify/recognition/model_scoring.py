@@ -45,7 +45,7 @@ def scoring_of(model: Path, scoring: Path | None = None, threshold: float | None
     if threshold is None:
         return found
     require_finite(threshold=threshold)
-    return replace(found, threshold=Threshold(float(threshold), GIVEN), threshold_singers=None)
+    return replace(found.with_threshold(Threshold(float(threshold), GIVEN)), threshold_singers=None)
 
 
 def scoring_path(model: Path) -> Path | None:

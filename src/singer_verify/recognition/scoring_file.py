@@ -16,7 +16,7 @@ from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.overlap import KnownSingers
 from singer_verify.evaluation.projection import Projection
-from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.evaluation.scoring import Scoring, SeveralRecordings, Threshold
 
 VERSION = 1
 FITTED_PARTS = ("threshold_singers", "calibration_singers", "cohort_singers")  # of `Scoring`: absent in older files
@@ -67,6 +67,8 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         if (known := getattr(scoring, name)) is not None:
             header[name] = sorted(known.names)
             arrays[name] = np.array(sorted(known.recordings), np.int64)
+    if scoring.several:
+        header["several"] = [asdict(each) for each in scoring.several]
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -132,21 +134,22 @@ def _damaged(path: Path) -> SingerVerifyError:
 
 
 def _scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
-    projection = cohort = calibration = threshold = None
+    projection = cohort = None
     if "projection_matrix" in arrays:
         projection = Projection(_finite(arrays["projection_mean"], 1), _finite(arrays["projection_matrix"], 2))
     if "cohort_rows" in arrays:
         num_nearest = header["num_nearest"]
         cohort = Cohort(_finite(arrays["cohort_rows"], 2), None if num_nearest is None else index(num_nearest))
-    if "calibration" in header:
-        found = header["calibration"]
-        calibration = Calibration(_number(found["slope"]), _number(found["offset"]), str(found["origin"]))
-        if calibration.slope <= 0.0:
-            raise ValueError(calibration.slope)
-    if "threshold" in header:
-        threshold = Threshold(_number(header["threshold"]["score"]), str(header["threshold"]["origin"]))
+    calibration = _calibration(header["calibration"]) if "calibration" in header else None
+    threshold = _threshold(header["threshold"]) if "threshold" in header else None
+    several = tuple(
+        SeveralRecordings(
+            index(each["num_recordings"]), _calibration(each["calibration"]), _threshold(each["threshold"])
+        )
+        for each in header.get("several", ())  # which earlier files lack
+    )
     fitted_to = {name: _known(header[name], arrays[name]) for name in FITTED_PARTS if name in header}
-    scoring = Scoring(projection, cohort, calibration, threshold, **fitted_to)
+    scoring = Scoring(projection, cohort, calibration, threshold, several=several, **fitted_to)
     if projection is not None:
         scoring.sides(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
     return scoring
@@ -156,6 +159,17 @@ def _known(names: list[str], recordings: np.ndarray) -> KnownSingers:
     if not all(isinstance(name, str) for name in names) or recordings.ndim != 1 or recordings.dtype != np.int64:
         raise ValueError(f"{recordings.dtype} of shape {recordings.shape}")
     return KnownSingers.of(names, recordings.tolist())
+
+
+def _calibration(stored: Any) -> Calibration:
+    calibration = Calibration(_number(stored["slope"]), _number(stored["offset"]), str(stored["origin"]))
+    if calibration.slope <= 0.0:
+        raise ValueError(calibration.slope)
+    return calibration
+
+
+def _threshold(stored: Any) -> Threshold:
+    return Threshold(_number(stored["score"]), str(stored["origin"]))
 
 
 def _finite(array: np.ndarray, num_axes: int) -> np.ndarray:

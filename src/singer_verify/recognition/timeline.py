@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from singer_verify.errors import SingerVerifyError, require_between
+from singer_verify.errors import require_between
 from singer_verify.evaluation.scoring import Threshold
 from singer_verify.recognition.embedded import Embedded
 from singer_verify.recognition.gallery import Gallery
+from singer_verify.recognition.known import remarks_on_pairs
+from singer_verify.recognition.stretches import around, bounds_s, runs
 from singer_verify.recognition.verification import threshold_at
 
 UNKNOWN, SILENT = "unknown", "silent"
@@ -22,7 +24,7 @@ class Segment:
         start_s: where it begins.
         end_s: where it ends, and the next begins.
         who: the singer's name, `unknown` or `silent`.
-        score: mean over its windows of the smoothed score of the best candidate; None where silent.
+        score: mean over its windows of the smoothed score of the singer, or of the best candidate; None where silent.
     """
 
     start_s: float
@@ -40,11 +42,12 @@ class Timeline:
         starts_s: (windows,), when each window begins.
         ends_s: (windows,), when it ends.
         scores: (windows, singers), of each window alone.
-        smoothed: (windows, singers), averaged over the windows around each one.
-        best: (windows,), number of the singer with the highest smoothed score.
+        smoothed: (windows, singers), of the stretch around each window.
+        best: (windows,), number of the singer with the highest smoothed score, among those at or above their threshold
+            if there are any.
         is_known: (windows,), whether that score is at or above the threshold; true throughout without one.
         is_silent: (windows,), whether no one sings in it.
-        threshold: that decided; None where none is known.
+        thresholds: of each singer; empty where none is known.
         seconds: that the recording lasts.
         remarks: sentences on what makes it doubtful.
     """
@@ -57,7 +60,7 @@ class Timeline:
     best: Int[np.ndarray, " windows"]
     is_known: Bool[np.ndarray, " windows"]
     is_silent: Bool[np.ndarray, " windows"]
-    threshold: Threshold | None
+    thresholds: tuple[Threshold, ...]
     seconds: float
     remarks: tuple[str, ...]
 
@@ -68,14 +71,15 @@ class Timeline:
         return tuple(np.where(self.is_silent, SILENT, named).tolist())
 
     @property
+    def top(self) -> Float[np.ndarray, " windows"]:
+        """Smoothed score of the best singer of each window."""
+        return np.take_along_axis(self.smoothed, self.best[:, None], axis=1)[:, 0]
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The recording from its beginning to its end: a window stands for the time up to halfway to the middles of
         its neighbours, and windows in a row that say the same are one segment."""
-        middles = (self.starts_s + self.ends_s) / 2
-        bounds = np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [self.seconds]])
-        who = self.who
-        firsts = [n for n in range(len(who)) if n == 0 or who[n] != who[n - 1]]
-        top = self.smoothed.max(axis=1)
+        bounds, who, top = bounds_s(self.starts_s, self.ends_s, self.seconds), self.who, self.top
         return tuple(
             Segment(
                 float(bounds[first]),
@@ -83,69 +87,59 @@ class Timeline:
                 who[first],
                 None if who[first] == SILENT else float(top[first:end].mean()),
             )
-            for first, end in zip(firsts, [*firsts[1:], len(who)], strict=True)
+            for first, end in runs(who)
         )
 
 
-def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float = 0.5) -> Timeline:
+def timeline(gallery: Gallery, found: Embedded, smooth_s: float, prior: float | None = None) -> Timeline:
     """Who sings when.
 
-    Each window is scored against each singer. A singer's scores are then averaged over the windows whose middles lie
-    within `smooth_s` / 2 of a window's middle (a centred moving average), silent ones left out; the singer with the
-    highest average is the window's, if it is at or above the threshold, which is that of whole recordings. Which
-    windows are silent, `Embedded.is_silent` says.
+    The stretch around each window, of the windows whose middles lie within `smooth_s` / 2 of its own, silent ones left
+    out, is embedded as a recording of its own and scored against each singer. The window is the singer's with the
+    highest score among those that are at or above the singer's threshold. Which windows are silent,
+    `Embedded.is_silent` says.
 
     Args:
         gallery: of the known singers, with the scoring.
         found: the recording with its windows.
-        smooth_s: duration that scores are averaged over; 0 leaves them.
+        smooth_s: duration that embeddings are averaged over; 0 leaves the windows.
         prior: see `threshold_at`.
 
     Raises:
-        SingerVerifyError: nobody is enrolled, or a duration below 0.
+        SingerVerifyError: nobody is enrolled, a duration below 0, or a prior that has no effect.
     """
     require_between(0.0, 3600.0, smooth_s=smooth_s)
-    singers = gallery.singers
-    if not singers:
-        raise SingerVerifyError("the gallery is empty; enrol a singer first.")
-    scoring = gallery.scoring
-    scores = scoring.scores(scoring.sides(found.windows), scoring.sides(np.stack(list(singers.values()))))
-    is_silent = found.is_silent
-    smoothed = moving_average(scores, (found.starts_s + found.ends_s) / 2, smooth_s, ~is_silent)
-    threshold = threshold_at(scoring, prior)
+    known, scoring = gallery.known(), gallery.scoring
+    middles_s, is_silent = (found.starts_s + found.ends_s) / 2, found.is_silent
+    stretches = around(found.windows, middles_s, smooth_s, ~is_silent)
+    scores, smoothed = (scoring.scores(scoring.sides(rows), known.sides) for rows in (found.windows, stretches))
+    thresholds = [threshold_at(scoring.against_mean_of(number), prior) for number in known.num_recordings]
+    is_over = smoothed >= np.array([-np.inf if each is None else each.score for each in thresholds])
+    stretch_s = smooth_s + float((found.ends_s - found.starts_s).max())
     return Timeline(
-        tuple(singers),
+        known.names,
         found.starts_s,
         found.ends_s,
         scores,
         smoothed,
-        best=smoothed.argmax(axis=1),
-        is_known=smoothed.max(axis=1) >= (-np.inf if threshold is None else threshold.score),
+        best=np.where(is_over | ~is_over.any(axis=1, keepdims=True), smoothed, -np.inf).argmax(axis=1),
+        is_known=np.asarray(is_over.any(axis=1)),
         is_silent=is_silent,
-        threshold=threshold,
+        thresholds=tuple(each for each in thresholds if each is not None),
         seconds=found.seconds,
-        remarks=found.remarks,
+        remarks=(
+            *found.remarks,
+            *remarks_on_pairs(scoring, max(known.num_recordings)),
+            *_remarks_on_length(thresholds[0], min(stretch_s, found.seconds)),
+        ),
     )
 
 
-def moving_average(
-    scores: Float[np.ndarray, "windows singers"],
-    middles_s: Float[np.ndarray, " windows"],
-    smooth_s: float,
-    counts: Bool[np.ndarray, " windows"],
-) -> Float[np.ndarray, "windows singers"]:
-    """Scores averaged over the windows around each one that count; a window that has none around keeps its own.
-
-    Args:
-        scores: of each window.
-        middles_s: of the windows, rising.
-        smooth_s: duration around a middle within which others are averaged.
-        counts: windows that are averaged.
-    """
-    weights = np.concatenate([[0.0], np.cumsum(counts)])
-    sums = np.concatenate([np.zeros((1, scores.shape[1])), np.cumsum(scores * counts[:, None], axis=0)])
-    tolerance = 1e-6
-    first = np.searchsorted(middles_s, middles_s - smooth_s / 2 - tolerance)
-    end = np.searchsorted(middles_s, middles_s + smooth_s / 2 + tolerance)
-    number = (weights[end] - weights[first])[:, None]
-    return np.where(number > 0, (sums[end] - sums[first]) / np.maximum(number, 1), scores)
+def _remarks_on_length(threshold: Threshold | None, stretch_s: float) -> tuple[str, ...]:
+    """A sentence, where the threshold was found: then on recordings, which may be longer than what it judges here."""
+    if threshold is None or threshold.is_given:
+        return ()
+    return (
+        f"thresholds were found on whole recordings; stretches of {stretch_s:.1f} s score lower than longer "
+        f"recordings, so some of a singer's time may be called {UNKNOWN}.",
+    )

@@ -9,5 +9,5 @@ def minutes(seconds: float) -> str:
 
 
 def span(start_s: float, end_s: float) -> str:
-    """For instance "1:23–1:25": from the second in which it begins to the one by which it is over."""
-    return f"{minutes(start_s)}–{minutes(math.ceil(end_s))}"
+    """For instance "1:23–1:25", each to the nearest second, so that spans which do not overlap are not shown to."""
+    return f"{minutes(start_s + 0.5)}–{minutes(end_s + 0.5)}"

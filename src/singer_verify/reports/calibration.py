@@ -25,6 +25,12 @@ def calibration_table(result: dict[str, Any], model: Path) -> Table:
         f"{result['cllr']:.3f} bits; before calibration {result['cllr_uncalibrated']:.3f}, at best "
         f"{result['min_cllr']:.3f}{_instead(result, 'min_cllr', 1, '')}",
     )
+    for each in result["several"]:
+        table.add_row(
+            f"known from {each['num_recordings']}",
+            f"threshold {each['threshold']:.4f}, EER {100 * each['eer']:.2f} %, of singers known from the mean of "
+            f"{each['num_recordings']} recordings",
+        )
     table.add_row("trials", _trials(result))
     table.add_row("fitted to", Text(result["origin"]))
     table.add_row("caution", _caution(result))

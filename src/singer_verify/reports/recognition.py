@@ -10,7 +10,7 @@ from singer_verify.recognition.verification import Verdict
 DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold is known"}
 
 
-def verdict_table(verdict: Verdict, prior: float) -> Table:
+def verdict_table(verdict: Verdict) -> Table:
     """What `singer-verify verify` prints."""
     table = Table(show_header=False)
     table.add_row("score", f"{verdict.score:.4f}")
@@ -18,7 +18,9 @@ def verdict_table(verdict: Verdict, prior: float) -> Table:
     table.add_row("decision", DECISIONS[verdict.is_same])
     if verdict.probability is not None:
         ratio = f"log-likelihood ratio {verdict.log_likelihood_ratio:.2f}"
-        table.add_row("probability", f"{verdict.probability:.3f} of the same singer at a prior of {prior:g} ({ratio})")
+        table.add_row(
+            "probability", f"{verdict.probability:.3f} of the same singer at a prior of {verdict.prior:g} ({ratio})"
+        )
     for remark in verdict.remarks:
         table.add_row("remark", Text(remark))
     return table
@@ -31,16 +33,18 @@ def identification_lines(found: Identification, recording: str) -> list[str]:
 
 
 def identification_table(found: Identification) -> Table:
-    """All known singers, the likeliest first; those at or above the threshold in bold."""
+    """All known singers, the likeliest first; those at or above their threshold in bold."""
     table = Table()
-    is_calibrated = found.candidates[0].probability is not None
-    for name in ("rank", "singer", "score", *(("probability",) if is_calibrated else ())):
+    names = ["rank", "singer", "recordings", "score"]
+    names += [] if found.threshold is None else ["threshold"]
+    names += [] if found.prior is None else ["probability"]
+    for name in names:
         table.add_column(name, justify="left" if name == "singer" else "right")
     for rank, each in enumerate(found.candidates, start=1):
-        probability = [] if each.probability is None else [f"{each.probability:.3f}"]
-        is_over = found.threshold is not None and each.score >= found.threshold.score
-        style = "bold" if is_over else None
-        table.add_row(str(rank), Text(each.singer), f"{each.score:.4f}", *probability, style=style)
+        numbers = [str(each.num_recordings), f"{each.score:.4f}"]
+        numbers += [] if each.threshold is None else [f"{each.threshold:.4f}"]
+        numbers += [] if each.probability is None else [f"{each.probability:.3f}"]
+        table.add_row(str(rank), Text(each.singer), *numbers, style="bold" if each.is_over else None)
     return table
 
 

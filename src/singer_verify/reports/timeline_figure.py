@@ -18,7 +18,7 @@ MOST_TICKS = 10
 
 
 def timeline_figure(found: Timeline, title: str) -> Figure:
-    """Bars of singers over time, `unknown` in grey, silence left blank; the smoothed scores with the threshold.
+    """Bars of singers over time, `unknown` in grey, silence left blank; the smoothed scores with the thresholds.
 
     Args:
         found: who sings when.
@@ -73,12 +73,14 @@ def _draw_scores(axes: Axes, found: Timeline, singers: list[str]) -> None:
         style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
         alone = "o" if len(scores) == 1 else ""
         axes.plot(middles_s, scores, style, marker=alone, color=COLOURS[number % len(COLOURS)], linewidth=1.0)
-    if found.threshold is not None:
-        axes.axhline(found.threshold.score, color="black", linestyle=":", linewidth=1)
-        label = f"threshold {found.threshold.score:.2f}"
+    for threshold in sorted({each.score for each in found.thresholds}):
+        axes.axhline(threshold, color="black", linestyle=":", linewidth=1)
+    if found.thresholds:
+        lowest, highest = (find(each.score for each in found.thresholds) for find in (min, max))
+        label = f"threshold {lowest:.2f}" + (f" to {highest:.2f}" if highest > lowest else "")
         axes.annotate(
             label,
-            (1.0, found.threshold.score),
+            (1.0, highest),
             xycoords=("axes fraction", "data"),
             ha="right",
             va="bottom",

@@ -19,7 +19,7 @@ def segments_table(found: Timeline, recording: str) -> Table:
     segments = found.segments
     left = len(segments) - MOST_LINES
     more = f"{left} more segments are in segments.csv\n" if left > 0 else ""
-    table = Table(title=Text(recording), caption=Text(f"{more}threshold {threshold_words(found.threshold)}"))
+    table = Table(title=Text(recording), caption=Text(more + _thresholds_in_words(found)))
     for name in ("from", "to", "singer", "score"):
         table.add_column(name, justify="left" if name == "singer" else "right")
     for each in segments[:MOST_LINES]:
@@ -27,6 +27,18 @@ def segments_table(found: Timeline, recording: str) -> Table:
         style = None if each.who in found.singers else "dim"
         table.add_row(minutes(each.start_s), minutes(each.end_s), Text(each.who), score, style=style)
     return table
+
+
+def _thresholds_in_words(found: Timeline) -> str:
+    """A line for each threshold, with those whose it is where there are several."""
+    different = dict.fromkeys(found.thresholds)
+    if len(different) < 2:
+        return f"threshold {threshold_words(next(iter(different), None))}"
+    whose = {
+        each: [name for name, threshold in zip(found.singers, found.thresholds, strict=True) if threshold == each]
+        for each in different
+    }
+    return "\n".join(f"threshold of {', '.join(names)}: {threshold_words(each)}" for each, names in whose.items())
 
 
 def segments_csv(found: Timeline) -> bytes:
@@ -43,12 +55,13 @@ def windows_csv(found: Timeline) -> bytes:
 
     Windows overlap; a silent one has scores too, which mean nothing.
     """
+    top = found.top
     rows = (
         (
             f"{found.starts_s[n]:.3f}",
             f"{found.ends_s[n]:.3f}",
             who,
-            "" if who == SILENT else f"{found.smoothed[n].max():.5f}",
+            "" if who == SILENT else f"{top[n]:.5f}",
             *(f"{score:.5f}" for score in found.scores[n]),
         )
         for n, who in enumerate(found.who)
