@@ -6,6 +6,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from singer_verify.audio.decoding import UNREADABLE
 from singer_verify.corpora.recording import Voice
 from singer_verify.errors import UtteranceError
 
@@ -18,7 +19,7 @@ def write_voice(source: Path, target: Path, voice: Voice) -> None:
     """
     try:
         samples, sample_rate = soundfile.read(source, dtype="float64", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+    except UNREADABLE as error:
         raise UtteranceError(f"{source}: cannot be decoded as audio ({error}).") from error
     needed = max(voice.channel, voice.accompaniment_channel) + 1
     if samples.shape[1] < needed:

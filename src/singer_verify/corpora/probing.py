@@ -7,6 +7,7 @@ import av
 import soundfile
 
 from singer_verify.audio import PYAV_SUFFIXES
+from singer_verify.audio.decoding import UNREADABLE
 from singer_verify.errors import UtteranceError
 
 
@@ -32,7 +33,7 @@ def probe(path: Path) -> Properties:
     """
     try:
         properties = _probe_with_pyav(path) if path.suffix.lower() in PYAV_SUFFIXES else _probe_with_soundfile(path)
-    except (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError) as error:
+    except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UtteranceError(f"{path}: cannot be read as audio ({reason}).") from error
     if properties.seconds <= 0:

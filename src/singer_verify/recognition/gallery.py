@@ -80,7 +80,7 @@ class Gallery:
         """
         return tuple(each.recording for each in recordings_of(self.enrolled, singer))
 
-    def enrol(self, singer: str, recordings: Iterable[Path | Sound]) -> Enrolment:
+    def enrol(self, singer: str, recordings: Iterable[str | Path | Sound]) -> Enrolment:
         """Add recordings of a singer, a new or a known one.
 
         Those that cannot be used, and those whose content is in the gallery already, are left out and said.
@@ -92,7 +92,9 @@ class Gallery:
         enrolment = self.add(embedded)
         return Enrolment(enrolment.added, (*remarks, *enrolment.remarks))
 
-    def embedded(self, singer: str, recordings: Iterable[Path | Sound]) -> tuple[tuple[Enrolled, ...], tuple[str, ...]]:
+    def embedded(
+        self, singer: str, recordings: Iterable[str | Path | Sound]
+    ) -> tuple[tuple[Enrolled, ...], tuple[str, ...]]:
         """Recordings of a singer ready for `add`, and what is to be said of them; the gallery stays as it is.
 
         Raises:
@@ -138,7 +140,7 @@ class Gallery:
 
     def identify(
         self,
-        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        recording: str | Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
         prior: float = 0.5,
     ) -> Identification:
@@ -161,7 +163,7 @@ class Gallery:
     def verify(
         self,
         singer: str,
-        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        recording: str | Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
         prior: float = 0.5,
     ) -> Verdict:

@@ -1,9 +1,6 @@
 """A scoring as a file, which knows the model that it was fitted for."""
 
 import json
-import os
-import zipfile
-import zlib
 from dataclasses import asdict
 from operator import index
 from pathlib import Path
@@ -16,23 +13,12 @@ from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.scoring import Scoring, Threshold
+from singer_verify.plain_arrays import DAMAGE, read_npz
+from singer_verify.whole_files import part_of
 
 VERSION = 1
 KIND = "scoring of singer_verify"
 WANTED = "give a file that singer-verify calibrate wrote"
-# What reading a damaged file can end in.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-)
 
 
 class OtherModelError(SingerVerifyError):
@@ -61,14 +47,8 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         header["calibration"] = asdict(scoring.calibration)
     if scoring.threshold is not None:
         header["threshold"] = asdict(scoring.threshold)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SingerVerifyError(f"{path}: cannot be written ({error}).") from error
+    with part_of(path) as part, open(part, "wb") as file:
+        np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
 
 
 def load_scoring(path: Path, fingerprint: str) -> Scoring:
@@ -103,22 +83,13 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
 
 def _content(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        _check_entries(path)
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_npz(path)
         header = json.loads(str(arrays.pop("header")))
         return dict(header), arrays
     except KeyError as error:
         raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {WANTED}.") from error
     except DAMAGE as error:
         raise _damaged(path) from error
-
-
-def _check_entries(path: Path) -> None:
-    """Compare every entry with its checksum before anything is made of it."""
-    with zipfile.ZipFile(path) as entries:
-        if (damaged := entries.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not agree with its checksum")
 
 
 def _damaged(path: Path) -> SingerVerifyError:

@@ -36,7 +36,7 @@ class Verdict:
 
 
 def verify(
-    embedder: Embedder, scoring: Scoring, left: Path | Sound, right: Path | Sound, prior: float = 0.5
+    embedder: Embedder, scoring: Scoring, left: str | Path | Sound, right: str | Path | Sound, prior: float = 0.5
 ) -> Verdict:
     """Compare two recordings.
 
