@@ -1,5 +1,6 @@
 """Arrays in files that may be damaged, or made by anyone: read without executing anything."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,8 @@ DAMAGE = (
     AttributeError,
     RuntimeError,  # an entry that says of itself that it is encrypted
     MemoryError,  # a header of a huge shape
+    SyntaxError,  # a header that is no literal, of which NumPy raises the next one too
+    tokenize.TokenError,
 )
 
 

@@ -25,7 +25,12 @@ def csv_table(path: Path) -> pd.DataFrame:
         rows = _rows(path, file)
         _, header = next(rows)
         _require_columns(path, header)
-        return pd.DataFrame(list(_well_formed(path, header, rows)), columns=header, dtype=object)
+        columns: list[list[str]] = [[] for _ in header]
+        once: dict[str, str] = {}  # a path is in many rows, and is kept once
+        for row in _well_formed(path, header, rows):
+            for column, field in zip(columns, row, strict=True):
+                column.append(once.setdefault(field, field))
+    return pd.DataFrame(dict(zip(header, columns, strict=True)), dtype=object)
 
 
 def _rows(path: Path, file: TextIO) -> Iterator[Row]:
