@@ -1,5 +1,6 @@
 """The scoring of a model: kept as a file that knows its model, found in the run's folder, or told by the training."""
 
+import itertools
 import json
 import logging
 import re
@@ -110,7 +111,8 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as entries:
         assert len(entries.namelist()) == 4
     num_refused = 0
-    for place, mask in ((place, mask) for place in range(len(whole)) for mask in (0xFF, 1 << place % 8)):
+    for place, is_bit in itertools.product(range(len(whole)), (True, False)):
+        mask = 1 << place % 8 if is_bit else 0xFF
         path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
         try:
             found = load_scoring(path, OURS)

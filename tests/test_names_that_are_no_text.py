@@ -24,7 +24,6 @@ from singer_verify.corpora.recording import Voice
 from singer_verify.entry import start_log
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.mel import Mel
-from singer_verify.recognition import Embedder
 from singer_verify.store.extraction import store_of
 
 STRANGE = os.fsdecode(b"a\xff")
@@ -45,15 +44,14 @@ def test_it_is_not_decoded(tmp_path: Path, suffix: str) -> None:
     else:
         soundfile.write(path, sing(1), 16_000)
     path = with_strange_name(path)
-    with pytest.raises(
-        UtteranceError, match=r"its path is no text in UTF-8, and cannot be opened; rename it"
-    ) as caught:
-        load_audio(path, 16_000)
-    assert str(caught.value).startswith(str(path))
-    with pytest.raises(UtteranceError, match="cannot be read as audio"):
-        probe(path)
-    with pytest.raises(UtteranceError, match="cannot be decoded as audio"):
-        write_voice(path, tmp_path / "voice.flac", Voice(0, 1))
+    for decode in (
+        lambda: load_audio(path, 16_000),
+        lambda: probe(path),
+        lambda: write_voice(path, tmp_path / "voice.flac", Voice(0, 1)),
+    ):
+        with pytest.raises(UtteranceError, match="its path is no text in UTF-8; rename it") as caught:
+            decode()
+        assert str(caught.value).startswith(str(path))
 
 
 def test_a_command_goes_on_and_names_it(tmp_path: Path) -> None:
@@ -110,8 +108,7 @@ def test_a_list_of_trials_cannot_hold_it(make_corpus: MakeCorpus, tmp_path: Path
 
 
 def test_a_card_of_it_is_text(tmp_path: Path) -> None:
-    model = with_strange_name(make_run(tmp_path / "run"))
-    assert Embedder.load(model).fingerprint
+    model = with_strange_name((make_run(tmp_path / "run") / "checkpoints/best.ckpt").rename(tmp_path / "best.ckpt"))
     called = ["card", str(model), "--out", str(tmp_path / "card.md")]
     assert CliRunner().invoke(app, called, catch_exceptions=False).exit_code == 0
-    assert "\n# a?\n" in (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "\n# a?.ckpt\n" in (tmp_path / "card.md").read_text(encoding="utf-8")

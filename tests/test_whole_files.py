@@ -40,9 +40,14 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SingerVerifyError])
 def test_nothing_is_left_of_a_file_that_was_given_up(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a").write_text("before")
-    with pytest.raises(error), parts_of(tmp_path / "a", tmp_path / "b") as parts:
-        parts[0].write_text("half")
-        raise error
+
+    def give_up() -> None:
+        with parts_of(tmp_path / "a", tmp_path / "b") as parts:
+            parts[0].write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        give_up()
     assert contents(tmp_path) == {"a": "before"}
 
 

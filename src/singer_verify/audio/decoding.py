@@ -17,8 +17,7 @@ SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 PYAV_SUFFIXES = frozenset({".m4a", ".aac", ".mp4"})
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | PYAV_SUFFIXES
 BLOCK_SAMPLES = 1 << 19  # 12 s at 44.1 kHz
-# What opening or reading a file can end in; UnicodeEncodeError where its path is no text, which neither library opens.
-UNREADABLE = (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError, UnicodeEncodeError)
+UNREADABLE = (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError)  # what reading a file can end in
 
 
 class Block(NamedTuple):
@@ -37,11 +36,24 @@ def decoded(path: Path) -> Iterator[Block]:
     Raises:
         UtteranceError: the file is missing or empty, a folder, cannot be decoded, or its path is no text.
     """
+    require_text(path)
     decode = _with_pyav if path.suffix.lower() in PYAV_SUFFIXES else _with_soundfile
     try:
         yield from decode(path)
     except UNREADABLE as error:
         raise _undecodable(path, error) from error
+
+
+def require_text(path: Path) -> None:
+    """Refuse a path that is no text: soundfile cannot open it, and tables of UTF-8 cannot name it.
+
+    Raises:
+        UtteranceError: the path holds bytes that are no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UtteranceError(f"{path}: its path is no text in UTF-8; rename it.") from error
 
 
 class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -74,8 +86,6 @@ def _with_pyav(path: Path) -> Iterator[Block]:
 
 
 def _undecodable(path: Path, error: Exception) -> UtteranceError:
-    if isinstance(error, UnicodeEncodeError):
-        return UtteranceError(f"{path}: its path is no text in UTF-8, and cannot be opened; rename it.")
     if not os.path.exists(path):
         return UtteranceError(f"{path}: no such file; give the path of an audio file.")
     if path.is_dir():

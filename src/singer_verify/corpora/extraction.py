@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from singer_verify.audio.decoding import UNREADABLE
+from singer_verify.audio.decoding import UNREADABLE, require_text
 from singer_verify.corpora.recording import Voice
 from singer_verify.errors import UtteranceError
 
@@ -15,8 +15,9 @@ def write_voice(source: Path, target: Path, voice: Voice) -> None:
     """Write one channel of a file, or a mixture of two at a given ratio of powers, as 16-bit FLAC.
 
     Raises:
-        UtteranceError: the file cannot be decoded, or lacks one of the channels.
+        UtteranceError: the file cannot be decoded, lacks one of the channels, or has a path that is no text.
     """
+    require_text(source)
     try:
         samples, sample_rate = soundfile.read(source, dtype="float64", always_2d=True)
     except UNREADABLE as error:

@@ -7,7 +7,7 @@ import av
 import soundfile
 
 from singer_verify.audio import PYAV_SUFFIXES
-from singer_verify.audio.decoding import UNREADABLE
+from singer_verify.audio.decoding import UNREADABLE, require_text
 from singer_verify.errors import UtteranceError
 
 
@@ -29,8 +29,9 @@ class Properties:
 def probe(path: Path) -> Properties:
     """
     Raises:
-        UtteranceError: the file is no audio, or holds no sample.
+        UtteranceError: the file is no audio, holds no sample, or has a path that is no text.
     """
+    require_text(path)
     try:
         properties = _probe_with_pyav(path) if path.suffix.lower() in PYAV_SUFFIXES else _probe_with_soundfile(path)
     except UNREADABLE as error:

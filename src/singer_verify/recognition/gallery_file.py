@@ -36,6 +36,7 @@ def changing(path: Path) -> Iterator[None]:
     lock_path = path.with_name(f"{path.name}.lock")
     lock = FileLock(lock_path)
     try:
+        lock_path.touch()  # in vain where the folder cannot be written to: FileLock tries again and again in some
         lock.acquire()
     except OSError as error:
         raise SingerVerifyError(

@@ -47,6 +47,7 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         header["calibration"] = asdict(scoring.calibration)
     if scoring.threshold is not None:
         header["threshold"] = asdict(scoring.threshold)
+    header["arrays"] = sorted(arrays)
     with part_of(path) as part, open(part, "wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
 
@@ -76,6 +77,9 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
             f"{path}: was fitted for another model (its embeddings mean something else); {WANTED} for this one."
         )
     try:
+        # The archive's own list of entries is under no checksum. Files of earlier versions do not tell.
+        if set(arrays) != set(header.get("arrays", arrays)):
+            raise ValueError(sorted(arrays))
         return _scoring(header, arrays)
     except (*DAMAGE, SingerVerifyError) as error:
         raise _damaged(path) from error
