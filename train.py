@@ -25,7 +25,7 @@ from singer_verify.composition import plain
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.data.recordings import recordings_of
 from singer_verify.encoders.freezing import freeze
-from singer_verify.entry import be_quiet, plain_mistakes, quiet_libraries, sentence, start_log
+from singer_verify.entry import be_quiet, plain_mistakes, print_any_name, quiet_libraries, sentence, start_log
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.prepared import prepared
@@ -194,5 +194,6 @@ def build_trainer(config: DictConfig, run: Path, history: MetricHistory, setting
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through to be said below, in one sentence
     quiet_libraries()
+    print_any_name()
     with plain_mistakes(HydraException, OmegaConfBaseException), failed_jobs_named():
         train()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,10 @@ def test_example_from_frames_runs(
     exec(compile(example, "example", "exec"), {})
     left, right = (embedder.embed_frames(torch.from_numpy(each)) for each in frames)
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(float(left @ right), abs=1e-5)
+
+
+def test_a_path_with_blanks_or_quotes_stays_one_word_of_the_shell(bare: Path, tmp_path: Path) -> None:
+    for name in ("my model.ckpt", "it's $(touch x); here.ckpt", "plain.ckpt"):
+        bare = bare.rename(tmp_path / name)
+        commands = re.findall(r"^\$ (singer-verify .*)$", card_of(bare), re.MULTILINE)
+        assert [shlex.split(each)[2] for each in commands] == [name, name]

@@ -1,5 +1,6 @@
 """The scoring of a model: kept as a file that knows its model, found in the run's folder, or told by the training."""
 
+import itertools
 import json
 import logging
 import re
@@ -117,8 +118,9 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as entries:
         assert len(entries.namelist()) == 6
     num_refused = 0
-    for place in range(0, len(whole), 7):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    for place, is_bit in itertools.product(range(len(whole)), (True, False)):
+        mask = 1 << place % 8 if is_bit else 0xFF
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
         try:
             found = load_scoring(path, OURS)
         except SingerVerifyError:
@@ -127,12 +129,16 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
             assert (found.calibration, found.threshold) == (scoring.calibration, scoring.threshold)
             assert found.projection is not None
             assert scoring.projection is not None
+            assert found.cohort is not None
+            assert scoring.cohort is not None
+            np.testing.assert_array_equal(found.projection.mean, scoring.projection.mean)
             np.testing.assert_array_equal(found.projection.matrix, scoring.projection.matrix)
+            np.testing.assert_array_equal(found.cohort.rows, scoring.cohort.rows)
     for length in range(0, len(whole), 101):
         path.write_bytes(whole[:length])
         with pytest.raises(SingerVerifyError):
             load_scoring(path, OURS)
-    assert num_refused > 100
+    assert num_refused > len(whole)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from untrained import WINDOW_FRAMES, make_run
 
 from singer_verify.audio import hearing
 from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.scoring import COSINE
 from singer_verify.features.cqt import Cqt
 from singer_verify.features.mel import Mel
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.pieces import frame_pieces
 from singer_verify.features.ready import Ready
-from singer_verify.recognition import Embedder, Sound
+from singer_verify.recognition import Embedder, Gallery, Sound, verify
 from singer_verify.recognition import opening as opening_module
 
 RATE = 16_000
@@ -221,6 +222,38 @@ def test_samples_that_cannot_be_used(embedder: Embedder, tmp_path: Path, samples
     path = write(tmp_path / "a.wav", samples)
     with pytest.raises(UtteranceError, match=f"^{path}: {said}"):
         embedder.embed(path)
+
+
+def test_a_path_may_be_a_string(embedder: Embedder, tmp_path: Path) -> None:
+    path = str(write(tmp_path / "a.wav", sing(1)))
+    expected = embedder.embed(Path(path))
+    np.testing.assert_array_equal(embedder.embed(path), expected)
+    np.testing.assert_array_equal(Embedder.load(str(tmp_path / "run")).embed_file(path), expected)
+    ((recording, found),) = embedder.embed_many([path])
+    assert recording == Path(path)
+    np.testing.assert_allclose(found.embedding, expected, atol=1e-6)
+    assert verify(embedder, COSINE, path, path).score == pytest.approx(1.0)
+    gallery = Gallery(embedder)
+    gallery.enrol("anna", [path])
+    assert gallery.identify(path).candidates[0].score == pytest.approx(1.0)
+    assert gallery.verify("anna", path).score == pytest.approx(1.0)
+    with pytest.raises(UtteranceError, match=r"^missing.wav: no such file"):
+        embedder.embed("missing.wav")
+
+
+def test_floats_far_beyond_full_scale_are_refused(embedder: Embedder, tmp_path: Path) -> None:
+    samples = sing(1) / np.abs(sing(1)).max()
+    loud = np.float32(15.9) * samples
+    assert np.isfinite(embedder.embed(loud, RATE)).all()
+    for scale, said in ((16.1, "16"), (32768 * 0.25, "8192")):
+        wrong = np.float32(scale) * samples
+        with pytest.raises(
+            UtteranceError, match=rf"^the recording: has samples of {said}, expected floats in \[-1, 1\]"
+        ):
+            embedder.embed(wrong, RATE)
+        path = write(tmp_path / "a.wav", wrong)
+        with pytest.raises(UtteranceError, match=rf"^{path}: has samples of {said}.*divide them by full scale"):
+            embedder.embed(path)
 
 
 def test_samples_that_are_none(embedder: Embedder) -> None:

@@ -19,7 +19,7 @@ from trainings import PROJECT, compose_training
 from singer_verify.card import CARD_KEY, make_card
 from singer_verify.corpora.folder import read_corpus
 from singer_verify.encoders.lstm import LSTMEncoder
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.mel import Mel
 from singer_verify.features.naming import read_recipe
 from singer_verify.features.ready import read_feat_params, read_ready
@@ -98,6 +98,22 @@ def test_frames_made_to_execute_code_are_refused_and_do_not(save: Any, tmp_path:
     with pytest.raises(SingerVerifyError, match="is not a plain array of numbers"):
         read_ready(tmp_path / "frames.npy")
     assert not trace.exists()
+
+
+def test_damaged_frames_are_equal_or_refused(tmp_path: Path) -> None:
+    frames, path = np.random.default_rng(0).random((4, 4)), tmp_path / "frames.npy"
+    np.save(path, frames)
+    whole, num_data_bytes = path.read_bytes(), frames.nbytes
+    for place in range(len(whole) - num_data_bytes):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            found = read_ready(path)
+        except UtteranceError:
+            continue
+        assert found.tobytes() == frames.tobytes()  # a byte that nobody reads
+    path.write_bytes(whole.replace(b"(4, 4), }" + b" " * 13, b"(44444444444444, 4), }"))
+    with pytest.raises(UtteranceError, match="is not a plain array of numbers"):
+        read_ready(path)
 
 
 @pytest.mark.parametrize("reader", [read_feat_params, runs_below, read_recipe])

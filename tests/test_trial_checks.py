@@ -176,6 +176,34 @@ def test_files_of_another_split_are_told_from_files_that_are_nowhere(tmp_path: P
     assert "2 of them in another split" in sentences(diagnosis)[0]
 
 
+@pytest.mark.parametrize(
+    "outside", ["{above}/other/1.wav", "../other/1.wav", "train/../../other/1.wav", "../corpus_2/1.wav", "", "."]
+)
+def test_files_outside_the_corpus_are_nowhere(tmp_path: Path, outside: str) -> None:
+    root = tmp_path / "corpus"
+    for path in ("corpus/val/a/1.wav", "other/1.wav", "corpus_2/1.wav"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    trials = list_with((F2, F2_SLOW, True), (outside.format(above=tmp_path), M1, False))
+    diagnosis = diagnose(trials, root, SINGER_OF)
+    assert (len(diagnosis.missing), diagnosis.num_elsewhere) == (1, 0)
+
+
+def test_a_link_of_the_corpus_is_a_file_of_it(tmp_path: Path) -> None:
+    (tmp_path / "corpus/train/male3").mkdir(parents=True)
+    (tmp_path / "downloaded.wav").touch()
+    (tmp_path / "corpus/train/male3/m3_row.wav").symlink_to(tmp_path / "downloaded.wav")
+    trials = list_with((F2, F2_SLOW, True), ("male3/m3_row.wav", M1, False))
+    assert diagnose(trials, tmp_path / "corpus", SINGER_OF).num_elsewhere == 1
+
+
+@pytest.mark.parametrize("impossible", ["x" * 300, f"male3/{'x' * 300}.wav", "male3/\0.wav", "x/" * 3000])
+def test_names_that_no_file_can_have_are_missing(tmp_path: Path, impossible: str) -> None:
+    trials = list_with((F2, F2_SLOW, True), (impossible, M1, False))
+    diagnosis = diagnose(trials, tmp_path, SINGER_OF)
+    assert (diagnosis.missing, diagnosis.num_elsewhere) == ((impossible,), 0)
+
+
 def test_lists_that_cannot_be_about_this_corpus_are_refused() -> None:
     for rows, sentence in (
         ([("x/1.wav", "x/2.wav", True), ("x/1.wav", "y/1.wav", False)], "none of the 2 trials can be judged.* x/1.wav"),

@@ -1,5 +1,6 @@
 """What the entries share: mistakes said in plain words, and the log."""
 
+import io
 import logging
 import sys
 import warnings
@@ -49,6 +50,12 @@ def sentence(error: BaseException) -> str:
     return " ".join(text.partition("Config search path")[0].split())
 
 
+def print_any_name() -> None:
+    r"""Let results name files whose names are no text: such bytes are shown as `\udcff`, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def start_log(console: Console, path: Path | None = None, level: int = logging.INFO) -> None:
     """Send what the package says to a console, and to a file if one is given.
 
@@ -65,7 +72,7 @@ def start_log(console: Console, path: Path | None = None, level: int = logging.I
     LOGGER.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOGGER.addHandler(file)
 

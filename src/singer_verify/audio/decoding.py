@@ -1,5 +1,6 @@
 """Audio files to blocks of samples, as they are in the file."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 PYAV_SUFFIXES = frozenset({".m4a", ".aac", ".mp4"})
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | PYAV_SUFFIXES
 BLOCK_SAMPLES = 1 << 19  # 12 s at 44.1 kHz
+UNREADABLE = (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError)  # what reading a file can end in
 
 
 class Block(NamedTuple):
@@ -32,13 +34,26 @@ def decoded(path: Path) -> Iterator[Block]:
         path: wav, flac, ogg or mp3 (libsndfile), m4a, aac or mp4 (FFmpeg).
 
     Raises:
-        UtteranceError: the file is missing or empty, a folder, or cannot be decoded.
+        UtteranceError: the file is missing or empty, a folder, cannot be decoded, or its path is no text.
     """
+    require_text(path)
     decode = _with_pyav if path.suffix.lower() in PYAV_SUFFIXES else _with_soundfile
     try:
         yield from decode(path)
-    except (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError) as error:
+    except UNREADABLE as error:
         raise _undecodable(path, error) from error
+
+
+def require_text(path: Path) -> None:
+    """Refuse a path that is no text: soundfile cannot open it, and tables of UTF-8 cannot name it.
+
+    Raises:
+        UtteranceError: the path holds bytes that are no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UtteranceError(f"{path}: its path is no text in UTF-8; rename it.") from error
 
 
 class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -71,7 +86,7 @@ def _with_pyav(path: Path) -> Iterator[Block]:
 
 
 def _undecodable(path: Path, error: Exception) -> UtteranceError:
-    if not path.exists():
+    if not os.path.exists(path):
         return UtteranceError(f"{path}: no such file; give the path of an audio file.")
     if path.is_dir():
         return UtteranceError(f"{path}: is a folder; give the path of an audio file in it.")

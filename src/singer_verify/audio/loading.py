@@ -12,6 +12,9 @@ from singer_verify.errors import UtteranceError
 
 LEAST_REACH = 0.9  # of a recipe's bandwidth: 44.1 kHz will do for a recipe that reaches to 24 kHz
 SILENCE_PEAK = 1e-4  # -80 dB of full scale: under the noise floor of any microphone
+# +24 dB of full scale. Mixes in floats and lossy codecs exceed it by some decibels; 16-bit numbers that were not scaled
+# reach more wherever the recording is louder than -66 dB.
+LARGEST_PEAK = 16.0
 
 
 def load_audio(path: Path, sample_rate: int, bandwidth_hz: float = 0.0) -> Float[np.ndarray, " samples"]:
@@ -23,8 +26,8 @@ def load_audio(path: Path, sample_rate: int, bandwidth_hz: float = 0.0) -> Float
         bandwidth_hz: the highest frequency that is needed of the file; resampling cannot bring back what it lacks.
 
     Raises:
-        UtteranceError: the file cannot be decoded, is empty, holds NaN or infinite samples, is silent throughout, or
-            has a sample rate under nine tenths of twice the bandwidth.
+        UtteranceError: the file cannot be decoded, is empty, holds NaN or infinite samples, is silent throughout,
+            exceeds full scale by more than 24 dB, or has a sample rate under nine tenths of twice the bandwidth.
     """
     return np.concatenate(list(mono(decoded(path), str(path), sample_rate, bandwidth_hz)))
 
@@ -51,6 +54,11 @@ def mono(
         if not np.isfinite(samples).all():
             raise UtteranceError(f"{name}: holds NaN or infinite samples; convert it again or delete it.")
         peak, num_samples = max(peak, float(np.abs(samples).max())), num_samples + len(samples)
+        if peak > LARGEST_PEAK:
+            raise UtteranceError(
+                f"{name}: has samples of {peak:.0f}, expected floats in [-1, 1] (up to {LARGEST_PEAK:g} is let pass); "
+                f"divide them by full scale (32768 where they were 16-bit numbers)."
+            )
         yield samples if stream is None else stream.resample_chunk(samples)
     if not num_samples:
         raise UtteranceError(f"{name}: holds no samples; record it again or delete it.")

@@ -18,7 +18,8 @@ class Sound:
     """A recording that is not a file.
 
     Attributes:
-        samples: (samples,) or (samples, channels); real numbers in [-1, 1], or whole numbers of 16 or 32 bits.
+        samples: (samples,) or (samples, channels); real numbers in [-1, 1], or whole numbers of 16 or 32 bits. Real
+            numbers beyond 16 are refused where they are heard, see `loading.LARGEST_PEAK`.
         sample_rate: in Hz.
         name: by which it is called in what is said of it.
 
@@ -46,14 +47,16 @@ class Sound:
 
 
 def as_recording(
-    recording: Path | Sound | Num[np.ndarray, " samples *channels"], sample_rate: int | None
+    recording: str | Path | Sound | Num[np.ndarray, " samples *channels"], sample_rate: int | None
 ) -> Path | Sound:
     """A file, or samples with their sample rate.
 
     Raises:
         SingerVerifyError: samples without a sample rate.
     """
-    if isinstance(recording, Path | Sound):
+    if isinstance(recording, str | Path):
+        return Path(recording)
+    if isinstance(recording, Sound):
         return recording
     if sample_rate is None:
         raise SingerVerifyError("the recording is an array of samples; give its sample_rate in Hz, too.")

@@ -18,7 +18,7 @@ from singer_verify.cli.sweeps import leaderboard, runs
 from singer_verify.cli.tables import table
 from singer_verify.cli.timelines import timeline
 from singer_verify.cli.trials import trials
-from singer_verify.entry import plain_mistakes, start_log
+from singer_verify.entry import plain_mistakes, print_any_name, start_log
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 for command in (
@@ -33,5 +33,6 @@ def main() -> None:
     """Entry point of the console command."""
     rich.reconfigure(stderr=True)  # progress of what lies below; results alone go to standard output
     start_log(Console(stderr=True))
+    print_any_name()
     with plain_mistakes():
         app()

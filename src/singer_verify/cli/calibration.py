@@ -9,6 +9,7 @@ from rich.console import Console
 
 from singer_verify.cli.embedding import embed_files
 from singer_verify.cli.models import ModelArgument
+from singer_verify.cli.places import require_file_place
 from singer_verify.entry import LOGGER
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
@@ -137,10 +138,7 @@ def _out_path(model: Path, out: Path | None) -> Path:
     path = out or (scoring_path(model) if is_best else None)
     if path is None:
         raise SingerVerifyError(f"{model}: is not the best model of a run folder; say where to write with --out.")
-    if path.suffix != ".npz":
-        raise SingerVerifyError(f"--out {path}: expected a file name that ends in .npz.")
-    if not path.resolve().parent.is_dir():
-        raise SingerVerifyError(f"--out {path}: no such folder {path.resolve().parent}; make it first.")
+    require_file_place("--out", path, ".npz")
     return path
 
 

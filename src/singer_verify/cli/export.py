@@ -1,13 +1,13 @@
 """Commands that take a model elsewhere: its ONNX file, its model card."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from singer_verify.cli.models import ModelArgument
+from singer_verify.cli.places import require_file_place
 from singer_verify.entry import LOGGER
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
@@ -34,16 +34,18 @@ def export(
     from singer_verify.recognition import Embedder
     from singer_verify.recognition.onnx_export import require_onnx
     from singer_verify.reports.model_card import OnnxFile, model_card
-    from singer_verify.runs.folder import write_whole
+    from singer_verify.whole_files import require_place, write_whole
 
-    _require_place("--onnx", onnx, ".onnx")
+    require_file_place("--onnx", onnx, ".onnx")
+    if card:
+        require_place(onnx.with_name(CARD_NAME))
     require_onnx()
     text = model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
     deviation = _write_checked(model, Embedder.load(model), onnx, frames)
     written = [onnx]
     if text is not None:
         written.append(onnx.with_name(CARD_NAME))
-        write_whole(written[-1], text)
+        write_whole(written[-1], text.encode("utf-8", "replace"))
     if as_json:
         typer.echo(json.dumps({"written": [str(path) for path in written], "largest_deviation": deviation}, indent=2))
     else:
@@ -61,20 +63,11 @@ def card(
 ) -> None:
     """Write a model card: what the model is, what it was trained on, how good it is, what it is for and not for."""
     from singer_verify.reports.model_card import model_card
-    from singer_verify.runs.folder import write_whole
+    from singer_verify.whole_files import write_whole
 
-    _require_place("--out", out, ".md")
-    write_whole(out, model_card(model, evaluation, licence))
+    require_file_place("--out", out, ".md")
+    write_whole(out, model_card(model, evaluation, licence).encode("utf-8", "replace"), "--out")
     typer.echo(f"{out}: the model card.")
-
-
-def _require_place(option: str, path: Path, suffix: str) -> None:
-    from singer_verify.errors import SingerVerifyError
-
-    if path.suffix != suffix:
-        raise SingerVerifyError(f"{option} {path}: expected a file name that ends in {suffix}.")
-    if not path.resolve().parent.is_dir():
-        raise SingerVerifyError(f"{option} {path}: no such folder {path.resolve().parent}; make it first.")
 
 
 def _write_checked(model: Path, embedder: "Embedder", onnx: Path, frames: bool) -> float:
@@ -85,15 +78,11 @@ def _write_checked(model: Path, embedder: "Embedder", onnx: Path, frames: bool) 
     from singer_verify.recognition.onnx_metadata import metadata_of
     from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
     from singer_verify.runs.fingerprint import fingerprint
+    from singer_verify.whole_files import part_of
 
     LOGGER.info("Tracing the model; this takes a few seconds.")
     program = onnx_program(embedder, frames)
     metadata = metadata_of(embedder, fingerprint(read_checkpoint(checkpoint_of(model))), scoring_of(model), frames)
-    part = onnx.with_name(f"{onnx.name}.part")
-    try:
+    with part_of(onnx, "--onnx") as part:
         write_onnx(program, part, metadata)
-        deviation = largest_deviation(part, embedder, frames)
-        os.replace(part, onnx)
-    finally:
-        part.unlink(missing_ok=True)
-    return deviation
+        return largest_deviation(part, embedder, frames)

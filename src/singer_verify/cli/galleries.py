@@ -25,9 +25,9 @@ def enrol(
     from rich.progress import track
 
     from singer_verify.recognition import Embedder, Gallery
-    from singer_verify.recognition.gallery_file import changing, require_gallery_name
+    from singer_verify.recognition.gallery_file import changing, require_gallery_place
 
-    require_gallery_name(gallery)
+    require_gallery_place(gallery)
     embedder = Embedder.load(model)
 
     def loaded() -> Gallery:

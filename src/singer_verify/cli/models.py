@@ -1,12 +1,12 @@
 """Commands on models: embed recordings, take over weights trained elsewhere."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from singer_verify.cli.embedding import embed_files
+from singer_verify.cli.places import require_file_place
 
 ModelArgument = Annotated[Path, typer.Argument(help="A run folder (its best model), a .ckpt or a saved_model.pt.")]
 
@@ -19,19 +19,14 @@ def embed(
     """Write an .npz of `paths` (strings) and `embeddings` (float32, files × embedding, rows of unit length)."""
     import numpy as np
 
-    from singer_verify.errors import SingerVerifyError
     from singer_verify.recognition import Embedder
+    from singer_verify.whole_files import part_of
 
-    if out.suffix != ".npz":
-        raise SingerVerifyError(f"--out {out}: expected a file name that ends in .npz.")
-    if not out.resolve().parent.is_dir():
-        raise SingerVerifyError(f"--out {out}: no such folder {out.resolve().parent}; make it first.")
+    require_file_place("--out", out, ".npz")
     embedder = Embedder.load(model)
     files, embeddings = embed_files(embedder, embedder.files_below(paths))
-    part = out.with_name(f"{out.name}.part")
-    with open(part, "wb") as file:
+    with part_of(out, "--out") as part, open(part, "wb") as file:
         np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
-    os.replace(part, out)
     typer.echo(f"{out}: {len(files)} embeddings of {embeddings.shape[1]} dimensions.")
 
 

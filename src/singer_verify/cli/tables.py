@@ -27,7 +27,7 @@ def table(
     from singer_verify.errors import SingerVerifyError
     from singer_verify.recognition import Embedder
     from singer_verify.recognition.singer_table import as_csv, as_npz, singer_table
-    from singer_verify.reports.whole_files import write_files
+    from singer_verify.whole_files import write_files
 
     if out.suffix not in ("", ".npz", ".csv"):
         raise SingerVerifyError(f"--out {out}: expected a name that ends in .npz or .csv, or without a suffix: both.")

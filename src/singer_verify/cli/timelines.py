@@ -48,7 +48,7 @@ def timeline(
     from singer_verify.reports.picture_files import picture_files
     from singer_verify.reports.timeline_figure import timeline_figure
     from singer_verify.reports.timeline_text import segments_csv, segments_table, windows_csv
-    from singer_verify.reports.whole_files import write_files
+    from singer_verify.whole_files import write_files
 
     embedder, of_model = loaded(model, scoring, threshold, False, prior)
     hop = min(LONGEST_DEFAULT_HOP_S, window_s or embedder.window_s) if hop_s is None else hop_s

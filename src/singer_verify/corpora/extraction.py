@@ -6,6 +6,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from singer_verify.audio.decoding import UNREADABLE, require_text
 from singer_verify.corpora.recording import Voice
 from singer_verify.errors import UtteranceError
 
@@ -14,11 +15,12 @@ def write_voice(source: Path, target: Path, voice: Voice) -> None:
     """Write one channel of a file, or a mixture of two at a given ratio of powers, as 16-bit FLAC.
 
     Raises:
-        UtteranceError: the file cannot be decoded, or lacks one of the channels.
+        UtteranceError: the file cannot be decoded, lacks one of the channels, or has a path that is no text.
     """
+    require_text(source)
     try:
         samples, sample_rate = soundfile.read(source, dtype="float64", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+    except UNREADABLE as error:
         raise UtteranceError(f"{source}: cannot be decoded as audio ({error}).") from error
     needed = max(voice.channel, voice.accompaniment_channel) + 1
     if samples.shape[1] < needed:

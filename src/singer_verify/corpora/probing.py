@@ -7,6 +7,7 @@ import av
 import soundfile
 
 from singer_verify.audio import PYAV_SUFFIXES
+from singer_verify.audio.decoding import UNREADABLE, require_text
 from singer_verify.errors import UtteranceError
 
 
@@ -28,11 +29,12 @@ class Properties:
 def probe(path: Path) -> Properties:
     """
     Raises:
-        UtteranceError: the file is no audio, or holds no sample.
+        UtteranceError: the file is no audio, holds no sample, or has a path that is no text.
     """
+    require_text(path)
     try:
         properties = _probe_with_pyav(path) if path.suffix.lower() in PYAV_SUFFIXES else _probe_with_soundfile(path)
-    except (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError) as error:
+    except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UtteranceError(f"{path}: cannot be read as audio ({reason}).") from error
     if properties.seconds <= 0:

@@ -13,6 +13,7 @@ What is done about each fault, and always said:
 Each trial counts for the first of these that it has, so the counts add up.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,13 @@ def _repeats(left: Int[np.ndarray, " trials"], right: Int[np.ndarray, " trials"]
 
 def _num_existing(root: Path, paths: np.ndarray) -> int:
     folders = (root, *(root / split for split in SPLITS))
-    return sum(any((folder / path).exists() for folder in folders) for path in paths)
+    return sum(any(_is_file_below(root, folder / path) for folder in folders) for path in paths)
+
+
+def _is_file_below(root: Path, path: Path) -> bool:
+    """By what the path says, not by where links lead: a prepared corpus holds links to recordings elsewhere."""
+    below_root = os.path.join(os.path.abspath(root), "")
+    return os.path.abspath(path).startswith(below_root) and os.path.isfile(path)  # False also of impossible names
 
 
 def _misnamed(paths: np.ndarray, singer_of: Mapping[str, str]) -> dict[str, str]:

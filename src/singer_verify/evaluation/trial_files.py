@@ -1,17 +1,17 @@
 """Trial lists as files, in the formats of `trial_formats`.
 
-Pandas reads the columns of a file; only where something is wrong, its lines are searched for the first that is
-malformed.
+Pandas reads the columns of those without header; only where something is wrong, their lines are searched for the first
+that is malformed.
 """
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from singer_verify.errors import SingerVerifyError, require_one_of
+from singer_verify.evaluation.trial_csv import csv_table
 from singer_verify.evaluation.trial_formats import (
     COLUMNS,
     CSV,
@@ -28,6 +28,7 @@ from singer_verify.evaluation.trial_formats import (
     shortened,
 )
 from singer_verify.evaluation.trial_list import TrialList, require_both_kinds
+from singer_verify.whole_files import part_of, require_place
 
 FORMAT_OF_SUFFIX = {".csv": "csv", ".txt": "voxceleb", ".trials": "kaldi", "": "kaldi"}  # Kaldi's are named `trials`
 OVERFLOW = "overflow"  # takes a field too many, which pandas would otherwise drop without a word
@@ -41,7 +42,7 @@ def read_trials(path: Path) -> TrialList:
             trials of one kind only.
     """
     name = recognised_format(path)
-    trials = _read_csv(path) if name == CSV else _read_lines(path, LINE_FORMATS[name])
+    trials = _trial_list(csv_table(path), CSV_OUTCOMES) if name == CSV else _read_lines(path, LINE_FORMATS[name])
     require_both_kinds(trials, str(path))
     return trials
 
@@ -65,40 +66,24 @@ def write_trials(path: Path, trials: TrialList, name: str) -> None:
     """Write a whole list or none of it. Labels go into `csv` alone; the other formats have no place for them.
 
     Raises:
-        SingerVerifyError: an unknown format, no such folder, or a path that the format cannot hold.
+        SingerVerifyError: an unknown format, a path that the format cannot hold, or a file that cannot be written.
     """
     require_one_of(FORMATS, format=name)
-    if not path.resolve().parent.is_dir():
-        raise SingerVerifyError(f"{path}: no such folder {path.resolve().parent}; make it first.")
+    require_place(path)
+    _require_holds(trials, name, "" if name == CSV else LINE_FORMATS[name].forbidden)
     table = pd.DataFrame({LEFT: trials.left, RIGHT: trials.right, IS_TARGET: trials.is_target.astype(int)})
-    part = path.with_name(f"{path.name}.part")
-    if name == CSV:
-        labelled = table if trials.labels is None else table.join(trials.labels.reset_index(drop=True))
-        labelled.to_csv(part, index=False, lineterminator="\n")
-    else:
-        form = LINE_FORMATS[name]
-        _require_holds(trials, name, form.forbidden)
-        words = np.array([word for word, _ in sorted(form.outcomes.items(), key=lambda item: item[1])], object)
-        table[IS_TARGET] = words[table[IS_TARGET]]
-        ordered = table[list(form.columns)]
-        ordered.to_csv(part, sep=form.separator, index=False, header=False, quoting=csv.QUOTE_NONE, lineterminator="\n")
-    os.replace(part, path)
+    with part_of(path) as part:
+        if name == CSV:
+            labelled = table if trials.labels is None else table.join(trials.labels.reset_index(drop=True))
+            labelled.to_csv(part, index=False, lineterminator="\n")
+        else:
+            _write_lines(part, table, LINE_FORMATS[name])
 
 
-def _read_csv(path: Path) -> TrialList:
-    try:
-        table = pd.read_csv(path, dtype=object, na_filter=False, encoding="utf-8-sig", index_col=False)
-    except ValueError as error:  # a line with too many fields, among others
-        raise _malformed_csv(path) or SingerVerifyError(f"{path}: cannot be read as a table ({error}).") from error
-    if lacking := [name for name in COLUMNS if name not in table]:
-        raise SingerVerifyError(
-            f"{path}: has no column {lacking[0]} (columns found: {', '.join(map(str, table.columns))}); expected "
-            f"{', '.join(COLUMNS)}, where 1 is one singer, and any labels after them."
-        )
-    if not _is_well_formed(table, CSV_OUTCOMES):
-        raise _malformed_csv(path) or SingerVerifyError(f"{path}: a line lacks a path, or its is_target.")
-    labels = table.drop(columns=list(COLUMNS))
-    return _trial_list(table, CSV_OUTCOMES, labels if len(labels.columns) else None)
+def _write_lines(part: Path, table: pd.DataFrame, form: LineFormat) -> None:
+    words = np.array([word for word, _ in sorted(form.outcomes.items(), key=lambda item: item[1])], object)
+    ordered = table.assign(**{IS_TARGET: words[table[IS_TARGET]]})[list(form.columns)]
+    ordered.to_csv(part, sep=form.separator, index=False, header=False, quoting=csv.QUOTE_NONE, lineterminator="\n")
 
 
 def _read_lines(path: Path, form: LineFormat) -> TrialList:
@@ -120,7 +105,7 @@ def _read_lines(path: Path, form: LineFormat) -> TrialList:
         raise _malformed_line(path, form) or SingerVerifyError(f"{path}: cannot be read ({error}).") from error
     if not _is_well_formed(table, form.outcomes) or table[OVERFLOW].ne("").any():
         raise _malformed_line(path, form) or SingerVerifyError(f"{path}: a line does not hold two paths and a label.")
-    return _trial_list(table, form.outcomes, None)
+    return _trial_list(table[list(form.columns)], form.outcomes)
 
 
 def _is_well_formed(table: pd.DataFrame, outcomes: dict[str, bool]) -> bool:
@@ -128,9 +113,12 @@ def _is_well_formed(table: pd.DataFrame, outcomes: dict[str, bool]) -> bool:
     return has_paths and bool(table[IS_TARGET].isin(list(outcomes)).all())
 
 
-def _trial_list(table: pd.DataFrame, outcomes: dict[str, bool], labels: pd.DataFrame | None) -> TrialList:
+def _trial_list(table: pd.DataFrame, outcomes: dict[str, bool]) -> TrialList:
+    """Columns that are not of a trial itself are its labels."""
     is_target = table[IS_TARGET].map(outcomes).to_numpy(bool)
-    return TrialList(table[LEFT].to_numpy(object), table[RIGHT].to_numpy(object), is_target, labels)
+    labels = table.drop(columns=list(COLUMNS))
+    known = labels if len(labels.columns) else None
+    return TrialList(table[LEFT].to_numpy(object), table[RIGHT].to_numpy(object), is_target, known)
 
 
 def _malformed_line(path: Path, form: LineFormat) -> SingerVerifyError | None:
@@ -144,22 +132,6 @@ def _malformed_line(path: Path, form: LineFormat) -> SingerVerifyError | None:
     return None
 
 
-def _malformed_csv(path: Path) -> SingerVerifyError | None:
-    """The same of a table."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        header = next(row for row in rows if row)
-        for row in rows:
-            fields = dict(zip(header, row, strict=False))
-            is_whole = len(row) == len(header) and fields[LEFT] and fields[RIGHT]
-            if row and not (is_whole and fields[IS_TARGET] in CSV_OUTCOMES):
-                return SingerVerifyError(
-                    f"{path}, line {rows.line_num}: {shortened(','.join(row))!r}; expected {len(header)} fields as in "
-                    f"the header, two of them paths, and is_target 1 or 0."
-                )
-    return None
-
-
 def _require_holds(trials: TrialList, name: str, forbidden: str) -> None:
     for path in pd.unique(np.concatenate([trials.left, trials.right])):
         if any(character in path for character in forbidden):
@@ -168,3 +140,13 @@ def _require_holds(trials: TrialList, name: str, forbidden: str) -> None:
                 f"{path!r}: the format {name} cannot hold a path with a {what} or a line break; write the list as csv, "
                 f"or rename the file."
             )
+        if not _is_text(path):
+            raise SingerVerifyError(f"{path}: a list cannot hold a path that is no text in UTF-8; rename the file.")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

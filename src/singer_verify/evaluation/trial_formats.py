@@ -14,8 +14,10 @@ path cannot hold a comma there, and no blank in `voxceleb` and `kaldi`.
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from singer_verify.errors import SingerVerifyError
 
@@ -75,8 +77,7 @@ def recognised_format(path: Path) -> str:
     number, line = next(numbered_lines(path), (0, ""))
     if not number:
         raise SingerVerifyError(f"{path}: holds no trial; expected a line for each.")
-    header = next(csv.reader([line]))
-    if LEFT in header and RIGHT in header:
+    if _is_csv_header(line):
         return CSV
     if is_sony_header(line):
         return "sony"
@@ -96,13 +97,36 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         SingerVerifyError: the file cannot be read, or is no text.
     """
+    with as_text(path) as file:
+        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+
+
+@contextmanager
+def as_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """A text file to be read, with or without a mark at its beginning.
+
+    Args:
+        path: of the file.
+        newline: as of `open`.
+
+    Raises:
+        SingerVerifyError: the file cannot be read, or is no text.
+    """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        with open(path, encoding="utf-8-sig", newline=newline) as file:
+            yield file
     except FileNotFoundError as error:
         raise SingerVerifyError(f"{path}: no such file; expected a list of trials.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SingerVerifyError(f"{path}: cannot be read as text in UTF-8 ({error}).") from error
+
+
+def _is_csv_header(line: str) -> bool:
+    try:
+        header = next(csv.reader([line]))
+    except csv.Error:  # a field that is longer than any path
+        return False
+    return LEFT in header and RIGHT in header
 
 
 def is_sony_header(line: str) -> bool:

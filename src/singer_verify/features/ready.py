@@ -9,6 +9,7 @@ from torch import Tensor
 
 from singer_verify.errors import SingerVerifyError, UtteranceError, require_at_least
 from singer_verify.features.settings_file import read_settings
+from singer_verify.plain_arrays import DAMAGE
 
 PARAMS_NAME = "feat_params.yaml"
 REQUIRED = ("num_feats", "sr", "hop_size")
@@ -76,9 +77,10 @@ def read_ready(path: Path) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise UtteranceError(f"{path}: no such file; give the path of a .npy file.") from error
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UtteranceError(
-            f"{path}: is not a plain array of numbers ({str(error).splitlines()[0]}); save it again with numpy.save."
+            f"{path}: is not a plain array of numbers ({reason}); save it again with numpy.save."
         ) from error
 
 

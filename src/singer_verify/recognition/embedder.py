@@ -58,13 +58,13 @@ class Embedder:
         self.normalisation, self.fingerprint = normalisation, fingerprint
 
     @classmethod
-    def load(cls, model: Path) -> "Embedder":
+    def load(cls, model: str | Path) -> "Embedder":
         """From a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
 
         Raises:
             SingerVerifyError: not a model of ours, or weights and settings that do not agree.
         """
-        path = checkpoint_of(model)
+        path = checkpoint_of(Path(model))
         checkpoint = read_checkpoint(path)
         card = checkpoint[CARD_KEY]
         encoder = encoder_from_settings(card["encoder"])
@@ -81,7 +81,7 @@ class Embedder:
         return self.window_frames * self.feature.hop_ms / 1000.0
 
     def embed(
-        self, recording: Path | Num[np.ndarray, " samples *channels"], sample_rate: int | None = None
+        self, recording: str | Path | Num[np.ndarray, " samples *channels"], sample_rate: int | None = None
     ) -> Float[np.ndarray, " embedding"]:
         """Embedding of one recording, of unit length. Channels that hold different voices are warned of.
 
@@ -92,7 +92,8 @@ class Embedder:
 
         Raises:
             UtteranceError: the recording cannot be used: it is silent, shorter than half a second or than a frame,
-                holds NaN, has a sample rate under the recipe's bandwidth, or is no audio.
+                holds NaN, exceeds full scale by more than 24 dB, has a sample rate under the recipe's bandwidth, or is
+                no audio.
             SingerVerifyError: samples without a sample rate or of another shape; the model was trained on ready
                 features, and the recording is audio.
         """
@@ -103,7 +104,7 @@ class Embedder:
 
     def windows(
         self,
-        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        recording: str | Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
         window_s: float | None = None,
         hop_s: float | None = None,
@@ -127,7 +128,7 @@ class Embedder:
         return found
 
     def embed_many(
-        self, recordings: Iterable[Path | Sound], num_threads: int | None = None
+        self, recordings: Iterable[str | Path | Sound], num_threads: int | None = None
     ) -> Iterator[tuple[Path | Sound, Embedded | UtteranceError]]:
         """Many recordings in turn, each embedded as if it were alone, to rounding (1e-6).
 
@@ -142,7 +143,8 @@ class Embedder:
             SingerVerifyError: the model was trained on ready features, and a recording is audio.
         """
         threads = max(num_cores() - 1, 1) if num_threads is None else num_threads
-        return self._embedded(recordings, WindowPlan(self.window_frames), threads)
+        found = (as_recording(recording, None) for recording in recordings)
+        return self._embedded(found, WindowPlan(self.window_frames), threads)
 
     @torch.inference_mode()
     def embed_frames(self, frames: Float[torch.Tensor, "frames bins"]) -> Float[np.ndarray, " embedding"]:

@@ -87,7 +87,7 @@ class Gallery:
         """
         return tuple(each.recording for each in recordings_of(self.enrolled, singer))
 
-    def enrol(self, singer: str, recordings: Iterable[Path | Sound]) -> Enrolment:
+    def enrol(self, singer: str, recordings: Iterable[str | Path | Sound]) -> Enrolment:
         """Add recordings of a singer, a new or a known one.
 
         Those that cannot be used, and those whose content is in the gallery already, are left out and said.
@@ -99,7 +99,9 @@ class Gallery:
         enrolment = self.add(embedded)
         return Enrolment(enrolment.added, (*remarks, *enrolment.remarks))
 
-    def embedded(self, singer: str, recordings: Iterable[Path | Sound]) -> tuple[tuple[Enrolled, ...], tuple[str, ...]]:
+    def embedded(
+        self, singer: str, recordings: Iterable[str | Path | Sound]
+    ) -> tuple[tuple[Enrolled, ...], tuple[str, ...]]:
         """Recordings of a singer ready for `add`, and what is to be said of them; the gallery stays as it is.
 
         Raises:
@@ -145,7 +147,7 @@ class Gallery:
 
     def identify(
         self,
-        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        recording: str | Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
         prior: float | None = None,
     ) -> Identification:
@@ -168,7 +170,7 @@ class Gallery:
     def verify(
         self,
         singer: str,
-        recording: Path | Sound | Num[np.ndarray, " samples *channels"],
+        recording: str | Path | Sound | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
         prior: float | None = None,
     ) -> Verdict:

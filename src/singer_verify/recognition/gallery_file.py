@@ -6,11 +6,8 @@ recording), `embeddings` (float32, recordings × embedding) and `checksum` (of a
 
 import hashlib
 import json
-import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,9 @@ import numpy as np
 from filelock import FileLock
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.plain_arrays import DAMAGE, read_npz
 from singer_verify.recognition.enrolled import Enrolled, is_name
+from singer_verify.whole_files import part_of, require_place
 
 FORMAT_VERSION = 1
 STRINGS = ("singers", "recordings", "contents")
@@ -33,33 +32,42 @@ def changing(path: Path) -> Iterator[None]:
     Raises:
         SingerVerifyError: the folder is not there, or cannot be written to.
     """
-    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    require_gallery_place(path)  # before the lock, which would make the folder
+    lock_path = path.with_name(f"{path.name}.lock")
+    lock = FileLock(lock_path)
     try:
+        lock_path.touch()  # in vain where the folder cannot be written to: FileLock tries again and again in some
         lock.acquire()
     except OSError as error:
-        raise SingerVerifyError(f"{path}: its folder cannot be written to ({error}); choose another.") from error
+        raise SingerVerifyError(
+            f"{path}: its folder cannot be written to ({error.strerror or error}); choose another."
+        ) from error
     try:
         yield
     finally:
+        # While it is held: whoever waits for a file that has been removed is made to begin anew by FileLock.
+        with suppress(OSError):  # systems that keep open files; there FileLock removes it
+            lock_path.unlink()
         lock.release()
 
 
-def require_gallery_name(path: Path) -> None:
+def require_gallery_place(path: Path) -> None:
     """
     Raises:
-        SingerVerifyError: the name does not end in .npz.
+        SingerVerifyError: the name does not end in .npz, is that of a folder, or lies in none.
     """
     if path.suffix != ".npz":
         raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+    require_place(path)
 
 
 def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) -> None:
     """Write a whole file, or leave what is there.
 
     Raises:
-        SingerVerifyError: the name does not end in .npz, or it cannot be written.
+        SingerVerifyError: as of `require_gallery_place`, or it cannot be written.
     """
-    require_gallery_name(path)
+    require_gallery_place(path)
     recordings = list(enrolled)
     strings = [
         [each.singer for each in recordings],
@@ -70,14 +78,8 @@ def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[Enrolled]) ->
     arrays: dict[str, Any] = {name: np.array(each, dtype=np.str_) for name, each in zip(STRINGS, strings, strict=True)}
     arrays |= {"version": FORMAT_VERSION, "fingerprint": fingerprint, "embeddings": rows}
     arrays["checksum"] = _checksum(fingerprint, strings, rows)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SingerVerifyError(f"{path}: cannot be written ({error}); what was there is still there.") from error
+    with part_of(path) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def read_gallery(path: Path) -> tuple[str, tuple[Enrolled, ...]]:
@@ -91,13 +93,10 @@ def read_gallery(path: Path) -> tuple[str, tuple[Enrolled, ...]]:
     if not path.is_file():
         raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol makes one.")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = dict(stored) if set(stored.files) == NAMES else {}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        arrays = read_npz(path)
+    except DAMAGE as error:
         raise SingerVerifyError(f"{path}: is damaged or no gallery, and was not loaded; enrol again.") from error
-    except (AttributeError, TypeError) as error:  # a bare .npy has no names
-        raise SingerVerifyError(f"{path}: is no gallery; singer-verify enrol makes one.") from error
-    if not arrays:
+    if set(arrays) != NAMES:
         raise SingerVerifyError(f"{path}: is no gallery; singer-verify enrol makes one.")
     if (version := arrays["version"].tolist()) != FORMAT_VERSION:
         raise SingerVerifyError(f"{path}: has format {version}; this version reads {FORMAT_VERSION}; enrol again.")

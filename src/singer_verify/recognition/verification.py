@@ -40,7 +40,11 @@ class Verdict:
 
 
 def verify(
-    embedder: Embedder, scoring: Scoring, left: Path | Sound, right: Path | Sound, prior: float | None = None
+    embedder: Embedder,
+    scoring: Scoring,
+    left: str | Path | Sound,
+    right: str | Path | Sound,
+    prior: float | None = None,
 ) -> Verdict:
     """Compare two recordings.
 

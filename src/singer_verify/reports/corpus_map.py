@@ -20,7 +20,7 @@ from singer_verify.reports.embedding_map import (
 )
 from singer_verify.reports.map_figure import MOST_PANELS, labels_to_colour, map_figure, values_of
 from singer_verify.reports.picture_files import picture_files
-from singer_verify.reports.whole_files import write_files
+from singer_verify.whole_files import write_files
 
 
 @dataclass(frozen=True)

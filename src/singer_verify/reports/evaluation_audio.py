@@ -44,7 +44,7 @@ def _encoded(path: Path) -> str | None:
         return None
     try:
         samples = loudest(load_audio(path, SAMPLE_RATE))
-    except (UtteranceError, UnicodeError):  # a name that is no text, libsndfile does not open
+    except UtteranceError:
         return None
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, SAMPLE_RATE, format="OGG", subtype="VORBIS")

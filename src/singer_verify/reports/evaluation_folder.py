@@ -17,7 +17,7 @@ from singer_verify.reports.evaluation_files import (
 )
 from singer_verify.reports.evaluation_page import PageParts, evaluation_page
 from singer_verify.reports.picture_files import picture_files
-from singer_verify.reports.whole_files import write_files
+from singer_verify.whole_files import write_files
 
 REPORT_NAME, FIGURES_NAME = "report.html", "figures.json"
 

@@ -2,8 +2,6 @@
 
 import functools
 import hashlib
-import os
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,11 +13,13 @@ from rich.progress import track
 
 from singer_verify.corpora.folder import Corpus, read_corpus
 from singer_verify.errors import SingerVerifyError
+from singer_verify.plain_arrays import DAMAGE, read_npz
 from singer_verify.recognition import Embedder
 from singer_verify.runs.cells import FinishedRun
 from singer_verify.runs.checkpoints import BEST
 from singer_verify.store.extraction import store_of
 from singer_verify.store.file_states import file_states
+from singer_verify.whole_files import part_of
 from singer_verify.workers import num_cores
 
 FORMAT_VERSION = 1
@@ -130,20 +130,15 @@ def _key(run: FinishedRun, root: Path, split: str) -> str:
 def _read(path: Path, key: str) -> SplitEmbeddings | None:
     """What was kept under this key; None where there is nothing, something else, or a damaged file."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            if str(stored["key"]) != key:
-                return None
-            arrays = stored["embeddings"], stored["paths"], stored["singers"]
-            return SplitEmbeddings(*arrays, int(stored["num_parameters"]), int(stored["num_bins"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_npz(path)
+        if str(stored["key"]) != key:
+            return None
+        arrays = stored["embeddings"], stored["paths"], stored["singers"]
+        return SplitEmbeddings(*arrays, int(stored["num_parameters"]), int(stored["num_bins"]))
+    except DAMAGE:
         return None
 
 
 def _write(path: Path, key: str, computed: SplitEmbeddings) -> None:
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            np.savez(file, allow_pickle=False, key=np.array(key), **asdict(computed))
-        os.replace(part, path)
-    except OSError as error:
-        raise SingerVerifyError(f"{path}: cannot be written ({error.strerror or error}); free some space.") from error
+    with part_of(path) as part, open(part, "wb") as file:
+        np.savez(file, allow_pickle=False, key=np.array(key), **asdict(computed))

@@ -7,7 +7,7 @@ from singer_verify.reports.leaderboard_figure import leaderboard_figure
 from singer_verify.reports.leaderboard_files import as_csv, as_latex, as_markdown
 from singer_verify.reports.leaderboard_page import leaderboard_page
 from singer_verify.reports.picture_files import picture_files
-from singer_verify.reports.whole_files import write_files
+from singer_verify.whole_files import write_files
 
 
 def write_leaderboard(board: Leaderboard, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A model card: what a model is, what it was trained on, how good it is, what it is for and what not."""
 
+import shlex
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -79,6 +80,7 @@ def _filled(**values: Any) -> str:
     """The template with its values in their places."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters["plain"] = lambda value: str(value).translate(MARKDOWN)
+    environment.filters["shell"] = shlex.quote
     template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
     return template.render(values).lstrip() + "\n"
 

@@ -11,9 +11,9 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.judgement import JudgedUtterances
 from singer_verify.reports.embedding_map import chosen_utterances
-from singer_verify.reports.whole_files import write_files
 from singer_verify.runs.history import MetricHistory
 from singer_verify.verifier import Verifier
+from singer_verify.whole_files import write_files
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """Checkpoints written, whole or not at all."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO  # takes seco
 from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import BEST, EARLIER_NAMES, SAVED_MODEL, encoder_state, read_checkpoint
+from singer_verify.whole_files import parts_of
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):
@@ -17,13 +17,11 @@ class WholeFileCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         path = Path(path)
-        part = path.with_name(f"{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, part)
-            os.replace(part, path)
+            with parts_of(path) as (part,):
+                torch.save(checkpoint, part)
         except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
             before = "the one before is still there" if path.exists() else "there is none before it"
             raise SingerVerifyError(f"{path}: cannot be written ({error}); {before}; free some space.") from error
 

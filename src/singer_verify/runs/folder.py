@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import yaml
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import BEST, SAVED_MODEL
 from singer_verify.runs.process import this_process
+from singer_verify.whole_files import write_whole
 
 RUN_NAME, METRICS_NAME, FAILURE_NAME = "run.json", "metrics.json", "failure.json"
 PACKAGES = (
@@ -108,8 +108,8 @@ def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[st
         origin: where its first weights come from, `parent` or `imported`, if not from chance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "config.yaml", config)
-    write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
+    write_whole(folder / "config.yaml", config.encode())
+    write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True).encode())
     session = {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -128,14 +128,7 @@ def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[st
 
 def write_json(path: Path, content: Any) -> None:
     """Write a whole file or none of it."""
-    write_whole(path, json.dumps(content, indent=2))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a whole file or none of it."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, json.dumps(content, indent=2).encode())
 
 
 def _git_commit() -> str | None:

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from singer_verify.store.packed import (
 )
 from singer_verify.store.unfinished import keep_whole_utterances
 from singer_verify.store.utterances import Extracted, UtteranceFrames
+from singer_verify.whole_files import parts_of
 from singer_verify.workers import is_worker_death, start_method
 
 log = logging.getLogger(__name__)
@@ -170,9 +170,8 @@ def _finish(folder: Path, feature: Feature, dtype: str) -> None:
         "dtype": dtype,
         "num_bins": feature.num_bins,
     }
-    unfinished = folder / f"{MANIFEST_NAME}.part"
-    unfinished.write_text(json.dumps(sealed(manifest, (folder / INDEX_NAME).read_bytes()), indent=2), encoding="utf-8")
-    os.replace(unfinished, folder / MANIFEST_NAME)
+    with parts_of(folder / MANIFEST_NAME) as (part,):
+        part.write_text(json.dumps(sealed(manifest, (folder / INDEX_NAME).read_bytes()), indent=2), encoding="utf-8")
 
 
 def _report_skipped(store: PackedStore, split: Split) -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.whole_files import parts_of
 
 VERIFIED_NAME = "verified.json"
 
@@ -72,13 +73,10 @@ def _verified(frames_path: Path) -> Any:
 
 
 def _remember(frames_path: Path, state: dict[str, int]) -> None:
-    record = frames_path.parent / VERIFIED_NAME
-    part = record.with_name(f"{VERIFIED_NAME}.{os.getpid()}.part")
-    try:
+    # A store that may only be read is verified each time it is opened. Of processes that open one at the same time,
+    # one leaves its record, and all would leave the same.
+    with suppress(OSError), parts_of(frames_path.parent / VERIFIED_NAME) as (part,):
         part.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(part, record)
-    except OSError:
-        part.unlink(missing_ok=True)  # a store that may only be read is verified each time it is opened
 
 
 def _digest(contents: dict[str, Any]) -> str:
