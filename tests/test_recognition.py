@@ -228,7 +228,7 @@ def test_a_path_may_be_a_string(embedder: Embedder, tmp_path: Path) -> None:
     path = str(write(tmp_path / "a.wav", sing(1)))
     expected = embedder.embed(Path(path))
     np.testing.assert_array_equal(embedder.embed(path), expected)
-    np.testing.assert_array_equal(Embedder.load(str(tmp_path / "run")).embed_file(path), expected)
+    np.testing.assert_array_equal(Embedder.load(str(tmp_path / "run")).embed(path), expected)
     ((recording, found),) = embedder.embed_many([path])
     assert recording == Path(path)
     np.testing.assert_allclose(found.embedding, expected, atol=1e-6)
