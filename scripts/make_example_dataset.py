@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import soundfile
 import typer
 import yaml
 from rich.progress import track
 from singing_synthesis import FORMANTS_HZ, MELODIES, SAMPLE_RATE, TECHNIQUES, Take, Voice, sing
 
+from singer_verify.corpora.labels import LABELS_NAME
 from singer_verify.entry import plain_mistakes
 from singer_verify.errors import SingerVerifyError
 
@@ -95,19 +97,24 @@ def draw_takes(rng: np.random.Generator, register: str) -> list[Take]:
     ]
 
 
-def write_singer(folder: Path, voice: Voice, register: str, seeds: list[int]) -> None:
-    """Write one singer's utterances, named like VocalSet's: singer, exercise, technique, vowel."""
+def write_singer(folder: Path, voice: Voice, register: str, seeds: list[int]) -> list[dict[str, str]]:
+    """Write one singer's utterances, named like VocalSet's: singer, exercise, technique, vowel; returns labels."""
+    labels = []
     folder.mkdir(parents=True)
     short_name = f"{register[0]}{folder.name.removeprefix(register)}"
     for number, take in enumerate(draw_takes(np.random.default_rng(seeds), register)):
         samples = sing(voice, take, np.random.default_rng([*seeds, number]))
         name = f"{short_name}_{take.exercise}_{take.technique}_{take.vowel}.flac"
         soundfile.write(folder / name, samples, SAMPLE_RATE, subtype="PCM_16")
+        place = {"utterance": f"{folder.parent.name}/{folder.name}/{name}", "singer": folder.name}
+        sung = {"exercise": take.exercise, "technique": take.technique, "vowel": take.vowel}
+        labels.append({**place, "split": folder.parent.name, "gender": register, **sung})
+    return labels
 
 
 def write_corpus(out: Path, seed: int) -> None:
-    """Write all singers, and the mel settings that the corpus is meant for."""
-    singers = []
+    """Write all singers, what is sung, and the mel settings that the corpus is meant for."""
+    singers, labels = [], []
     for register_number, register in enumerate(TRACT_RANGE_CM):
         voices = draw_voices(np.random.default_rng([seed, register_number]), register)
         for split, of_split in voices.items():
@@ -116,7 +123,9 @@ def write_corpus(out: Path, seed: int) -> None:
     for split, register, register_number, voice in track(singers, "Singing"):
         numbers[register] += 1
         folder = out / split / f"{register}{numbers[register]}"
-        write_singer(folder, voice, register, [seed, register_number, numbers[register]])
+        labels += write_singer(folder, voice, register, [seed, register_number, numbers[register]])
+    table = pd.DataFrame(labels).sort_values("utterance")
+    table.to_csv(out / LABELS_NAME, index=False, lineterminator="\n")
     (out / "feat_params.yaml").write_text(yaml.safe_dump(FEAT_PARAMS, sort_keys=False))
 
 

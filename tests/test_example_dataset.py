@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from singer_verify.corpora.folder import read_corpus
+from singer_verify.corpora.labels import read_labels
 from singer_verify.features.ready import read_feat_params
 
 PROJECT = Path(__file__).parents[1]
@@ -17,14 +18,16 @@ ROOT = PROJECT / "example_dataset"
 
 
 def test_layout_and_names() -> None:
-    corpus = read_corpus(ROOT)
+    corpus, labels = read_corpus(ROOT), read_labels(ROOT)
+    assert list(labels.columns) == ["gender", "exercise", "technique", "vowel"]
     assert [len(split.singers) for split in corpus.splits.values()] == [12, 6]
     for split in corpus.splits.values():
         assert sum(singer.startswith("male") for singer in split.singers) == len(split.singers) / 2
         for utterance in split.utterances:
             short_name = f"{utterance.singer[0]}{utterance.singer.lstrip('femal')}"
             assert re.fullmatch(rf"{short_name}_[a-z_]+_[aeiou]\.flac", Path(utterance.path).name)
-    assert len(list(ROOT.rglob("*.flac"))) == 18 * 8
+            assert labels["gender"][utterance.path] == utterance.singer.rstrip("0123456789")
+    assert len(list(ROOT.rglob("*.flac"))) == len(labels) == 18 * 8
     assert sum(path.stat().st_size for path in ROOT.rglob("*") if path.is_file()) < 8e6
     assert read_feat_params(ROOT).recipe["params"]["num_feats"] == 40
 
@@ -46,6 +49,7 @@ def test_the_script_writes_the_same_again(tmp_path: Path) -> None:
         again, _ = soundfile.read(tmp_path / "again" / path.relative_to(ROOT))
         shipped, _ = soundfile.read(path)
         np.testing.assert_allclose(again, shipped, atol=2 / 32768)  # other processors round otherwise
+    assert (tmp_path / "again/corpus.csv").read_bytes() == (ROOT / "corpus.csv").read_bytes()
     refused = subprocess.run(
         [sys.executable, str(script), "--out", str(tmp_path / "again")], capture_output=True, text=True
     )

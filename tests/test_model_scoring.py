@@ -18,7 +18,7 @@ from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
-from singer_verify.evaluation.overlap import KnownSingers
+from singer_verify.evaluation.overlap import MetSingers
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.scoring import COSINE, Scoring, SeveralRecordings, Threshold
 from singer_verify.evaluation.trials import all_pairs
@@ -39,8 +39,8 @@ def whole_scoring() -> Scoring:
         Cohort(rows / np.linalg.norm(rows, axis=1, keepdims=True), 4),
         Calibration(3.5, -1.25, "4 singers of x/val"),
         Threshold(0.1 + 0.2, "equal error rate on 4 singers of x/val"),
-        calibration_singers=KnownSingers(frozenset({"a", "é"}), frozenset({-(2**63), 0, 2**63 - 1})),
-        cohort_singers=KnownSingers(frozenset({"b"}), frozenset()),
+        calibration_singers=MetSingers(frozenset({"a", "é"}), frozenset({-(2**63), 0, 2**63 - 1})),
+        cohort_singers=MetSingers(frozenset({"b"}), frozenset()),
         several=(SeveralRecordings(3, Calibration(4.5, -2.25, "x/val, known from 3"), Threshold(0.4, "of three")),),
     )
 

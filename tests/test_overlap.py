@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from singer_verify.corpora.identities import BLOCK_BYTES, identities
-from singer_verify.evaluation.overlap import CALIBRATION, CHOOSING, THRESHOLD, TRAINING, KnownSingers, Overlap, overlap
+from singer_verify.evaluation.overlap import CALIBRATION, CHOOSING, THRESHOLD, TRAINING, MetSingers, Overlap, overlap
 from singer_verify.reports.overlap_words import fitted_figures, overlap_sentences
 
 FIGURES = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "actual_dcf_0.01", "actual_dcf_0.5")
@@ -40,11 +40,11 @@ def _changed(content: bytes, place: int) -> bytes:
 
 def test_worked_example() -> None:
     """Anna is recognised by one of two recordings, 01 has a name that is known, Bea is a stranger."""
-    known = KnownSingers.of(["corpus/Anna", "corpus/01"], [1, 2, 3])
+    known = MetSingers.of(["corpus/Anna", "corpus/01"], [1, 2, 3])
     assert known.names == {"Anna", "01"}
     assert overlap(known, ["Anna", "Anna", "01", "Bea"], [3, 9, 8, 7]) == Overlap(3, 1, 1)
     assert overlap(known, ["other", "01"], [1, 2]) == Overlap(2, 2, 0)
-    assert overlap(KnownSingers(frozenset(), frozenset()), ["Anna"], [1]) == Overlap(1, 0, 0)
+    assert overlap(MetSingers(frozenset(), frozenset()), ["Anna"], [1]) == Overlap(1, 0, 0)
 
 
 def test_what_is_certain_and_what_may_be_chance_is_said_differently() -> None:

@@ -19,6 +19,8 @@ def copy_shipped(folder: Path) -> None:
     Raises:
         SingerVerifyError: it holds one of them, is no folder, or cannot be written to.
     """
+    if folder.exists() and not folder.is_dir():
+        raise SingerVerifyError(f"{folder}: is a file; give a new folder.")
     if found := [name for name in NAMES if (folder / name).exists()]:
         raise SingerVerifyError(f"{folder}: holds {' and '.join(found)} already; give another folder.")
     part = folder / ".project.part"

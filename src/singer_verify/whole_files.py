@@ -69,6 +69,8 @@ def write_files(contents: dict[str, bytes], folder: Path, setting: str = "--out"
     Raises:
         SingerVerifyError: the folder cannot be written to; what was there before is still there.
     """
+    if folder.exists() and not folder.is_dir():
+        raise SingerVerifyError(f"{setting} {folder}: is a file; give the name of a folder.")
     try:
         with parts_of(*(folder / name for name in contents)) as parts:
             for part, content in zip(parts, contents.values(), strict=True):

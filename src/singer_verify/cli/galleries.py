@@ -24,6 +24,7 @@ def enrol(
     """Add recordings of a singer to a gallery. Several of them, of different songs, make a better singer than one."""
     from rich.progress import track
 
+    from singer_verify.errors import SingerVerifyError
     from singer_verify.recognition import Embedder, Gallery
     from singer_verify.recognition.gallery_file import changing, require_gallery_place
 
@@ -43,6 +44,10 @@ def enrol(
     for remark in remarks:
         LOGGER.warning("%s", remark)
     of_singer = [each.recording for each in changed.enrolled if each.singer == name]
+    if not of_singer:
+        raise SingerVerifyError(
+            f"{gallery}: {name} is not enrolled, for no recording was added; the reasons are above."
+        )
     if as_json:
         record = {"gallery": str(gallery), "singer": name, "added": enrolment.added}
         record |= {"recordings": of_singer, "remarks": remarks}

@@ -183,7 +183,7 @@ def _decision_figures(sums: DecisionSums) -> dict[str, Estimate]:
 
 def _condition(name: str, counted: Counted, counts: TrialCounts) -> ConditionFigures:
     sizes = counted.num_targets, counted.num_nontargets
-    if min(sizes) < FEWEST_TRIALS and name != ALL:
+    if min(sizes) < FEWEST_TRIALS:
         return ConditionFigures(name, *sizes, eer=None, min_dcf={}, miss=None)
     exact, resampled = counted.tally, counted.resamples.tally()
     eer, _ = equal_error_rates(exact, counts.cells.thresholds)

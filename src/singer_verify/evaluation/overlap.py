@@ -12,7 +12,7 @@ THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # parts o
 
 
 @dataclass(frozen=True)
-class KnownSingers:
+class MetSingers:
     """Singers of a training, or of the fitting of a scoring.
 
     Attributes:
@@ -24,7 +24,7 @@ class KnownSingers:
     recordings: frozenset[int]
 
     @classmethod
-    def of(cls, singers: Iterable[str], recordings: Iterable[int]) -> "KnownSingers":
+    def of(cls, singers: Iterable[str], recordings: Iterable[int]) -> "MetSingers":
         """Of names, with or without their corpus before them, and of recordings in any order."""
         names = frozenset(str(singer).rpartition("/")[2] for singer in singers)
         return cls(names, frozenset(int(recording) for recording in recordings))
@@ -44,7 +44,7 @@ class Overlap:
     num_namesakes: int
 
 
-def overlap(known: KnownSingers, singers: Sequence[str], recordings: Sequence[int]) -> Overlap:
+def overlap(known: MetSingers, singers: Sequence[str], recordings: Sequence[int]) -> Overlap:
     """
     Args:
         known: whom one looks for.

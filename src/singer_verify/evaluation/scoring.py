@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
-from singer_verify.evaluation.overlap import KnownSingers
+from singer_verify.evaluation.overlap import MetSingers
 from singer_verify.evaluation.projection import Projection
 
 GIVEN = "given"  # origin of a threshold that a user named
@@ -92,9 +92,9 @@ class Scoring:
     calibration: Calibration | None = None
     threshold: Threshold | None = None
     several: tuple[SeveralRecordings, ...] = ()
-    threshold_singers: KnownSingers | None = None
-    calibration_singers: KnownSingers | None = None
-    cohort_singers: KnownSingers | None = None
+    threshold_singers: MetSingers | None = None
+    calibration_singers: MetSingers | None = None
+    cohort_singers: MetSingers | None = None
 
     def against_mean_of(self, num_recordings: int) -> "Scoring":
         """The scoring where one side is the mean of so many recordings of a singer: calibration and threshold are those

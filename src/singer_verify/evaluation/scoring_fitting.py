@@ -10,7 +10,7 @@ from singer_verify.evaluation.calibration_fitting import fit_calibration
 from singer_verify.evaluation.cohort import Cohort
 from singer_verify.evaluation.likelihood_cost import cllr, min_cllr
 from singer_verify.evaluation.metrics import equal_error_rate
-from singer_verify.evaluation.overlap import KnownSingers
+from singer_verify.evaluation.overlap import MetSingers
 from singer_verify.evaluation.pair_scores import PairScores, all_pair_scores
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.projection_fitting import centring, discriminant, whitening
@@ -44,9 +44,9 @@ class SungBy:
         return len(np.unique(self.singers))
 
     @property
-    def known(self) -> KnownSingers:
+    def known(self) -> MetSingers:
         """Them, as they are known again in another corpus."""
-        return KnownSingers.of(self.singers.tolist(), self.recordings)
+        return MetSingers.of(self.singers.tolist(), self.recordings)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from singer_verify.errors import SingerVerifyError
 
 MOST_CHARACTERS = 200
 
+UNKNOWN, SILENT = RESERVED = "unknown", "silent"  # what stands in a timeline for a singer's name
+
 
 @dataclass(frozen=True)
 class Enrolled:

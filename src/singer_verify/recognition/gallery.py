@@ -10,7 +10,15 @@ from singer_verify.audio.sound import Sound
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring import COSINE, Scoring
 from singer_verify.recognition.embedder import Embedder
-from singer_verify.recognition.enrolled import Enrolled, Enrolment, chosen_of, content_of, is_name, recordings_of
+from singer_verify.recognition.enrolled import (
+    RESERVED,
+    Enrolled,
+    Enrolment,
+    chosen_of,
+    content_of,
+    is_name,
+    recordings_of,
+)
 from singer_verify.recognition.gallery_file import read_gallery, write_gallery
 from singer_verify.recognition.identification import Identification, identified
 from singer_verify.recognition.known import KnownSingers, known_singers, remarks_on_pairs
@@ -40,13 +48,13 @@ class Gallery:
         self.enrolled = list(enrolled)
 
     @classmethod
-    def load(cls, path: Path, embedder: Embedder, scoring: Scoring = COSINE) -> "Gallery":
+    def load(cls, path: str | Path, embedder: Embedder, scoring: Scoring = COSINE) -> "Gallery":
         """From the file that `save` wrote.
 
         Raises:
             SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
         """
-        fingerprint, enrolled = read_gallery(path)
+        fingerprint, enrolled = read_gallery(Path(path))
         if fingerprint != embedder.fingerprint:
             raise SingerVerifyError(
                 f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
@@ -54,7 +62,7 @@ class Gallery:
             )
         return cls(embedder, scoring, enrolled)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the whole gallery, or leave what is there: an `.npz` of plain arrays (see `gallery_file`).
 
         Raises:
@@ -62,7 +70,7 @@ class Gallery:
         """
         if not self.embedder.fingerprint:
             raise SingerVerifyError(f"{path}: its model was not loaded from a file; use Embedder.load.")
-        write_gallery(path, self.embedder.fingerprint, self.enrolled)
+        write_gallery(Path(path), self.embedder.fingerprint, self.enrolled)
 
     @property
     def singers(self) -> tuple[str, ...]:
@@ -107,8 +115,11 @@ class Gallery:
         Raises:
             SingerVerifyError: as of `enrol`.
         """
-        if not is_name(singer):
-            raise SingerVerifyError(f"singer {singer!r}: expected a name of up to 200 printable characters.")
+        if not is_name(singer) or singer in RESERVED:
+            raise SingerVerifyError(
+                f"singer {singer!r}: expected a name of up to 200 printable characters, other than "
+                f"{' and '.join(RESERVED)}, which stand for nobody."
+            )
         found: list[Enrolled] = []
         remarks: list[str] = []
         for recording, embedded in self.embedder.embed_many(recordings):

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 SCORING_NAME = "scoring.npz"
 
 
-def scoring_of(model: Path, scoring: Path | None = None, threshold: float | None = None) -> Scoring:
+def scoring_of(model: str | Path, scoring: Path | None = None, threshold: float | None = None) -> Scoring:
     """How a model's embeddings are scored and decided on.
 
     Without a scoring that was fitted, it is the cosine, with the threshold of the model's own validation where the
@@ -36,6 +36,7 @@ def scoring_of(model: Path, scoring: Path | None = None, threshold: float | None
             threshold that is no number. Where a checkpoint was named that is not the run's best, the scoring in the
             run's folder, which is for the best, is left out instead, and a line says so.
     """
+    model = Path(model)
     checkpoint = read_checkpoint(checkpoint_of(model))
     found = _fitted(model, scoring, fingerprint(checkpoint))
     if found is None:

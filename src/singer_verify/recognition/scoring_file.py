@@ -11,7 +11,7 @@ import numpy as np
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.calibration import Calibration
 from singer_verify.evaluation.cohort import Cohort
-from singer_verify.evaluation.overlap import KnownSingers
+from singer_verify.evaluation.overlap import MetSingers
 from singer_verify.evaluation.projection import Projection
 from singer_verify.evaluation.scoring import Scoring, SeveralRecordings, Threshold
 from singer_verify.plain_arrays import DAMAGE, read_npz
@@ -130,10 +130,10 @@ def _scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
     return scoring
 
 
-def _known(names: list[str], recordings: np.ndarray) -> KnownSingers:
+def _known(names: list[str], recordings: np.ndarray) -> MetSingers:
     if not all(isinstance(name, str) for name in names) or recordings.ndim != 1 or recordings.dtype != np.int64:
         raise ValueError(f"{recordings.dtype} of shape {recordings.shape}")
-    return KnownSingers.of(names, recordings.tolist())
+    return MetSingers.of(names, recordings.tolist())
 
 
 def _calibration(stored: Any) -> Calibration:

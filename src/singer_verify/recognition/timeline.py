@@ -8,12 +8,11 @@ from jaxtyping import Bool, Float, Int
 from singer_verify.errors import require_between
 from singer_verify.evaluation.scoring import Threshold
 from singer_verify.recognition.embedded import Embedded
+from singer_verify.recognition.enrolled import SILENT, UNKNOWN
 from singer_verify.recognition.gallery import Gallery
 from singer_verify.recognition.known import remarks_on_pairs
 from singer_verify.recognition.stretches import around, bounds_s, runs
 from singer_verify.recognition.verification import threshold_at
-
-UNKNOWN, SILENT = "unknown", "silent"
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ def verdict(scoring: Scoring, left: Embedded, right: Embedded, prior: float | No
     score = float(scoring.pair_scores(*sides)[0])
     threshold = threshold_at(scoring, prior)
     disagreeing = () if threshold is None else disagreement(scoring, threshold.score, left, right)
-    return verdict_on(scoring, score, prior, (*left.remarks, *right.remarks, *disagreeing))
+    is_one = left.windows.shape == right.windows.shape and np.array_equal(left.windows, right.windows)
+    same = ("both sides are the same recording.",) if is_one else ()
+    return verdict_on(scoring, score, prior, (*left.remarks, *right.remarks, *same, *disagreeing))
 
 
 def verdict_on(scoring: Scoring, score: float, prior: float | None, remarks: tuple[str, ...]) -> Verdict:

@@ -54,6 +54,8 @@ def describe(figures: Figures) -> str:
 def closing_table(result: dict[str, Any], run: Path) -> Table:
     """The outcome of a run, from what `metrics.json` holds."""
     table = Table(show_header=False, title=f"Run {run.name}")
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is copied whole
     untrained, best = result["untrained"], result["best"]
     no_better = ", no better than untrained" if untrained and best and best["val/eer"] >= untrained["val/eer"] else ""
     for label, key in (("before training", "untrained"), ("best", "best"), ("final", "final")):

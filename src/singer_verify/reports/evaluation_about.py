@@ -15,7 +15,7 @@ from singer_verify.evaluation.overlap import (
     COHORT,
     THRESHOLD,
     TRAINING,
-    KnownSingers,
+    MetSingers,
     Overlap,
     overlap,
 )
@@ -89,7 +89,7 @@ def about_evaluation(
     )
 
 
-def _fitted_to(scoring: Scoring) -> dict[str, KnownSingers | None]:
+def _fitted_to(scoring: Scoring) -> dict[str, MetSingers | None]:
     """Of each part that there is; a threshold that was given is nobody's."""
     parts = {}
     if scoring.threshold is not None and scoring.threshold.origin != GIVEN:

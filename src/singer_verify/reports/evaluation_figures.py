@@ -56,13 +56,13 @@ def evaluation_figures(
 
 
 def _of_singers(judgement: Judgement, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
-    """None of so many singers that they were not compared one by one."""
+    """None of so many singers that they were not compared one by one; no rates where all have too few trials."""
     found = {}
     if (scores := judgement.singer_scores) is not None:
         order = alike_together(scores)
         names, title = tuple(singers[number] for number in order), f"Mean score of each pair of singers ({scoring})"
         found["similarity"] = similarity_figure(scores[np.ix_(order, order)], names, title, highest=None)
-    if judgement.of_singers:
+    if any(each.eer is not None for each in judgement.of_singers):
         found["singers"] = singers_figure(judgement.of_singers, singers, judgement.figures["eer"].value)
     return found
 

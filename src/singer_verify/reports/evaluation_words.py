@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from singer_verify.evaluation.comparison import Estimate
+from singer_verify.evaluation.conditions import FEWEST_TRIALS
 from singer_verify.evaluation.judgement import ConditionFigures, JudgedUtterances, Judgement
 from singer_verify.reports.evaluation_about import About
 from singer_verify.reports.leaderboard_text import ENOUGH_SINGERS
@@ -126,6 +127,8 @@ def notes(judgement: Judgement, utterances: JudgedUtterances, about: About) -> l
         f"Intervals: 95 %, from {judgement.num_resamples} resamples of the singers (percentile bootstrap), for trials "
         f"of one singer are not independent of each other.",
     ]
+    if (fewest := min(everything.num_targets, everything.num_nontargets)) < FEWEST_TRIALS:
+        found.append(f"Only {fewest} trials of one kind, fewer than {FEWEST_TRIALS}: they say next to nothing.")
     if num_singers < ENOUGH_SINGERS:
         found.append(
             f"Fewer than {ENOUGH_SINGERS} singers leave wide intervals, and resampling so few makes them too narrow, "

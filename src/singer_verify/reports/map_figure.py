@@ -57,7 +57,7 @@ def map_figure(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.n
         axes.set_axis_off()
     for axes, (label, values) in zip(panels, labels.items(), strict=False):
         _draw_panel(axes, places, values, label)
-    figure.suptitle(shown(title, LONGEST_TITLE), fontsize="medium")
+    figure.suptitle(shown(title, LONGEST_TITLE), fontsize="medium", wrap=True)
     return figure
 
 

@@ -34,7 +34,8 @@ def identification_lines(found: Identification, recording: str) -> list[str]:
 
 def identification_table(found: Identification) -> Table:
     """All known singers, the likeliest first; those at or above their threshold in bold."""
-    table = Table()
+    meaning = None if found.prior is None else f"probability: of each singer by itself, at a prior of {found.prior:g}"
+    table = Table(caption=meaning)
     names = ["rank", "singer", "recordings", "score"]
     names += [] if found.threshold is None else ["threshold"]
     names += [] if found.prior is None else ["probability"]

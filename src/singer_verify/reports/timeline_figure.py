@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from singer_verify.recognition.timeline import UNKNOWN, Timeline
+from singer_verify.recognition.enrolled import UNKNOWN
+from singer_verify.recognition.timeline import Timeline
 from singer_verify.recognition.times import minutes
 from singer_verify.reports.colours import COLOURS, UNKNOWN_GREY
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from singer_verify.recognition.timeline import SILENT, Timeline
+from singer_verify.recognition.enrolled import SILENT
+from singer_verify.recognition.timeline import Timeline
 from singer_verify.recognition.times import minutes
 from singer_verify.reports.recognition import threshold_words
 

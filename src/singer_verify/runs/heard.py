@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from singer_verify.evaluation.overlap import KnownSingers
+from singer_verify.evaluation.overlap import MetSingers
 
 NO_RECORDINGS = torch.zeros(0, dtype=torch.int64)
 
 
-def training_singers(card: dict[str, Any]) -> KnownSingers | None:
+def training_singers(card: dict[str, Any]) -> MetSingers | None:
     """Also of the trainings whose weights this one began with; None where it is not recorded, as of imported weights.
 
     Args:
@@ -21,7 +21,7 @@ def training_singers(card: dict[str, Any]) -> KnownSingers | None:
     return _known(heard["singers"], heard["recordings"])
 
 
-def validation_singers(card: dict[str, Any]) -> KnownSingers | None:
+def validation_singers(card: dict[str, Any]) -> MetSingers | None:
     """Those by whom the best step was chosen; None where it is not recorded."""
     return _known(card.get("val_singers", []), card.get("recordings", {}).get("val", NO_RECORDINGS))
 
@@ -37,6 +37,6 @@ def all_heard(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _known(names: list[str], recordings: Int[Tensor, " utterances"]) -> KnownSingers | None:
-    known = KnownSingers.of(names, recordings.tolist())
+def _known(names: list[str], recordings: Int[Tensor, " utterances"]) -> MetSingers | None:
+    known = MetSingers.of(names, recordings.tolist())
     return known if known.names or known.recordings else None
