@@ -362,6 +362,8 @@ def test_enrolments_at_once_do_not_lose_each_other(tmp_path: Path) -> None:
     write_gallery(path, FINGERPRINT, [])
     with multiprocessing.get_context("fork").Pool(4) as pool:
         pool.starmap(add_one, [(path, number) for number in range(40)])
+        pool.close()
+        pool.join()  # not ended by a signal, which trainings of other tests may have left them deaf to
     assert sorted(each.recording for each in read_gallery(path)[1]) == sorted(f"{n}.wav" for n in range(40))
     assert [each.name for each in tmp_path.iterdir()] == ["g.npz"]  # no lock is left
 
