@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ from tiny_run import ROOT, At, last_of, make_corpus, run, tiny
 from singer_verify.corpora.folder import read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.ready import read_feat_params
+from singer_verify.runs import failures
 from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.store import integrity
@@ -72,6 +74,23 @@ def test_a_worker_that_dies_is_named_with_its_batch(monkeypatch, tmp_path, corpu
             callbacks=(At("on_train_batch_end", 3, kill_worker),),
         )
     assert "the batch at hand: train/" in str(death.value)
+
+
+def test_a_death_that_is_told_twice_is_said_once(monkeypatch):
+    """The broken connection is found first, and torch's signal handler interrupts what is made of it."""
+    deaths = iter([RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")])
+
+    def words(trainer, step):
+        for death in deaths:
+            raise death
+        return "train/a.npy"
+
+    monkeypatch.setattr(failures, "utterances_in_words", words)
+    progress = SimpleNamespace(total=SimpleNamespace(ready=3))
+    trainer = SimpleNamespace(fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)))
+    said = failures.failure(ConnectionResetError("reset by peer"), trainer, Path("last.ckpt"))
+    assert "step 3: a loader worker died (reset by peer)" in str(said)
+    assert str(said).endswith("the batch at hand: train/a.npy.")
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(monkeypatch, tmp_path):

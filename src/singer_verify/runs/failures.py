@@ -55,6 +55,15 @@ class NotFinite(pl.Callback):
 
 def failure(error: Exception, trainer: pl.Trainer, last: Path) -> SingerVerifyError | None:
     """What to say where a process that assembles batches was killed, or the disk is full; None for other errors."""
+    try:
+        return _said_of(error, trainer, last)
+    except RuntimeError as again:  # torch's signal handler tells of the same death once more, wherever it finds us
+        if not is_worker_death(again):
+            raise
+        return _said_of(error, trainer, last)
+
+
+def _said_of(error: Exception, trainer: pl.Trainer, last: Path) -> SingerVerifyError | None:
     if is_worker_death(error):
         step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return SingerVerifyError(
