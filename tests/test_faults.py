@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import pytorch_lightning as pl
 import torch
 from tiny_run import ROOT, At, last_of, make_corpus, run, tiny
 
@@ -87,7 +88,8 @@ def test_a_death_that_is_told_twice_is_said_once(monkeypatch):
 
     monkeypatch.setattr(failures, "utterances_in_words", words)
     progress = SimpleNamespace(total=SimpleNamespace(ready=3))
-    trainer = SimpleNamespace(fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)))
+    trainer = object.__new__(pl.Trainer)
+    trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     said = failures.failure(ConnectionResetError("reset by peer"), trainer, Path("last.ckpt"))
     assert "step 3: a loader worker died (reset by peer)" in str(said)
     assert str(said).endswith("the batch at hand: train/a.npy.")
