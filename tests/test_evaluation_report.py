@@ -20,6 +20,7 @@ from judgements import judged_utterances, judgement_of
 from rich.console import Console
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.comparison import Estimate
 from singer_verify.evaluation.judgement import JudgedUtterances, Judgement
 from singer_verify.evaluation.overlap import CHOOSING, THRESHOLD, TRAINING, Overlap
 from singer_verify.reports.det_drawing import SIDE, place
@@ -260,6 +261,17 @@ def test_singers_alike_stand_together() -> None:
     assert {frozenset(order[place : place + 2]) for place in (0, 2, 4)} == {
         frozenset(pair) for pair in ((0, 3), (1, 4), (2, 5))
     }
+
+
+@pytest.mark.parametrize("name", ["same", "pitch within 2 semitones", "a condition of quite a long name, which is cut"])
+def test_det_figure_has_room_for_its_axes_names(judgement: Judgement, name: str) -> None:
+    named = replace(judgement.conditions[0], condition=name, eer=Estimate(0.1247, 0.0694, 0.1681))
+    figure = det_figure((*judgement.conditions, named))
+    figure.savefig(BytesIO(), format="png")  # which lays it out
+    for text in (figure.axes[0].yaxis.label, figure.axes[0].xaxis.label, *figure.legends[0].get_texts()):
+        extent = text.get_window_extent()
+        assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+        assert 0 <= extent.y0 < extent.y1 <= figure.bbox.height
 
 
 def test_det_figure_has_a_line_for_each_condition_with_enough_trials(judgement: Judgement) -> None:

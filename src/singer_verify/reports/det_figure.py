@@ -21,6 +21,7 @@ EMPHASISED = {EVERYTHING: BLACK, HARD: VERMILION}
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
 LONGEST_NAME = 36
+SQUARE_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with their labels, and of a letter of the legend
 MOST_NAMED = len(OTHER_COLOURS) * len(DASHES)  # more lines than that cannot be told apart
 
 
@@ -34,7 +35,8 @@ def det_figure(conditions: tuple[ConditionFigures, ...]) -> Figure:
         (each for each in conditions if each.miss is not None),
         key=lambda each: [EVERYTHING, HARD].index(each.condition) if each.condition in EMPHASISED else 2,
     )
-    figure = Figure(figsize=(8.8, 6.0), layout="constrained")
+    longest = max((len(_label(each)) for each in drawn), default=0)
+    figure = Figure(figsize=(SQUARE_INCHES + CHARACTER_INCHES * longest, 6.0), layout="constrained")
     axes = figure.subplots()
     _draw_axes(axes)
     styles = cycle([(colour, dash) for dash in DASHES for colour in OTHER_COLOURS])
@@ -61,7 +63,8 @@ def _draw_axes(axes: Axes) -> None:
     places, labels = [place for place, _ in marks], [label for _, label in marks]
     axes.set_xticks(places, labels)
     axes.set_yticks(places, labels)
-    axes.set(xlim=(0, SIDE), ylim=(0, SIDE), xlabel="false alarms in %", ylabel="misses in %", aspect="equal")
+    axes.set(xlim=(0, SIDE), ylim=(0, SIDE), xlabel="false alarms in %", ylabel="misses in %")
+    axes.set_box_aspect(1)  # of equal scales, for both axes have the same length
     axes.plot([0, SIDE], [0, SIDE], color="0.7", linewidth=1, linestyle=":", zorder=1)
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
