@@ -129,7 +129,7 @@ class Judgement:
         conditions: "all" first, then those of the labels.
         histogram: of all scores.
         singer_scores: (singers, singers), mean score of each pair; NaN where they have no trial; None of more than
-            `judging.MOST_SHOWN` singers, who are not compared one by one: the next two are empty then.
+            `details.MOST_SHOWN` singers, who are not compared one by one: the next two are empty then.
         of_singers: one for each singer, in their order; of more than `judging.MOST_UNITS` empty.
         confused: the ten pairs of singers most often taken for one, worst first.
         worst_misses: trials of one singer with the lowest scores.

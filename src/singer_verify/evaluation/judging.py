@@ -8,22 +8,22 @@ from jaxtyping import Float, Int
 
 from singer_verify.evaluation.comparison import Estimate, percentile_estimate
 from singer_verify.evaluation.conditions import FEWEST_TRIALS, Conditions, Descriptions
-from singer_verify.evaluation.confusions import NUM_WORST, ScoreCounts, SingerPairs, WorstTrials
+from singer_verify.evaluation.confusions import SingerPairs
 from singer_verify.evaluation.counting import ALL, Counted, Draws, TrialCounts
 from singer_verify.evaluation.decisions import Decisions, DecisionSums, estimate
 from singer_verify.evaluation.det import false_alarm_grid
+from singer_verify.evaluation.details import Details
 from singer_verify.evaluation.identification import identification_figures
 from singer_verify.evaluation.intervals import draw_singers
 from singer_verify.evaluation.judgement import ConditionFigures, Judgement, SingerFigures
 from singer_verify.evaluation.likelihood_cost import min_cllr_of_levels
 from singer_verify.evaluation.scoring import Scoring
 from singer_verify.evaluation.tally import Tally, areas_under_curve, equal_error_rates, min_dcfs, misses_at
-from singer_verify.evaluation.trial_blocks import AllPairs, ListedTrials, TrialBlock, TrialSource
+from singer_verify.evaluation.trial_blocks import AllPairs, ListedTrials, TrialSource
 from singer_verify.evaluation.trials import Trials
 
 PRIORS = (0.01, 0.05, 0.5)  # of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
 MOST_UNITS = 1000  # more singers than that are resampled in groups
-MOST_SHOWN = 2000  # more singers than that are not compared one by one
 KNOWN, BAYES = "threshold", "bayes"  # thresholds chosen beforehand: the scoring's own, the calibration's for a prior
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
@@ -96,37 +96,6 @@ def judge(
         worst_false_alarms=details.false_alarms.trials(),
         num_resamples=evaluation.num_resamples,
     )
-
-
-class Details:
-    """What the last pass over the trials finds, when the threshold and the range of scores are known.
-
-    Args:
-        source: of the trials.
-        counts: of the same trials.
-        decisions: at thresholds that were known before, to be summed.
-        singers: their numbers, passed on one by one.
-    """
-
-    def __init__(
-        self, source: TrialSource, counts: TrialCounts, decisions: DecisionSums, singers: Iterable[int]
-    ) -> None:
-        _, thresholds = equal_error_rates(counts.of_conditions[ALL].tally, counts.cells.thresholds)
-        num_singers = len(counts.draws.unit_of)
-        self.scores = ScoreCounts(counts.lowest, counts.highest)
-        self.misses, self.false_alarms = WorstTrials(NUM_WORST, -1), WorstTrials(NUM_WORST, 1)
-        self.pairs = SingerPairs(source, float(thresholds[0]), num_singers) if num_singers <= MOST_SHOWN else None
-        for singer in singers:
-            for is_target in (True, False):
-                for block in source.blocks(singer, is_target):
-                    decisions.add(block, source.singer_index)
-                    self._add(block)
-
-    def _add(self, block: TrialBlock) -> None:
-        self.scores.add(block)
-        (self.misses if block.is_target else self.false_alarms).add(block)
-        if self.pairs is not None:
-            self.pairs.add(block)
 
 
 def _draws(source: TrialSource, num_singers: int, evaluation: Evaluation) -> Draws:
