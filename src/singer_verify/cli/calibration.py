@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from singer_verify.cli.embedding import embed_files
+from singer_verify.cli.embedding import embed_files, singers_of_split
 from singer_verify.cli.models import ModelArgument
 from singer_verify.cli.places import require_file_place
 from singer_verify.entry import LOGGER
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring import Scoring
-    from singer_verify.evaluation.scoring_fitting import FittedScoring, SungBy
-    from singer_verify.evaluation.several_fitting import FittedSeveral
+    from singer_verify.evaluation.scoring_fitting import SungBy
     from singer_verify.recognition import Embedder
 
 
@@ -44,7 +43,7 @@ def calibrate(
     from singer_verify.evaluation.scoring_fitting import fit_scoring, refuse_shared_singers
     from singer_verify.recognition import Embedder
     from singer_verify.recognition.scoring_file import save_scoring
-    from singer_verify.reports.calibration import calibration_table
+    from singer_verify.reports.calibration import calibration_table, fitted_values
     from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
     from singer_verify.runs.fingerprint import fingerprint
 
@@ -52,7 +51,7 @@ def calibrate(
     path = _out_path(model, out)
     needs_cohort = (project, norm) != ("none", "none")
     checkpoint, embedder = read_checkpoint(checkpoint_of(model)), Embedder.load(model)
-    judged_files = _singers_of_split(corpus, split)
+    judged_files = singers_of_split(corpus, split)
     cohort_files = _cohort_files(embedder, cohort or corpus, cohort_split) if needs_cohort else {}
     refuse_shared_singers(set(judged_files.values()), set(cohort_files.values()))
     others = _embedded(embedder, cohort_files) if needs_cohort else None
@@ -63,48 +62,12 @@ def calibrate(
     fitted = fit_scoring(scoring, judged, origin, prior)
     save_scoring(path, fitted.scoring, fingerprint(checkpoint))
     result = {"out": str(path), "split": split, "project": project, "norm": norm, "prior": prior}
-    result |= _record(judged, others, fitted)
+    result |= fitted_values(judged, others, fitted)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
         Console().print(calibration_table(result, model))
         typer.echo(f"{path}: written.")
-
-
-def _record(judged: "SungBy", others: "SungBy | None", fitted: "FittedScoring") -> dict[str, Any]:
-    scoring = fitted.scoring
-    assert scoring.calibration is not None
-    assert scoring.threshold is not None
-    return {
-        "num_singers": judged.num_singers,
-        "num_utterances": len(judged.singers),
-        "num_trials": fitted.num_trials,
-        "num_target_trials": fitted.num_targets,
-        "num_trials_used": fitted.num_used,
-        "num_dims": None if scoring.projection is None else scoring.projection.matrix.shape[1],
-        "num_nearest": None if scoring.cohort is None else scoring.cohort.num_nearest,
-        "num_cohort_singers": 0 if others is None else others.num_singers,
-        "num_cohort_utterances": 0 if others is None else len(others.singers),
-        "slope": scoring.calibration.slope,
-        "offset": scoring.calibration.offset,
-        "origin": scoring.calibration.origin,
-        "threshold": scoring.threshold.score,
-        **fitted.figures,
-        "several": [_several_record(each) for each in fitted.several],
-    }
-
-
-def _several_record(fitted: "FittedSeveral") -> dict[str, float]:
-    """Of singers who are known from several recordings."""
-    several = fitted.several
-    return {
-        "num_recordings": several.num_recordings,
-        "num_trials_used": fitted.num_trials,
-        "slope": several.calibration.slope,
-        "offset": several.calibration.offset,
-        "threshold": several.threshold.score,
-        "eer": fitted.eer,
-    }
 
 
 def _check(project: str, dims: int | None, norm: str, nearest: int | None, cohort: Path | None, prior: float) -> None:
@@ -142,20 +105,13 @@ def _out_path(model: Path, out: Path | None) -> Path:
     return path
 
 
-def _singers_of_split(corpus: Path, split: str) -> dict[Path, str]:
-    from singer_verify.corpora.folder import read_corpus
-
-    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
-    return {corpus / utterance.path: utterance.singer for utterance in utterances}
-
-
 def _cohort_files(embedder: "Embedder", folder: Path, split: str) -> dict[Path, str]:
     """Files and their singers: those of a corpus' split, or of a folder of folders, one for each singer."""
     from singer_verify.corpora.folder import SPLITS
     from singer_verify.errors import SingerVerifyError
 
     if any((folder / name).is_dir() for name in (split, *SPLITS)):
-        return _singers_of_split(folder, split)
+        return singers_of_split(folder, split)
     files = embedder.files_below([folder])
     if loose := [file for file in files if file.parent == folder or file == folder]:
         raise SingerVerifyError(

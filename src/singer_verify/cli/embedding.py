@@ -45,15 +45,21 @@ def judged_utterances(embedder: "Embedder", corpus: Path, split: str) -> "Judged
     """The utterances of a split that can be used, embedded, with who sings them and what is known of them."""
     import numpy as np
 
-    from singer_verify.corpora.folder import read_corpus
     from singer_verify.corpora.labels import labels_of
     from singer_verify.evaluation.judgement import JudgedUtterances
 
-    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
-    singer_of = {corpus / utterance.path: utterance.singer for utterance in utterances}
+    singer_of = singers_of_split(corpus, split)
     files, embeddings = embed_files(embedder, list(singer_of))
     singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
     paths = [file.relative_to(corpus).as_posix() for file in files]
     return JudgedUtterances(
         np.array(paths, object), tuple(singers.tolist()), singer_index, labels_of(paths, corpus), embeddings
     )
+
+
+def singers_of_split(corpus: Path, split: str) -> dict[Path, str]:
+    """The singer of each utterance of a split, by its file."""
+    from singer_verify.corpora.folder import read_corpus
+
+    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+    return {corpus / utterance.path: utterance.singer for utterance in utterances}

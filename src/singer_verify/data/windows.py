@@ -1,6 +1,5 @@
 """Evaluation windows: how whole utterances of any length are cut up to be embedded, and put together again."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,9 +86,3 @@ def mean_embeddings(
     """Average the embeddings of each utterance's windows, and bring the average to unit length."""
     sums = window_embeddings.new_zeros(num_utterances, window_embeddings.shape[1])
     return normalize(sums.index_add_(0, utterances, window_embeddings), dim=1)
-
-
-def windows_of(frames: Float[Tensor, "frames bins"], window_frames: int) -> Iterator[Float[Tensor, "num_frames bins"]]:
-    """The windows of one utterance, views into its frames."""
-    for start in window_starts(len(frames), window_frames).tolist():
-        yield frames[start : start + window_frames]

@@ -1,4 +1,4 @@
-"""What was fitted to the scores of a model, as a table."""
+"""What was fitted to the scores of a model: as plain values, as a table."""
 
 from pathlib import Path
 from typing import Any
@@ -6,13 +6,59 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from singer_verify.evaluation.scoring_fitting import FittedScoring, SungBy
+from singer_verify.evaluation.several_fitting import FittedSeveral
+
 FEW_SINGERS = 30
+
+
+def fitted_values(judged: SungBy, others: SungBy | None, fitted: FittedScoring) -> dict[str, Any]:
+    """Plain values of what was fitted.
+
+    Args:
+        judged: to whose trials.
+        others: of whom projection and cohort are made; None without either.
+        fitted: the scoring.
+    """
+    scoring = fitted.scoring
+    assert scoring.calibration is not None
+    assert scoring.threshold is not None
+    return {
+        "num_singers": judged.num_singers,
+        "num_utterances": len(judged.singers),
+        "num_trials": fitted.num_trials,
+        "num_target_trials": fitted.num_targets,
+        "num_trials_used": fitted.num_used,
+        "num_dims": None if scoring.projection is None else scoring.projection.matrix.shape[1],
+        "num_nearest": None if scoring.cohort is None else scoring.cohort.num_nearest,
+        "num_cohort_singers": 0 if others is None else others.num_singers,
+        "num_cohort_utterances": 0 if others is None else len(others.singers),
+        "slope": scoring.calibration.slope,
+        "offset": scoring.calibration.offset,
+        "origin": scoring.calibration.origin,
+        "threshold": scoring.threshold.score,
+        **fitted.figures,
+        "several": [_several_record(each) for each in fitted.several],
+    }
+
+
+def _several_record(fitted: FittedSeveral) -> dict[str, float]:
+    """Of singers who are known from several recordings."""
+    several = fitted.several
+    return {
+        "num_recordings": several.num_recordings,
+        "num_trials_used": fitted.num_trials,
+        "slope": several.calibration.slope,
+        "offset": several.calibration.offset,
+        "threshold": several.threshold.score,
+        "eer": fitted.eer,
+    }
 
 
 def calibration_table(result: dict[str, Any], model: Path) -> Table:
     """What `singer-verify calibrate` prints."""
     table = Table(show_header=False, title=Text(f"{model} on {result['split']}"))  # not markup
-    table.add_row("scoring", scoring_in_words(result))
+    table.add_row("scoring", _scoring(result))
     table.add_row(
         "calibration",
         f"log-likelihood ratio = {result['slope']:.3f} × score {result['offset']:+.3f}, fitted for a "
@@ -37,7 +83,7 @@ def calibration_table(result: dict[str, Any], model: Path) -> Table:
     return table
 
 
-def scoring_in_words(result: dict[str, Any]) -> str:
+def _scoring(result: dict[str, Any]) -> str:
     """For instance: cosine after lda to 12 dimensions and s-norm (cohort: 572 utterances by 13 singers)."""
     words = ["cosine"]
     if result["project"] != "none":
