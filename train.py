@@ -20,35 +20,41 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from singer_verify.card import make_card
-from singer_verify.composition import plain
+from singer_verify.cli.console import (
+    configure_logging,
+    escape_undecodable_output,
+    format_user_error,
+    report_user_errors,
+    silence_console,
+    silence_library_warnings,
+)
 from singer_verify.data.datamodule import SingerDataModule
-from singer_verify.data.recordings import recordings_of
-from singer_verify.encoders.freezing import freeze
-from singer_verify.entry import be_quiet, plain_mistakes, print_any_name, quiet_libraries, sentence, start_log
+from singer_verify.data.split_stores import compute_split_recording_ids
+from singer_verify.encoders.encoder import freeze
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.features.normalisation import Normalisation
-from singer_verify.features.prepared import prepared
-from singer_verify.features.recipe import compared, feature_settings
-from singer_verify.rebuild import refuse_foreign_targets
-from singer_verify.reports.console import ValidationLines, closing_table
-from singer_verify.reports.pictures import TrainingPictures
-from singer_verify.reports.projector import BestProjection
-from singer_verify.runs.checkpoint_writing import WholeFileCheckpoints
-from singer_verify.runs.checkpoints import LAST
-from singer_verify.runs.continuation import Continuation, settings_before
-from singer_verify.runs.failures import NotFinite
-from singer_verify.runs.fitting import fit, write_outcome
-from singer_verify.runs.folder import claim_folder, run_around, write_run
-from singer_verify.runs.history import MetricHistory
-from singer_verify.runs.interruption import Interruption
-from singer_verify.runs.kept import kept_statistics
-from singer_verify.runs.last import LastCheckpoint
-from singer_verify.runs.lineage import Parent
-from singer_verify.runs.settings import changes, merged, typed_for
-from singer_verify.sweeps.callback import failed_jobs_named
-from singer_verify.sweeps.jobs import held, is_led_here, run_job
-from singer_verify.verifier import ValidationSet, Verifier
+from singer_verify.features.recipe import canonical_recipe, get_feature_settings
+from singer_verify.features.trimming import with_trimming
+from singer_verify.runs.checkpoints import LAST_CHECKPOINT
+from singer_verify.runs.folder import claim_run_folder, find_run_folder, record_run
+from singer_verify.runs.model_metadata import build_model_metadata
+from singer_verify.runs.settings import find_allowed_changes, merge_overrides, read_overrides
+from singer_verify.safe_loading import refuse_untrusted_targets
+from singer_verify.sweeps.callback import report_failed_jobs
+from singer_verify.sweeps.jobs import is_sweep_leader, lock_job, run_job
+from singer_verify.training.callbacks.embedding_projector import ProjectorCallback
+from singer_verify.training.callbacks.exact_resume import ExactResume, read_previous_settings
+from singer_verify.training.callbacks.interruption import GracefulShutdown
+from singer_verify.training.callbacks.last_checkpoint import LastCheckpoint
+from singer_verify.training.callbacks.metric_history import MetricHistory
+from singer_verify.training.callbacks.non_finite import NonFiniteGuard
+from singer_verify.training.callbacks.pictures import TrainingFigures
+from singer_verify.training.callbacks.progress import ValidationLogger, build_run_summary_table
+from singer_verify.training.checkpoint_io import AtomicCheckpointIO
+from singer_verify.training.composition import resolve_config
+from singer_verify.training.fine_tuning import ParentCheckpoint, inherited_normalisation
+from singer_verify.training.fit import fit, write_training_results
+from singer_verify.training.module import ValidationSet, Verifier
 
 log = logging.getLogger("singer_verify.train")
 IS_FIRST_RANK = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of those that train one model: it writes
@@ -63,8 +69,8 @@ def train(config: DictConfig) -> float | None:
 
 def train_job(run: Path, config: DictConfig) -> float | None:
     """A training as a job of a sweep; the console belongs to the process that leads the sweep."""
-    if not is_led_here(run):
-        be_quiet()
+    if not is_sweep_leader(run):
+        silence_console()
 
     def train_from(checkpoint: Path | None) -> None:
         if checkpoint:
@@ -72,82 +78,82 @@ def train_job(run: Path, config: DictConfig) -> float | None:
         train_run(run, config)
 
     try:
-        settings = plain(config)
+        settings = resolve_config(config)
     except OmegaConfBaseException:
-        with held(run, sentence):
+        with lock_job(run, format_user_error):
             raise
-    return run_job(run, settings, train_from, sentence)
+    return run_job(run, settings, train_from, format_user_error)
 
 
 def train_run(run: Path, config: DictConfig) -> float | None:
     start(run, config)
     config, typed = with_typed_before(config)
-    settings = plain(config)
-    then = settings_before(Path(config.ckpt_path), settings) if config.ckpt_path else None
+    settings = resolve_config(config)
+    then = read_previous_settings(Path(config.ckpt_path), settings) if config.ckpt_path else None
     parent = read_parent(config)
     data = build_data(config, parent)
-    settings["corpus"] = data.contents()
+    settings["corpus"] = data.describe_contents()
     if then is not None:
-        changes(then, settings)
+        find_allowed_changes(then, settings)
     torch.set_flush_denormal(True)  # gradients that fade over 200 frames would make a CPU ten times slower
     pl.seed_everything(config.seed, workers=True, verbose=False)  # now, for computing frames draws random numbers
     verifier = build_verifier(config, data, parent)
-    origin = parent.record(run, parent.give_weights(verifier)) if parent else None
+    origin = parent.record(run, parent.transfer_weights(verifier)) if parent else None
     history = MetricHistory(config.monitor, config.monitor_mode)
     trainer = build_trainer(config, run, history, settings)
     if IS_FIRST_RANK:
-        write_run(run, OmegaConf.to_yaml(config, resolve=True), typed, parent=origin)
+        record_run(run, OmegaConf.to_yaml(config, resolve=True), typed, parent=origin)
     result = fit(trainer, verifier, data, history, config.ckpt_path, run)
     if IS_FIRST_RANK:
-        write_outcome(run, result)
-        rich.print(closing_table(result, run))
+        write_training_results(run, result)
+        rich.print(build_run_summary_table(result, run))
     return result["best"][config.monitor] if result["best"] else None
 
 
 def start(run: Path, config: DictConfig) -> None:
     """Refuse the folder of another run than the one that continues, if one does, and begin the log."""
     if not IS_FIRST_RANK:
-        start_log(rich.get_console(), level=logging.WARNING)
+        configure_logging(rich.get_console(), level=logging.WARNING)
         return
     checkpoint = Path(config.ckpt_path) if config.ckpt_path else None
-    claim_folder(run, Path(config.resume) if config.resume else checkpoint and run_around(checkpoint))
-    start_log(rich.get_console(), run / "train.log")
+    claim_run_folder(run, Path(config.resume) if config.resume else checkpoint and find_run_folder(checkpoint))
+    configure_logging(rich.get_console(), run / "train.log")
 
 
 def with_typed_before(config: DictConfig) -> tuple[DictConfig, list[str]]:
     """With `resume`, the settings as they were typed for that run, and as typed now where these differ."""
-    typed = merged([], list(HydraConfig.get().overrides.task))
+    typed = merge_overrides([], list(HydraConfig.get().overrides.task))
     if config.resume is None:
         return config, typed
     run = Path(config.resume)
-    typed = merged(typed_for(run), typed)
+    typed = merge_overrides(read_overrides(run), typed)
     config = hydra.compose("train", typed)
-    refuse_foreign_targets(plain(config))
-    if (run / LAST).exists():
-        config.ckpt_path = str(run / LAST)
+    refuse_untrusted_targets(resolve_config(config))
+    if (run / LAST_CHECKPOINT).exists():
+        config.ckpt_path = str(run / LAST_CHECKPOINT)
     else:
         log.info("%s: was stopped before its first checkpoint; starting again.", run)
     return config, typed
 
 
-def read_parent(config: DictConfig) -> Parent | None:
+def read_parent(config: DictConfig) -> ParentCheckpoint | None:
     """The run whose weights this one begins with; a training that is continued has its own."""
     if config.init_optimizer and (config.init_from is None or config.freeze):
         raise SingerVerifyError(
             f"init_optimizer=true with init_from={config.init_from} and freeze={config.freeze}: expected a parent and "
             f"nothing frozen, so that its optimiser moved the same parameters."
         )
-    return Parent.read(config.init_from) if config.init_from and not config.ckpt_path else None
+    return ParentCheckpoint.read(config.init_from) if config.init_from and not config.ckpt_path else None
 
 
-def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataModule:
+def build_data(config: DictConfig, parent: ParentCheckpoint | None = None) -> SingerDataModule:
     """Read the corpus, compute its frames, and write what only the data decides into the configuration."""
-    recipe = plain(config.features) | kept_statistics(config.ckpt_path, config.init_from)
-    feature = prepared(instantiate(feature_settings(recipe)), recipe)
+    recipe = resolve_config(config.features) | inherited_normalisation(config.ckpt_path, config.init_from)
+    feature = with_trimming(instantiate(get_feature_settings(recipe)), recipe)
     normalisation, augmentation = Normalisation.from_recipe(recipe), instantiate(config.augmentation)
     parts = {"feature": feature, "normalisation": normalisation, "augmentation": augmentation}
     data: SingerDataModule = instantiate(config.data, **parts, seed=config.seed)
-    config.features = compared(data.recipe)
+    config.features = canonical_recipe(data.recipe)
     config.data.num_frames, config.data.window_frames = data.num_frames, data.window_frames
     config.encoder.num_bins = data.feature.num_bins
     if parent:
@@ -159,14 +165,17 @@ def build_data(config: DictConfig, parent: Parent | None = None) -> SingerDataMo
     return data
 
 
-def build_verifier(config: DictConfig, data: SingerDataModule, parent: Parent | None = None) -> Verifier:
+def build_verifier(config: DictConfig, data: SingerDataModule, parent: ParentCheckpoint | None = None) -> Verifier:
     encoder, loss, make_optimizer = (instantiate(part) for part in (config.encoder, config.loss, config.optimizer))
     if parent and config.init_optimizer:
-        make_optimizer = parent.give_optimizer_state(make_optimizer)
+        make_optimizer = parent.transfer_optimizer_state(make_optimizer)
     freeze(encoder, config.freeze or [])
     loss.require_utterances(config.data.utterances_per_singer)
-    recordings, singers = recordings_of(data.corpus.root, data.stores), (data.train_singers, data.stores["val"].singers)
-    card = make_card(data.recipe, encoder.settings, data.window_frames, *singers, recordings)
+    recordings, singers = (
+        compute_split_recording_ids(data.corpus.root, data.stores),
+        (data.train_singers, data.stores["val"].singers),
+    )
+    card = build_model_metadata(data.recipe, encoder.settings, data.window_frames, *singers, recordings)
     scheduler, interval = instantiate(config.scheduler), config.trainer.val_check_interval
     verifier = Verifier(encoder, loss, make_optimizer, scheduler, config.monitor, interval, card)
     verifier.validation_set = ValidationSet.of(data.stores["val"], data.corpus)
@@ -178,22 +187,22 @@ def build_trainer(config: DictConfig, run: Path, history: MetricHistory, setting
     require_at_least(1, **{f"trainer.{name}": config.trainer[name] for name in ("max_steps", "val_check_interval")})
     callbacks = [
         history,
-        ValidationLines(history),
-        TrainingPictures(OmegaConf.to_yaml(config, resolve=True)),
-        BestProjection(run, history),
-        Continuation(settings),
-        NotFinite(run / LAST, config.on_nan),
-        Interruption(run / LAST),
-        LastCheckpoint(run / LAST, config.checkpoint_every),
+        ValidationLogger(history),
+        TrainingFigures(OmegaConf.to_yaml(config, resolve=True)),
+        ProjectorCallback(run, history),
+        ExactResume(settings),
+        NonFiniteGuard(run / LAST_CHECKPOINT, config.on_nan),
+        GracefulShutdown(run / LAST_CHECKPOINT),
+        LastCheckpoint(run / LAST_CHECKPOINT, config.checkpoint_every),
         *instantiate(config.callbacks).values(),
     ]
     logger = instantiate(config.logger)
-    return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[WholeFileCheckpoints()])
+    return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()])
 
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through to be said below, in one sentence
-    quiet_libraries()
-    print_any_name()
-    with plain_mistakes(HydraException, OmegaConfBaseException), failed_jobs_named():
+    silence_library_warnings()
+    escape_undecodable_output()
+    with report_user_errors(HydraException, OmegaConfBaseException), report_failed_jobs():
         train()

@@ -43,18 +43,18 @@ from torch.nn.functional import cross_entropy, normalize
 from torch.optim.lr_scheduler import ConstantLR
 from torch.utils.data import DataLoader
 
-from singer_verify.card import make_card
-from singer_verify.data.batches import SingerBatch, SingerBatches
+from singer_verify.data.batches import SingerBatch, SingerBatchDataset
+from singer_verify.data.datamodule import ResumableStepSampler
 from singer_verify.data.sampler import SingerSampler
-from singer_verify.data.steps import StepsFrom
 from singer_verify.encoders.lstm import LSTMEncoder
-from singer_verify.features.mel import Mel
-from singer_verify.losses.ge2e import GE2E
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
-from singer_verify.reports.tensorboard import RunEvents
-from singer_verify.store.integrity import sealed
+from singer_verify.runs.model_metadata import build_model_metadata
+from singer_verify.store.integrity import seal_manifest
 from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store
-from singer_verify.verifier import Verifier
+from singer_verify.training.loggers import RunTensorBoardLogger
+from singer_verify.training.module import Verifier
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
@@ -79,17 +79,22 @@ def write_store(folder: Path, num_singers: int, num_utterances: int, seed: int =
             rows.append(f"train/s{singer:05}/{number:06}.flac,s{singer:05},{length},{zlib.crc32(data)},")
     index = ("\n".join(rows) + "\n").encode()
     (folder / "index.csv").write_bytes(index)
-    manifest = {"version": FORMAT_VERSION, "recipe": Mel(NUM_BINS).recipe, "dtype": "float16", "num_bins": NUM_BINS}
-    (folder / "store.json").write_text(json.dumps(sealed(manifest, index)))
+    manifest = {
+        "version": FORMAT_VERSION,
+        "recipe": MelSpectrogram(NUM_BINS).recipe,
+        "dtype": "float16",
+        "num_bins": NUM_BINS,
+    }
+    (folder / "store.json").write_text(json.dumps(seal_manifest(manifest, index)))
     open_store(folder)  # which compares all checksums, and remembers that it did
     return folder
 
 
-def batches_of(folder: Path, shape: Shape, num_batches: int) -> SingerBatches:
+def batches_of(folder: Path, shape: Shape, num_batches: int) -> SingerBatchDataset:
     store = open_store(folder)
     singers, utterances, frames = shape
     sampler = SingerSampler(store.singer_index, store.num_frames, singers, utterances, frames, seed=1)
-    return SingerBatches(store, sampler, num_batches)
+    return SingerBatchDataset(store, sampler, num_batches)
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
@@ -105,22 +110,22 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(durations)
 
 
-def training_step_seconds(batches: SingerBatches, precision: str, num_workers: int) -> float:
+def training_step_seconds(batches: SingerBatchDataset, precision: str, num_workers: int) -> float:
     """Lightning's whole step with our batches, encoder, loss, clipping and logging."""
     encoder = LSTMEncoder(NUM_BINS)
     verifier = Verifier(
         encoder,
-        WeightedLoss({"ge2e": GE2E(rate_factor=0.01)}, {"ge2e": 1.0}),
+        WeightedLoss({"ge2e": GE2ELoss(lr_multiplier=0.01)}, {"ge2e": 1.0}),
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
         "val/eer",
         1,
-        make_card(Mel(NUM_BINS).recipe, encoder.settings, 100, ()),
+        build_model_metadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
     )
     loader: DataLoader[SingerBatch] = DataLoader(
         batches,
         batch_size=None,
-        sampler=StepsFrom(0, len(batches)),
+        sampler=ResumableStepSampler(0, len(batches)),
         num_workers=num_workers,
         pin_memory=DEVICE.type == "cuda",
     )
@@ -134,7 +139,7 @@ def training_step_seconds(batches: SingerBatches, precision: str, num_workers: i
             gradient_clip_val=3.0,
             log_every_n_steps=5,
             limit_val_batches=0,
-            logger=RunEvents(folder),
+            logger=RunTensorBoardLogger(folder),
             callbacks=[clock],
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -197,9 +202,9 @@ def ge2e_loop(embeddings: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 @app.command()
 def ge2e() -> None:
-    """The GE2E loss with its gradient ÷ a loop over singers."""
+    """The GE2ELoss loss with its gradient ÷ a loop over singers."""
     table = Table("singers × utterances", "ours", "loop", "loop ÷ ours")
-    loss = GE2E().to(DEVICE)
+    loss = GE2ELoss().to(DEVICE)
     for singers in (8, 64):
         embeddings = normalize(torch.randn(singers, 10, 256, device=DEVICE), dim=2).requires_grad_()
         numbers = torch.arange(singers, device=DEVICE)
@@ -259,7 +264,7 @@ def mel() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     clips = np.random.default_rng(0).standard_normal((20, 4 * 16_000)).astype(np.float32) * 0.1
-    feature = Mel(NUM_BINS)
+    feature = MelSpectrogram(NUM_BINS)
     filterbank = librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=NUM_BINS, fmin=90, fmax=7600)
 
     def ours() -> None:

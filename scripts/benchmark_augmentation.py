@@ -3,7 +3,7 @@
 python scripts/benchmark_augmentation.py                                   batches for this machine
 python scripts/benchmark_augmentation.py --singers 4 --steps 8             smaller ones
 
-Whole steps of Lightning (loader, recipe, LSTM of 3 × 256, GE2E, Adam), side by side in one run: each kind is measured
+Whole steps of Lightning (loader, recipe, LSTM of 3 × 256, GE2ELoss, Adam), side by side in one run: each kind is measured
 in turn, as often as `--rounds` says, so that a machine that slows down meanwhile favours none.
 """
 
@@ -29,13 +29,13 @@ from rich.table import Table
 from side_by_side import DEVICE, StepClock
 from torch.optim.lr_scheduler import ConstantLR
 
-from singer_verify.card import make_card
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.lstm import LSTMEncoder
-from singer_verify.features.mel import Mel
-from singer_verify.losses.ge2e import GE2E
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
-from singer_verify.verifier import Verifier
+from singer_verify.runs.model_metadata import build_model_metadata
+from singer_verify.training.module import Verifier
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 KINDS = {
@@ -67,7 +67,7 @@ def data_of(kind: str, corpus: Path, shape: Shape, num_workers: int) -> SingerDa
         settings = compose(f"augmentation/{augmentation}").augmentation
     store = str(corpus.with_name("store"))
     data = SingerDataModule(
-        *(str(corpus), Mel(40), shape[2], shape[0], shape[1], num_workers, 1, 64, store, "float16", 0, 1),
+        *(str(corpus), MelSpectrogram(40), shape[2], shape[0], shape[1], num_workers, 1, 64, store, "float16", 0, 1),
         on_the_fly=on_the_fly,
         augmentation=instantiate(settings),
     )
@@ -80,12 +80,12 @@ def step_seconds(data: SingerDataModule, num_steps: int) -> float:
     encoder = LSTMEncoder(40)
     verifier = Verifier(
         encoder,
-        WeightedLoss({"ge2e": GE2E(rate_factor=0.01)}, {"ge2e": 1.0}),
+        WeightedLoss({"ge2e": GE2ELoss(lr_multiplier=0.01)}, {"ge2e": 1.0}),
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
         "val/eer",
         1,
-        make_card(Mel(40).recipe, encoder.settings, data.num_frames, ()),
+        build_model_metadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
     )
     clock = StepClock()
     quiet: dict[str, Any] = {f"enable_{name}": False for name in ("progress_bar", "model_summary", "checkpointing")}

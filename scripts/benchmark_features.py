@@ -17,11 +17,10 @@ from rich.table import Table
 from side_by_side import seconds_in_turns
 from singing_synthesis import at_rate, drift
 
-from singer_verify.corpora.folder import Corpus, read_corpus
-from singer_verify.features import feature_from_recipe
-from singer_verify.features.naming import read_recipe
-from singer_verify.features.world_library import world_library
-from singer_verify.store.extraction import store_of
+from singer_verify.corpora.corpus import Corpus, read_corpus
+from singer_verify.features.f0 import load_pyworld
+from singer_verify.features.recipe import build_feature, read_recipe
+from singer_verify.store.extraction import load_or_compute_store
 
 RECIPES = Path(__file__).parents[1] / "conf/features"
 IN_PARALLEL = ("mel40", "world")
@@ -74,14 +73,14 @@ def librosa_rms(samples: Samples, recipe: dict[str, Any]) -> object:
 
 def pyworld_pitch(samples: Samples, recipe: dict[str, Any]) -> Any:
     """Double samples, f0, times of frames."""
-    world, double = world_library(), samples.astype(np.float64)
+    world, double = load_pyworld(), samples.astype(np.float64)
     limits = {"f0_floor": recipe["f0_min_hz"], "f0_ceil": recipe["f0_max_hz"], "frame_period": recipe["hop_ms"]}
     f0_hz, times_s = world.dio(double, recipe["sample_rate"], **limits)
     return double, world.stonemask(double, f0_hz, times_s, recipe["sample_rate"]), times_s
 
 
 def pyworld_envelope(samples: Samples, recipe: dict[str, Any]) -> object:
-    world, sample_rate = world_library(), recipe["sample_rate"]
+    world, sample_rate = load_pyworld(), recipe["sample_rate"]
     analysed = pyworld_pitch(samples, recipe)
     envelope = world.cheaptrick(*analysed, sample_rate, f0_floor=recipe["f0_min_hz"])
     coded = [world.code_spectral_envelope(envelope, sample_rate, recipe["num_envelope_bins"])]
@@ -107,7 +106,7 @@ LIBRARY_CALLS: dict[str, Callable[[Samples, dict[str, Any]], object]] = {
 def recipe_row(name: str, num_clips: int, seconds: float, repeats: int) -> tuple[str, str, str, str]:
     """Multiples of real time of a recipe and of the library's calls, and the ratio."""
     recipe = read_recipe(str(RECIPES / f"{name}.yaml"))
-    feature, call = feature_from_recipe(recipe), LIBRARY_CALLS.get(name)
+    feature, call = build_feature(recipe), LIBRARY_CALLS.get(name)
     clips = [voice(seconds, feature.sample_rate, seed) for seed in range(num_clips)]
 
     @torch.inference_mode()
@@ -136,13 +135,15 @@ def write_corpus(root: Path, num_clips: int, seconds: float) -> Corpus:
 
 def extraction_row(name: str, num_clips: int, seconds: float) -> tuple[str, str, str, str]:
     """Seconds in which the store is computed by one and by two processes, from decoding to disk, and the ratio."""
-    feature = feature_from_recipe(read_recipe(str(RECIPES / f"{name}.yaml")))
+    feature = build_feature(read_recipe(str(RECIPES / f"{name}.yaml")))
     taken_s = []
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(Path(folder) / "corpus", num_clips, seconds)
         for num_workers in (1, 2):
             start = time.perf_counter()
-            store_of(corpus, "train", feature, Path(folder) / f"store{num_workers}", "float16", num_workers)
+            load_or_compute_store(
+                corpus, "train", feature, Path(folder) / f"store{num_workers}", "float16", num_workers
+            )
             taken_s.append(time.perf_counter() - start)
     return name, *(f"{each:.1f} s" for each in taken_s), f"{taken_s[0] / taken_s[1]:.2f}"  # type: ignore[return-value]
 

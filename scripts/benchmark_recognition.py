@@ -27,17 +27,17 @@ from rich.console import Console
 from rich.table import Table
 from side_by_side import seconds_in_turns
 
-from singer_verify.audio.sound import Sound
-from singer_verify.card import CARD_KEY, make_card
+from singer_verify.audio.clip import AudioClip
 from singer_verify.encoders.lstm import LSTMEncoder
-from singer_verify.evaluation.conditions import Descriptions
-from singer_verify.evaluation.judging import Evaluation, judge
-from singer_verify.evaluation.metrics import equal_error_rate
-from singer_verify.evaluation.scoring import COSINE
-from singer_verify.features.mel import Mel
+from singer_verify.evaluation.conditions import UtteranceMetadata
+from singer_verify.evaluation.evaluate import EvaluationSettings, evaluate
+from singer_verify.evaluation.metrics.error_rates import compute_eer
+from singer_verify.evaluation.scoring.scoring import COSINE
+from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.resemblyzer import Resemblyzer
-from singer_verify.recognition import Embedder
-from singer_verify.runs.foreign import import_run
+from singer_verify.inference import Embedder
+from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.training.import_weights import import_weights_as_run
 
 EXAMPLES = Path(__file__).parents[1] / "example_dataset"
 SAMPLE_RATE = 16_000
@@ -65,7 +65,9 @@ def embedding_table(num_clips: int, repeats: int) -> Table | None:
         return None
     theirs = resemblyzer.VoiceEncoder("cpu", verbose=False)
     with tempfile.TemporaryDirectory() as folder:
-        import_run(Path(resemblyzer.__file__).parent / "pretrained.pt", Resemblyzer(), 160, Path(folder) / "run")
+        import_weights_as_run(
+            Path(resemblyzer.__file__).parent / "pretrained.pt", Resemblyzer(), 160, Path(folder) / "run"
+        )
         ours = Embedder.load(Path(folder) / "run")
     clips = clips_of(num_clips)
     audio_s = sum(map(len, clips)) / SAMPLE_RATE
@@ -76,7 +78,7 @@ def embedding_table(num_clips: int, repeats: int) -> Table | None:
         torch.set_num_threads(threads)
 
         def together() -> None:
-            list(ours.embed_many([Sound(clip, SAMPLE_RATE) for clip in clips], threads - 1))  # noqa: B023
+            list(ours.embed_many([AudioClip(clip, SAMPLE_RATE) for clip in clips], threads - 1))
 
         def package() -> None:
             for clip in clips:
@@ -111,7 +113,7 @@ def equal_error_rate_of(num_trials: int) -> None:
     scores = generator.standard_normal(num_trials, dtype=np.float32) + np.float32(2) * is_target
     before = peak_gb()
     start = time.perf_counter()
-    eer, _ = equal_error_rate(scores, is_target)
+    eer, _ = compute_eer(scores, is_target)
     print(json.dumps({"seconds": time.perf_counter() - start, "before": before, "peak_gb": peak_gb(), "eer": eer}))
 
 
@@ -128,12 +130,12 @@ def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = F
         labels["gender"] = np.where(singer_index % 2, "female", "male").astype(object)
         for name, num_values in (("song", 20), ("technique", 6), ("vowel", 5), ("exercise", 4), ("emotion", 6)):
             labels[name] = generator.integers(0, num_values, num_utterances).astype(str).astype(object)
-    described = Descriptions(labels)
+    described = UtteranceMetadata(labels)
     if with_labels:
         seconds, f0_hz = generator.uniform(1, 15, num_utterances), generator.uniform(100, 600, num_utterances)
-        described = Descriptions(labels, seconds, f0_hz)
+        described = UtteranceMetadata(labels, seconds, f0_hz)
     start = time.perf_counter()
-    found = judge(embeddings, singer_index, described, Evaluation(COSINE))
+    found = evaluate(embeddings, singer_index, described, EvaluationSettings(COSINE))
     every, eer = found.conditions[0], found.figures["eer"]
     print(
         json.dumps(
@@ -166,11 +168,11 @@ def evaluation_table(num_utterances: int, num_scores: int) -> Table:
 def cold_start_seconds(repeats: int) -> float:
     """From typing `singer-verify verify` to its answer, with a model of the default size."""
     encoder = LSTMEncoder(40)
-    card = make_card(Mel(40).recipe, encoder.settings, 160, ("a", "b"))
+    card = build_model_metadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b"))
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     left, right = sorted(EXAMPLES.rglob("*.flac"))[:2]
     with tempfile.TemporaryDirectory() as folder:
-        torch.save({"state_dict": state, CARD_KEY: card}, Path(folder) / "model.ckpt")
+        torch.save({"state_dict": state, METADATA_KEY: card}, Path(folder) / "model.ckpt")
         given = [f"{folder}/model.ckpt", str(left), str(right), "--threshold", "0.5"]
         durations = []
         for _ in range(repeats):

@@ -13,10 +13,10 @@ import typer
 from rich.progress import track
 
 from singer_verify.audio import load_audio
-from singer_verify.corpora.folder import read_corpus
-from singer_verify.entry import plain_mistakes
-from singer_verify.evaluation.metrics import equal_error_rate
-from singer_verify.evaluation.trials import all_pairs
+from singer_verify.cli.console import report_user_errors
+from singer_verify.corpora.corpus import read_corpus
+from singer_verify.evaluation.metrics.error_rates import compute_eer
+from singer_verify.evaluation.trials.trial_list import build_all_pairs
 
 SAMPLE_RATE = 16_000
 LOUD_DB = 30.0  # frames this far below the loudest are not sung
@@ -35,13 +35,13 @@ def main(
     split: Annotated[str, typer.Option(help="Its split.")] = "val",
 ) -> None:
     """Print the equal error rate of the negative distance between the mean pitches of two utterances."""
-    with plain_mistakes():
+    with report_user_errors():
         utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
         _, singer_index = np.unique([utterance.singer for utterance in utterances], return_inverse=True)
         pitches = np.array([mean_pitch_octaves(corpus / utterance.path) for utterance in track(utterances, "Pitch")])
-        trials = all_pairs(singer_index)
+        trials = build_all_pairs(singer_index)
         scores = -np.abs(pitches[trials.left] - pitches[trials.right])
-        eer, _ = equal_error_rate(scores, trials.is_target)
+        eer, _ = compute_eer(scores, trials.is_target)
         typer.echo(f"EER of the mean pitch on {corpus / split}: {100 * eer:.1f} % ({len(scores)} trials)")
 
 

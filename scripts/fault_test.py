@@ -60,7 +60,7 @@ def full_disks(place: Path, corpus: Path, whole: Path, dice: random.Random) -> I
 
 def damages(place: Path, corpus: Path, whole: Path, num: int, dice: random.Random) -> Iterator[tuple[str, Outcome]]:
     recording = next(corpus.rglob("*.flac"))
-    for path in (whole / checkpoints.BEST, whole / checkpoints.SAVED_MODEL):
+    for path in (whole / checkpoints.BEST_CHECKPOINT, whole / checkpoints.SAVED_MODEL):
         for _ in track(range(num), f"damaged {path.name}"):
             yield f"damaged {path.name}", damaged_checkpoint(path, place / f"damaged{path.suffix}", recording, dice)
     for name in (packed.FRAMES_NAME, packed.INDEX_NAME, packed.MANIFEST_NAME):

@@ -19,14 +19,15 @@ import numpy as np
 import soundfile
 import torch
 
-from singer_verify.corpora.folder import read_corpus
+from singer_verify.corpora.corpus import read_corpus
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features.mel import Mel
-from singer_verify.recognition import Embedder
-from singer_verify.runs import checkpoint_writing, checkpoints
-from singer_verify.runs.folder import RUN_NAME
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.inference import Embedder
+from singer_verify.runs import checkpoints
+from singer_verify.runs.folder import RUN_FILENAME
 from singer_verify.store import extraction
-from singer_verify.verifier import Verifier
+from singer_verify.training import checkpoint_io
+from singer_verify.training.module import Verifier
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 SETTINGS = [
@@ -48,10 +49,10 @@ SETTINGS = [
 ]
 # What is called when, and how often in a training: the moments at which it is killed.
 MOMENTS: dict[str, tuple[Any, str, int]] = {
-    "computing features": (extraction, "_append", 18),
+    "computing features": (extraction, "_append_utterance", 18),
     "training": (Verifier, "training_step", 20),
     "validating": (Verifier, "validation_step", 15),
-    "writing a checkpoint": (checkpoint_writing.WholeFileCheckpoints, "save_checkpoint", 9),
+    "writing a checkpoint": (checkpoint_io.AtomicCheckpointIO, "save_checkpoint", 9),
 }
 LONGEST_DELAY_S = 0.01  # from the call to the kill: about as long as each of these takes
 FAR_TOO_SMALL = 4096  # bytes: no file of a run fits
@@ -83,7 +84,7 @@ def train(overrides: list[str], log: Path, before: Callable[[], None] = lambda: 
 
 
 def at_call(owner: Any, name: str, count: int, action: Callable[[], None]) -> Callable[[], None]:
-    """Have something done in this process when a function is called for the `count`-th time."""
+    """Have something done in this process when a function is called for the `format_count`-th time."""
 
     def prepare() -> None:
         function, calls = getattr(owner, name), Counter[str]()
@@ -120,7 +121,7 @@ def make_corpus(root: Path) -> Path:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return checkpoints.read_checkpoint(run / checkpoints.LAST)["state_dict"]
+    return checkpoints.read_checkpoint(run / checkpoints.LAST_CHECKPOINT)["state_dict"]
 
 
 def is_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
@@ -134,7 +135,7 @@ def stop_and_continue(place: Path, corpus: Path, whole: Path, before: Callable[[
     run, log = place / "run", place / "log"
     if train([*command, f"hydra.run.dir={run}"], log, before) != expected:
         return LOST
-    again = [f"resume={run}"] if (run / RUN_NAME).exists() else [*command, f"hydra.run.dir={run}"]
+    again = [f"resume={run}"] if (run / RUN_FILENAME).exists() else [*command, f"hydra.run.dir={run}"]
     if train(again, log) != 0 or "Traceback" in log.read_text():
         return LOST
     return SURVIVED if is_same(weights(run), weights(whole)) else LOST
@@ -165,7 +166,7 @@ def damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random
 def damaged_store(name: str, place: Path, corpus: Path, dice: random.Random) -> Outcome:
     """Damage one file of a finished store, and open it as a training does."""
     table = read_corpus(corpus)
-    whole = extraction.store_of(table, "train", Mel(40), place)
+    whole = extraction.load_or_compute_store(table, "train", MelSpectrogram(40), place)
     frames = np.array(whole.frames)
     folder = next(path for path in place.iterdir() if path.is_dir())
     damage(folder / name, dice)
@@ -173,7 +174,7 @@ def damaged_store(name: str, place: Path, corpus: Path, dice: random.Random) -> 
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("singer_verify").addHandler(handler)
-    store = extraction.store_of(table, "train", Mel(40), place)
+    store = extraction.load_or_compute_store(table, "train", MelSpectrogram(40), place)
     logging.getLogger("singer_verify").removeHandler(handler)
     same = np.array_equal(store.frames, frames) and store.fingerprint == whole.fingerprint
     if not same:

@@ -15,8 +15,8 @@ import yaml
 from rich.progress import track
 from singing_synthesis import FORMANTS_HZ, MELODIES, SAMPLE_RATE, TECHNIQUES, Take, Voice, sing
 
-from singer_verify.corpora.labels import LABELS_NAME
-from singer_verify.entry import plain_mistakes
+from singer_verify.cli.console import report_user_errors
+from singer_verify.corpora.labels import CORPUS_TABLE_NAME
 from singer_verify.errors import SingerVerifyError
 
 NUM_SINGERS = {"train": 6, "val": 3}  # of low and of high voices each
@@ -125,7 +125,7 @@ def write_corpus(out: Path, seed: int) -> None:
         folder = out / split / f"{register}{numbers[register]}"
         labels += write_singer(folder, voice, register, [seed, register_number, numbers[register]])
     table = pd.DataFrame(labels).sort_values("utterance")
-    table.to_csv(out / LABELS_NAME, index=False, lineterminator="\n")
+    table.to_csv(out / CORPUS_TABLE_NAME, index=False, lineterminator="\n")
     (out / "feat_params.yaml").write_text(yaml.safe_dump(FEAT_PARAMS, sort_keys=False))
 
 
@@ -135,7 +135,7 @@ def main(
     force: Annotated[bool, typer.Option(help="Replace the singers in the folder.")] = False,
 ) -> None:
     """Write the example corpus; its README is left as it is."""
-    with plain_mistakes():
+    with report_user_errors():
         taken = [out / split for split in NUM_SINGERS if (out / split).exists()]
         if taken and not force:
             raise SingerVerifyError(f"{taken[0]}: exists; choose another --out, or --force to replace it.")

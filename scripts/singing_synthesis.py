@@ -1,6 +1,6 @@
 """A source-filter singer (Fant 1960): glottal pulses and breath, shaped by formants.
 
-What identifies a singer (`Voice`) stays; everything else (`Take`: melody, vowel, key, technique, articulation,
+What identifies a singer (`VoiceChannel`) stays; everything else (`Take`: melody, vowel, key, technique, articulation,
 recording) changes from utterance to utterance and tells nothing about the singer.
 """
 

@@ -1,7 +1,6 @@
 """Small corpora that tests write and read."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, see singer_verify/__init__.py
@@ -10,20 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-
-SAMPLE_RATE = 16_000
-MakeCorpus = Callable[..., Path]
+from support.audio import SAMPLE_RATE, MakeCorpus, sing
 
 torch.set_num_threads(1)  # the networks of the tests are too small to share
-
-
-def sing(seed: int, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """A harmonic tone with some noise: enough of a voice for reading and framing."""
-    generator = np.random.default_rng(seed)
-    time_s = np.arange(round(seconds * sample_rate)) / sample_rate
-    f0_hz = generator.uniform(110, 330)
-    tone = sum(np.sin(2 * np.pi * k * f0_hz * time_s) / k for k in range(1, 6))
-    return (0.2 * tone + 0.01 * generator.standard_normal(time_s.size)).astype(np.float32)
 
 
 @pytest.fixture

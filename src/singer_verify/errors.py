@@ -45,7 +45,7 @@ def require_finite(**settings: object) -> None:
             raise SingerVerifyError(f"{name}={value}: expected a finite number.")
 
 
-def require_one_of(allowed: tuple[str, ...], **settings: object) -> None:
+def require_choice(allowed: tuple[str, ...], **settings: object) -> None:
     """Refuse a setting that is not one of `allowed`.
 
     Raises:

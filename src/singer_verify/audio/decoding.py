@@ -17,17 +17,17 @@ SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 PYAV_SUFFIXES = frozenset({".m4a", ".aac", ".mp4"})
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | PYAV_SUFFIXES
 BLOCK_SAMPLES = 1 << 19  # 12 s at 44.1 kHz
-UNREADABLE = (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError)  # what reading a file can end in
+DECODING_ERRORS = (soundfile.SoundFileError, av.FFmpegError, OSError, IndexError)  # what reading a file can end in
 
 
-class Block(NamedTuple):
+class AudioBlock(NamedTuple):
     """A stretch of a recording: its samples, and their sample rate in Hz."""
 
     channels: Float[np.ndarray, "samples channels"]
     sample_rate: int
 
 
-def decoded(path: Path) -> Iterator[Block]:
+def decode_blocks(path: Path) -> Iterator[AudioBlock]:
     """The blocks of a file from its beginning to its end.
 
     Args:
@@ -36,15 +36,15 @@ def decoded(path: Path) -> Iterator[Block]:
     Raises:
         UtteranceError: the file is missing or empty, a folder, cannot be decoded, or its path is no text.
     """
-    require_text(path)
-    decode = _with_pyav if path.suffix.lower() in PYAV_SUFFIXES else _with_soundfile
+    require_utf8_path(path)
+    decode = _decode_with_pyav if path.suffix.lower() in PYAV_SUFFIXES else _decode_with_soundfile
     try:
         yield from decode(path)
-    except UNREADABLE as error:
-        raise _undecodable(path, error) from error
+    except DECODING_ERRORS as error:
+        raise _build_decoding_error(path, error) from error
 
 
-def require_text(path: Path) -> None:
+def require_utf8_path(path: Path) -> None:
     """Refuse a path that is no text: soundfile cannot open it, and tables of UTF-8 cannot name it.
 
     Raises:
@@ -56,7 +56,7 @@ def require_text(path: Path) -> None:
         raise UtteranceError(f"{path}: its path is no text in UTF-8; rename it.") from error
 
 
-class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+class ForwardOnlySoundFile(soundfile.SoundFile):  # type: ignore[misc]
     """A file that is read from its beginning to its end.
 
     soundfile seeks to where it is after each block, if it can, and a seek makes the mp3 decoder forget what the next
@@ -67,13 +67,13 @@ class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _with_soundfile(path: Path) -> Iterator[Block]:
-    with ForwardFile(path) as file:
+def _decode_with_soundfile(path: Path) -> Iterator[AudioBlock]:
+    with ForwardOnlySoundFile(path) as file:
         while len(samples := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-            yield Block(samples, file.samplerate)
+            yield AudioBlock(samples, file.samplerate)
 
 
-def _with_pyav(path: Path) -> Iterator[Block]:
+def _decode_with_pyav(path: Path) -> Iterator[AudioBlock]:
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
@@ -81,11 +81,11 @@ def _with_pyav(path: Path) -> Iterator[Block]:
         for frame in chain(container.decode(stream), [None]):  # None: what the resampler still holds
             held += [part.to_ndarray() for part in planar.resample(frame)]
             if held and (frame is None or sum(part.shape[1] for part in held) >= BLOCK_SAMPLES):
-                yield Block(np.concatenate(held, axis=1).T, stream.rate)
+                yield AudioBlock(np.concatenate(held, axis=1).T, stream.rate)
                 held = []
 
 
-def _undecodable(path: Path, error: Exception) -> UtteranceError:
+def _build_decoding_error(path: Path, error: Exception) -> UtteranceError:
     if not os.path.exists(path):
         return UtteranceError(f"{path}: no such file; give the path of an audio file.")
     if path.is_dir():

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from singer_verify.cli.models import ModelArgument
-from singer_verify.cli.recognition import ScoringOption, ThresholdOption
-from singer_verify.entry import LOGGER
+from singer_verify.cli.console import LOGGER
+from singer_verify.cli.options import ModelArgument, ScoringOption, ThresholdOption
 
-OPEN_TO_OTHERS = (
+PUBLIC_HOST_WARNING = (
     "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it record from "
     "other machines only through https."
 )
@@ -28,28 +27,28 @@ def demo(
 ) -> None:
     """A page in the browser: are two clips of one singer, and who of a gallery sings? Ctrl-C ends it."""
     from singer_verify.demo.server import (
-        application,
-        clips_folder,
+        bind_socket,
+        build_app,
+        create_clip_folder,
+        format_url,
         is_loopback,
-        listening,
         require_gradio,
         serve,
-        url,
     )
 
     require_gradio()
-    with listening(host, port) as taken, clips_folder() as clips:
-        from singer_verify.demo.about import about
-        from singer_verify.demo.answers import Answers
-        from singer_verify.demo.checks import Limits
-        from singer_verify.demo.page import page
-        from singer_verify.recognition import Embedder, Gallery, scoring_of
+    with bind_socket(host, port) as taken, create_clip_folder() as clips:
+        from singer_verify.demo.about import render_about
+        from singer_verify.demo.answers import DemoHandlers
+        from singer_verify.demo.clips import ClipLimits
+        from singer_verify.demo.page import build_page
+        from singer_verify.inference import Embedder, Gallery, load_model_scoring
 
-        embedder, scored = Embedder.load(model), scoring_of(model, scoring, threshold)
+        embedder, scored = Embedder.load(model), load_model_scoring(model, scoring, threshold)
         known = None if gallery is None else Gallery.load(gallery, embedder, scored)
-        answers = Answers(embedder, scored, Limits(max_mb), known)
-        app = application(page(answers, about(model)), host, max_mb, clips)
+        answers = DemoHandlers(embedder, scored, ClipLimits(max_mb), known)
+        app = build_app(build_page(answers, render_about(model)), host, max_mb, clips)
         if not is_loopback(host):
-            LOGGER.warning(OPEN_TO_OTHERS, host)
-        typer.echo(f"{url(host, port)} is ready; Ctrl-C ends it.")
+            LOGGER.warning(PUBLIC_HOST_WARNING, host)
+        typer.echo(f"{format_url(host, port)} is ready; Ctrl-C ends it.")
         serve(app, taken)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from singer_verify.cli.models import ModelArgument
-from singer_verify.cli.places import require_file_place
-from singer_verify.entry import LOGGER
+from singer_verify.cli.console import LOGGER, require_output_file
+from singer_verify.cli.options import ModelArgument
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
-    from singer_verify.recognition import Embedder
+    from singer_verify.inference import Embedder
 
-CARD_NAME = "MODEL_CARD.md"
+MODEL_CARD_FILE_NAME = "MODEL_CARD.md"
 EvaluationOption = Annotated[
     list[Path] | None,
     typer.Option(help="figures.json of an evaluation; may be repeated (default: those in the run's folder)"),
@@ -25,27 +24,27 @@ def export(
     model: ModelArgument,
     onnx: Annotated[Path, typer.Option(help="The .onnx file to write.")],
     frames: Annotated[bool, typer.Option("--frames", help="Leave the recipe out: frames in, not samples.")] = False,
-    card: Annotated[bool, typer.Option(help=f"Write {CARD_NAME} beside it.")] = True,
+    card: Annotated[bool, typer.Option(help=f"Write {MODEL_CARD_FILE_NAME} beside it.")] = True,
     evaluation: EvaluationOption = None,
     licence: LicenceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write the model as ONNX: samples of a recording in, embedding out, the same as here to 1e-4, which is checked."""
-    from singer_verify.recognition import Embedder
-    from singer_verify.recognition.onnx_export import require_onnx
-    from singer_verify.reports.model_card import OnnxFile, model_card
-    from singer_verify.whole_files import require_place, write_whole
+    from singer_verify.atomic_files import require_output_path, write_bytes_atomically
+    from singer_verify.export.onnx import require_onnx
+    from singer_verify.inference import Embedder
+    from singer_verify.reports.model_card.card import OnnxFile, render_model_card
 
-    require_file_place("--onnx", onnx, ".onnx")
+    require_output_file("--onnx", onnx, ".onnx")
     if card:
-        require_place(onnx.with_name(CARD_NAME))
+        require_output_path(onnx.with_name(MODEL_CARD_FILE_NAME))
     require_onnx()
-    text = model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
-    deviation = _write_checked(model, Embedder.load(model), onnx, frames)
+    text = render_model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
+    deviation = _write_checked_onnx(model, Embedder.load(model), onnx, frames)
     written = [onnx]
     if text is not None:
-        written.append(onnx.with_name(CARD_NAME))
-        write_whole(written[-1], text.encode("utf-8", "replace"))
+        written.append(onnx.with_name(MODEL_CARD_FILE_NAME))
+        write_bytes_atomically(written[-1], text.encode("utf-8", "replace"))
     if as_json:
         typer.echo(json.dumps({"written": [str(path) for path in written], "largest_deviation": deviation}, indent=2))
     else:
@@ -57,32 +56,32 @@ def export(
 
 def card(
     model: ModelArgument,
-    out: Annotated[Path, typer.Option(help="The .md file to write.")] = Path(CARD_NAME),
+    out: Annotated[Path, typer.Option(help="The .md file to write.")] = Path(MODEL_CARD_FILE_NAME),
     evaluation: EvaluationOption = None,
     licence: LicenceOption = None,
 ) -> None:
     """Write a model card: what the model is, what it was trained on, how good it is, what it is for and not for."""
-    from singer_verify.reports.model_card import model_card
-    from singer_verify.whole_files import write_whole
+    from singer_verify.atomic_files import write_bytes_atomically
+    from singer_verify.reports.model_card.card import render_model_card
 
-    require_file_place("--out", out, ".md")
-    write_whole(out, model_card(model, evaluation, licence).encode("utf-8", "replace"), "--out")
+    require_output_file("--out", out, ".md")
+    write_bytes_atomically(out, render_model_card(model, evaluation, licence).encode("utf-8", "replace"), "--out")
     typer.echo(f"{out}: the model card.")
 
 
-def _write_checked(model: Path, embedder: "Embedder", onnx: Path, frames: bool) -> float:
+def _write_checked_onnx(model: Path, embedder: "Embedder", onnx: Path, frames: bool) -> float:
     """Write the ONNX file if it gives the model's embeddings; returns the largest deviation."""
-    from singer_verify.recognition.model_scoring import scoring_of
-    from singer_verify.recognition.onnx_check import largest_deviation
-    from singer_verify.recognition.onnx_export import onnx_program, write_onnx
-    from singer_verify.recognition.onnx_metadata import metadata_of
-    from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
-    from singer_verify.runs.fingerprint import fingerprint
-    from singer_verify.whole_files import part_of
+    from singer_verify.atomic_files import atomic_write
+    from singer_verify.export.onnx import build_onnx_metadata, build_onnx_program, write_onnx
+    from singer_verify.export.onnx_check import measure_max_deviation
+    from singer_verify.inference.scoring_file import load_model_scoring
+    from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
 
     LOGGER.info("Tracing the model; this takes a few seconds.")
-    program = onnx_program(embedder, frames)
-    metadata = metadata_of(embedder, fingerprint(read_checkpoint(checkpoint_of(model))), scoring_of(model), frames)
-    with part_of(onnx, "--onnx") as part:
+    program = build_onnx_program(embedder, frames)
+    metadata = build_onnx_metadata(
+        embedder, compute_fingerprint(read_checkpoint(find_checkpoint(model))), load_model_scoring(model), frames
+    )
+    with atomic_write(onnx, "--onnx") as part:
         write_onnx(program, part, metadata)
-        return largest_deviation(part, embedder, frames)
+        return measure_max_deviation(part, embedder, frames)

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.models import ModelArgument
-from singer_verify.cli.recognition import JsonOption
-from singer_verify.entry import LOGGER
+from singer_verify.cli.console import LOGGER
+from singer_verify.cli.options import JsonOption, ModelArgument
 
 GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of known singers; enrol makes it.")]
 
@@ -25,18 +24,18 @@ def enrol(
     from rich.progress import track
 
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.recognition import Embedder, Gallery
-    from singer_verify.recognition.gallery_file import changing, require_gallery_place
+    from singer_verify.inference import Embedder, Gallery
+    from singer_verify.inference.gallery_file import lock_gallery, require_gallery_path
 
-    require_gallery_place(gallery)
+    require_gallery_path(gallery)
     embedder = Embedder.load(model)
 
     def loaded() -> Gallery:
         return Gallery.load(gallery, embedder) if gallery.exists() else Gallery(embedder)
 
-    found = track(embedder.files_below(files), "Embedding", console=Console(stderr=True))
-    embedded, remarks = loaded().embedded(name, found)
-    with changing(gallery):
+    found = track(embedder.find_files(files), "Embedding", console=Console(stderr=True))
+    embedded, remarks = loaded().embed_recordings(name, found)
+    with lock_gallery(gallery):
         changed = loaded()
         enrolment = changed.add(embedded)
         changed.save(gallery)
@@ -64,17 +63,17 @@ def gallery(
 ) -> None:
     """List the singers of a gallery and their recordings, or take out some of them."""
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.recognition.enrolled import chosen_of
-    from singer_verify.recognition.gallery_file import changing, read_gallery, write_gallery
-    from singer_verify.reports.recognition import gallery_table
+    from singer_verify.inference.enrolment import select_enrolled_recordings
+    from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
+    from singer_verify.reports.console_tables import build_gallery_table
 
     if recording is not None and remove is None:
         raise SingerVerifyError(f"--recording {recording}: has no effect without --remove NAME.")
     fingerprint, enrolled = read_gallery(gallery)
     if remove is not None:
-        with changing(gallery):
+        with lock_gallery(gallery):
             fingerprint, before = read_gallery(gallery)
-            gone = chosen_of(before, remove, recording)
+            gone = select_enrolled_recordings(before, remove, recording)
             enrolled = tuple(each for each in before if not any(each is other for other in gone))
             write_gallery(gallery, fingerprint, enrolled)
         LOGGER.info("%s: recordings of %s removed: %d.", gallery, remove, len(gone))
@@ -84,4 +83,4 @@ def gallery(
     if as_json:
         typer.echo(json.dumps({"gallery": str(gallery), "model": fingerprint, "singers": recordings}, indent=2))
     else:
-        Console().print(gallery_table(recordings, str(gallery)))
+        Console().print(build_gallery_table(recordings, str(gallery)))

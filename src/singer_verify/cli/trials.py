@@ -11,10 +11,10 @@ from singer_verify.errors import SingerVerifyError
 if TYPE_CHECKING:  # pandas takes a while to import
     import pandas as pd
 
-    from singer_verify.evaluation.trial_checks import Diagnosis
-    from singer_verify.evaluation.trial_list import TrialList
+    from singer_verify.evaluation.trials.trial_list import TrialList
+    from singer_verify.evaluation.trials.validation import TrialListValidation
 
-DRAWN_FROM = "val"
+DEFAULT_SPLIT = "val"
 
 
 def trials(
@@ -32,23 +32,23 @@ def trials(
     as_json: Annotated[bool, typer.Option("--json", help="Print counts and findings as JSON.")] = False,
 ) -> None:
     """Write a list of trials: balanced, seeded, none twice, no recording against itself; or check and convert one."""
-    from singer_verify.evaluation.trial_files import format_by_name, write_trials
-    from singer_verify.evaluation.trial_labels import labelled
+    from singer_verify.evaluation.trials.formats import infer_format, write_trials
+    from singer_verify.evaluation.trials.trial_list import add_labels
 
-    _refuse_contradictions(out, source, num, take_all, hard)
-    name = form or format_by_name(out)
-    known = _utterances(corpus, split or (None if source else DRAWN_FROM))
+    _check_trial_options(out, source, num, take_all, hard)
+    name = form or infer_format(out)
+    known = _read_utterances(corpus, split or (None if source else DEFAULT_SPLIT))
     diagnosis = None
     if source is not None:
-        made, diagnosis = _checked(source, corpus, known)
+        made, diagnosis = _read_usable_trials(source, corpus, known)
     else:
-        made = _made(known, num, take_all, hard, seed)
-    write_trials(out, labelled(made, known), name)
-    record = {"out": str(out), "format": name, **_counts(made, known), **_findings(diagnosis)}
-    typer.echo(json.dumps(record, indent=2) if as_json else _in_words(record))
+        made = _build_trial_list(known, num, take_all, hard, seed)
+    write_trials(out, add_labels(made, known), name)
+    record = {"out": str(out), "format": name, **_count_trials(made, known), **_build_findings_record(diagnosis)}
+    typer.echo(json.dumps(record, indent=2) if as_json else _format_trials_record(record))
 
 
-def _refuse_contradictions(out: Path, source: Path | None, num: int | None, take_all: bool, hard: bool) -> None:
+def _check_trial_options(out: Path, source: Path | None, num: int | None, take_all: bool, hard: bool) -> None:
     if source is not None and (take_all or hard or num is not None):
         raise SingerVerifyError("--list checks a list as it is; --num, --all and --hard are for a new one.")
     if take_all and num is not None:
@@ -57,59 +57,72 @@ def _refuse_contradictions(out: Path, source: Path | None, num: int | None, take
         raise SingerVerifyError(f"--out {out}: is the list itself; expected another file.")
 
 
-def _utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
+def _read_utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
     """The singer and the labels of each utterance of a split, or of all there are, indexed by path."""
     import pandas as pd
 
-    from singer_verify.corpora.folder import SPLITS, read_corpus
+    from singer_verify.corpora.corpus import SPLITS, read_corpus
     from singer_verify.corpora.labels import read_labels
 
-    present = tuple(name for name in SPLITS if (corpus / name).is_dir()) or (DRAWN_FROM,)
+    present = tuple(name for name in SPLITS if (corpus / name).is_dir()) or (DEFAULT_SPLIT,)
     splits = (split,) if split else present
     read = read_corpus(corpus, splits=splits, required=splits).splits.values()
     singer_of = {utterance.path: utterance.singer for part in read for utterance in part.utterances}
     return pd.DataFrame({"singer": pd.Series(singer_of, dtype=object)}).join(read_labels(corpus)).fillna("")
 
 
-def _made(known: "pd.DataFrame", num: int | None, take_all: bool, hard: bool, seed: int) -> "TrialList":
-    from singer_verify.evaluation.trial_drawing import default_num, draw_trials
-    from singer_verify.evaluation.trial_list import require_both_kinds
-    from singer_verify.evaluation.trial_paths import list_of
-    from singer_verify.evaluation.trial_pool import all_trials, pool_of_all, pool_of_hard
+def _build_trial_list(known: "pd.DataFrame", num: int | None, take_all: bool, hard: bool, seed: int) -> "TrialList":
+    from singer_verify.evaluation.trials.paths import build_trial_list
+    from singer_verify.evaluation.trials.sampling import (
+        build_full_pool,
+        build_hard_pool,
+        compute_default_num_trials,
+        draw_trials,
+        list_all_trials,
+    )
+    from singer_verify.evaluation.trials.trial_list import require_both_kinds
 
     columns = {str(name): known[name].to_numpy(object) for name in known.columns}
     singers = columns.pop("singer")
-    pool = pool_of_hard(singers, columns) if hard else pool_of_all(singers)
-    chosen = all_trials(pool) if take_all else draw_trials(pool, default_num(pool) if num is None else num, seed)
-    made = list_of(chosen, known.index.to_numpy(object))
+    pool = build_hard_pool(singers, columns) if hard else build_full_pool(singers)
+    chosen = (
+        list_all_trials(pool)
+        if take_all
+        else draw_trials(pool, compute_default_num_trials(pool) if num is None else num, seed)
+    )
+    made = build_trial_list(chosen, known.index.to_numpy(object))
     require_both_kinds(made, "--all" if take_all else "the draw")
     return made
 
 
-def _checked(source: Path, corpus: Path, known: "pd.DataFrame") -> "tuple[TrialList, Diagnosis]":
-    from singer_verify.evaluation.trial_checks import diagnose, usable
-    from singer_verify.evaluation.trial_files import read_trials
+def _read_usable_trials(source: Path, corpus: Path, known: "pd.DataFrame") -> "tuple[TrialList, TrialListValidation]":
+    from singer_verify.evaluation.trials.formats import read_trials
+    from singer_verify.evaluation.trials.validation import select_valid_trials, validate_trials
 
     listed = read_trials(source)
-    diagnosis = diagnose(listed, corpus, dict(zip(known.index, known["singer"], strict=True)))
-    return usable(listed, diagnosis), diagnosis
+    diagnosis = validate_trials(listed, corpus, dict(zip(known.index, known["singer"], strict=True)))
+    return select_valid_trials(listed, diagnosis), diagnosis
 
 
-def _counts(made: "TrialList", known: "pd.DataFrame") -> dict[str, int]:
+def _count_trials(made: "TrialList", known: "pd.DataFrame") -> dict[str, int]:
     heard = known["singer"][known.index.isin(made.left) | known.index.isin(made.right)]
     counts = {"num_trials": len(made), "num_targets": made.num_targets}
     return {**counts, "num_singers": heard.nunique(), "num_utterances": len(heard)}
 
 
-def _findings(diagnosis: "Diagnosis | None") -> dict[str, Any]:
-    from singer_verify.evaluation.trial_findings import counts, examples, sentences
+def _build_findings_record(diagnosis: "TrialListValidation | None") -> dict[str, Any]:
+    from singer_verify.evaluation.trials.validation import collect_fault_examples, count_faults, format_fault_messages
 
     if diagnosis is None:
         return {}
-    return {"findings": counts(diagnosis), "examples": examples(diagnosis), "sentences": sentences(diagnosis)}
+    return {
+        "findings": count_faults(diagnosis),
+        "examples": collect_fault_examples(diagnosis),
+        "sentences": format_fault_messages(diagnosis),
+    }
 
 
-def _in_words(record: dict[str, Any]) -> str:
+def _format_trials_record(record: dict[str, Any]) -> str:
     written = (
         f"{record['out']}: {record['num_trials']} trials, {record['num_targets']} of them target trials, of "
         f"{record['num_utterances']} utterances of {record['num_singers']} singers; format {record['format']}."

@@ -9,10 +9,10 @@ import pandas as pd
 
 from singer_verify.errors import SingerVerifyError
 
-LABELS_NAME = "corpus.csv"
-KEY = "utterance"
+CORPUS_TABLE_NAME = "corpus.csv"
+UTTERANCE_COLUMN = "utterance"
 # Columns of a corpus.csv that say where an utterance lies and how long it is: all others are labels.
-NOT_LABELS = ("singer", "split", "seconds", "sample_rate", "channels")
+NON_LABEL_COLUMNS = ("singer", "split", "seconds", "sample_rate", "channels")
 
 
 def read_labels(root: Path) -> pd.DataFrame:
@@ -22,13 +22,13 @@ def read_labels(root: Path) -> pd.DataFrame:
         root: of the corpus; without a `corpus.csv` there the table is empty.
 
     Returns:
-        indexed by the utterance's path relative to the root, as in `folder.Utterance.path`.
+        indexed by the utterance's path relative to the root, as in `corpus.Utterance.path`.
 
     Raises:
         SingerVerifyError: the file is no such table, or names an utterance twice.
     """
     table = read_corpus_table(root)
-    return table.drop(columns=[name for name in NOT_LABELS if name in table.columns])
+    return table.drop(columns=[name for name in NON_LABEL_COLUMNS if name in table.columns])
 
 
 def read_corpus_table(root: Path) -> pd.DataFrame:
@@ -37,24 +37,24 @@ def read_corpus_table(root: Path) -> pd.DataFrame:
     Raises:
         SingerVerifyError: the file is no such table, or names an utterance twice.
     """
-    path = root / LABELS_NAME
+    path = root / CORPUS_TABLE_NAME
     if not path.exists():
-        return pd.DataFrame(index=pd.Index([], name=KEY, dtype=str))
+        return pd.DataFrame(index=pd.Index([], name=UTTERANCE_COLUMN, dtype=str))
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise SingerVerifyError(f"{path}: cannot be read as a table ({error}); prepare the corpus again.") from error
-    if KEY not in table.columns:
+    if UTTERANCE_COLUMN not in table.columns:
         raise SingerVerifyError(
-            f"{path}: has no column {KEY} (columns found: {', '.join(table.columns)}); expected the path of each "
+            f"{path}: has no column {UTTERANCE_COLUMN} (columns found: {', '.join(table.columns)}); expected the path of each "
             f"utterance in it, relative to {root}."
         )
-    if repeated := table[KEY][table[KEY].duplicated()].tolist():
+    if repeated := table[UTTERANCE_COLUMN][table[UTTERANCE_COLUMN].duplicated()].tolist():
         raise SingerVerifyError(f"{path}: names {repeated[0]} twice; leave one line per utterance.")
-    return table.set_index(KEY)
+    return table.set_index(UTTERANCE_COLUMN)
 
 
-def labels_of(paths: Sequence[str], root: Path, parts: Sequence[Path] = ()) -> dict[str, np.ndarray]:
+def read_utterance_labels(paths: Sequence[str], root: Path, parts: Sequence[Path] = ()) -> dict[str, np.ndarray]:
     """What is known of utterances of one corpus, or of several.
 
     Args:

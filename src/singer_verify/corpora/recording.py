@@ -8,7 +8,7 @@ SINGING, SPEECH = "singing", "speech"
 
 
 @dataclass(frozen=True)
-class Voice:
+class VoiceChannel:
     """How the voice is taken out of a recording that holds an accompaniment too.
 
     Attributes:
@@ -40,4 +40,4 @@ class Recording:
     name: str
     labels: dict[str, str] = field(default_factory=dict)
     split: str = ""
-    voice: Voice | None = None
+    voice: VoiceChannel | None = None

@@ -8,8 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from singer_verify.data.sampler import Part, SingerSampler
+from singer_verify.data.augmentation.augmentation import AugmentationChain
+from singer_verify.data.augmentation.random_draws import AugmentationDraw
+from singer_verify.data.on_the_fly import CropFeatureExtractor, SampleBatch, SampleBatchDataset
+from singer_verify.data.sampler import RankShard, SingerSampler
 from singer_verify.data.windows import WindowGroup
+from singer_verify.errors import SingerVerifyError
+from singer_verify.store.packed import PackedStore
 
 
 @runtime_checkable
@@ -45,7 +50,7 @@ class WindowBatch(NamedTuple):
     utterances: Int[Tensor, " windows"]
 
 
-class SingerBatches(Dataset[SingerBatch]):
+class SingerBatchDataset(Dataset[SingerBatch]):
     """Batch t of a split, for t from 0 to `num_batches` - 1; where several ranks train together, a rank's part of it.
 
     Args:
@@ -60,21 +65,21 @@ class SingerBatches(Dataset[SingerBatch]):
         self, store: CropSource, sampler: SingerSampler, num_batches: int, rank: int = 0, num_ranks: int = 1
     ) -> None:
         self.store, self.sampler, self.num_batches = store, sampler, num_batches
-        self.part = Part(rank, num_ranks)
+        self.shard = RankShard(rank, num_ranks)
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __getitem__(self, step: int) -> SingerBatch:
         plan = self.sampler.batch(step)
-        part = self.part.of(len(plan.singers))
+        part = self.shard.of(len(plan.singers))
         utterances, starts = plan.utterances[part], plan.starts[part]
         crops = self.store.crops(utterances.ravel(), starts.ravel(), self.sampler.num_frames)
         features = torch.from_numpy(crops.reshape(*utterances.shape, *crops.shape[1:]))
         return SingerBatch(features, torch.from_numpy(plan.singers[part]))
 
 
-class WindowBatches(Dataset[WindowBatch]):
+class WindowBatchDataset(Dataset[WindowBatch]):
     """All windows of all utterances of a split, a group at a time."""
 
     def __init__(self, store: CropSource, groups: list[WindowGroup]) -> None:
@@ -87,3 +92,86 @@ class WindowBatches(Dataset[WindowBatch]):
         group = self.groups[index]
         crops = self.store.crops(group.utterances, group.starts, group.num_frames)
         return WindowBatch(torch.from_numpy(crops), torch.from_numpy(group.utterances))
+
+
+class PendingBatch(NamedTuple):
+    """A batch that is not finished, and the random numbers that finish it."""
+
+    batch: SingerBatch | SampleBatch
+    draws: dict[str, AugmentationDraw]
+
+
+class PendingBatchDataset(Dataset[PendingBatch]):
+    """Batch t of a split with the random numbers of its augmentation, which depend on (seed, t) and a crop's number."""
+
+    def __init__(
+        self, batches: SingerBatchDataset | SampleBatchDataset, augmentation: AugmentationChain, seed: int
+    ) -> None:
+        self.batches, self.augmentation, self.seed = batches, augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> PendingBatch:
+        sampler = self.batches.sampler
+        part, utterances_per_singer = (
+            self.batches.shard.of(sampler.count_batch_singers(step)),
+            sampler.utterances_per_singer,
+        )
+        crops = range(part.start * utterances_per_singer, part.stop * utterances_per_singer)
+        return PendingBatch(self.batches[step], self.augmentation.draws(self.seed, step, crops))
+
+
+class TrainingBatchPipeline:
+    """What training batches are made of, and what is left to be done when one has reached the device.
+
+    Args:
+        crop_frames: computes frames from samples; None where frames are stored.
+        augmentation: of the crops.
+        seed: of the augmentation.
+
+    Raises:
+        SingerVerifyError: samples are to be augmented, and there are only frames.
+    """
+
+    def __init__(self, crop_frames: CropFeatureExtractor | None, augmentation: AugmentationChain, seed: int) -> None:
+        if augmentation.samples and crop_frames is None:
+            raise SingerVerifyError(
+                f"augmentation: {', '.join(augmentation.samples)} change samples, and this training reads stored "
+                f"frames; set data.on_the_fly=true, or take an augmentation of frames (augmentation=spec_augment)."
+            )
+        self.crop_extractor, self.augmentation, self.seed = crop_frames, augmentation, seed
+
+    def batches(
+        self, store: CropSource, sampler: SingerSampler, num_batches: int, rank: int, num_ranks: int
+    ) -> Dataset[SingerBatch] | Dataset[PendingBatch]:
+        """Batches of a rank, read from a store of frames, or of samples where frames are computed from them."""
+        if self.crop_extractor is None:
+            batches = SingerBatchDataset(store, sampler, num_batches, rank, num_ranks)
+            return batches if self.augmentation.is_empty else PendingBatchDataset(batches, self.augmentation, self.seed)
+        assert isinstance(store, PackedStore)
+        margin = self.augmentation.margin_samples(self.crop_extractor.num_samples)
+        samples = SampleBatchDataset(
+            store, sampler, self.crop_extractor, margin, num_batches, RankShard(rank, num_ranks)
+        )
+        return PendingBatchDataset(samples, self.augmentation, self.seed)
+
+    @torch.no_grad()
+    def apply_augmentation(self, drawn: PendingBatch) -> SingerBatch:
+        """What the model receives, computed where the batch lies."""
+        batch, draws = drawn
+        features = (
+            self._compute_frames(batch, draws) if isinstance(batch, SampleBatch) else batch.features.flatten(0, 1)
+        )
+        features = self.augmentation.augment_frames(features, draws)
+        return SingerBatch(features.unflatten(0, (len(batch.singers), -1)), batch.singers)
+
+    def _compute_frames(
+        self, batch: SampleBatch, draws: dict[str, AugmentationDraw]
+    ) -> Float[Tensor, "crops frames bins"]:
+        assert self.crop_extractor is not None
+        stored = self.crop_extractor.stored_samples
+        samples = batch.samples.flatten(0, 1).to(torch.float32) * stored.unit
+        num_samples, sample_rate = self.crop_extractor.num_samples, stored.sample_rate
+        samples = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
+        return self.crop_extractor(samples, batch.is_frame.flatten(0, 1))

@@ -8,13 +8,13 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from singer_verify.data.sampler import Part, SingerSampler
+from singer_verify.data.sampler import RankShard, SingerSampler
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features import Feature, FramewiseFeature
-from singer_verify.features.normalisation import GLOBAL, NOT_NORMALISED, Normalisation
-from singer_verify.features.prepared import Prepared
-from singer_verify.features.ready import Ready
-from singer_verify.features.samples import Samples
+from singer_verify.features.feature import Feature, FramewiseFeature
+from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NO_NORMALISATION, Normalisation
+from singer_verify.features.precomputed import PrecomputedFeature
+from singer_verify.features.samples import RawWaveform
+from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.store.packed import PackedStore
 
 
@@ -32,7 +32,7 @@ class SampleBatch(NamedTuple):
     singers: Int[Tensor, " singers"]
 
 
-class CropFrames:
+class CropFeatureExtractor:
     """A recipe that is computed for crops alone: which samples they need, and their frames from these.
 
     A stretch reaches so many whole hops beyond the crop on either side that no frame of the crop sees the stretch's
@@ -49,20 +49,20 @@ class CropFrames:
     """
 
     def __init__(
-        self, feature: Feature, num_frames: int, samples_dtype: str, normalisation: Normalisation = NOT_NORMALISED
+        self, feature: Feature, num_frames: int, samples_dtype: str, normalisation: Normalisation = NO_NORMALISATION
     ) -> None:
-        if normalisation.name not in ("none", *GLOBAL):
+        if normalisation.name not in ("none", *GLOBAL_NORMALISATIONS):
             raise SingerVerifyError(
                 f"features.normalise={normalisation.name}: takes its figures from whole utterances, and "
-                f"data.on_the_fly=true computes crops alone; expected one of none, {', '.join(GLOBAL)}, or set "
+                f"data.on_the_fly=true computes crops alone; expected one of none, {', '.join(GLOBAL_NORMALISATIONS)}, or set "
                 f"data.on_the_fly=false."
             )
-        if isinstance(feature, Ready):
+        if isinstance(feature, PrecomputedFeature):
             raise SingerVerifyError(
                 "data.on_the_fly=true: the corpus holds ready features; expected audio, from which frames can be "
                 "computed; set data.on_the_fly=false."
             )
-        if isinstance(feature, Prepared):
+        if isinstance(feature, TrimmedFeature):
             raise SingerVerifyError(
                 f"data.on_the_fly=true: features.trim_silence_db={feature.trim_silence_db} and "
                 f"features.voiced_only={feature.voiced_only} look at whole utterances; leave both out, or set "
@@ -79,12 +79,12 @@ class CropFrames:
         self.normalisation = normalisation
         self.context_frames = max(1, -(-context_samples // feature.hop_samples))
         self.num_samples = (num_frames + 2 * self.context_frames - 1) * feature.hop_samples
-        self.stored = Samples(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
+        self.stored_samples = RawWaveform(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
 
-    def num_frames_of(self, num_samples: Int[np.ndarray, " utterances"]) -> Int[np.ndarray, " utterances"]:
+    def count_frames(self, num_samples: Int[np.ndarray, " utterances"]) -> Int[np.ndarray, " utterances"]:
         return 1 + num_samples // self.hop_samples
 
-    def first_frames(
+    def compute_first_frames(
         self, starts: Int[np.ndarray, " crops"], num_frames_of: Int[np.ndarray, " crops"]
     ) -> Int[np.ndarray, " crops"]:
         """Where crops begin within their utterances: before them, where an utterance is shorter than a crop, so that it
@@ -97,9 +97,9 @@ class CropFrames:
     ) -> Float[Tensor, "crops frames bins"]:
         frames = self.feature.to(samples.device)(samples)
         wanted = frames[:, self.context_frames : self.context_frames + self.num_frames]
-        return self._normalised(wanted).masked_fill(~is_frame[..., None], 0.0)
+        return self._normalise_crops(wanted).masked_fill(~is_frame[..., None], 0.0)
 
-    def _normalised(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
+    def _normalise_crops(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
         if self.normalisation.name == "none":
             return frames
         scaling = self.normalisation.scaling(np.zeros((0, frames.shape[2])), np.zeros(2, np.int64))
@@ -107,8 +107,8 @@ class CropFrames:
         return (frames - offset) / scale
 
 
-class SampleBatches(Dataset[SampleBatch]):
-    """Batch t of a split as samples; the same singers, utterances and crops as `SingerBatches` draws from frames.
+class SampleBatchDataset(Dataset[SampleBatch]):
+    """Batch t of a split as samples; the same singers, utterances and crops as `SingerBatchDataset` draws from frames.
 
     Args:
         store: the samples, as frames of one bin.
@@ -123,28 +123,28 @@ class SampleBatches(Dataset[SampleBatch]):
         self,
         store: PackedStore,
         sampler: SingerSampler,
-        crop_frames: CropFrames,
+        crop_frames: CropFeatureExtractor,
         margin_samples: int,
         num_batches: int,
-        part: Part,
+        part: RankShard,
     ) -> None:
-        self.store, self.sampler, self.crop_frames = store, sampler, crop_frames
-        self.margin_samples, self.num_batches, self.part = margin_samples, num_batches, part
+        self.store, self.sampler, self.crop_extractor = store, sampler, crop_frames
+        self.margin_samples, self.num_batches, self.shard = margin_samples, num_batches, part
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __getitem__(self, step: int) -> SampleBatch:
-        plan, crop_frames = self.sampler.batch(step), self.crop_frames
-        part = self.part.of(len(plan.singers))
+        plan, crop_frames = self.sampler.batch(step), self.crop_extractor
+        part = self.shard.of(len(plan.singers))
         utterances, starts = plan.utterances[part], plan.starts[part]
-        num_frames_of = crop_frames.num_frames_of(self.store.num_frames[utterances.ravel()])
-        first_frames = crop_frames.first_frames(starts.ravel(), num_frames_of)
+        num_frames_of = crop_frames.count_frames(self.store.num_frames[utterances.ravel()])
+        first_frames = crop_frames.compute_first_frames(starts.ravel(), num_frames_of)
         places = first_frames[:, None] + np.arange(crop_frames.num_frames)
         is_frame = (places >= 0) & (places < num_frames_of[:, None])
         first_samples = (first_frames - crop_frames.context_frames) * crop_frames.hop_samples - self.margin_samples
         num_samples = crop_frames.num_samples + 2 * self.margin_samples
-        samples = reflected_stretches(self.store, utterances.ravel(), first_samples, num_samples)
+        samples = read_reflected_segments(self.store, utterances.ravel(), first_samples, num_samples)
         return SampleBatch(
             torch.from_numpy(samples.reshape(*utterances.shape, -1)),
             torch.from_numpy(is_frame.reshape(*utterances.shape, -1)),
@@ -152,7 +152,7 @@ class SampleBatches(Dataset[SampleBatch]):
         )
 
 
-def reflected_stretches(
+def read_reflected_segments(
     store: PackedStore, utterances: Int[np.ndarray, " crops"], first: Int[np.ndarray, " crops"], num_samples: int
 ) -> Num[np.ndarray, "crops samples"]:
     """Stretches of utterances that are reflected, as often as it takes, where a stretch reaches beyond their ends.

@@ -25,7 +25,7 @@ class WindowGroup:
     num_frames: int
 
 
-def crop_lengths(
+def resolve_crop_lengths(
     num_frames: int, window_frames: int | None, crop_seconds: float | None, hop_ms: float
 ) -> tuple[int, int]:
     """Frames of a crop and of a window; where a duration is given, as many as come nearest to it.
@@ -45,7 +45,7 @@ def crop_lengths(
     return of_crop, of_crop if window_frames in (None, num_frames) else int(window_frames)
 
 
-def window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " windows"]:
+def compute_window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " windows"]:
     """Starts of windows that overlap by half or a little more, spread evenly from the first frame to the last.
 
     An utterance no longer than a window is one window of its own length.
@@ -57,7 +57,7 @@ def window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " wind
     return np.linspace(0, num_frames - window_frames, count).round().astype(np.int64)
 
 
-def window_groups(
+def build_window_groups(
     num_frames_of: Int[np.ndarray, " utterances"], window_frames: int, windows_per_group: int
 ) -> list[WindowGroup]:
     """Cut utterances into windows, gathered by length so that none is ever padded.
@@ -67,7 +67,7 @@ def window_groups(
         window_frames: length of a window.
         windows_per_group: at most so many windows are embedded at once.
     """
-    starts = [window_starts(int(length), window_frames) for length in num_frames_of]
+    starts = [compute_window_starts(int(length), window_frames) for length in num_frames_of]
     utterances = np.repeat(np.arange(len(starts)), [len(each) for each in starts])
     flat_starts = np.concatenate(starts) if starts else np.zeros(0, np.int64)
     lengths = np.minimum(num_frames_of, window_frames)[utterances]
@@ -80,7 +80,7 @@ def window_groups(
     return groups
 
 
-def mean_embeddings(
+def average_window_embeddings(
     window_embeddings: Float[Tensor, "windows embedding"], utterances: Int[Tensor, " windows"], num_utterances: int
 ) -> Float[Tensor, "utterances embedding"]:
     """Average the embeddings of each utterance's windows, and bring the average to unit length."""

@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from singer_verify.card import CARD_KEY
-from singer_verify.demo.page import SECONDS_KEPT
-from singer_verify.demo.panels import panel
-from singer_verify.features import feature_from_recipe
-from singer_verify.runs.checkpoints import BEST, SAVED_MODEL, checkpoint_of, read_checkpoint
-from singer_verify.runs.folder import run_around
-from singer_verify.runs.tree import metrics_of
+from singer_verify.demo.page import MAX_CLIP_AGE_S
+from singer_verify.demo.templates import render_panel
+from singer_verify.features.recipe import build_feature
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL, find_checkpoint, read_checkpoint
+from singer_verify.runs.folder import find_run_folder
+from singer_verify.runs.model_metadata import METADATA_KEY
+from singer_verify.runs.tree import read_run_metrics
 
-FEW_SINGERS = 30  # with fewer of them, an error rate is uncertain by points
+MIN_RELIABLE_SINGERS = 30  # with fewer of them, an error rate is uncertain by points
 LIMITS = (
     "It is no proof of identity. Do not use it to let anybody in, to accuse anybody, or on people who have not agreed.",
     "It is wrong more often with accompaniment, choirs, effects, clips of a second or two, and with voices, languages, "
@@ -20,36 +20,36 @@ LIMITS = (
     "A score close to the threshold says little. Compare more clips of the same voices.",
 )
 PRIVACY = (
-    f"They go to the program that serves this page, and nowhere else. It keeps a clip for {SECONDS_KEPT // 60} minutes "
+    f"They go to the program that serves this page, and nowhere else. It keeps a clip for {MAX_CLIP_AGE_S // 60} minutes "
     f"at most, learns nothing from it, and leaves nothing behind when it ends."
 )
 
 
-def about(model: Path) -> str:
+def render_about(model: Path) -> str:
     """HTML of what the model is, what it cannot do, and what becomes of clips.
 
     Raises:
         SingerVerifyError: not a model of ours.
     """
-    return panel("about", model=model_words(model), limits=LIMITS, privacy=PRIVACY)
+    return render_panel("about", model=describe_model(model), limits=LIMITS, privacy=PRIVACY)
 
 
-def model_words(model: Path) -> str:
+def describe_model(model: Path) -> str:
     """What a model listens to, what it was trained on, and how often it is wrong, where that is known.
 
     Raises:
         SingerVerifyError: not a model of ours.
     """
-    checkpoint = checkpoint_of(model)
-    card = read_checkpoint(checkpoint)[CARD_KEY]
+    checkpoint = find_checkpoint(model)
+    card = read_checkpoint(checkpoint)[METADATA_KEY]
     num_singers = len(card["train_singers"])
     trained = f"It was trained on {num_singers} singers." if num_singers else "On whom it was trained is not recorded."
-    return f"{recipe_words(card['recipe'])} {trained} {error_words(_metrics(checkpoint))}"
+    return f"{describe_recipe(card['recipe'])} {trained} {describe_error_rate(_read_run_metrics(checkpoint))}"
 
 
-def recipe_words(recipe: dict[str, Any]) -> str:
+def describe_recipe(recipe: dict[str, Any]) -> str:
     """For instance: It hears Mel frames: 80 bins every 10 ms, up to 7600 Hz, normalised (global_bins)."""
-    feature = feature_from_recipe(recipe)
+    feature = build_feature(recipe)
     normalised = str(recipe.get("normalise", "none"))
     return (
         f"It hears {str(recipe['_target_']).rpartition('.')[2]} frames: {feature.num_bins} bins every "
@@ -58,28 +58,28 @@ def recipe_words(recipe: dict[str, Any]) -> str:
     )
 
 
-def error_words(metrics: dict[str, Any] | None) -> str:
+def describe_error_rate(metrics: dict[str, Any] | None) -> str:
     """How often it is wrong: what the validations of its training found."""
     best = (metrics or {}).get("best") or {}
     if "val/eer" not in best:
         return "How often it is wrong is not recorded."
     assert metrics is not None
     num_singers, percent = metrics["num_val_singers"], 100 * best["val/eer"]
-    few = " So few singers leave that figure uncertain by several points." if num_singers < FEW_SINGERS else ""
+    few = " So few singers leave that figure uncertain by several points." if num_singers < MIN_RELIABLE_SINGERS else ""
     return (
         f"Tested on {num_singers} singers whom it had never heard, it took {percent:.1f} % of the pairs of two singers "
         f"for one, and as many pairs of one singer for two (equal error rate).{few}"
     )
 
 
-def _metrics(checkpoint: Path) -> dict[str, Any] | None:
+def _read_run_metrics(checkpoint: Path) -> dict[str, Any] | None:
     """Figures of the run whose best model this is; a damaged record counts as none, for the model does without it."""
-    if checkpoint.name not in (BEST.name, SAVED_MODEL.name):
+    if checkpoint.name not in (BEST_CHECKPOINT.name, SAVED_MODEL.name):
         return None
-    if (run := run_around(checkpoint)) is None:
+    if (run := find_run_folder(checkpoint)) is None:
         return None
     try:
-        found = metrics_of(run)
+        found = read_run_metrics(run)
     except (OSError, json.JSONDecodeError):
         return None
     return found if isinstance(found, dict) else None

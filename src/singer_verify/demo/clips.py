@@ -1,4 +1,4 @@
-"""A clip as the page shows it: its samples, and its frames as the model sees them."""
+"""What a clip must be before it is listened to: there, audio, not too large, not too long."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +7,67 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from singer_verify.audio import load_audio
-from singer_verify.recognition import Embedder
-from singer_verify.recognition.opening import opened
+from singer_verify.audio import AUDIO_SUFFIXES, load_audio
+from singer_verify.audio.decoding import decode_blocks
+from singer_verify.errors import UtteranceError
+from singer_verify.inference import Embedder
+from singer_verify.inference.frames import load_frames
+
+PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4"}  # a browser calls that a video, which the page's field for audio refuses
+READABLE_FORMATS = ", ".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
+MAX_CLIP_SECONDS = 600.0  # frames of ten minutes, and their picture, are there within seconds
+BYTES_PER_MB = 1 << 20  # as Gradio counts
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipLimits:
+    """Of one clip.
+
+    Attributes:
+        max_mb: size of its file, in units of 2^20 bytes.
+        max_seconds: how long it may last.
+    """
+
+    max_mb: float
+    max_seconds: float = MAX_CLIP_SECONDS
+
+
+def check_clip(upload: str | None, missing: str, limits: ClipLimits) -> Path:
+    """The file of a clip that may be embedded.
+
+    Args:
+        upload: where the page put the clip; None, where nothing was recorded or uploaded.
+        missing: what to say then.
+        limits: of the clip.
+
+    Raises:
+        UtteranceError: there is no clip, or it is not audio, too large or too long.
+    """
+    if upload is None:
+        raise UtteranceError(missing)
+    path = Path(upload)
+    if not path.is_file():
+        raise UtteranceError(f"{path}: is not kept any longer; record or upload it again.")
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        raise UtteranceError(f"{path}: is not audio that this page reads ({READABLE_FORMATS}); choose another file.")
+    if path.stat().st_size > limits.max_mb * BYTES_PER_MB:
+        megabytes = path.stat().st_size / BYTES_PER_MB
+        raise UtteranceError(f"{path}: has {megabytes:.1f} MB, more than {limits.max_mb:g} MB; cut out a part.")
+    _check_clip_length(path, limits.max_seconds)
+    return path
+
+
+def _check_clip_length(path: Path, longest_seconds: float) -> None:
+    """Decodes block by block and stops at the limit, because a small file may hold hours, and its header may lie."""
+    seconds = 0.0
+    for channels, sample_rate in decode_blocks(path):
+        seconds += len(channels) / sample_rate
+        if seconds > longest_seconds:
+            raise UtteranceError(f"{path}: lasts more than {longest_seconds / 60:g} minutes; cut out a part.")
+
+
+@dataclass(frozen=True)
+class ClipPreview:
     """
     Attributes:
         samples: of one channel, at the sample rate of the recipe.
@@ -28,14 +82,14 @@ class Clip:
     is_whole: bool
 
 
-def read_clip(path: Path, embedder: Embedder) -> Clip:
+def read_clip_preview(path: Path, embedder: Embedder) -> ClipPreview:
     """
     Raises:
         UtteranceError: the file cannot be used, see `Embedder.embed`.
     """
     feature = embedder.feature
-    facts, pieces = opened(path, feature, embedder.normalisation)
+    facts, pieces = load_frames(path, feature, embedder.normalisation)
     samples = load_audio(path, feature.sample_rate, feature.bandwidth_hz)
     frames = torch.cat(list(pieces())).numpy()
     times_s = np.arange(len(frames)) * feature.hop_ms / 1000 if facts.times_s is None else facts.times_s
-    return Clip(samples, frames, times_s, facts.times_s is None)
+    return ClipPreview(samples, frames, times_s, facts.times_s is None)

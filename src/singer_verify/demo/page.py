@@ -6,23 +6,23 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from singer_verify.demo.checks import READABLE
-from singer_verify.demo.panels import panel
-from singer_verify.demo.words import singers_words
+from singer_verify.demo.clips import READABLE_FORMATS
+from singer_verify.demo.templates import render_panel
+from singer_verify.demo.words import format_singer_names
 
 if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
     import gradio
 
-    from singer_verify.demo.answers import Answers
+    from singer_verify.demo.answers import DemoHandlers
 
 STYLES = (files(__package__) / "page.css").read_text(encoding="utf-8")
-TITLE = "Who is singing?"
-SECONDS_KEPT, SECONDS_BETWEEN_CLEANINGS = 900, 60  # a clip is gone after the first of them, at the latest
-NOTHING = "() => ''"
-WAVE_COLOUR, PLAYED_COLOUR = "#8fb8d6", "#0072B2"
+PAGE_TITLE = "Who is singing?"
+MAX_CLIP_AGE_S, CLEANUP_INTERVAL_S = 900, 60  # a clip is gone after the first of them, at the latest
+CLEAR_JS = "() => ''"
+PLAYER_WAVE_COLOUR, PLAYER_PROGRESS_COLOUR = "#8fb8d6", "#0072B2"
 
 
-def page(answers: Answers, about: str) -> gradio.Blocks:
+def build_page(answers: DemoHandlers, about: str) -> gradio.Blocks:
     """The page, ready to be served.
 
     Args:
@@ -31,47 +31,51 @@ def page(answers: Answers, about: str) -> gradio.Blocks:
     """
     import gradio
 
-    cleaning = (SECONDS_BETWEEN_CLEANINGS, SECONDS_KEPT - SECONDS_BETWEEN_CLEANINGS)
-    with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cleaning) as blocks:
-        _html(f"<h1>{TITLE}</h1>")
+    cleaning = (CLEANUP_INTERVAL_S, MAX_CLIP_AGE_S - CLEANUP_INTERVAL_S)
+    with gradio.Blocks(title=PAGE_TITLE, analytics_enabled=False, delete_cache=cleaning) as blocks:
+        _add_html(f"<h1>{PAGE_TITLE}</h1>")
         with gradio.Tab("Same singer?"):
-            _comparison(answers)
+            _add_comparison(answers)
         if answers.gallery is not None:
             with gradio.Tab("Who is it?"):
-                _identification(answers, singers_words(list(answers.gallery.singers)))
-        _html(about)
+                _add_identification(answers, format_singer_names(list(answers.gallery.singers)))
+        _add_html(about)
     return blocks
 
 
-def _comparison(answers: Answers) -> None:
+def _add_comparison(answers: DemoHandlers) -> None:
     import gradio
 
-    words = f"Record or upload two clips ({READABLE}), best some seconds of one voice alone: does one singer sing both?"
-    _html(panel("lead", words=words))
+    words = f"Record or upload two clips ({READABLE_FORMATS}), best some seconds of one voice alone: does one singer sing both?"
+    _add_html(render_panel("lead", words=words))
     with gradio.Row():
         with gradio.Column(min_width=320):
-            left = _clip("First clip", answers)
+            left = _add_clip_field("First clip", answers)
         with gradio.Column(min_width=320):
-            right = _clip("Second clip", answers)
-    _question("Compare", answers.compare, [left, right])
+            right = _add_clip_field("Second clip", answers)
+    _add_question_button("Compare", answers.compare, [left, right])
 
 
-def _identification(answers: Answers, singers: str) -> None:
+def _add_identification(answers: DemoHandlers, singers: str) -> None:
     import gradio
 
-    _html(panel("lead", words=f"Record or upload a clip ({READABLE}): which of these sings, if any? {singers}"))
+    _add_html(
+        render_panel(
+            "lead", words=f"Record or upload a clip ({READABLE_FORMATS}): which of these sings, if any? {singers}"
+        )
+    )
     with gradio.Row():
         with gradio.Column(min_width=320):
-            clip = _clip("Clip", answers)
+            clip = _add_clip_field("Clip", answers)
         with gradio.Column(min_width=320):
-            _question("Who is it?", answers.identify, [clip])
+            _add_question_button("Who is it?", answers.identify, [clip])
 
 
-def _clip(label: str, answers: Answers) -> gradio.Audio:
+def _add_clip_field(label: str, answers: DemoHandlers) -> gradio.Audio:
     """A field for a clip, and its picture below it."""
     import gradio
 
-    colours = gradio.WaveformOptions(waveform_color=WAVE_COLOUR, waveform_progress_color=PLAYED_COLOUR)
+    colours = gradio.WaveformOptions(waveform_color=PLAYER_WAVE_COLOUR, waveform_progress_color=PLAYER_PROGRESS_COLOUR)
     clip = gradio.Audio(
         label=label,
         sources=["upload", "microphone"],
@@ -80,23 +84,23 @@ def _clip(label: str, answers: Answers) -> gradio.Audio:
         waveform_options=colours,
         elem_id=label.lower().replace(" ", "-"),
     )
-    picture = _html()
-    _call(clip.change, answers.show, [clip], picture)
+    picture = _add_html()
+    _bind_event(clip.change, answers.show, [clip], picture)
     return clip
 
 
-def _question(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
+def _add_question_button(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
     """A button and the place of its answer, which the browser empties as soon as a clip is another."""
     import gradio
 
     button = gradio.Button(label, variant="primary", elem_classes="question-button")
-    place = _html()
-    _call(button.click, answer, clips, place)
+    place = _add_html()
+    _bind_event(button.click, answer, clips, place)
     for clip in clips:
-        clip.change(None, None, place, js=NOTHING)
+        clip.change(None, None, place, js=CLEAR_JS)
 
 
-def _call(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any], place: gradio.HTML) -> None:
+def _bind_event(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any], place: gradio.HTML) -> None:
     """A question and its answer in one request, not offered to programs.
 
     Gradio's queue answers over a connection of its own, and loses a question that is put as that closes (6.31), for
@@ -105,7 +109,7 @@ def _call(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any
     event(answer, clips, place, api_visibility="private", queue=False, show_progress="minimal")
 
 
-def _html(content: str = "") -> gradio.HTML:
+def _add_html(content: str = "") -> gradio.HTML:
     """A place for HTML of ours, which runs no script."""
     import gradio
 

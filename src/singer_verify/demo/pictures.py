@@ -9,14 +9,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-MOST_COLUMNS = 1200  # of a picture; more cannot be told apart
-WAVE_COLOUR, LEFT_OUT_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
+MAX_COLUMNS = 1200  # of a picture; more cannot be told apart
+WAVEFORM_COLOUR, MISSING_FRAME_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
 WIDTH_INCHES, HEIGHT_INCHES, PAD_INCHES, DOTS_PER_INCH = 6.0, 3.1, 0.08, 200
-ROUNDING = 1e-6  # of a column, so that a time on its edge falls into it
-OUTLIERS = 1.0  # percent of values at either end that do not stretch the colours
+COLUMN_TOLERANCE = 1e-6  # of a column, so that a time on its edge falls into it
+OUTLIER_PERCENT = 1.0  # percent of values at either end that do not stretch the colours
 
 
-def clip_figure(
+def plot_clip(
     samples: Float[np.ndarray, " samples"],
     sample_rate: int,
     frames: Float[np.ndarray, "frames bins"],
@@ -36,25 +36,25 @@ def clip_figure(
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 3])
     seconds = len(samples) / sample_rate
     _draw_waveform(above, samples, seconds)
-    num_columns = min(MOST_COLUMNS, max(int(1000 * seconds / hop_ms), 1))
-    _draw_frames(below, in_columns(frames, times_s, seconds, num_columns), seconds)
+    num_columns = min(MAX_COLUMNS, max(int(1000 * seconds / hop_ms), 1))
+    _draw_frames(below, average_columns(frames, times_s, seconds, num_columns), seconds)
     below.set_xlabel("time in s")
     below.set_xlim(0, seconds)
     return figure
 
 
-def envelope(samples: Float[np.ndarray, " samples"]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest sample of each of at most `MOST_COLUMNS` stretches of equal length."""
-    count = min(len(samples), MOST_COLUMNS)
+def compute_envelope(samples: Float[np.ndarray, " samples"]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest sample of each of at most `MAX_COLUMNS` stretches of equal length."""
+    count = min(len(samples), MAX_COLUMNS)
     starts = np.arange(count) * len(samples) // count
     return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
 
 
-def in_columns(
+def average_columns(
     frames: Float[np.ndarray, "frames bins"], times_s: Float[np.ndarray, " frames"], seconds: float, num_columns: int
 ) -> Float[np.ndarray, "columns bins"]:
     """The mean frame of each of equal stretches of time; NaN where there is none."""
-    column = np.minimum((times_s / seconds * num_columns + ROUNDING).astype(int), num_columns - 1)
+    column = np.minimum((times_s / seconds * num_columns + COLUMN_TOLERANCE).astype(int), num_columns - 1)
     counts = np.bincount(column, minlength=num_columns)
     sums = np.zeros((num_columns, frames.shape[1]))
     np.add.at(sums, column, frames)
@@ -62,7 +62,7 @@ def in_columns(
     return means
 
 
-def as_data_uri(figure: Figure) -> str:
+def encode_data_uri(figure: Figure) -> str:
     """A figure as an address that holds the picture itself, so that no file is written for it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -70,8 +70,8 @@ def as_data_uri(figure: Figure) -> str:
 
 
 def _draw_waveform(axes: Axes, samples: Float[np.ndarray, " samples"], seconds: float) -> None:
-    lowest, highest = envelope(samples)
-    axes.fill_between(np.linspace(0, seconds, len(lowest)), lowest, highest, color=WAVE_COLOUR, linewidth=0.4)
+    lowest, highest = compute_envelope(samples)
+    axes.fill_between(np.linspace(0, seconds, len(lowest)), lowest, highest, color=WAVEFORM_COLOUR, linewidth=0.4)
     axes.set_ylabel("waveform")
     axes.set_yticks([])
     axes.tick_params(labelbottom=False)
@@ -79,8 +79,8 @@ def _draw_waveform(axes: Axes, samples: Float[np.ndarray, " samples"], seconds: 
 
 
 def _draw_frames(axes: Axes, columns: Float[np.ndarray, "columns bins"], seconds: float) -> None:
-    low, high = np.nanpercentile(columns, [OUTLIERS, 100 - OUTLIERS])
-    colours = colormaps["magma"].with_extremes(bad=LEFT_OUT_COLOUR)
+    low, high = np.nanpercentile(columns, [OUTLIER_PERCENT, 100 - OUTLIER_PERCENT])
+    colours = colormaps["magma"].with_extremes(bad=MISSING_FRAME_COLOUR)
     extent = (0.0, seconds, -0.5, columns.shape[1] - 0.5)
     axes.imshow(columns.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, cmap=colours)
     axes.set_ylabel("bin")

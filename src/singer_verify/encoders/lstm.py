@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from singer_verify.errors import require_at_least, require_between, require_one_of
+from singer_verify.errors import require_at_least, require_between, require_choice
 
 POOLINGS = ("last", "mean", "attention")
 INITIALISATIONS = ("default", "orthogonal")
@@ -47,8 +47,8 @@ class LSTMEncoder(nn.Module):
         require_at_least(1, **{"encoder.num_bins": num_bins, "encoder.hidden_size": hidden_size})
         require_at_least(1, **{"encoder.num_layers": num_layers, "encoder.embedding_size": embedding_size})
         require_between(0.0, 0.99, **{"encoder.dropout": dropout})
-        require_one_of(POOLINGS, **{"encoder.pooling": pooling})
-        require_one_of(INITIALISATIONS, **{"encoder.initialisation": initialisation})
+        require_choice(POOLINGS, **{"encoder.pooling": pooling})
+        require_choice(INITIALISATIONS, **{"encoder.initialisation": initialisation})
         self.settings: dict[str, Any] = {
             "_target_": f"{__name__}.LSTMEncoder",
             "num_bins": num_bins,

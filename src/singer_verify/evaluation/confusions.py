@@ -1,16 +1,20 @@
 """Where a model fails: the singers it takes for one another, and the trials to listen to."""
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.evaluation.judgement import ConfusedSingers, ScoredTrial, ScoreHistogram
-from singer_verify.evaluation.trial_blocks import TrialBlock, TrialSource
+from singer_verify.evaluation.metrics.binned_counts import compute_binned_eers
+from singer_verify.evaluation.metrics.decisions import DecisionCosts
+from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, TrialCounts
+from singer_verify.evaluation.results import ConfusedSingers, ScoredTrial, ScoreHistogram
+from singer_verify.evaluation.trials.blocks import TrialBlock, TrialSource
 
-NUM_CONFUSED, NUM_EXAMPLES, NUM_WORST = 10, 3, 10
-NUM_BINS = 120  # of the histogram
+NUM_CONFUSED_PAIRS, NUM_EXAMPLE_TRIALS, NUM_WORST_TRIALS = 10, 3, 10
+NUM_HISTOGRAM_BINS = 120  # of the histogram
 
 
 @dataclass
@@ -18,33 +22,33 @@ class WorstTrials:
     """The trials furthest on the wrong side.
 
     Attributes:
-        number: of trials kept.
+        max_trials: of trials kept.
         sign: 1 keeps the highest scores, -1 the lowest.
     """
 
-    number: int
+    max_trials: int
     sign: int
-    _kept: list[tuple[float, int, int, bool]] = field(default_factory=list)
+    _heap: list[tuple[float, int, int, bool]] = field(default_factory=list)
 
     def add(self, block: TrialBlock) -> None:
         ranks = self.sign * block.scores.ravel()
-        least = self._kept[0][0] if len(self._kept) == self.number else -np.inf
+        least = self._heap[0][0] if len(self._heap) == self.max_trials else -np.inf
         places = np.flatnonzero(ranks > least)
-        if len(places) > self.number:
-            places = places[np.argpartition(-ranks[places], self.number - 1)[: self.number]]
+        if len(places) > self.max_trials:
+            places = places[np.argpartition(-ranks[places], self.max_trials - 1)[: self.max_trials]]
         left, right = (np.broadcast_to(each, block.scores.shape).ravel() for each in (block.left, block.right))
         for place in places.tolist():
-            heapq.heappush(self._kept, (float(ranks[place]), int(left[place]), int(right[place]), block.is_target))
-            if len(self._kept) > self.number:
-                heapq.heappop(self._kept)
+            heapq.heappush(self._heap, (float(ranks[place]), int(left[place]), int(right[place]), block.is_target))
+            if len(self._heap) > self.max_trials:
+                heapq.heappop(self._heap)
 
     def trials(self) -> tuple[ScoredTrial, ...]:
         """The worst first."""
-        ordered = sorted(self._kept, key=lambda kept: (-kept[0], kept[1:]))
+        ordered = sorted(self._heap, key=lambda kept: (-kept[0], kept[1:]))
         return tuple(ScoredTrial(left, right, self.sign * rank, is_target) for rank, left, right, is_target in ordered)
 
 
-class ScoreCounts:
+class ScoreHistogramCounter:
     """A histogram of scores.
 
     Args:
@@ -53,8 +57,8 @@ class ScoreCounts:
     """
 
     def __init__(self, lowest: float, highest: float) -> None:
-        self.edges = np.linspace(lowest, highest if highest > lowest else lowest + 1.0, NUM_BINS + 1)
-        self.counts = {True: np.zeros(NUM_BINS, np.int64), False: np.zeros(NUM_BINS, np.int64)}
+        self.edges = np.linspace(lowest, highest if highest > lowest else lowest + 1.0, NUM_HISTOGRAM_BINS + 1)
+        self.counts = {True: np.zeros(NUM_HISTOGRAM_BINS, np.int64), False: np.zeros(NUM_HISTOGRAM_BINS, np.int64)}
 
     def add(self, block: TrialBlock) -> None:
         self.counts[block.is_target] += np.histogram(block.scores, self.edges)[0]
@@ -64,7 +68,7 @@ class ScoreCounts:
         return ScoreHistogram(self.edges, self.counts[True], self.counts[False])
 
 
-class SingerPairs:
+class SingerConfusionMatrix:
     """Each singer against each, target trials on the diagonal.
 
     Args:
@@ -94,8 +98,8 @@ class SingerPairs:
     @property
     def mean_scores(self) -> Float[np.ndarray, "singers singers"]:
         """Of each pair of singers; NaN where they have no trial."""
-        num_trials = _either_way(self.num_trials)
-        means: np.ndarray = np.where(num_trials > 0, _either_way(self.sums) / np.maximum(num_trials, 1), np.nan)
+        num_trials = _symmetrise(self.num_trials)
+        means: np.ndarray = np.where(num_trials > 0, _symmetrise(self.sums) / np.maximum(num_trials, 1), np.nan)
         return means
 
     def nearest(self) -> Int[np.ndarray, " singers"]:
@@ -109,12 +113,12 @@ class SingerPairs:
     def confused(self) -> tuple[ConfusedSingers, ...]:
         """The pairs of singers with the largest shares of false alarms, then mean scores."""
         left, right = np.triu_indices(len(self.sums), k=1)
-        num_trials, num_accepted = (_either_way(each) for each in (self.num_trials, self.num_accepted))
+        num_trials, num_accepted = (_symmetrise(each) for each in (self.num_trials, self.num_accepted))
         has_trials = num_trials[left, right] > 0
         left, right = left[has_trials], right[has_trials]
         shares = num_accepted[left, right] / num_trials[left, right]
         means = self.mean_scores[left, right]
-        worst = np.lexsort((-means, -shares))[:NUM_CONFUSED]
+        worst = np.lexsort((-means, -shares))[:NUM_CONFUSED_PAIRS]
         return tuple(
             ConfusedSingers(
                 int(left[pair]),
@@ -122,18 +126,56 @@ class SingerPairs:
                 float(shares[pair]),
                 float(means[pair]),
                 int(num_trials[left[pair], right[pair]]),
-                self._examples(int(left[pair]), int(right[pair])),
+                self._collect_example_trials(int(left[pair]), int(right[pair])),
             )
             for pair in worst
         )
 
-    def _examples(self, left: int, right: int) -> tuple[ScoredTrial, ...]:
-        examples = WorstTrials(NUM_EXAMPLES, 1)
+    def _collect_example_trials(self, left: int, right: int) -> tuple[ScoredTrial, ...]:
+        examples = WorstTrials(NUM_EXAMPLE_TRIALS, 1)
         for block in self.source.between(left, right):
             examples.add(block)
         return examples.trials()
 
 
-def _either_way(matrix: np.ndarray) -> np.ndarray:
+def _symmetrise(matrix: np.ndarray) -> np.ndarray:
     both: np.ndarray = matrix + matrix.T - np.diag(matrix.diagonal())
     return both
+
+
+MAX_PAIRWISE_SINGERS = 2000  # more singers than that are not compared one by one
+
+
+class ErrorAnalysis:
+    """What the last pass over the trials finds, when the threshold and the range of scores are known.
+
+    Args:
+        source: of the trials.
+        counts: of the same trials.
+        decisions: at thresholds that were known before, to be summed.
+        singers: their numbers, passed on one by one.
+    """
+
+    def __init__(
+        self, source: TrialSource, counts: TrialCounts, decisions: DecisionCosts, singers: Iterable[int]
+    ) -> None:
+        _, thresholds = compute_binned_eers(counts.by_condition[ALL_TRIALS].tally, counts.bins.thresholds)
+        num_singers = len(counts.draws.unit_of)
+        self.scores = ScoreHistogramCounter(counts.lowest, counts.highest)
+        self.misses, self.false_alarms = WorstTrials(NUM_WORST_TRIALS, -1), WorstTrials(NUM_WORST_TRIALS, 1)
+        self.confusions = (
+            SingerConfusionMatrix(source, float(thresholds[0]), num_singers)
+            if num_singers <= MAX_PAIRWISE_SINGERS
+            else None
+        )
+        for singer in singers:
+            for is_target in (True, False):
+                for block in source.blocks(singer, is_target):
+                    decisions.add(block, source.singer_index)
+                    self._add(block)
+
+    def _add(self, block: TrialBlock) -> None:
+        self.scores.add(block)
+        (self.misses if block.is_target else self.false_alarms).add(block)
+        if self.confusions is not None:
+            self.confusions.add(block)

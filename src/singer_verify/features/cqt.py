@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from singer_verify.errors import require_at_least, require_between
-from singer_verify.features.framing import require_one_frame, whole_hop_samples
+from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
 
 class Cqt(nn.Module):
@@ -48,9 +48,9 @@ class Cqt(nn.Module):
         self.num_octaves, self.bins_per_octave, self.sample_rate = num_octaves, bins_per_octave, sample_rate
         self.hop_ms, self.fmin_hz, self.floor_db = float(hop_ms), float(fmin_hz), float(floor_db)
         self.num_bins = num_octaves * bins_per_octave
-        self.hop_samples = whole_hop_samples(hop_ms, sample_rate)
+        self.hop_samples = compute_hop_samples(hop_ms, sample_rate)
         frequencies_hz = fmin_hz * 2.0 ** (torch.arange(self.num_bins, dtype=torch.float64) / bins_per_octave)
-        kernels = constant_q_kernels(frequencies_hz / sample_rate, bins_per_octave)
+        kernels = build_constant_q_kernels(frequencies_hz / sample_rate, bins_per_octave)
         self.n_fft = 2 * (kernels.shape[1] - 1)
         self.register_buffer("kernels", kernels.to(torch.complex64), persistent=False)
 
@@ -79,7 +79,9 @@ class Cqt(nn.Module):
         return levels.reshape(*samples.shape[:-1], *levels.shape[-2:])
 
 
-def constant_q_kernels(frequencies: Float[Tensor, " bins"], bins_per_octave: int) -> Complex[Tensor, "bins half_fft"]:
+def build_constant_q_kernels(
+    frequencies: Float[Tensor, " bins"], bins_per_octave: int
+) -> Complex[Tensor, "bins half_fft"]:
     """What the spectrum of a frame is multiplied with.
 
     Args:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singer_verify.errors import require_at_least, require_between
-from singer_verify.features.parts import part_from
+from singer_verify.features.recipe import resolve_recipe
 
 
 class Deltas(nn.Module):
@@ -30,7 +30,7 @@ class Deltas(nn.Module):
         super().__init__()
         require_at_least(1, orders=orders, reach=reach)
         require_between(1, 2, orders=orders)
-        self.of, self.orders, self.reach = part_from(of), orders, reach
+        self.of, self.orders, self.reach = resolve_recipe(of), orders, reach
         self.sample_rate, self.hop_ms, self.bandwidth_hz = self.of.sample_rate, self.of.hop_ms, self.of.bandwidth_hz
         self.num_bins = self.of.num_bins * (1 + orders)
         steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -44,10 +44,10 @@ class Deltas(nn.Module):
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
         orders = [self.of(samples)]
         for _ in range(self.orders):
-            orders.append(self._slope(orders[-1]))
+            orders.append(self._compute_slope(orders[-1]))
         return torch.cat(orders, dim=-1)
 
-    def _slope(self, frames: Float[Tensor, "*batch frames bins"]) -> Float[Tensor, "*batch frames bins"]:
+    def _compute_slope(self, frames: Float[Tensor, "*batch frames bins"]) -> Float[Tensor, "*batch frames bins"]:
         first, last = (
             edge.expand(*frames.shape[:-2], self.reach, -1) for edge in (frames[..., :1, :], frames[..., -1:, :])
         )

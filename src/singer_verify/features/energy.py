@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from singer_verify.errors import require_at_least, require_between
-from singer_verify.features.framing import require_one_frame, whole_hop_samples
+from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
 
 class Energy(nn.Module):
@@ -37,7 +37,7 @@ class Energy(nn.Module):
         self.sample_rate, self.frame_ms, self.hop_ms = sample_rate, float(frame_ms), float(hop_ms)
         self.floor_db = float(floor_db)
         self.frame_samples = round(frame_ms * sample_rate / 1000)
-        self.hop_samples = whole_hop_samples(hop_ms, sample_rate)
+        self.hop_samples = compute_hop_samples(hop_ms, sample_rate)
 
     @property
     def bandwidth_hz(self) -> float:

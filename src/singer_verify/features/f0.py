@@ -1,17 +1,42 @@
-"""Fundamental frequency of a voice, frame by frame."""
+"""WORLD, a vocoder's analysis (Morise, Yokomori, Ozawa 2016), as the package pyworld compiles it."""
 
+import importlib.util
+from functools import cache
+from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from singer_verify.errors import require_at_least, require_between, require_one_of
-from singer_verify.features.framing import require_one_frame, whole_hop_samples
-from singer_verify.features.world_library import world_library
+from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
+from singer_verify.features.feature import compute_hop_samples, require_one_frame
+
+
+@cache
+def load_pyworld() -> ModuleType:
+    """The functions of pyworld.
+
+    Only its compiled module is loaded: the first lines of the package itself (0.3.5) import `pkg_resources`, which
+    setuptools has no longer.
+
+    Raises:
+        SingerVerifyError: pyworld is not installed.
+    """
+    package = importlib.util.find_spec("pyworld")
+    locations = package.submodule_search_locations if package else None
+    compiled = PathFinder.find_spec("pyworld.pyworld", locations) if locations else None
+    if compiled is None or compiled.loader is None:
+        raise SingerVerifyError("this recipe needs the package pyworld, which is not installed; pip install pyworld.")
+    module = importlib.util.module_from_spec(compiled)
+    compiled.loader.exec_module(module)
+    return module
+
 
 F0_METHODS = ("dio", "harvest")
-FEWEST_PERIODS = 3  # of the lowest f0, in an utterance
+MIN_F0_PERIODS = 3  # of the lowest f0, in an utterance
 
 
 class F0Tracker:
@@ -29,12 +54,12 @@ class F0Tracker:
 
     def __init__(self, sample_rate: int, hop_ms: float, f0_method: str, f0_min_hz: float, f0_max_hz: float) -> None:
         require_at_least(1, sample_rate=sample_rate)
-        require_one_of(F0_METHODS, f0_method=f0_method)
+        require_choice(F0_METHODS, f0_method=f0_method)
         require_between(40.0, sample_rate / 4, f0_min_hz=f0_min_hz, f0_max_hz=f0_max_hz)
         require_between(2.0 * f0_min_hz, sample_rate / 4, f0_max_hz=f0_max_hz)
         self.sample_rate, self.hop_ms, self.f0_method = sample_rate, float(hop_ms), f0_method
         self.f0_min_hz, self.f0_max_hz = float(f0_min_hz), float(f0_max_hz)
-        self.hop_samples = whole_hop_samples(hop_ms, sample_rate)
+        self.hop_samples = compute_hop_samples(hop_ms, sample_rate)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -46,9 +71,9 @@ class F0Tracker:
         return np.arange(1 + num_samples // self.hop_samples) * (self.hop_ms / 1000.0)
 
     def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " frames"]:
-        shortest = round(FEWEST_PERIODS * self.sample_rate / self.f0_min_hz)
+        shortest = round(MIN_F0_PERIODS * self.sample_rate / self.f0_min_hz)
         require_one_frame(len(samples), shortest, self.sample_rate)
-        world = world_library()
+        world = load_pyworld()
         limits = {"f0_floor": self.f0_min_hz, "f0_ceil": self.f0_max_hz, "frame_period": self.hop_ms}
         f0_hz, times_s = getattr(world, self.f0_method)(samples, self.sample_rate, **limits)
         if self.f0_method == "dio":
@@ -57,6 +82,26 @@ class F0Tracker:
         return np.pad(f0_hz, (0, max(0, expected - len(f0_hz))), mode="edge")[:expected]
 
 
-def world_samples(samples: Float[Tensor, " samples"]) -> Float[np.ndarray, " samples"]:
+def convert_samples_for_world(samples: Float[Tensor, " samples"]) -> Float[np.ndarray, " samples"]:
     """Samples as WORLD takes them: double precision, in main memory."""
     return np.ascontiguousarray(samples.detach().cpu().double().numpy())
+
+
+MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # as the recipes of pitch have it by default
+
+
+def detect_voiced_frames(
+    samples: Float[Tensor, " samples"], sample_rate: int, hop_ms: float, num_frames: int
+) -> Bool[Tensor, " frames"]:
+    """Whether DIO finds a fundamental frequency from 60 to 1100 Hz around each of the times 0, hop, 2 hops, ...
+
+    Frames beyond the recording, which some features add, are not voiced.
+
+    Raises:
+        UtteranceError: too short to tell.
+        SingerVerifyError: pyworld is not installed.
+    """
+    f0_hz = F0Tracker(sample_rate, hop_ms, "dio", MIN_F0_HZ, MAX_F0_HZ)(convert_samples_for_world(samples))
+    voiced = np.zeros(num_frames, bool)
+    voiced[: len(f0_hz)] = f0_hz[:num_frames] > 0
+    return torch.from_numpy(voiced)

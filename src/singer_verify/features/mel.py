@@ -1,4 +1,4 @@
-"""Mel spectrogram, its level in decibels, mapped to [0, 1] or not, or as a natural logarithm."""
+"""Filters that a recipe may put its samples through before it makes frames: a high-pass, pre-emphasis."""
 
 import math
 from typing import Any
@@ -8,20 +8,58 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_one_of
-from singer_verify.features.framing import require_one_frame, whole_hop_samples
-from singer_verify.features.waveform import WaveformFilter
+from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
+from singer_verify.features.feature import compute_hop_samples, require_one_frame
+
+HIGH_PASS_ORDER = 5
+
+
+class WaveformFilter:
+    """Samples without rumble and with a raised treble, each by setting; nothing is done by default.
+
+    The high-pass is a Butterworth filter of fifth order, run forwards and backwards (`scipy.signal.filtfilt`), so that
+    nothing is delayed; at 30 Hz it is that of the AutoVC family (Qian et al. 2019), against the offset and the rumble
+    of recordings. Pre-emphasis is y[t] = x[t] - a x[t-1], and y[0] = (1 - a) x[0] (The HTK Book 3.4, section 5.2).
+
+    Shape: samples (..., samples) → (..., samples), on the device of the samples; filtered in double precision.
+
+    Args:
+        sample_rate: of the samples, in Hz.
+        high_pass_hz: frequency from which the high-pass lets sound through; 0: none.
+        pre_emphasis: a, for instance 0.97; 0: none.
+    """
+
+    def __init__(self, sample_rate: int, high_pass_hz: float = 0.0, pre_emphasis: float = 0.0) -> None:
+        require_between(0.0, 0.49 * sample_rate, high_pass_hz=high_pass_hz)
+        require_between(0.0, 1.0, pre_emphasis=pre_emphasis)
+        self.sample_rate, self.high_pass_hz, self.pre_emphasis = sample_rate, float(high_pass_hz), float(pre_emphasis)
+
+    def __call__(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch samples"]:
+        if self.high_pass_hz:
+            samples = self._apply_high_pass(samples)
+        if self.pre_emphasis:
+            before = torch.cat([samples[..., :1], samples[..., :-1]], dim=-1)
+            samples = samples - self.pre_emphasis * before
+        return samples
+
+    def _apply_high_pass(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch samples"]:
+        from scipy.signal import butter, filtfilt
+
+        numerator, denominator = butter(HIGH_PASS_ORDER, self.high_pass_hz, btype="highpass", fs=self.sample_rate)
+        filtered = filtfilt(numerator, denominator, samples.cpu().double().numpy())
+        return torch.from_numpy(filtered.copy()).to(samples)
+
 
 # Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, then logarithmic, 27 steps for a factor of 6.4.
 LINEAR_HZ_PER_MEL = 200.0 / 3.0
-KNEE_HZ = 1000.0
-KNEE_MEL = KNEE_HZ / LINEAR_HZ_PER_MEL
+BREAK_FREQUENCY_HZ = 1000.0
+BREAK_FREQUENCY_MEL = BREAK_FREQUENCY_HZ / LINEAR_HZ_PER_MEL
 LOG_HZ_PER_MEL = math.log(6.4) / 27.0
 
 LEVEL_SCALES = ("unit", "db", "log")
 
 
-class Mel(nn.Module):
+class MelSpectrogram(nn.Module):
     """Magnitude spectrogram (Hann window, centred frames, reflected edges), mel bands, logarithm.
 
     A band magnitude m becomes 20 log10(m) dB, never below `floor_db`; `headroom_db` is taken off, and the range from
@@ -67,15 +105,15 @@ class Mel(nn.Module):
         require_at_least(1, num_bins=num_bins, sample_rate=sample_rate, n_fft=n_fft)
         require_between(0.0, sample_rate / 2, fmin_hz=fmin_hz, fmax_hz=fmax_hz)
         require_between(-300.0, -1.0, floor_db=floor_db)
-        require_one_of(LEVEL_SCALES, level_scale=level_scale)
+        require_choice(LEVEL_SCALES, level_scale=level_scale)
         self.num_bins, self.sample_rate, self.hop_ms = num_bins, sample_rate, float(hop_ms)
         self.n_fft, self.fmin_hz, self.fmax_hz = n_fft, float(fmin_hz), float(fmax_hz)
         self.floor_db, self.headroom_db = float(floor_db), float(headroom_db)
         self.level_scale = level_scale
-        self.hop_samples = whole_hop_samples(hop_ms, sample_rate)
+        self.hop_samples = compute_hop_samples(hop_ms, sample_rate)
         self.waveform_filter = WaveformFilter(sample_rate, high_pass_hz, pre_emphasis)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        filterbank = mel_filterbank(num_bins, sample_rate, n_fft, fmin_hz, fmax_hz)
+        filterbank = build_mel_filterbank(num_bins, sample_rate, n_fft, fmin_hz, fmax_hz)
         # clone: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
         self.register_buffer("filterbank", torch.from_numpy(filterbank).clone(), persistent=False)
 
@@ -89,7 +127,7 @@ class Mel(nn.Module):
         of_level = ("floor_db", "headroom_db", "level_scale")
         of_waveform = {name: getattr(self.waveform_filter, name) for name in ("high_pass_hz", "pre_emphasis")}
         own = {name: getattr(self, name) for name in (*names, *of_level)}
-        return {"_target_": f"{__name__}.Mel"} | own | of_waveform
+        return {"_target_": f"{__name__}.MelSpectrogram"} | own | of_waveform
 
     @property
     def context_samples(self) -> int | None:
@@ -111,10 +149,10 @@ class Mel(nn.Module):
             pad_mode="reflect",
             return_complex=True,
         ).abs()
-        levels = self._levels((self.filterbank @ magnitudes).mT)
+        levels = self._scale_levels((self.filterbank @ magnitudes).mT)
         return levels.reshape(*samples.shape[:-1], *levels.shape[-2:])
 
-    def _levels(self, bands: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch frames bins"]:
+    def _scale_levels(self, bands: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch frames bins"]:
         audible = bands.clamp(min=10.0 ** (self.floor_db / 20.0))
         if self.level_scale == "log":
             return torch.log(audible)
@@ -124,7 +162,7 @@ class Mel(nn.Module):
         return ((level_db - self.headroom_db - self.floor_db) / -self.floor_db).clamp(0.0, 1.0)
 
 
-def mel_filterbank(
+def build_mel_filterbank(
     num_bins: int, sample_rate: int, n_fft: int, fmin_hz: float, fmax_hz: float
 ) -> Float[np.ndarray, "bins frequencies"]:
     """Triangles on Slaney's mel scale, each of unit area per Hz.
@@ -147,11 +185,11 @@ def mel_filterbank(
 
 
 def _hz_to_mel(frequency_hz: float) -> float:
-    if frequency_hz < KNEE_HZ:
+    if frequency_hz < BREAK_FREQUENCY_HZ:
         return frequency_hz / LINEAR_HZ_PER_MEL
-    return KNEE_MEL + math.log(frequency_hz / KNEE_HZ) / LOG_HZ_PER_MEL
+    return BREAK_FREQUENCY_MEL + math.log(frequency_hz / BREAK_FREQUENCY_HZ) / LOG_HZ_PER_MEL
 
 
 def _mel_to_hz(mel: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-    logarithmic_hz = KNEE_HZ * np.exp(LOG_HZ_PER_MEL * (mel - KNEE_MEL))
-    return np.where(mel < KNEE_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic_hz)
+    logarithmic_hz = BREAK_FREQUENCY_HZ * np.exp(LOG_HZ_PER_MEL * (mel - BREAK_FREQUENCY_MEL))
+    return np.where(mel < BREAK_FREQUENCY_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic_hz)

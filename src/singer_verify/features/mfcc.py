@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singer_verify.errors import require_at_least, require_between
-from singer_verify.features.mel import Mel
+from singer_verify.features.mel import MelSpectrogram
 
 
 class Mfcc(nn.Module):
     """The cosine transform (DCT-II, orthonormal) of the logarithm of mel bands (Davis and Mermelstein 1980).
 
-    The bands are those of `Mel` with `level_scale=log`: natural logarithms of magnitudes.
+    The bands are those of `MelSpectrogram` with `level_scale=log`: natural logarithms of magnitudes.
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, on the device of the samples.
 
@@ -22,7 +22,7 @@ class Mfcc(nn.Module):
         num_bins: coefficients kept.
         num_mels: mel bands.
         c0: keep coefficient 0, the level of the frame; without it the first is coefficient 1.
-        mel_settings: of `Mel`: sample_rate, n_fft, hop_ms, fmin_hz, fmax_hz, floor_db, high_pass_hz, pre_emphasis.
+        mel_settings: of `MelSpectrogram`: sample_rate, n_fft, hop_ms, fmin_hz, fmax_hz, floor_db, high_pass_hz, pre_emphasis.
     """
 
     transform: Tensor
@@ -32,11 +32,11 @@ class Mfcc(nn.Module):
         require_at_least(1, num_bins=num_bins, num_mels=num_mels)
         require_between(1, num_mels if c0 else num_mels - 1, num_bins=num_bins)
         self.num_bins, self.num_mels, self.c0 = num_bins, num_mels, c0
-        self.mel = Mel(num_mels, level_scale="log", **mel_settings)
+        self.mel = MelSpectrogram(num_mels, level_scale="log", **mel_settings)
         self.sample_rate, self.hop_ms, self.bandwidth_hz = self.mel.sample_rate, self.mel.hop_ms, self.mel.bandwidth_hz
         self.hop_samples = self.mel.hop_samples
         coefficients = torch.arange(num_bins, dtype=torch.float64) + (0 if c0 else 1)
-        transform = cosine_transform(coefficients, num_mels).float()
+        transform = build_dct_matrix(coefficients, num_mels).float()
         self.register_buffer("transform", transform, persistent=False)
 
     @property
@@ -54,7 +54,7 @@ class Mfcc(nn.Module):
         return self.mel(samples) @ self.transform.mT
 
 
-def cosine_transform(coefficients: Float[Tensor, " bins"], num_mels: int) -> Float[Tensor, "bins mels"]:
+def build_dct_matrix(coefficients: Float[Tensor, " bins"], num_mels: int) -> Float[Tensor, "bins mels"]:
     """Rows of the orthonormal DCT-II."""
     places = (torch.arange(num_mels, dtype=torch.float64) + 0.5) * math.pi / num_mels
     rows = torch.cos(coefficients[:, None] * places) * math.sqrt(2.0 / num_mels)

@@ -5,13 +5,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.errors import SingerVerifyError, require_one_of
-from singer_verify.features.statistics import FrameStatistics, frame_statistics, over_bins, over_frames
+from singer_verify.errors import SingerVerifyError, require_choice
+from singer_verify.features.statistics import (
+    FrameStatistics,
+    compute_frame_statistics,
+    pool_over_bins,
+    pool_over_frames,
+)
 
-GLOBAL = ("global_unit_variance", "global_bins")
-NORMALISATIONS = ("none", "utterance_zero_one", "utterance_unit_variance", "utterance_bins", *GLOBAL)
+GLOBAL_NORMALISATIONS = ("global_unit_variance", "global_bins")
+NORMALISATIONS = ("none", "utterance_zero_one", "utterance_unit_variance", "utterance_bins", *GLOBAL_NORMALISATIONS)
 STATISTICS_KEY = "statistics"  # in a recipe: mean and deviation of the training split, as lists
-SAME_VALUE = 1e-7  # of a mean; values that deviate less are equal in single precision
+MIN_RELATIVE_DEVIATION = 1e-7  # of a mean; values that deviate less are equal in single precision
 
 
 class Scaling(NamedTuple):
@@ -61,7 +66,7 @@ class Normalisation:
         mean: Float[np.ndarray, " width"] | None = None,
         deviation: Float[np.ndarray, " width"] | None = None,
     ) -> None:
-        require_one_of(NORMALISATIONS, **{"features.normalise": name})
+        require_choice(NORMALISATIONS, **{"features.normalise": name})
         self.name, self.mean, self.deviation = name, mean, deviation
 
     @classmethod
@@ -72,7 +77,9 @@ class Normalisation:
             SingerVerifyError: no such normalisation, or statistics that are not lists of numbers.
         """
         known = recipe.get(STATISTICS_KEY)
-        mean, deviation = (None, None) if known is None else (_figures(known, key) for key in ("mean", "deviation"))
+        mean, deviation = (
+            (None, None) if known is None else (_parse_statistics(known, key) for key in ("mean", "deviation"))
+        )
         return cls(str(recipe.get("normalise", "none")), mean, deviation)
 
     @property
@@ -84,36 +91,36 @@ class Normalisation:
 
     @property
     def needs_training_split(self) -> bool:
-        return self.name in GLOBAL and self.mean is None
+        return self.name in GLOBAL_NORMALISATIONS and self.mean is None
 
-    def fitted(self, training: FrameStatistics) -> "Normalisation":
+    def fit(self, training: FrameStatistics) -> "Normalisation":
         """With the mean and deviation of the training split, where they are needed."""
         if not self.needs_training_split:
             return self
-        mean, variance = over_frames(training)
+        mean, variance = pool_over_frames(training)
         if self.name == "global_unit_variance":
-            mean, variance = over_bins(mean, variance)
+            mean, variance = pool_over_bins(mean, variance)
         return Normalisation(self.name, mean, np.sqrt(variance))
 
     def scaling(self, frames: Float[np.ndarray, "total bins"], offsets: Int[np.ndarray, " bounds"]) -> Scaling:
-        """What scales each of several packed utterances, see `frame_statistics`.
+        """What scales each of several packed utterances, see `compute_frame_statistics`.
 
         Raises:
             SingerVerifyError: the figures of the training split are needed, and not known.
         """
-        if self.name in GLOBAL:
-            return self._global_scaling(len(offsets) - 1)
-        return self.scaling_by(frame_statistics(frames, offsets))
+        if self.name in GLOBAL_NORMALISATIONS:
+            return self._build_global_scaling(len(offsets) - 1)
+        return self.compute_scaling_from_statistics(compute_frame_statistics(frames, offsets))
 
-    def scaling_by(self, statistics: FrameStatistics) -> Scaling:
+    def compute_scaling_from_statistics(self, statistics: FrameStatistics) -> Scaling:
         """What scales each of several utterances of which these statistics are known; not for figures of a split."""
         if self.name == "utterance_zero_one":
             lowest, highest = statistics.lowest.min(1, keepdims=True), statistics.highest.max(1, keepdims=True)
-            return Scaling(lowest, _divisor(highest - lowest, lowest))
+            return Scaling(lowest, _compute_divisor(highest - lowest, lowest))
         mean, variance = statistics.mean, statistics.variance
         if self.name == "utterance_unit_variance":
-            mean, variance = over_bins(mean, variance)
-        return Scaling(mean, _divisor(np.sqrt(variance), mean))
+            mean, variance = pool_over_bins(mean, variance)
+        return Scaling(mean, _compute_divisor(np.sqrt(variance), mean))
 
     def normalised(self, frames: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, "frames bins"]:
         """All frames of one utterance, normalised."""
@@ -122,26 +129,28 @@ class Normalisation:
         scaling = self.scaling(frames, np.array([0, len(frames)]))
         return scaling.apply(frames[None], np.zeros(1, np.int64))[0]
 
-    def _global_scaling(self, num_utterances: int) -> Scaling:
+    def _build_global_scaling(self, num_utterances: int) -> Scaling:
         if self.mean is None or self.deviation is None:
             raise SingerVerifyError(
                 f"features.normalise={self.name}: the recipe carries no statistics of a training split; train with it, "
                 f"or take a normalisation that an utterance decides ({', '.join(NORMALISATIONS[1:4])})."
             )
-        parts = self.mean, _divisor(self.deviation, self.mean)
+        parts = self.mean, _compute_divisor(self.deviation, self.mean)
         return Scaling(*(np.broadcast_to(part, (num_utterances, len(part))) for part in parts))
 
 
-NOT_NORMALISED = Normalisation()
+NO_NORMALISATION = Normalisation()
 
 
-def _figures(known: Any, key: str) -> Float[np.ndarray, " bins"]:
+def _parse_statistics(known: Any, key: str) -> Float[np.ndarray, " bins"]:
     values = known.get(key) if isinstance(known, dict) else None
     if not isinstance(values, list) or not values or not all(isinstance(value, float) for value in values):
         raise SingerVerifyError(f"recipe: its statistics hold no list of numbers as {key}; the file is not ours.")
     return np.array(values)
 
 
-def _divisor(spread: Float[np.ndarray, "*shape"], level: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def _compute_divisor(
+    spread: Float[np.ndarray, "*shape"], level: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
     """The spread; 1 where it is nothing beside the level, so that a value that never changes becomes 0."""
-    return np.where(spread <= SAME_VALUE * np.abs(level), 1.0, spread)
+    return np.where(spread <= MIN_RELATIVE_DEVIATION * np.abs(level), 1.0, spread)

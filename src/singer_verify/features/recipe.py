@@ -1,23 +1,102 @@
 """A whole recipe: the settings of a feature, and what any feature may have done to its frames."""
 
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import STATISTICS_KEY
+from singer_verify.project_files import PROJECT_FOLDER
+from singer_verify.safe_loading import rebuild_from_settings
 
 # What a recipe that does not name them has.
-PREPARATION = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
+DEFAULT_FRAME_SETTINGS = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
 
 
-def feature_settings(recipe: dict[str, Any]) -> dict[str, Any]:
+def get_feature_settings(recipe: dict[str, Any]) -> dict[str, Any]:
     """Of a whole recipe, what the feature's class takes."""
-    return {name: value for name, value in recipe.items() if name not in (*PREPARATION, STATISTICS_KEY)}
+    return {name: value for name, value in recipe.items() if name not in (*DEFAULT_FRAME_SETTINGS, STATISTICS_KEY)}
 
 
-def preparation(recipe: dict[str, Any]) -> dict[str, Any]:
+def get_frame_settings(recipe: dict[str, Any]) -> dict[str, Any]:
     """Of a whole recipe, what any feature may have; a recipe that does not name it has it not."""
-    return {name: recipe.get(name, default) for name, default in PREPARATION.items()}
+    return {name: recipe.get(name, default) for name, default in DEFAULT_FRAME_SETTINGS.items()}
 
 
-def compared(recipe: dict[str, Any]) -> dict[str, Any]:
+def canonical_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe as it is compared with another: every setting named, and without statistics, which follow from data."""
-    return feature_settings(recipe) | preparation(recipe)
+    return get_feature_settings(recipe) | get_frame_settings(recipe)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a yaml file holds, in plain values.
+
+    Raises:
+        SingerVerifyError: it is not yaml.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SingerVerifyError(f"{path}: is not readable yaml ({str(error).splitlines()[0]}).") from error
+
+
+RECIPES_FOLDER = Path("conf/features")  # beside train.py
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The recipe in a yaml file.
+
+    Args:
+        name: `mel40` for conf/features/mel40.yaml in the current folder or else as shipped, or the path of a
+            yaml file.
+
+    Raises:
+        SingerVerifyError: no such recipe, or not a recipe.
+    """
+    folder = RECIPES_FOLDER if RECIPES_FOLDER.is_dir() else PROJECT_FOLDER / RECIPES_FOLDER
+    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))
+        raise SingerVerifyError(
+            f"features={name}: no file {path}; expected {names or f'a name in {RECIPES_FOLDER}'} or a yaml's path."
+        )
+    recipe = read_yaml(path)
+    if not isinstance(recipe, dict):
+        raise SingerVerifyError(f"{path}: holds no settings; expected a recipe like conf/features/mel40.yaml.")
+    return recipe
+
+
+def build_feature(recipe: dict[str, Any]) -> Feature:
+    """The feature that a checkpoint or a store was made with; how its frames are normalised is not its matter.
+
+    Raises:
+        SingerVerifyError: the recipe is not one of ours.
+    """
+    from singer_verify.features.trimming import with_trimming  # which needs what stands above
+
+    return with_trimming(rebuild_from_settings(get_feature_settings(recipe), "singer_verify.features"), recipe)
+
+
+def resolve_recipe(given: Any) -> Feature:
+    """A part of a recipe, built.
+
+    Args:
+        given: its name, as `features=` has it; or its settings; or built already.
+
+    Raises:
+        SingerVerifyError: no such recipe, none of ours, made of itself, or normalised on its own.
+    """
+    if isinstance(given, Feature):
+        return given
+    recipe = read_recipe(given) if isinstance(given, str) else dict(given)
+    if recipe.get("normalise", "none") != "none":
+        raise SingerVerifyError(
+            f"a part of a recipe has normalise: {recipe['normalise']}; expected none, for what is joined is normalised "
+            f"as a whole: leave it out, and set features.normalise."
+        )
+    try:
+        return build_feature(recipe)
+    except RecursionError as error:
+        raise SingerVerifyError(f"features={given}: is made of itself; name other recipes in its yaml.") from error

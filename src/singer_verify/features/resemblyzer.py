@@ -8,16 +8,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from singer_verify.features.mel import mel_filterbank
+from singer_verify.features.mel import build_mel_filterbank
 
 # The published weights know no other numbers, so none of them is a setting.
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES = 400, 160  # 25 ms, 10 ms
 NUM_BINS = 40
-VOLUME = 10.0 ** (-30 / 20)  # root mean square of -30 dB of full scale
+MIN_RMS = 10.0 ** (-30 / 20)  # root mean square of -30 dB of full scale
 PARTIAL_FRAMES = 160  # 1.6 s are embedded at once
 PARTIAL_HOP_FRAMES = 77  # 1.3 partials a second
-LEAST_COVERAGE = 0.75  # a last partial of less recording than this is left out
+MIN_PARTIAL_COVERAGE = 0.75  # a last partial of less recording than this is left out
 
 
 class Resemblyzer(nn.Module):
@@ -41,7 +41,7 @@ class Resemblyzer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES), persistent=False)
-        filterbank = mel_filterbank(NUM_BINS, SAMPLE_RATE, WINDOW_SAMPLES, 0.0, SAMPLE_RATE / 2)
+        filterbank = build_mel_filterbank(NUM_BINS, SAMPLE_RATE, WINDOW_SAMPLES, 0.0, SAMPLE_RATE / 2)
         self.register_buffer("filterbank", torch.from_numpy(filterbank), persistent=False)
 
     @property
@@ -53,8 +53,8 @@ class Resemblyzer(nn.Module):
         return {"_target_": f"{__name__}.Resemblyzer"}
 
     def forward(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
-        num_frames = whole_partials(len(samples))
-        padded = pad(raised_volume(samples), (0, max(0, num_frames * HOP_SAMPLES - len(samples))))
+        num_frames = count_padded_frames(len(samples))
+        padded = pad(raise_volume(samples), (0, max(0, num_frames * HOP_SAMPLES - len(samples))))
         spectrum = torch.stft(
             padded,
             WINDOW_SAMPLES,
@@ -67,17 +67,17 @@ class Resemblyzer(nn.Module):
         return (self.filterbank @ spectrum.abs().square()).mT[:num_frames].contiguous()
 
 
-def raised_volume(samples: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+def raise_volume(samples: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
     """Samples with a root mean square of at least -30 dB of full scale."""
     rms = samples.square().mean().sqrt()
-    return samples * (VOLUME / rms).clamp(min=1.0) if rms > 0 else samples
+    return samples * (MIN_RMS / rms).clamp(min=1.0) if rms > 0 else samples
 
 
-def whole_partials(num_samples: int) -> int:
+def count_padded_frames(num_samples: int) -> int:
     """Frames of a recording that is made to end with a partial; at least one partial."""
     beyond_first = math.ceil((num_samples + 1) / HOP_SAMPLES) - PARTIAL_FRAMES
     last = max(0, beyond_first + PARTIAL_HOP_FRAMES) // PARTIAL_HOP_FRAMES
     covered_samples = num_samples - last * PARTIAL_HOP_FRAMES * HOP_SAMPLES
-    if last and covered_samples < LEAST_COVERAGE * PARTIAL_FRAMES * HOP_SAMPLES:
+    if last and covered_samples < MIN_PARTIAL_COVERAGE * PARTIAL_FRAMES * HOP_SAMPLES:
         last -= 1
     return last * PARTIAL_HOP_FRAMES + PARTIAL_FRAMES

@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.errors import require_at_least, require_one_of
-from singer_verify.features.framing import require_one_frame
+from singer_verify.errors import require_at_least, require_choice
+from singer_verify.features.feature import require_one_frame
 
-UNITS = {"int16": 1.0 / 32768, "float32": 1.0}  # what a stored 1 is worth, of full scale
+SAMPLE_UNITS = {"int16": 1.0 / 32768, "float32": 1.0}  # what a stored 1 is worth, of full scale
 
 
-class Samples:
+class RawWaveform:
     """Samples, to be stored in `dtype`: a frame is a sample.
 
     As int16 they are counted in steps of 1/32768 of full scale, which keeps 16-bit recordings of one channel exactly
@@ -32,15 +32,15 @@ class Samples:
 
     def __init__(self, sample_rate: int, dtype: str, shortest_samples: int, bandwidth_hz: float) -> None:
         require_at_least(1, sample_rate=sample_rate, shortest_samples=shortest_samples)
-        require_one_of(tuple(UNITS), **{"data.samples_dtype": dtype})
+        require_choice(tuple(SAMPLE_UNITS), **{"data.samples_dtype": dtype})
         self.sample_rate, self.dtype, self.shortest_samples = sample_rate, dtype, shortest_samples
-        self.hop_ms, self.unit, self.bandwidth_hz = 1000.0 / sample_rate, UNITS[dtype], float(bandwidth_hz)
+        self.hop_ms, self.unit, self.bandwidth_hz = 1000.0 / sample_rate, SAMPLE_UNITS[dtype], float(bandwidth_hz)
 
     @property
     def recipe(self) -> dict[str, Any]:
         names = ("sample_rate", "dtype", "shortest_samples", "bandwidth_hz")
         settings = {name: getattr(self, name) for name in names}
-        return {"_target_": f"{__name__}.Samples"} | settings
+        return {"_target_": f"{__name__}.RawWaveform"} | settings
 
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "samples 1"]:
         require_one_frame(len(samples), self.shortest_samples, self.sample_rate)

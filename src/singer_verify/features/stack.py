@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singer_verify.errors import SingerVerifyError, UtteranceError
-from singer_verify.features import Feature
-from singer_verify.features.parts import part_from
+from singer_verify.features.feature import Feature
+from singer_verify.features.recipe import resolve_recipe
 
-ROUNDING_FRAMES = 1  # parts may count one frame more or less at the end
+MAX_FRAME_COUNT_DIFFERENCE = 1  # parts may count one frame more or less at the end
 
 
-class Stack(nn.Module):
+class FeatureStack(nn.Module):
     """Frames that hold the bins of all parts, in their order.
 
     The parts share sample rate and hop; where one counts a frame more at the end, that frame is left out.
@@ -33,14 +33,14 @@ class Stack(nn.Module):
         super().__init__()
         if isinstance(stack, str) or not len(stack):
             raise SingerVerifyError(f"stack={stack}: expected a list of recipes, for instance [mel40,pitch].")
-        self.parts = [part_from(given) for given in stack]
+        self.parts = [resolve_recipe(given) for given in stack]
         self.torch_parts = nn.ModuleList(part for part in self.parts if isinstance(part, nn.Module))
         self.names = [
             given if isinstance(given, str) else type(part).__name__
             for given, part in zip(stack, self.parts, strict=True)
         ]
-        self._require_equal("a hop of {:g} ms", lambda part: part.hop_ms, "hop_ms")
-        self._require_equal("a sample rate of {:g} Hz", lambda part: part.sample_rate, "sample_rate")
+        self._require_equal_setting("a hop of {:g} ms", lambda part: part.hop_ms, "hop_ms")
+        self._require_equal_setting("a sample rate of {:g} Hz", lambda part: part.sample_rate, "sample_rate")
         self.sample_rate, self.hop_ms = self.parts[0].sample_rate, self.parts[0].hop_ms
         self.num_bins = sum(part.num_bins for part in self.parts)
 
@@ -50,17 +50,17 @@ class Stack(nn.Module):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        return {"_target_": f"{__name__}.Stack", "stack": [part.recipe for part in self.parts]}
+        return {"_target_": f"{__name__}.FeatureStack", "stack": [part.recipe for part in self.parts]}
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
         frames = [part(samples) for part in self.parts]
         num_frames = [each.shape[-2] for each in frames]
-        if max(num_frames) - min(num_frames) > ROUNDING_FRAMES:
+        if max(num_frames) - min(num_frames) > MAX_FRAME_COUNT_DIFFERENCE:
             counts = ", ".join(f"{count} of {name}" for name, count in zip(self.names, num_frames, strict=True))
             raise UtteranceError(f"a stack needs as many frames of each recipe; found {counts}: leave one out.")
         return torch.cat([each[..., : min(num_frames), :] for each in frames], dim=-1)
 
-    def _require_equal(self, wording: str, value_of: Callable[[Feature], float], setting: str) -> None:
+    def _require_equal_setting(self, wording: str, value_of: Callable[[Feature], float], setting: str) -> None:
         first = value_of(self.parts[0])
         for name, part in zip(self.names, self.parts, strict=True):
             if value_of(part) != first:

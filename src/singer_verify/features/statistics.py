@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float, Int
 
-CHUNK_FRAMES = 1 << 14  # read from the map at once: 65 MB in double precision at 512 bins
+STATISTICS_CHUNK_FRAMES = 1 << 14  # read from the map at once: 65 MB in double precision at 512 bins
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class FrameStatistics:
     highest: Float[np.ndarray, "utterances bins"]
 
 
-_NAMES = tuple(field.name for field in fields(FrameStatistics))
+_STATISTIC_FIELDS = tuple(field.name for field in fields(FrameStatistics))
 
 
-def frame_statistics(
-    frames: Float[np.ndarray, "total bins"], offsets: Int[np.ndarray, " bounds"], chunk_frames: int = CHUNK_FRAMES
+def compute_frame_statistics(
+    frames: Float[np.ndarray, "total bins"],
+    offsets: Int[np.ndarray, " bounds"],
+    chunk_frames: int = STATISTICS_CHUNK_FRAMES,
 ) -> FrameStatistics:
     """Statistics of packed utterances, in two passes over a few utterances at a time.
 
@@ -41,11 +43,14 @@ def frame_statistics(
         offsets: (utterances + 1,), where each utterance starts; none is empty.
         chunk_frames: about so many frames are in memory at once, and at least one utterance.
     """
-    parts = [_of_chunk(frames, offsets[first : last + 1]) for first, last in _chunks(offsets, chunk_frames)]
+    parts = [
+        _compute_chunk_statistics(frames, offsets[first : last + 1])
+        for first, last in _split_into_chunks(offsets, chunk_frames)
+    ]
     return FrameStatistics(np.diff(offsets), *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def over_frames(statistics: FrameStatistics) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+def pool_over_frames(statistics: FrameStatistics) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
     """Mean and variance of each bin over all frames of all utterances."""
     weights = (statistics.num_frames / statistics.num_frames.sum())[:, None]
     mean = (weights * statistics.mean).sum(axis=0)
@@ -53,17 +58,17 @@ def over_frames(statistics: FrameStatistics) -> tuple[Float[np.ndarray, " bins"]
     return mean, variance
 
 
-def as_one(parts: list[FrameStatistics]) -> FrameStatistics:
+def merge_frame_statistics(parts: list[FrameStatistics]) -> FrameStatistics:
     """Of one utterance, from those of its parts."""
-    joined = FrameStatistics(*(np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES))
-    mean, variance = over_frames(joined)
+    joined = FrameStatistics(*(np.concatenate([getattr(part, name) for part in parts]) for name in _STATISTIC_FIELDS))
+    mean, variance = pool_over_frames(joined)
     count = joined.num_frames.sum(keepdims=True)
     return FrameStatistics(
         count, mean[None], variance[None], joined.lowest.min(0, keepdims=True), joined.highest.max(0, keepdims=True)
     )
 
 
-def over_bins(
+def pool_over_bins(
     mean: Float[np.ndarray, "*rows bins"], variance: Float[np.ndarray, "*rows bins"]
 ) -> tuple[Float[np.ndarray, "*rows one"], Float[np.ndarray, "*rows one"]]:
     """Mean and variance of all values of a row, whose bins have these."""
@@ -71,7 +76,7 @@ def over_bins(
     return pooled, (variance + (mean - pooled) ** 2).mean(axis=-1, keepdims=True)
 
 
-def _chunks(offsets: Int[np.ndarray, " bounds"], chunk_frames: int) -> Iterator[tuple[int, int]]:
+def _split_into_chunks(offsets: Int[np.ndarray, " bounds"], chunk_frames: int) -> Iterator[tuple[int, int]]:
     """First utterance of each chunk, and the first after it."""
     first, num_utterances = 0, len(offsets) - 1
     while first < num_utterances:
@@ -81,7 +86,9 @@ def _chunks(offsets: Int[np.ndarray, " bounds"], chunk_frames: int) -> Iterator[
         first = last
 
 
-def _of_chunk(frames: Float[np.ndarray, "total bins"], bounds: Int[np.ndarray, " bounds"]) -> tuple[np.ndarray, ...]:
+def _compute_chunk_statistics(
+    frames: Float[np.ndarray, "total bins"], bounds: Int[np.ndarray, " bounds"]
+) -> tuple[np.ndarray, ...]:
     values = frames[bounds[0] : bounds[-1]].astype(np.float64)
     starts, lengths = bounds[:-1] - bounds[0], np.diff(bounds)
     mean = np.add.reduceat(values, starts, axis=0) / lengths[:, None]

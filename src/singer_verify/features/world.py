@@ -1,5 +1,6 @@
-"""The spectral envelope of a voice without its pitch, by WORLD."""
+"""Few numbers for a spectral envelope. Each coding is linear in the logarithm of the envelope, so it is a matrix."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,63 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.errors import require_between, require_one_of
-from singer_verify.features.envelope_coding import DB_PER_NEPER, mel_cepstrum_matrix, warped_spectrum_matrix
-from singer_verify.features.f0 import F0Tracker, world_samples
-from singer_verify.features.world_library import world_library
+from singer_verify.errors import require_between, require_choice
+from singer_verify.features.f0 import F0Tracker, convert_samples_for_world, load_pyworld
 
-CODINGS = ("world", "mfsc", "mfsc_db", "mgc", "cepstrum")
+DB_PER_NEPER = 20.0 / math.log(10.0)
 
 
-class World:
+def build_mel_cepstrum_matrix(
+    num_bins: int, num_frequencies: int, warping: float
+) -> Float[np.ndarray, "bins frequencies"]:
+    """Log amplitude to mel-cepstrum c_0, c_1, ...: log|H(ω)| = Σ c_k cos(k β(ω)), β the warped frequency.
+
+    As `sp2mc` of SPTK (Tokuda, Kobayashi, Masuko, Imai 1994, "Mel-generalized cepstral analysis", with γ = 0); without
+    warping the real cepstrum.
+
+    Args:
+        num_bins: coefficients.
+        num_frequencies: of the envelope, from 0 to half the sample rate.
+        warping: α of the all-pass filter whose phase is β, under 1; 0.45 is near the mel scale.
+    """
+    one_sided = np.fft.irfft(np.eye(num_frequencies), axis=0)[:num_frequencies]
+    one_sided[1:-1] *= 2.0
+    return build_frequency_warping_matrix(num_bins, num_frequencies, warping) @ one_sided
+
+
+def build_frequency_warping_matrix(
+    num_bins: int, num_coefficients: int, warping: float
+) -> Float[np.ndarray, "bins coefficients"]:
+    """Cepstrum to warped cepstrum: Oppenheim and Johnson's recursion (1972, "Discrete representation of signals")."""
+    warped = np.zeros((num_bins, num_coefficients))
+    for coefficient in reversed(range(num_coefficients)):
+        before = warped.copy()
+        warped[0] = warping * before[0]
+        warped[0, coefficient] += 1.0
+        if num_bins > 1:
+            warped[1] = (1.0 - warping**2) * before[0] + warping * before[1]
+        for row in range(2, num_bins):
+            warped[row] = before[row - 1] + warping * (before[row] - warped[row - 1])
+    return warped
+
+
+def build_warped_spectrum_matrix(
+    num_bins: int, num_frequencies: int, warping: float
+) -> Float[np.ndarray, "bins frequencies"]:
+    """Log amplitude to log amplitude at equal steps of warped frequency, smoothed by way of the mel-cepstrum.
+
+    The mel-frequency spectral coefficients of Blaauw and Bonada 2017 ("A neural parametric singing
+    synthesizer"), which Chandna et al. 2019 ("WGANSing") took over: `num_bins` coefficients, as many points.
+    """
+    warped_frequencies = np.linspace(0.0, math.pi, num_bins)
+    cosines = np.cos(warped_frequencies[:, None] * np.arange(num_bins))
+    return cosines @ build_mel_cepstrum_matrix(num_bins, num_frequencies, warping)
+
+
+ENVELOPE_CODINGS = ("world", "mfsc", "mfsc_db", "mgc", "cepstrum")
+
+
+class WorldEnvelope:
     """CheapTrick's envelope (Morise 2015), pitch-synchronous and free of harmonics, in few bins.
 
     Codings of the envelope: `world`, WORLD's own (Morise, Miyashita, Ozawa 2017); `mfsc`, log amplitude at equal steps
@@ -29,7 +78,7 @@ class World:
         num_envelope_bins: numbers the envelope is coded in.
         coding: of the envelope, see above.
         aperiodicity: append the coded aperiodicity.
-        warping: of the codings mfsc, mfsc_db and mgc, see `mel_cepstrum_matrix`.
+        warping: of the codings mfsc, mfsc_db and mgc, see `build_mel_cepstrum_matrix`.
         sample_rate: in Hz, of the samples that will be given.
         hop_ms, f0_method, f0_min_hz, f0_max_hz: see `F0Tracker`.
     """
@@ -47,16 +96,16 @@ class World:
         f0_max_hz: float = 1100.0,
     ) -> None:
         self.f0 = F0Tracker(sample_rate, hop_ms, f0_method, f0_min_hz, f0_max_hz)
-        world = world_library()
+        world = load_pyworld()
         self.fft_size = world.get_cheaptrick_fft_size(sample_rate, self.f0.f0_min_hz)
-        require_one_of(CODINGS, coding=coding)
+        require_choice(ENVELOPE_CODINGS, coding=coding)
         require_between(2, self.fft_size // 2, num_envelope_bins=num_envelope_bins)
         require_between(-0.9, 0.9, warping=warping)
         self.num_envelope_bins, self.coding, self.aperiodicity = num_envelope_bins, coding, aperiodicity
         self.warping, self.sample_rate, self.hop_ms = float(warping), sample_rate, self.f0.hop_ms
         num_bands = world.get_num_aperiodicities(sample_rate) if aperiodicity else 0
         self.num_bins = num_envelope_bins + num_bands
-        self.matrix = self._coding_matrix()
+        self.matrix = self._build_coding_matrix()
 
     @property
     def bandwidth_hz(self) -> float:
@@ -66,32 +115,32 @@ class World:
     def recipe(self) -> dict[str, Any]:
         names = ("num_envelope_bins", "coding", "aperiodicity", "warping")
         own = {name: getattr(self, name) for name in names}
-        return {"_target_": f"{__name__}.World"} | own | self.f0.settings
+        return {"_target_": f"{__name__}.WorldEnvelope"} | own | self.f0.settings
 
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
-        world, voice = world_library(), world_samples(samples)
+        world, voice = load_pyworld(), convert_samples_for_world(samples)
         f0_hz, times_s = self.f0(voice), self.f0.times_s(len(voice))
         power = world.cheaptrick(voice, f0_hz, times_s, self.sample_rate, fft_size=self.fft_size)
-        parts = [self._coded(power)]
+        parts = [self._encode_envelope(power)]
         if self.aperiodicity:
             shares = world.d4c(voice, f0_hz, times_s, self.sample_rate, fft_size=self.fft_size)
             parts.append(world.code_aperiodicity(shares, self.sample_rate))
         return torch.from_numpy(np.concatenate(parts, axis=1)).to(samples)
 
-    def _coded(self, power: Float[np.ndarray, "frames frequencies"]) -> Float[np.ndarray, "frames bins"]:
+    def _encode_envelope(self, power: Float[np.ndarray, "frames frequencies"]) -> Float[np.ndarray, "frames bins"]:
         if self.matrix is None:
-            coded: np.ndarray = world_library().code_spectral_envelope(power, self.sample_rate, self.num_envelope_bins)
+            coded: np.ndarray = load_pyworld().code_spectral_envelope(power, self.sample_rate, self.num_envelope_bins)
             return coded
         return 0.5 * np.log(power) @ self.matrix.T
 
-    def _coding_matrix(self) -> Float[np.ndarray, "bins frequencies"] | None:
+    def _build_coding_matrix(self) -> Float[np.ndarray, "bins frequencies"] | None:
         """From log amplitude; None where WORLD codes the envelope itself."""
         shape = self.num_envelope_bins, self.fft_size // 2 + 1
         if self.coding == "world":
             return None
         if self.coding == "mgc":
-            return mel_cepstrum_matrix(*shape, self.warping)
+            return build_mel_cepstrum_matrix(*shape, self.warping)
         if self.coding == "cepstrum":
-            return mel_cepstrum_matrix(*shape, 0.0)
-        spectrum = warped_spectrum_matrix(*shape, self.warping)
+            return build_mel_cepstrum_matrix(*shape, 0.0)
+        spectrum = build_warped_spectrum_matrix(*shape, self.warping)
         return spectrum * DB_PER_NEPER if self.coding == "mfsc_db" else spectrum

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from singer_verify.errors import require_at_least
 
 
-class Classification(nn.Module):
+class ClassificationLoss(nn.Module):
     """A linear layer over the training singers, with cross entropy. It is never used on other singers.
 
     Shape: embeddings (singers, utterances, embedding), singers (singers,) → {"ce": (), "accuracy": ()}.
@@ -19,7 +19,7 @@ class Classification(nn.Module):
     """
 
     min_utterances = 1
-    rate_factor = 1.0
+    lr_multiplier = 1.0
 
     def __init__(self, num_singers: int, embedding_size: int) -> None:
         super().__init__()

@@ -5,13 +5,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from singer_verify.errors import SingerVerifyError, require_between, require_one_of
+from singer_verify.errors import SingerVerifyError, require_between, require_choice
 
-FORMS = ("softmax", "contrast")
-SMALLEST_SCALE = 1e-6
+GE2E_FORMS = ("softmax", "contrast")
+MIN_SCALE = 1e-6
 
 
-class GE2E(nn.Module):
+class GE2ELoss(nn.Module):
     """Wan et al. 2018, "Generalized end-to-end loss for speaker verification", equations 5 to 10.
 
     The similarity of an utterance and a singer is w cos(embedding, centroid) + b; the centroid of its own singer leaves
@@ -23,7 +23,7 @@ class GE2E(nn.Module):
         form: "softmax" (equation 6) or "contrast" (equation 7).
         initial_scale: w, positive throughout training.
         initial_offset: b.
-        rate_factor: w and b learn at this multiple of the optimiser's learning rate.
+        lr_multiplier: w and b learn at this multiple of the optimiser's learning rate.
     """
 
     min_utterances = 2
@@ -33,13 +33,13 @@ class GE2E(nn.Module):
         form: str = "softmax",
         initial_scale: float = 10.0,
         initial_offset: float = -5.0,
-        rate_factor: float = 1.0,
+        lr_multiplier: float = 1.0,
     ) -> None:
         super().__init__()
-        require_one_of(FORMS, **{"loss.terms.ge2e.form": form})
-        require_between(SMALLEST_SCALE, 1e6, **{"loss.terms.ge2e.initial_scale": initial_scale})
-        require_between(0.0, 1e6, **{"loss.terms.ge2e.rate_factor": rate_factor})
-        self.form, self.rate_factor = form, float(rate_factor)
+        require_choice(GE2E_FORMS, **{"loss.terms.ge2e.form": form})
+        require_between(MIN_SCALE, 1e6, **{"loss.terms.ge2e.initial_scale": initial_scale})
+        require_between(0.0, 1e6, **{"loss.terms.ge2e.lr_multiplier": lr_multiplier})
+        self.form, self.lr_multiplier = form, float(lr_multiplier)
         self.scale = nn.Parameter(torch.tensor(float(initial_scale)))
         self.offset = nn.Parameter(torch.tensor(float(initial_offset)))
 
@@ -55,7 +55,7 @@ class GE2E(nn.Module):
                 f"GE2E got {embeddings.shape[0]} singers × {embeddings.shape[1]} utterances; it needs at least 2 × 2: "
                 f"an utterance is compared with its singer's others and with other singers."
             )
-        similarities = self.similarities(embeddings)
+        similarities = self.compute_similarities(embeddings)
         own = torch.arange(embeddings.shape[0], device=embeddings.device).repeat_interleave(embeddings.shape[1])
         if self.form == "softmax":
             return {"ge2e": cross_entropy(similarities.flatten(0, 1), own)}
@@ -64,13 +64,13 @@ class GE2E(nn.Module):
         nearest_other = probabilities.masked_fill(is_own, 0.0).amax(dim=1)
         return {"ge2e": (1.0 - probabilities[is_own] + nearest_other).mean()}
 
-    def similarities(
+    def compute_similarities(
         self, embeddings: Float[Tensor, "singers utterances embedding"]
     ) -> Float[Tensor, "singers utterances singers"]:
         """Scaled cosines of every utterance and every singer's centroid (equations 5, 8 and 9)."""
         if self.training:
             with torch.no_grad():
-                self.scale.clamp_(min=SMALLEST_SCALE)
+                self.scale.clamp_(min=MIN_SCALE)
         num_utterances = embeddings.shape[1]
         units = normalize(embeddings, dim=2)
         sums = embeddings.sum(dim=1)

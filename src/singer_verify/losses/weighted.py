@@ -1,15 +1,33 @@
-"""Several losses added up with weights."""
+"""Embeddings of a batch to named scalar terms."""
 
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from singer_verify.distributed import gather_with_gradients
 from singer_verify.errors import SingerVerifyError, require_between
-from singer_verify.losses import LossTerm
-from singer_verify.ranks import gather_with_gradients
+
+
+@runtime_checkable
+class LossTerm(Protocol):
+    """What every loss offers: called on a batch's embeddings and singers, it gives scalars by name.
+
+    Attributes:
+        min_utterances: of a singer in a batch, without which the loss has no meaning.
+        lr_multiplier: the loss's own parameters learn at this multiple of the learning rate.
+    """
+
+    min_utterances: int
+    lr_multiplier: float
+
+    def __call__(
+        self, embeddings: Float[Tensor, "singers utterances embedding"], singers: Int[Tensor, " singers"]
+    ) -> dict[str, Float[Tensor, ""]]: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class WeightedLoss(nn.Module):
@@ -57,18 +75,18 @@ class WeightedLoss(nn.Module):
         Raises:
             SingerVerifyError: naming the term and what it needs.
         """
-        for name, term in self._terms():
+        for name, term in self._iterate_terms():
             if utterances_per_singer < term.min_utterances:
                 raise SingerVerifyError(
                     f"data.utterances_per_singer={utterances_per_singer}: loss term {name} compares utterances of the "
                     f"same singer and needs at least {term.min_utterances}."
                 )
 
-    def rated_parameters(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    def parameter_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
         """Parameters of each term with the multiple of the learning rate at which they learn."""
-        for _, term in self._terms():
-            yield term.rate_factor, list(term.parameters())
+        for _, term in self._iterate_terms():
+            yield term.lr_multiplier, list(term.parameters())
 
-    def _terms(self) -> Iterator[tuple[str, LossTerm]]:
+    def _iterate_terms(self) -> Iterator[tuple[str, LossTerm]]:
         for name, term in self.terms.items():
             yield name, cast(LossTerm, term)

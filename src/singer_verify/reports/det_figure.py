@@ -1,6 +1,9 @@
-"""Detection error trade-off by condition as a figure, on axes of normal deviates."""
+"""DET curves as coordinates of a drawing whose axes are normal deviates."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import cycle
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -9,77 +12,124 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from singer_verify.evaluation.conditions import HARD
-from singer_verify.evaluation.det import HIGHEST_RATE, LOWEST_RATE, false_alarm_grid
-from singer_verify.evaluation.judgement import ConditionFigures
-from singer_verify.reports.colours import BLACK, COLOURS, UNKNOWN_GREY, VERMILION
-from singer_verify.reports.det_drawing import SIDE, place, ticks
-from singer_verify.reports.evaluation_words import interval_text
-from singer_verify.reports.shown_names import shown
+from singer_verify.evaluation.metrics.error_rates import MAX_DET_RATE, MIN_DET_RATE, build_false_alarm_grid
+from singer_verify.evaluation.results import ConditionMetrics
+from singer_verify.plotting import BLACK, COLOURS, UNKNOWN_GREY, VERMILION, escape_figure_text
+from singer_verify.reports.evaluation.text import format_metric_interval
 
-EVERYTHING = "all"
-EMPHASISED = {EVERYTHING: BLACK, HARD: VERMILION}
+AXIS_LENGTH = 520.0  # of the square between the axes, in the drawing's units
+DET_TICK_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+
+
+@dataclass(frozen=True)
+class DetTick:
+    """A label of an axis and its distance from the corner of the lowest rates."""
+
+    label: str
+    place: float
+
+
+def compute_axis_position(rate: float) -> float:
+    """Distance of a rate from the lowest on its axis; rates beyond the axis lie at its ends."""
+    low, high, deviate = map(NormalDist().inv_cdf, (MIN_DET_RATE, MAX_DET_RATE, _clip_rate(rate)))
+    return AXIS_LENGTH * (deviate - low) / (high - low)
+
+
+def build_det_ticks() -> list[DetTick]:
+    return [DetTick(f"{100 * rate:g}", round(compute_axis_position(rate), 1)) for rate in DET_TICK_RATES]
+
+
+def format_svg_points(false_alarms: Float[np.ndarray, " points"], miss: Float[np.ndarray, " points"]) -> str:
+    """Of an SVG polyline: false alarms to the right, misses upwards, corners only."""
+    places = [
+        (compute_axis_position(float(x)), AXIS_LENGTH - compute_axis_position(float(y)))
+        for x, y in zip(false_alarms, miss, strict=True)
+    ]
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in _keep_corners(places))
+
+
+def _keep_corners(places: list[tuple[float, float]]) -> Iterable[tuple[float, float]]:
+    """Without the points in the midst of a level stretch."""
+    for number, (x, y) in enumerate(places):
+        is_inner = 0 < number < len(places) - 1
+        if not (is_inner and places[number - 1][1] == y == places[number + 1][1]):
+            yield x, y
+
+
+def _clip_rate(rate: float) -> float:
+    return min(max(rate, MIN_DET_RATE), MAX_DET_RATE)
+
+
+ALL_TRIALS = "all"
+EMPHASISED_COLOURS = {ALL_TRIALS: BLACK, HARD: VERMILION}
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
-LONGEST_NAME = 36
-SQUARE_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with their labels, and of a letter of the legend
-MOST_NAMED = len(OTHER_COLOURS) * len(DASHES)  # more lines than that cannot be told apart
+MAX_CONDITION_NAME_LENGTH = 36
+DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with their labels, and of a letter of the legend
+MAX_NAMED_CURVES = len(OTHER_COLOURS) * len(DASHES)  # more lines than that cannot be told apart
 
 
-def det_figure(conditions: tuple[ConditionFigures, ...]) -> Figure:
+def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
     """A line per condition that has a curve; `all` and `hard` stand out.
 
     Args:
-        conditions: with `miss` at `det.false_alarm_grid()`.
+        conditions: with `miss` at `error_rates.build_false_alarm_grid()`.
     """
     drawn = sorted(
         (each for each in conditions if each.miss is not None),
-        key=lambda each: [EVERYTHING, HARD].index(each.condition) if each.condition in EMPHASISED else 2,
+        key=lambda each: [ALL_TRIALS, HARD].index(each.condition) if each.condition in EMPHASISED_COLOURS else 2,
     )
-    longest = max((len(_label(each)) for each in drawn), default=0)
-    figure = Figure(figsize=(SQUARE_INCHES + CHARACTER_INCHES * longest, 6.0), layout="constrained")
+    longest = max((len(_format_det_label(each)) for each in drawn), default=0)
+    figure = Figure(figsize=(DET_AXES_INCHES + CHARACTER_INCHES * longest, 6.0), layout="constrained")
     axes = figure.subplots()
-    _draw_axes(axes)
+    _draw_det_axes(axes)
     styles = cycle([(colour, dash) for dash in DASHES for colour in OTHER_COLOURS])
     num_others = 0
     for each in drawn:
         assert each.miss is not None
-        if each.condition in EMPHASISED:
-            style: dict[str, Any] = {"color": EMPHASISED[each.condition], "linewidth": 2.8, "zorder": 5}
-        elif (num_others := num_others + 1) <= MOST_NAMED:
+        if each.condition in EMPHASISED_COLOURS:
+            style: dict[str, Any] = {"color": EMPHASISED_COLOURS[each.condition], "linewidth": 2.8, "zorder": 5}
+        elif (num_others := num_others + 1) <= MAX_NAMED_CURVES:
             colour, dash = next(styles)
             style = {"color": colour, "linestyle": dash, "linewidth": 1.3, "zorder": 3}
         else:
             style = {"color": UNKNOWN_GREY, "linewidth": 0.8, "zorder": 2}
-        axes.plot(*_line(each.miss), label=_label(each) if num_others <= MOST_NAMED else "_", **style)
+        axes.plot(
+            *_compute_det_line(each.miss),
+            label=_format_det_label(each) if num_others <= MAX_NAMED_CURVES else "_",
+            **style,
+        )
     if drawn:
         figure.legend(loc="outside right upper", frameon=False, fontsize="small", title="EER [95 % interval]")
     else:
-        axes.text(SIDE / 2, SIDE / 2, "too few trials for a curve", ha="center")
+        axes.text(AXIS_LENGTH / 2, AXIS_LENGTH / 2, "too few trials for a curve", ha="center")
     return figure
 
 
-def _draw_axes(axes: Axes) -> None:
-    marks = [(mark.place, mark.label) for mark in ticks()]
+def _draw_det_axes(axes: Axes) -> None:
+    marks = [(mark.place, mark.label) for mark in build_det_ticks()]
     places, labels = [place for place, _ in marks], [label for _, label in marks]
     axes.set_xticks(places, labels)
     axes.set_yticks(places, labels)
-    axes.set(xlim=(0, SIDE), ylim=(0, SIDE), xlabel="false alarms in %", ylabel="misses in %")
+    axes.set(xlim=(0, AXIS_LENGTH), ylim=(0, AXIS_LENGTH), xlabel="false alarms in %", ylabel="misses in %")
     axes.set_box_aspect(1)  # of equal scales, for both axes have the same length
-    axes.plot([0, SIDE], [0, SIDE], color="0.7", linewidth=1, linestyle=":", zorder=1)
+    axes.plot([0, AXIS_LENGTH], [0, AXIS_LENGTH], color="0.7", linewidth=1, linestyle=":", zorder=1)
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _line(miss: Float[np.ndarray, " points"]) -> tuple[list[float], list[float]]:
+def _compute_det_line(miss: Float[np.ndarray, " points"]) -> tuple[list[float], list[float]]:
     """Places on both axes, from the highest rate of an axis to where the lowest is reached."""
-    first, last = int(np.argmax(miss <= HIGHEST_RATE)), int((miss > LOWEST_RATE).sum())
+    first, last = int(np.argmax(miss <= MAX_DET_RATE)), int((miss > MIN_DET_RATE).sum())
     kept = slice(first, last + 1)
-    return [place(x) for x in false_alarm_grid()[kept]], [place(y) for y in miss[kept].tolist()]
+    return [compute_axis_position(x) for x in build_false_alarm_grid()[kept]], [
+        compute_axis_position(y) for y in miss[kept].tolist()
+    ]
 
 
-def _label(condition: ConditionFigures) -> str:
-    name = shown(condition.condition, LONGEST_NAME)
+def _format_det_label(condition: ConditionMetrics) -> str:
+    name = escape_figure_text(condition.condition, MAX_CONDITION_NAME_LENGTH)
     if condition.eer is None:
         return name
-    interval = interval_text("eer", condition.eer).removesuffix(" %").replace(" to ", ", ")
+    interval = format_metric_interval("eer", condition.eer).removesuffix(" %").replace(" to ", ", ")
     return f"{name}  {100 * condition.eer.value:.1f}" + (f" [{interval}] %" if interval else " %")

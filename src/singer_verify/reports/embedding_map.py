@@ -1,87 +1,199 @@
-"""Embeddings in two dimensions, where neighbours stay neighbours."""
+"""The map of embeddings as a figure: a panel for each label, a colour for each of its values."""
 
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from singer_verify.errors import SingerVerifyError
+from singer_verify.atomic_files import write_files_atomically
+from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
+from singer_verify.evaluation.conditions import UNKNOWN
+from singer_verify.evaluation.embedding_map import (
+    MAP_METHOD_NAMES,
+    MAP_METHODS,
+    compute_embedding_map,
+    require_map_method,
+    sample_utterances,
+)
+from singer_verify.evaluation.results import EvaluatedUtterances
+from singer_verify.plotting import COLOURS, MAX_TITLE_LENGTH, UNKNOWN_GREY, escape_figure_text, render_figure_files
 
-METHODS = ("tsne", "umap")
-METHOD_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
-FEWEST_UTTERANCES = 6  # fewer have no neighbourhoods to keep
-MOST_UTTERANCES = 3000  # of more, as many are drawn: enough for a picture, and a matter of seconds
-USUAL_PERPLEXITY, USUAL_NEIGHBOURS = 30.0, 15
+SINGER_LABEL = "singer"
+PREFERRED_LABELS = ("gender", "technique", "song", "emotion", "style", "vowel", "exercise")
+MAX_PANELS, MAX_PANEL_COLUMNS = 6, 3
+MAX_NAMED_VALUES = 20  # values of a label: of more, no names are given
+MARKERS = ("o", "^", "s", "D", "v", "P")
+POINT_STYLES = tuple((colour, marker) for marker, colour in product(MARKERS, COLOURS))
+PANEL_INCHES, LEGEND_INCHES = 4.0, 0.9
+NUM_PANEL_CHARACTERS, NUM_MARKER_CHARACTERS, MAX_VALUE_NAME_LENGTH = (
+    54,
+    5,
+    14,
+)  # that fit side by side in a panel's legend
+MIN_POINT_SIZE, MAX_POINT_SIZE = 4.0, 28.0  # square points
+MAX_VECTOR_POINTS = 1500  # more points make an SVG too large, so that they become a picture in it
 
 
-def chosen_utterances(num_utterances: int, seed: int, most: int = MOST_UTTERANCES) -> Int[np.ndarray, " chosen"]:
-    """All of them, or of more than `most` a draw of as many, in their order."""
-    if num_utterances <= most:
-        return np.arange(num_utterances)
-    drawn = np.random.default_rng(seed).choice(num_utterances, most, replace=False)
-    return np.sort(drawn).astype(np.int64)
+def collect_label_values(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
+    """Of every utterance the singer, and the value of each label."""
+    return {SINGER_LABEL: np.array(utterances.singers, object)[utterances.singer_index], **utterances.labels}
 
 
-def available_methods() -> tuple[str, ...]:
-    """Of `METHODS`, those whose library is installed."""
-    return METHODS if importlib.util.find_spec("umap") is not None else METHODS[:1]
+def choose_map_labels(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
+    """The labels worth a panel, singers first: at least two values, and not another for nearly every utterance."""
+    known = collect_label_values(utterances)
+    first = [name for name in (SINGER_LABEL, *PREFERRED_LABELS) if name in known]
+    found = {}
+    for name in [*first, *(name for name in known if name not in first)]:
+        values = known[name]
+        num_values = len({value for value in values if value != UNKNOWN})
+        if name == SINGER_LABEL or 2 <= num_values <= max(MAX_NAMED_VALUES, len(values) // 4):
+            found[name] = values
+    return dict(list(found.items())[:MAX_PANELS])
 
 
-def require_installed(method: str) -> None:
+def plot_embedding_map(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.ndarray], title: str) -> Figure:
+    """
+    Args:
+        places: of the utterances.
+        labels: for each panel the value of every utterance, `""` where unknown.
+        title: of the figure.
+    """
+    columns = 2 if len(labels) == 4 else min(MAX_PANEL_COLUMNS, len(labels))
+    rows = -(-len(labels) // columns)
+    figure = Figure(figsize=(PANEL_INCHES * columns, (PANEL_INCHES + LEGEND_INCHES) * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(labels) :]:
+        axes.set_axis_off()
+    for axes, (label, values) in zip(panels, labels.items(), strict=False):
+        _draw_map_panel(axes, places, values, label)
+    figure.suptitle(escape_figure_text(title, MAX_TITLE_LENGTH), fontsize="medium", wrap=True)
+    return figure
+
+
+def _draw_map_panel(axes: Axes, places: np.ndarray, values: np.ndarray, label: str) -> None:
+    """Values beyond the styles there are share them."""
+    known = sorted({str(value) for value in values if value != UNKNOWN})
+    number_of = {value: number % len(POINT_STYLES) for number, value in enumerate(known)}
+    styles = [(UNKNOWN_GREY, "."), *POINT_STYLES[: len(known)]]
+    style_of = np.array([number_of.get(str(value), -1) + 1 for value in values])
+    size = float(np.clip(12_000 / len(places), MIN_POINT_SIZE, MAX_POINT_SIZE))
+    for number, ((colour, marker), name) in enumerate(zip(styles, ["unknown", *known], strict=False)):
+        kept = places[style_of == number]
+        if len(kept):
+            points = axes.scatter(kept[:, 0], kept[:, 1], size, colour, marker=marker, linewidths=0, alpha=0.85)
+            points.set_label(escape_figure_text(name, MAX_VALUE_NAME_LENGTH))
+            points.set_rasterized(len(places) > MAX_VECTOR_POINTS)
+    axes.set(xticks=[], yticks=[])
+    _add_panel_legend(axes, escape_figure_text(label), known, marker_scale=float(np.sqrt(MAX_POINT_SIZE / size)))
+
+
+def _add_panel_legend(axes: Axes, label: str, values: list[str], marker_scale: float) -> None:
+    """A legend below, no wider than the panel; of very many values, their number alone."""
+    if len(values) > MAX_NAMED_VALUES:
+        repeated = ", styles repeat" if len(values) > len(POINT_STYLES) else ""
+        axes.set_title(f"{label}: {len(values)} values{repeated}")
+        return
+    axes.set_title(label)
+    longest = min(max((len(value) for value in values), default=0), MAX_VALUE_NAME_LENGTH)
+    columns = min(4, NUM_PANEL_CHARACTERS // (longest + NUM_MARKER_CHARACTERS))
+    spacing = {"handletextpad": 0.2, "columnspacing": 1.0, "markerscale": marker_scale}
+    below: tuple[float, float] = (0.5, -0.02)
+    axes.legend(loc="upper center", bbox_to_anchor=below, ncols=columns, frameon=False, fontsize="small", **spacing)
+
+
+@dataclass(frozen=True)
+class CorpusMap:
+    """Where each utterance lies.
+
+    Attributes:
+        paths: (utterances,), relative to the corpus root.
+        places: of the utterances.
+        labels: those drawn, for each its value for every utterance.
+        title: of the picture.
+    """
+
+    paths: np.ndarray
+    places: Float[np.ndarray, "utterances 2"]
+    labels: dict[str, np.ndarray]
+    title: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per utterance: its path, x, y, and its labels."""
+        places = {"x": self.places[:, 0], "y": self.places[:, 1]}
+        return pd.DataFrame({"utterance": self.paths, **places, **self.labels})
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """The rows of the table as plain values."""
+        return [{str(name): value for name, value in row.items()} for row in self.to_frame().to_dict("records")]
+
+
+def check_map_options(out: Path, method: str, seed: int) -> None:
     """
     Raises:
-        SingerVerifyError: the library of a method is not installed.
+        SingerVerifyError: a file name that is not a PNG's, an unknown method or one that is not installed, a negative
+            seed.
     """
-    if method not in available_methods():
-        raise SingerVerifyError(
-            f"--method {method}: umap-learn is not installed; pip install 'singer_verify[umap]', or take --method tsne."
-        )
+    if out.suffix != ".png":
+        raise SingerVerifyError(f"--out {out}: expected a file name that ends in .png.")
+    require_choice(MAP_METHODS, **{"--method": method})
+    require_at_least(0, **{"--seed": seed})
+    require_map_method(method)
 
 
-def embedding_map(
-    embeddings: Float[np.ndarray, "utterances embedding"], method: str = "tsne", seed: int = 0
-) -> Float[np.ndarray, "utterances 2"]:
-    """A place in the plane for each embedding; the same for the same seed.
+def parse_label_names(by: str, known: Sequence[str]) -> list[str]:
+    """The labels in a text of names separated by commas.
 
-    t-SNE: van der Maaten & Hinton 2008, Visualizing data using t-SNE, JMLR 9. UMAP: McInnes, Healy & Melville 2018,
-    arXiv:1802.03426. Both lose distances: how far apart two clusters lie says nothing.
+    Raises:
+        SingerVerifyError: none or too many of them, or one that is not known.
+    """
+    names = list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
+    if strange := [name for name in names if name not in known]:
+        raise SingerVerifyError(f"--by {strange[0]}: the corpus has no such label; it has {', '.join(known)}.")
+    if not 1 <= len(names) <= MAX_PANELS:
+        raise SingerVerifyError(f"--by {by}: {len(names)} labels; expected one to {MAX_PANELS}.")
+    return names
+
+
+def compute_corpus_map(
+    utterances: EvaluatedUtterances, by: list[str] | None, method: str, seed: int, title: str
+) -> CorpusMap:
+    """Find the utterances' places; of very many utterances, those of a draw.
 
     Args:
-        embeddings: rows of unit length.
-        method: one of `METHODS`.
-        seed: of what the method draws.
+        utterances: with their embeddings.
+        by: labels to colour by, or `singer`; None takes those worth it.
+        method: of `embedding_map.MAP_METHODS`.
+        seed: of the method and of the draw.
+        title: of the picture.
 
     Raises:
-        SingerVerifyError: too few embeddings, or UMAP is not installed.
+        SingerVerifyError: too few utterances, or a method that is not installed.
     """
-    if len(embeddings) < FEWEST_UTTERANCES:
-        raise SingerVerifyError(
-            f"{len(embeddings)} utterances: a map needs at least {FEWEST_UTTERANCES}; name a larger split with --split."
-        )
-    methods: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"tsne": _tsne, "umap": _umap}
-    return np.asarray(methods[method](embeddings, seed), np.float64)
+    known = collect_label_values(utterances)
+    labels = choose_map_labels(utterances) if by is None else {name: known[name] for name in by}
+    chosen = sample_utterances(len(utterances.paths), seed)
+    places = compute_embedding_map(utterances.embeddings[chosen], method, seed)
+    drawn = {name: values[chosen] for name, values in labels.items()}
+    title = f"{title}: {MAP_METHOD_NAMES[method]} of {len(chosen)} utterances"
+    return CorpusMap(utterances.paths[chosen], places, drawn, title)
 
 
-def _tsne(embeddings: np.ndarray, seed: int) -> np.ndarray:
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+def write_corpus_map(drawn: CorpusMap, out: Path) -> None:
+    """Write the picture as png and svg, and the places as csv beside it.
 
-    perplexity = min(USUAL_PERPLEXITY, (len(embeddings) - 1) / 3)
-    with threadpool_limits(1):  # threads add up in an order of their own
-        return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(embeddings)
-
-
-def _umap(embeddings: np.ndarray, seed: int) -> np.ndarray:
-    require_installed("umap")
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # UMAP's on tensorflow, which it does without, and on its single thread
-        from umap import UMAP  # type: ignore[import-not-found,import-untyped]
-
-        neighbours = min(USUAL_NEIGHBOURS, len(embeddings) - 1)
-        # random places to begin with: spectral ones fail on few points
-        begin = "spectral" if len(embeddings) > 2 * USUAL_NEIGHBOURS else "random"
-        reducer = UMAP(n_neighbors=neighbours, metric="cosine", init=begin, random_state=seed, n_jobs=1)
-        return np.asarray(reducer.fit_transform(embeddings))
+    Raises:
+        SingerVerifyError: the folder cannot be written to.
+    """
+    pictures = render_figure_files(plot_embedding_map(drawn.places, drawn.labels, drawn.title))
+    table = str(drawn.to_frame().to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
+    write_files_atomically(
+        {f"{out.stem}.{suffix}": file for suffix, file in {**pictures, "csv": table}.items()}, out.parent
+    )

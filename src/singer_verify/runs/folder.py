@@ -2,23 +2,25 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
+from singer_verify.atomic_files import write_bytes_atomically
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST, SAVED_MODEL
-from singer_verify.runs.process import this_process
-from singer_verify.whole_files import write_whole
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
 
-RUN_NAME, METRICS_NAME, FAILURE_NAME = "run.json", "metrics.json", "failure.json"
-PACKAGES = (
+RUN_FILENAME, METRICS_FILENAME, FAILURE_FILENAME = "run.json", "metrics.json", "failure.json"
+RECORDED_PACKAGES = (
     "singer_verify",
     "torch",
     "pytorch-lightning",
@@ -30,7 +32,7 @@ PACKAGES = (
 )
 
 
-def continued_folder(is_named: bool, new: str, resume: str | None, ckpt_path: str | None) -> str:
+def resolve_run_folder(is_named: bool, new: str, resume: str | None, ckpt_path: str | None) -> str:
     """Where a training writes: the folder of the run that it continues, or else, or if a name was typed, a new one.
 
     Args:
@@ -42,16 +44,16 @@ def continued_folder(is_named: bool, new: str, resume: str | None, ckpt_path: st
     Raises:
         SingerVerifyError: what is to be continued does not exist.
     """
-    if resume is not None and not (Path(resume) / RUN_NAME).is_file():
-        raise SingerVerifyError(f"resume={resume}: has no {RUN_NAME}, so it is not the folder of a run; give one.")
+    if resume is not None and not (Path(resume) / RUN_FILENAME).is_file():
+        raise SingerVerifyError(f"resume={resume}: has no {RUN_FILENAME}, so it is not the folder of a run; give one.")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise SingerVerifyError(f"ckpt_path={ckpt_path}: no such file; give a run's checkpoints/last.ckpt.")
     if is_named or (resume is None and ckpt_path is None):
         return new
-    return resume if resume is not None else str(run_around(Path(str(ckpt_path))) or new)
+    return resume if resume is not None else str(find_run_folder(Path(str(ckpt_path))) or new)
 
 
-def run_around(model: Path) -> Path | None:
+def find_run_folder(model: Path) -> Path | None:
     """The folder of the run that a model belongs to, if it still lies where it was written; links are followed.
 
     Args:
@@ -62,16 +64,16 @@ def run_around(model: Path) -> Path | None:
             folder = place
         elif place.name == SAVED_MODEL.name:
             folder = place.parent
-        elif place.parent.name == BEST.parent.name:
+        elif place.parent.name == BEST_CHECKPOINT.parent.name:
             folder = place.parent.parent
         else:
             continue
-        if (folder / RUN_NAME).is_file() or (folder / BEST).is_file():
+        if (folder / RUN_FILENAME).is_file() or (folder / BEST_CHECKPOINT).is_file():
             return folder
     return None
 
 
-def claim_folder(run: Path, source: Path | None) -> None:
+def claim_run_folder(run: Path, source: Path | None) -> None:
     """Refuse the folder of another run; a run that continues in a new folder brings its best model there.
 
     Args:
@@ -83,22 +85,22 @@ def claim_folder(run: Path, source: Path | None) -> None:
     """
     if source is not None and source.resolve() == run.resolve():
         return
-    refuse_existing(run)
-    if source is not None and (source / BEST).exists():
-        (run / BEST).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / BEST, run / BEST)
+    refuse_existing_run(run)
+    if source is not None and (source / BEST_CHECKPOINT).exists():
+        (run / BEST_CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / BEST_CHECKPOINT, run / BEST_CHECKPOINT)
 
 
-def refuse_existing(folder: Path) -> None:
+def refuse_existing_run(folder: Path) -> None:
     """
     Raises:
         SingerVerifyError: the folder holds a run already.
     """
-    if (folder / RUN_NAME).exists():
+    if (folder / RUN_FILENAME).exists():
         raise SingerVerifyError(f"{folder}: a run of this name exists; choose another name= or delete that folder.")
 
 
-def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[str, Any] | None) -> None:
+def record_run(folder: Path, config: str, overrides: list[str], **origin: dict[str, Any] | None) -> None:
     """Record how a run was asked for and with which versions; where it continues, after what is recorded already.
 
     Args:
@@ -108,30 +110,30 @@ def write_run(folder: Path, config: str, overrides: list[str], **origin: dict[st
         origin: where its first weights come from, `parent` or `imported`, if not from chance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "config.yaml", config.encode())
-    write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True).encode())
+    write_bytes_atomically(folder / "config.yaml", config.encode())
+    write_bytes_atomically(folder / "overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True).encode())
     session = {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "git_commit": _git_commit(),
-        "process": this_process(),
+        "packages": {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
+        "git_commit": _read_git_commit(),
+        "process": identify_process(),
     }
-    if (folder / RUN_NAME).exists():
-        record = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+    if (folder / RUN_FILENAME).exists():
+        record = json.loads((folder / RUN_FILENAME).read_text(encoding="utf-8"))
         record["continued"] = [*record.get("continued", []), session]
     else:
         record = {"name": folder.name, **session, **origin}
-    write_json(folder / RUN_NAME, record)
+    write_json(folder / RUN_FILENAME, record)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a whole file or none of it."""
-    write_whole(path, json.dumps(content, indent=2).encode())
+    write_bytes_atomically(path, json.dumps(content, indent=2).encode())
 
 
-def _git_commit() -> str | None:
+def _read_git_commit() -> str | None:
     """Commit of the sources, with a plus sign if they were changed since; None outside a git checkout."""
     here = Path(__file__).parent
     try:
@@ -140,3 +142,23 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+def identify_process() -> dict[str, Any]:
+    """What tells this process from every other: its number, its machine, and when it began (seconds since 1970)."""
+    return {"id": os.getpid(), "host": socket.gethostname(), "began": psutil.Process().create_time()}
+
+
+def is_process_alive(process: dict[str, Any]) -> bool | None:
+    """Whether a recorded process still runs; None where that cannot be told, because it ran on another machine.
+
+    A number that was given to a new process since does not count: it began at another time.
+    """
+    if process["host"] != socket.gethostname():
+        return None
+    try:
+        found = psutil.Process(process["id"])
+        began_then = abs(found.create_time() - process["began"]) < 1.0
+        return began_then and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

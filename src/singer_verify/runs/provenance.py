@@ -7,11 +7,10 @@ from typing import Any
 
 import yaml
 
-from singer_verify.card import CARD_KEY
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import checkpoint_of, read_checkpoint
-from singer_verify.runs.fingerprint import fingerprint
-from singer_verify.runs.folder import METRICS_NAME, RUN_NAME, run_around
+from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
+from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, find_run_folder
+from singer_verify.runs.model_metadata import METADATA_KEY
 
 SETTINGS_KEY = "singer_verify_settings"  # `runs.continuation`, which is not imported here: Lightning takes seconds
 
@@ -22,7 +21,7 @@ class Provenance:
     Attributes:
         checkpoint: its path.
         fingerprint: by which the model is known again.
-        card: what it carries, see `card.make_card`.
+        card: what it carries, see `model_metadata.build_model_metadata`.
         step: of the training; None where it does not say.
         run: the folder of the run that wrote it; None where it lies in none.
         settings: of the training, `{}` where they are not recorded.
@@ -48,7 +47,7 @@ class Provenance:
         return next((figures for figures in candidates if figures and figures["step"] == self.step), {})
 
 
-def provenance_of(model: Path) -> Provenance:
+def read_provenance(model: Path) -> Provenance:
     """
     Args:
         model: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
@@ -56,38 +55,38 @@ def provenance_of(model: Path) -> Provenance:
     Raises:
         SingerVerifyError: not a model of ours, or a record of its run that cannot be read.
     """
-    path = checkpoint_of(model)
-    checkpoint, run = read_checkpoint(path), run_around(path)
-    record = _read_json(run / RUN_NAME) if run else {}
-    settings = checkpoint.get(SETTINGS_KEY) or (_read_yaml(run / "config.yaml") if run else {})
+    path = find_checkpoint(model)
+    checkpoint, run = read_checkpoint(path), find_run_folder(path)
+    record = _read_json_record(run / RUN_FILENAME) if run else {}
+    settings = checkpoint.get(SETTINGS_KEY) or (_read_yaml_record(run / "config.yaml") if run else {})
     return Provenance(
         checkpoint=path,
-        fingerprint=fingerprint(checkpoint),
-        card=checkpoint[CARD_KEY],
+        fingerprint=compute_fingerprint(checkpoint),
+        card=checkpoint[METADATA_KEY],
         step=checkpoint.get("global_step", checkpoint.get("step")),
         run=run,
         settings=settings,
         record=record,
-        metrics=_read_json(run / METRICS_NAME) if run else {},
-        ancestors=_ancestors(run, record) if run else (),
+        metrics=_read_json_record(run / METRICS_FILENAME) if run else {},
+        ancestors=_find_ancestors(run, record) if run else (),
     )
 
 
-def _ancestors(run: Path, record: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+def _find_ancestors(run: Path, record: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
     seen = {run.resolve()}
     while parent := record.get("parent"):
         checkpoint = (run / parent["checkpoint"]).resolve()
-        around = run_around(checkpoint)
+        around = find_run_folder(checkpoint)
         found.append(((around or checkpoint).name, parent["step"]))
         if around is None or around.resolve() in seen:
             break
         seen.add(around.resolve())
-        run, record = around, _read_json(around / RUN_NAME)
+        run, record = around, _read_json_record(around / RUN_FILENAME)
     return tuple(found)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
@@ -96,7 +95,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise SingerVerifyError(f"{path}: is no record of a run ({error}); restore it or delete it.") from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

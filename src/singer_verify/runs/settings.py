@@ -9,7 +9,7 @@ import yaml
 from singer_verify.errors import SingerVerifyError
 
 # Another value of one of these is another training. All other settings may change.
-FIXED = (
+FIXED_SETTINGS = (
     "seed",
     "monitor",
     "monitor_mode",
@@ -32,32 +32,34 @@ FIXED = (
     "data.samples_dtype",
     "trainer.accumulate_grad_batches",
 )
-MAY_CHANGE = ("scheduler.max_steps",)  # follows trainer.max_steps
-NOT_SETTINGS = ("name", "resume", "ckpt_path", "sweep.seeds", "callbacks.best.dirpath", "logger.folder")
+CHANGEABLE_SETTINGS = ("scheduler.max_steps",)  # follows trainer.max_steps
+BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "callbacks.best.dirpath", "logger.folder")
 # Settings that change nothing about what a training finds out.
-HARMLESS = (
+RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root", "data.windows_per_batch"),
     *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
     *("callbacks.progress_bar", "logger", "checkpoint_every", "on_nan"),
 )
-ABSENT = "nothing"
+ABSENT_SETTING = "nothing"
 
 
-def changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Settings by dotted name whose values differ, with both values.
 
     Raises:
         SingerVerifyError: one of them must stay as it was.
     """
-    differing = differences(then, now)
-    if refused := {name: pair for name, pair in differing.items() if _is_fixed(name)}:
+    differing = find_setting_differences(then, now)
+    if refused := {name: pair for name, pair in differing.items() if _is_fixed_setting(name)}:
         raise SingerVerifyError(
-            f"{in_words(refused)}: cannot change while a training continues; leave it as it was, or start a new run."
+            f"{format_setting_differences(refused)}: cannot change while a training continues; leave it as it was, or start a new run."
         )
     return differing
 
 
-def differences(then: dict[str, Any], now: dict[str, Any], but: tuple[str, ...] = ()) -> dict[str, tuple[Any, Any]]:
+def find_setting_differences(
+    then: dict[str, Any], now: dict[str, Any], but: tuple[str, ...] = ()
+) -> dict[str, tuple[Any, Any]]:
     """Settings by dotted name whose values differ, with both; one that is not there is as good as one that is none.
 
     Args:
@@ -65,24 +67,24 @@ def differences(then: dict[str, Any], now: dict[str, Any], but: tuple[str, ...] 
         now: settings it would have now.
         but: names, and names of sections, that are not compared.
     """
-    before, after = dict(_leaves(then)), dict(_leaves(now))
+    before, after = dict(_iterate_leaf_settings(then)), dict(_iterate_leaf_settings(now))
     return {
-        name: (before.get(name, ABSENT), after.get(name, ABSENT))
+        name: (before.get(name, ABSENT_SETTING), after.get(name, ABSENT_SETTING))
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name) and not _is_below(name, (*NOT_SETTINGS, *but))
+        if before.get(name) != after.get(name) and not _is_in_sections(name, (*BOOKKEEPING_KEYS, *but))
     }
 
 
-def is_harmless(override: str) -> bool:
+def is_result_neutral(override: str) -> bool:
     """Whether what was typed changes nothing about what a training finds out."""
-    return _is_below(override.partition("=")[0].lstrip("+~"), HARMLESS)
+    return _is_in_sections(override.partition("=")[0].lstrip("+~"), RESULT_NEUTRAL_SETTINGS)
 
 
-def in_words(differing: dict[str, tuple[Any, Any]]) -> str:
+def format_setting_differences(differing: dict[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{name} {then} → {now}" for name, (then, now) in differing.items())
 
 
-def typed_for(run: Path) -> list[str]:
+def read_overrides(run: Path) -> list[str]:
     """What was typed for a run, to be typed again.
 
     Raises:
@@ -98,31 +100,31 @@ def typed_for(run: Path) -> list[str]:
     return typed
 
 
-def merged(then: list[str], now: list[str]) -> list[str]:
+def merge_overrides(then: list[str], now: list[str]) -> list[str]:
     """Overrides of both lists without those that say what to continue; where both set the same, the later one."""
     by_name: dict[str, str] = {}
     for override in [*then, *now]:
         name = override.partition("=")[0].lstrip("+")
-        pluses = max(_pluses(override), _pluses(by_name.get(name, "")))
+        pluses = max(_count_pluses(override), _count_pluses(by_name.get(name, "")))
         by_name[name] = "+" * pluses + override.lstrip("+")  # what had to be added then has to be added again
-    return [override for name, override in by_name.items() if name not in NOT_SETTINGS]
+    return [override for name, override in by_name.items() if name not in BOOKKEEPING_KEYS]
 
 
-def _pluses(override: str) -> int:
+def _count_pluses(override: str) -> int:
     return len(override) - len(override.lstrip("+"))
 
 
-def _leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_leaf_settings(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(settings, dict):
         for name, value in settings.items():
-            yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))
+            yield from _iterate_leaf_settings(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, settings
 
 
-def _is_fixed(name: str) -> bool:
-    return _is_below(name, FIXED) and not _is_below(name, MAY_CHANGE)
+def _is_fixed_setting(name: str) -> bool:
+    return _is_in_sections(name, FIXED_SETTINGS) and not _is_in_sections(name, CHANGEABLE_SETTINGS)
 
 
-def _is_below(name: str, sections: tuple[str, ...]) -> bool:
+def _is_in_sections(name: str, sections: tuple[str, ...]) -> bool:
     return any(name == section or name.startswith(f"{section}.") for section in sections)

@@ -10,16 +10,15 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import FAILURE_NAME, METRICS_NAME, RUN_NAME
-from singer_verify.runs.process import is_alive
+from singer_verify.runs.folder import FAILURE_FILENAME, METRICS_FILENAME, RUN_FILENAME, is_process_alive
 
-STATUS_OF_STOPPED = {
+STATUS_BY_STOP_REASON = {
     "step limit": "finished",
     "nothing to train": "finished",
     "no further improvement": "stopped early",
     "interrupted": "interrupted",
 }
-FINISHED = ("finished", "stopped early")  # statuses of runs that have all there is to get
+FINISHED_STATUSES = ("finished", "stopped early")  # statuses of runs that have all there is to get
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class RunSummary:
     Attributes:
         path: of its folder, relative to the folder that was searched.
         parent: the run whose folder it lies in; None for a root.
-        features: the recipe's class and bins.
+        features: the recipe's module and bins.
         loss: its terms.
         steps: that were trained; None until the run has ended.
         best_eer: of its validations, between 0 and 1; None until the run has ended.
@@ -46,7 +45,7 @@ class RunSummary:
     status: str = "unreadable"
 
 
-def runs_below(folder: Path) -> list[RunSummary]:
+def read_run_tree(folder: Path) -> list[RunSummary]:
     """Every run in a folder and in its runs, parents before children, sorted by name.
 
     Raises:
@@ -54,67 +53,69 @@ def runs_below(folder: Path) -> list[RunSummary]:
     """
     if not folder.is_dir():
         raise SingerVerifyError(f"{folder}: no such folder; give the folder that holds the runs.")
-    return list(_runs_below(folder, folder, None))
+    return list(_walk_runs(folder, folder, None))
 
 
-def _runs_below(folder: Path, top: Path, parent: str | None) -> Iterator[RunSummary]:
-    if (folder / RUN_NAME).is_file() or (folder / FAILURE_NAME).is_file():
+def _walk_runs(folder: Path, top: Path, parent: str | None) -> Iterator[RunSummary]:
+    if (folder / RUN_FILENAME).is_file() or (folder / FAILURE_FILENAME).is_file():
         parent, outer = folder.relative_to(top).as_posix(), parent
-        yield summary_of(folder, parent, outer)
+        yield read_run_summary(folder, parent, outer)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
-            yield from _runs_below(Path(entry.path), top, parent)
+            yield from _walk_runs(Path(entry.path), top, parent)
 
 
-def status_of(run: Path) -> str:
+def read_run_status(run: Path) -> str:
     """The status of a run, as in `RunSummary`; waiting, where the folder holds none yet."""
-    if not (run / RUN_NAME).is_file():
-        return "failed" if (run / FAILURE_NAME).is_file() else "waiting"
+    if not (run / RUN_FILENAME).is_file():
+        return "failed" if (run / FAILURE_FILENAME).is_file() else "waiting"
     try:
-        return _status(run, json.loads((run / RUN_NAME).read_text(encoding="utf-8")), metrics_of(run))
+        return _derive_run_status(
+            run, json.loads((run / RUN_FILENAME).read_text(encoding="utf-8")), read_run_metrics(run)
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "unreadable"
 
 
-def summary_of(run: Path, path: str, parent: str | None) -> RunSummary:
+def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
     """What the files of a run say of it."""
-    if not (run / RUN_NAME).is_file():
-        return RunSummary(path, parent, status=status_of(run))
+    if not (run / RUN_FILENAME).is_file():
+        return RunSummary(path, parent, status=read_run_status(run))
     try:
-        record = json.loads((run / RUN_NAME).read_text(encoding="utf-8"))
+        record = json.loads((run / RUN_FILENAME).read_text(encoding="utf-8"))
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        metrics = metrics_of(run)
+        metrics = read_run_metrics(run)
         imported = record.get("imported")
         return RunSummary(
             path=path,
             parent=parent,
-            features=_features_name(config["features"]),
+            features=_format_features_name(config["features"]),
             loss="+".join(config["loss"]["terms"]) if "loss" in config else None,
             steps=metrics["steps"] if metrics else imported and imported["step"],
             best_eer=metrics["best"]["val/eer"] if metrics and metrics["best"] else None,
-            status="imported" if imported else _status(run, record, metrics),
+            status="imported" if imported else _derive_run_status(run, record, metrics),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return RunSummary(path, parent)
 
 
-def metrics_of(run: Path) -> dict[str, Any] | None:
+def read_run_metrics(run: Path) -> dict[str, Any] | None:
     """What a run left when it ended; None where it has not."""
-    path = run / METRICS_NAME
+    path = run / METRICS_FILENAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _status(run: Path, record: dict[str, Any], metrics: dict[str, Any] | None) -> str:
+def _derive_run_status(run: Path, record: dict[str, Any], metrics: dict[str, Any] | None) -> str:
     """Ended, where its last process left figures behind; else whether that process still runs."""
-    if (run / FAILURE_NAME).is_file():
+    if (run / FAILURE_FILENAME).is_file():
         return "failed"
     process = [record, *record.get("continued", [])][-1]["process"]
-    if metrics and (run / METRICS_NAME).stat().st_mtime >= process["began"]:
-        return STATUS_OF_STOPPED[metrics["stopped"]]
-    return {True: "running", False: "crashed", None: "unknown"}[is_alive(process)]
+    if metrics and (run / METRICS_FILENAME).stat().st_mtime >= process["began"]:
+        return STATUS_BY_STOP_REASON[metrics["stopped"]]
+    return {True: "running", False: "crashed", None: "unknown"}[is_process_alive(process)]
 
 
-def _features_name(recipe: dict[str, Any]) -> str:
-    """For instance mel40: a recipe's class and its number of bins, where that is a setting."""
+def _format_features_name(recipe: dict[str, Any]) -> str:
+    """For instance mel40: a recipe's module and its number of bins, where that is a setting."""
     num_bins = recipe.get("num_bins", recipe.get("params", {}).get("num_feats", ""))
-    return recipe["_target_"].rpartition(".")[2].lower() + str(num_bins)
+    return recipe["_target_"].split(".")[-2] + str(num_bins)

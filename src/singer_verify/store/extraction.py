@@ -15,31 +15,29 @@ from filelock import FileLock, Timeout
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
-from singer_verify.corpora.folder import Corpus, Split, Utterance
+from singer_verify.atomic_files import atomic_write_many
+from singer_verify.corpora.corpus import Corpus, Split, Utterance
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features import Feature
-from singer_verify.store.file_states import file_states
-from singer_verify.store.integrity import VERIFIED_NAME, StoreDamageError, sealed
-from singer_verify.store.other_versions import log_other_versions
+from singer_verify.features.feature import Feature
+from singer_verify.store.integrity import VERIFIED_NAME, StoreDamageError, iter_file_states, seal_manifest
 from singer_verify.store.packed import (
     FORMAT_VERSION,
     FRAMES_NAME,
+    INDEX_COLUMNS,
     INDEX_NAME,
     MANIFEST_NAME,
     PackedStore,
     open_store,
 )
-from singer_verify.store.unfinished import keep_whole_utterances
-from singer_verify.store.utterances import Extracted, UtteranceFrames
-from singer_verify.whole_files import parts_of
-from singer_verify.workers import is_worker_death, start_method
+from singer_verify.store.utterance_frames import ExtractedFrames, UtteranceFrameDataset
+from singer_verify.worker_processes import choose_start_method, is_worker_death
 
 log = logging.getLogger(__name__)
 
-NAMED_AT_MOST = 20  # of the utterances that are skipped, in the log
+MAX_LOGGED_SKIPS = 20  # of the utterances that are skipped, in the log
 
 
-def store_of(
+def load_or_compute_store(
     corpus: Corpus, split_name: str, feature: Feature, store_root: Path, dtype: str = "float16", num_workers: int = 0
 ) -> PackedStore:
     """The packed frames of a split: opened if they were computed before, else computed now.
@@ -60,22 +58,22 @@ def store_of(
     """
     split = corpus.splits[split_name]
     beginning = f"{corpus.root.resolve().name}-{split_name}-"
-    folder = store_root / f"{beginning}{_store_key(corpus, split, feature, dtype)}"
+    folder = store_root / f"{beginning}{_compute_store_key(corpus, split, feature, dtype)}"
     if not folder.exists():
         log_other_versions(store_root, beginning)
-    dataset = UtteranceFrames(corpus.root, split.utterances, feature, getattr(torch, dtype))
+    dataset = UtteranceFrameDataset(corpus.root, split.utterances, feature, getattr(torch, dtype))
     try:
-        store = _whole_store(folder) or _computed_store(dataset, folder, dtype, num_workers)
+        store = _open_finished_store(folder) or _compute_store(dataset, folder, dtype, num_workers)
     except OSError as error:
         raise SingerVerifyError(
             f"{folder}: cannot be written ({error.strerror or error}); free some space or set data.store_root to "
             f"another disk, and start again: what was done is kept."
         ) from error
-    _report_skipped(store, split)
+    _report_skipped_utterances(store, split)
     return store
 
 
-def _whole_store(folder: Path) -> PackedStore | None:
+def _open_finished_store(folder: Path) -> PackedStore | None:
     """The store, if it was finished; a damaged one is said to be so."""
     if not (folder / MANIFEST_NAME).exists():
         return None
@@ -86,9 +84,9 @@ def _whole_store(folder: Path) -> PackedStore | None:
         return None
 
 
-def _computed_store(dataset: UtteranceFrames, folder: Path, dtype: str, num_workers: int) -> PackedStore:
+def _compute_store(dataset: UtteranceFrameDataset, folder: Path, dtype: str, num_workers: int) -> PackedStore:
     folder.mkdir(parents=True, exist_ok=True)
-    with _exclusively(folder):
+    with _lock_store(folder):
         if (folder / MANIFEST_NAME).exists():
             try:
                 return open_store(folder)  # another process has finished it meanwhile
@@ -96,22 +94,22 @@ def _computed_store(dataset: UtteranceFrames, folder: Path, dtype: str, num_work
                 # Unlinked, not overwritten: whoever has mapped the old frames keeps them.
                 for name in (MANIFEST_NAME, VERIFIED_NAME, INDEX_NAME, FRAMES_NAME):
                     (folder / name).unlink(missing_ok=True)
-        _extract(dataset, folder, num_workers)
-        _finish(folder, dataset.feature, dtype)
+        _extract_utterances(dataset, folder, num_workers)
+        _write_manifest(folder, dataset.feature, dtype)
         return open_store(folder)
 
 
-def _store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
+def _compute_store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
     """A hash of the recipe and of the corpus: its place, and each file's path, size and time of change."""
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, feature.recipe, dtype], sort_keys=True).encode())
     digest.update(str(corpus.root.resolve()).encode(errors="surrogateescape"))
-    for state in file_states(corpus.root, split.utterances):
+    for state in iter_file_states(corpus.root, split.utterances):
         digest.update(state)
     return digest.hexdigest()[:16]
 
 
 @contextmanager
-def _exclusively(folder: Path) -> Iterator[None]:
+def _lock_store(folder: Path) -> Iterator[None]:
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
@@ -124,16 +122,16 @@ def _exclusively(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _extract(dataset: UtteranceFrames, folder: Path, num_workers: int) -> None:
+def _extract_utterances(dataset: UtteranceFrameDataset, folder: Path, num_workers: int) -> None:
     """Append frames and index lines, utterance by utterance, to whatever an interrupted extraction left whole."""
     bytes_per_frame = dataset.feature.num_bins * dataset.dtype.itemsize
-    done = keep_whole_utterances(folder, dataset.utterances, bytes_per_frame)
+    done = truncate_to_complete_utterances(folder, dataset.utterances, bytes_per_frame)
     if done:
         log.info("%s: %d of %d utterances were done before; continuing.", folder, done, len(dataset))
     rest = Subset(dataset, range(done, len(dataset)))
     num_workers = min(num_workers, len(rest))
     loader = DataLoader(
-        rest, batch_size=None, num_workers=num_workers, multiprocessing_context=start_method(num_workers)
+        rest, batch_size=None, num_workers=num_workers, multiprocessing_context=choose_start_method(num_workers)
     )
     progress = track(loader, f"Frames of {folder.name.rpartition('-')[0]}")
     with (
@@ -142,7 +140,7 @@ def _extract(dataset: UtteranceFrames, folder: Path, num_workers: int) -> None:
     ):
         try:
             for utterance, extracted in zip(dataset.utterances[done:], progress, strict=True):
-                _append(utterance, extracted, frames_file, index_file)
+                _append_utterance(utterance, extracted, frames_file, index_file)
                 done += 1
         except (RuntimeError, ConnectionError, EOFError) as error:
             if not is_worker_death(error):
@@ -154,7 +152,9 @@ def _extract(dataset: UtteranceFrames, folder: Path, num_workers: int) -> None:
             ) from error
 
 
-def _append(utterance: Utterance, extracted: Extracted, frames_file: BinaryIO, index_file: TextIO) -> None:
+def _append_utterance(
+    utterance: Utterance, extracted: ExtractedFrames, frames_file: BinaryIO, index_file: TextIO
+) -> None:
     data = extracted.frames.numpy().tobytes()
     frames_file.write(data)
     frames_file.flush()
@@ -163,22 +163,24 @@ def _append(utterance: Utterance, extracted: Extracted, frames_file: BinaryIO, i
     index_file.flush()
 
 
-def _finish(folder: Path, feature: Feature, dtype: str) -> None:
+def _write_manifest(folder: Path, feature: Feature, dtype: str) -> None:
     manifest: dict[str, Any] = {
         "version": FORMAT_VERSION,
         "recipe": feature.recipe,
         "dtype": dtype,
         "num_bins": feature.num_bins,
     }
-    with parts_of(folder / MANIFEST_NAME) as (part,):
-        part.write_text(json.dumps(sealed(manifest, (folder / INDEX_NAME).read_bytes()), indent=2), encoding="utf-8")
+    with atomic_write_many(folder / MANIFEST_NAME) as (part,):
+        part.write_text(
+            json.dumps(seal_manifest(manifest, (folder / INDEX_NAME).read_bytes()), indent=2), encoding="utf-8"
+        )
 
 
-def _report_skipped(store: PackedStore, split: Split) -> None:
-    for reason in store.skipped[:NAMED_AT_MOST]:
+def _report_skipped_utterances(store: PackedStore, split: Split) -> None:
+    for reason in store.skipped[:MAX_LOGGED_SKIPS]:
         log.warning("Skipped: %s", reason)
     if store.skipped:
-        unnamed = len(store.skipped) - NAMED_AT_MOST
+        unnamed = len(store.skipped) - MAX_LOGGED_SKIPS
         more = f"; {unnamed} of them are not named above" if unnamed > 0 else ""
         log.warning("%s: %d of %d utterances skipped%s.", split.name, len(store.skipped), len(split.utterances), more)
     if lost := [singer for singer in split.singers if singer not in set(store.singers)]:
@@ -192,3 +194,68 @@ def _report_skipped(store: PackedStore, split: Split) -> None:
             f"{split.name}: none of the utterances of {', '.join(lost)} can be used (the first: {first}); "
             f"repair them or delete the singer's folder."
         )
+
+
+def truncate_to_complete_utterances(folder: Path, utterances: tuple[Utterance, ...], bytes_per_frame: int) -> int:
+    """Cut frames and index back to the utterances that are whole in both and in their place, and count these.
+
+    Args:
+        folder: of the store.
+        utterances: all that the store will hold, in order.
+        bytes_per_frame: of the packed frames.
+    """
+    frames_path, index_path = folder / FRAMES_NAME, folder / INDEX_NAME
+    frames_path.touch()
+    lines = []
+    if index_path.exists():
+        lines = index_path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[1:-1]
+    whole, end = 0, 0
+    with open(frames_path, "r+b") as frames_file:
+        for utterance, line in zip(utterances, lines, strict=False):
+            num_bytes = _count_complete_bytes(line, utterance, frames_file, bytes_per_frame)
+            if num_bytes is None:
+                break
+            whole, end = whole + 1, end + num_bytes
+        frames_file.truncate(end)
+    kept = [",".join(INDEX_COLUMNS), *lines[:whole]]
+    index_path.write_text("\n".join(kept) + "\n", encoding="utf-8", errors="surrogateescape")
+    return whole
+
+
+def _count_complete_bytes(line: str, utterance: Utterance, frames_file: BinaryIO, bytes_per_frame: int) -> int | None:
+    """The bytes of an utterance, if the line of the index is about it and its frames agree; None if not."""
+    try:
+        (row,) = csv.reader([line])
+        path, singer, num_frames, checksum, skipped = row
+        num_bytes = int(num_frames) * bytes_per_frame
+        is_whole = num_bytes >= 0 and zlib.crc32(frames_file.read(num_bytes)) == int(checksum)
+    except (ValueError, csv.Error):
+        return None
+    is_about_it = (path, singer) == (utterance.path, utterance.singer) and (num_bytes == 0) == bool(skipped)
+    return num_bytes if is_whole and is_about_it else None
+
+
+def log_other_versions(store_root: Path, beginning: str) -> None:
+    """Say which stores of a split are of another version, so that its frames are computed again.
+
+    Args:
+        store_root: folder of all stores.
+        beginning: of the names of the split's stores.
+    """
+    for manifest in sorted(store_root.glob(f"*/{MANIFEST_NAME}")):
+        if not manifest.parent.name.startswith(beginning):
+            continue
+        version = _read_manifest_version(manifest)
+        if version is not None and version != FORMAT_VERSION:
+            log.warning(
+                "%s: was written by another version (format %s, this one reads %s); its frames are computed again, "
+                "and it can be deleted.",
+                *(manifest.parent, version, FORMAT_VERSION),
+            )
+
+
+def _read_manifest_version(manifest: Path) -> object:
+    try:
+        return json.loads(manifest.read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # damaged: said where it is opened

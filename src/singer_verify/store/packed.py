@@ -17,16 +17,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Num
+from jaxtyping import Float, Int, Num
 from numpy.lib.stride_tricks import sliding_window_view
 
-from singer_verify.store.integrity import StoreDamageError, check_frames, check_seal
+from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.statistics import compute_frame_statistics
+from singer_verify.store.integrity import StoreDamageError, check_frame_checksums, check_seal
 
 FORMAT_VERSION = 2
 FRAMES_NAME, INDEX_NAME, MANIFEST_NAME = "frames.bin", "index.csv", "store.json"
 INDEX_COLUMNS = ("path", "singer", "num_frames", "crc32", "skipped")
-DTYPES = ("float16", "float32")
-LEAVES_ITS_FOLDER = r"^/|(?:^|/)\.\.(?:/|$)"  # an absolute path, or one with `..`
+STORE_DTYPES = ("float16", "float32")
+UNSAFE_PATH_PATTERN = r"^/|(?:^|/)\.\.(?:/|$)"  # an absolute path, or one with `..`
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class PackedStore:
     fingerprint: str = ""
     checksums: Int[np.ndarray, " utterances"] = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def summary(self) -> str:
+    def format_summary(self) -> str:
         """How many singers and utterances, and the beginning of the fingerprint."""
         return f"{len(self.singers)} singers, {len(self.paths)} utterances, {self.fingerprint[:16]}"
 
@@ -102,7 +104,7 @@ def open_store(folder: Path) -> PackedStore:
         check_seal(manifest, index_bytes)
         if manifest["version"] != FORMAT_VERSION:
             raise StoreDamageError(f"has format {manifest['version']}, this version reads {FORMAT_VERSION}")
-        return _map(folder, manifest, _read_index(index_bytes))
+        return _map_store(folder, manifest, _read_store_index(index_bytes))
     except (OSError, ValueError, KeyError, StoreDamageError) as error:
         reason = str(error).rstrip(".")
         raise StoreDamageError(
@@ -110,7 +112,7 @@ def open_store(folder: Path) -> PackedStore:
         ) from error
 
 
-def _read_index(content: bytes) -> pd.DataFrame:
+def _read_store_index(content: bytes) -> pd.DataFrame:
     index = pd.read_csv(
         io.BytesIO(content),
         dtype={"path": str, "singer": str, "num_frames": np.int64, "crc32": np.int64, "skipped": str},
@@ -119,18 +121,18 @@ def _read_index(content: bytes) -> pd.DataFrame:
     )
     if tuple(index.columns) != INDEX_COLUMNS:
         raise StoreDamageError(f"{INDEX_NAME} has other columns than {', '.join(INDEX_COLUMNS)}")
-    if index["path"].str.contains(LEAVES_ITS_FOLDER).any():
+    if index["path"].str.contains(UNSAFE_PATH_PATTERN).any():
         raise StoreDamageError(f"{INDEX_NAME} names files outside the corpus")
     return index
 
 
-def _map(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedStore:
+def _map_store(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedStore:
     dtype, num_bins = np.dtype(manifest["dtype"]), int(manifest["num_bins"])
     is_kept = index["skipped"] == ""
     kept = index[is_kept]
     num_frames = kept["num_frames"].to_numpy(np.int64)
     num_bytes_of = num_frames * num_bins * dtype.itemsize
-    check_frames(folder / FRAMES_NAME, num_bytes_of.tolist(), kept["crc32"].tolist())
+    check_frame_checksums(folder / FRAMES_NAME, num_bytes_of.tolist(), kept["crc32"].tolist())
     singer_index, singers = pd.factorize(kept["singer"], sort=True)
     identity = kept[["path", "singer", "num_frames", "crc32"]].to_csv(index=False)
     return PackedStore(
@@ -150,3 +152,39 @@ def _map_frames(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> Num[np.n
     if not shape[0]:
         return np.zeros(shape, dtype)
     return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array slices faster than np.memmap
+
+
+class NormalisedStore:
+    """Crops of a packed store, each on the scale of its whole utterance or of the training split.
+
+    The frames on disk stay as they are, so that every normalisation of a recipe shares them.
+
+    Args:
+        store: the frames.
+        normalisation: with the figures of the training split, if it needs them.
+    """
+
+    def __init__(self, store: PackedStore, normalisation: Normalisation) -> None:
+        self.store = store
+        self.scaling = None if normalisation.name == "none" else normalisation.scaling(store.frames, store.offsets)
+
+    def crops(
+        self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
+    ) -> Float[np.ndarray, "crops num_frames bins"]:
+        """As of the packed store; the zeros around an utterance that is shorter than the window stay zeros."""
+        crops = self.store.crops(utterances, starts, num_frames)
+        if self.scaling is None:
+            return crops
+        scaled = self.scaling.apply(crops, utterances)
+        before = np.maximum(num_frames - self.store.num_frames[utterances], 0) // 2
+        end = before + self.store.num_frames[utterances]
+        place = np.arange(num_frames)
+        scaled[(place < before[:, None]) | (place >= end[:, None])] = 0.0
+        return scaled
+
+
+def fit_normalisation(normalisation: Normalisation, training: PackedStore) -> Normalisation:
+    """With the figures of the training split's stored frames, all of them, where these are needed and not yet known."""
+    if not normalisation.needs_training_split:
+        return normalisation
+    return normalisation.fit(compute_frame_statistics(training.frames, training.offsets))

@@ -16,41 +16,41 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 
-import singer_verify.composition  # noqa: F401  a worker process unpickles this callback before it composes a job
+import singer_verify.training.composition  # noqa: F401  a worker process unpickles this callback before it composes a job
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.process import this_process
-from singer_verify.runs.tree import metrics_of
-from singer_verify.sweeps.jobs import JobError, is_finished
-from singer_verify.sweeps.plan import Plan, job_names, read_plan, sweep_of, write_plan
-from singer_verify.sweeps.progress import in_words, progress_of
+from singer_verify.runs.folder import identify_process
+from singer_verify.runs.tree import read_run_metrics
+from singer_verify.sweeps.jobs import JobError, is_job_finished
+from singer_verify.sweeps.plan import SweepPlan, build_job_names, find_sweep_folder, read_sweep_plan, write_sweep_plan
+from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
 
 class SweepProgress(Callback):
     """Writes a sweep's plan when it starts, and says how far it is after each job that was trained."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        unnamed = _unnamed(config)
+        unnamed = _find_excluded_keys(config)
         with read_write(config), open_dict(config):  # jobs are composed with the same overrides of Hydra's settings
             config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys={unnamed}")
-        jobs = _jobs(config, unnamed)
+        jobs = _list_job_names(config, unnamed)
         num_jobs = len(jobs) if jobs is not None else OmegaConf.select(config, "hydra.sweeper.n_trials")
-        plan = Plan(jobs, num_jobs, _num_parallel(config, num_jobs), time.time(), this_process())
-        write_plan(Path(config.hydra.sweep.dir), plan)
+        plan = SweepPlan(jobs, num_jobs, _count_parallel_jobs(config, num_jobs), time.time(), identify_process())
+        write_sweep_plan(Path(config.hydra.sweep.dir), plan)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode != RunMode.MULTIRUN:
             return
         sweep, job = Path(config.hydra.sweep.dir), Path(config.hydra.runtime.output_dir)
-        if not (is_finished(job) and _ended_before(job, read_plan(sweep).started)):
-            say(f"Sweep {sweep}: {in_words(progress_of(sweep))}.")
+        if not (is_job_finished(job) and _has_ended_before(job, read_sweep_plan(sweep).started)):
+            print_to_stderr(f"Sweep {sweep}: {format_sweep_status(read_sweep_status(sweep))}.")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep = Path(config.hydra.sweep.dir)
-        say(f"Sweep {sweep} has ended: {in_words(progress_of(sweep))}.")
+        print_to_stderr(f"Sweep {sweep} has ended: {format_sweep_status(read_sweep_status(sweep))}.")
 
 
 @contextmanager
-def failed_jobs_named() -> Iterator[None]:
+def report_failed_jobs() -> Iterator[None]:
     """Say, where a sweep has ended with jobs that failed, which they are and why.
 
     Raises:
@@ -59,38 +59,38 @@ def failed_jobs_named() -> Iterator[None]:
     try:
         yield
     except JobError as failure:
-        if (sweep := sweep_of(failure.job.absolute())) is None:
+        if (sweep := find_sweep_folder(failure.job.absolute())) is None:
             raise
-        progress = progress_of(sweep)
+        progress = read_sweep_status(sweep)
         for name, reason in progress.failed.items():
-            say(f"failed: {name}: {reason}")
+            print_to_stderr(f"failed: {name}: {reason}")
         raise SingerVerifyError(
-            f"{os.path.relpath(sweep)}: {in_words(progress)}; the same command tries again what failed and finishes "
+            f"{os.path.relpath(sweep)}: {format_sweep_status(progress)}; the same command tries again what failed and finishes "
             f"what is missing. {'' if failure.job.name in progress.failed else failure}"
         ) from failure
 
 
-def say(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
 
 
-def _typed(config: DictConfig) -> list[Override]:
+def _parse_sweep_overrides(config: DictConfig) -> list[Override]:
     """What the sweep's file and the command line say, in that order."""
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     return parser.parse_overrides([*params, *config.hydra.overrides.task])
 
 
-def _unnamed(config: DictConfig) -> list[str]:
+def _find_excluded_keys(config: DictConfig) -> list[str]:
     """What is typed as one value for all jobs: it would make the names of their folders long, and tell none apart."""
-    typed = {override.key_or_group: override for override in _typed(config)}
+    typed = {override.key_or_group: override for override in _parse_sweep_overrides(config)}
     named = {*config.hydra.runtime.choices, *(config.hydra.sweeper.get("params") or {})}
     excluded = set(config.hydra.job.config.override_dirname.exclude_keys)
     alike = {key for key, override in typed.items() if key not in named and not override.is_sweep_override()}
     return sorted(excluded | alike) if alike - excluded != typed.keys() - excluded else sorted(excluded)
 
 
-def _jobs(config: DictConfig, unnamed: list[str]) -> list[str] | None:
+def _list_job_names(config: DictConfig, unnamed: list[str]) -> list[str] | None:
     """Folders of the jobs of Hydra's own sweeper; other sweepers choose theirs as they go."""
     if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         return None
@@ -100,12 +100,12 @@ def _jobs(config: DictConfig, unnamed: list[str]) -> list[str] | None:
             if override.is_sweep_override()
             else [override.get_value_element_as_str()]
         )
-        for override in _typed(config)
+        for override in _parse_sweep_overrides(config)
     }
-    return job_names(choices, unnamed)
+    return build_job_names(choices, unnamed)
 
 
-def _num_parallel(config: DictConfig, num_jobs: int | None) -> int:
+def _count_parallel_jobs(config: DictConfig, num_jobs: int | None) -> int:
     """Jobs that the launcher runs at a time."""
     launcher = config.hydra.launcher
     if "n_jobs" in launcher:
@@ -116,6 +116,6 @@ def _num_parallel(config: DictConfig, num_jobs: int | None) -> int:
     return max(min(at_a_time or 1, num_jobs or at_a_time or 1), 1)
 
 
-def _ended_before(job: Path, time_s: float) -> bool:
-    metrics = metrics_of(job)
+def _has_ended_before(job: Path, time_s: float) -> bool:
+    metrics = read_run_metrics(job)
     return metrics is not None and (job / "metrics.json").stat().st_mtime < time_s

@@ -10,13 +10,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST, LAST, read_checkpoint
-from singer_verify.runs.continuation import SETTINGS_KEY
-from singer_verify.runs.folder import FAILURE_NAME, RUN_NAME, write_json
-from singer_verify.runs.process import this_process
-from singer_verify.runs.settings import HARMLESS, differences, in_words
-from singer_verify.runs.tree import FINISHED, metrics_of, status_of
-from singer_verify.sweeps.plan import read_plan, sweep_of
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT, read_checkpoint
+from singer_verify.runs.folder import FAILURE_FILENAME, RUN_FILENAME, identify_process, write_json
+from singer_verify.runs.settings import RESULT_NEUTRAL_SETTINGS, find_setting_differences, format_setting_differences
+from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
+from singer_verify.sweeps.plan import find_sweep_folder, read_sweep_plan
+from singer_verify.training.callbacks.exact_resume import SETTINGS_KEY
 
 log = logging.getLogger(__name__)
 
@@ -57,19 +56,19 @@ def run_job(
     """
     try:
         _require_one_device(settings)
-        _require_settings_as_before(job, settings)
+        _require_unchanged_settings(job, settings)
     except SingerVerifyError as error:  # not recorded: what is wrong is the call, not the job
         raise JobError(job, str(error)) from error
-    if not is_finished(job):
-        with held(job, sentence):
-            train(_checkpoint_to_continue(job))
-        if not is_finished(job):
-            raise KeyboardInterrupt if is_led_here(job) else JobError(job, "was interrupted.")
-    return _best_value(job, settings["monitor"])
+    if not is_job_finished(job):
+        with lock_job(job, sentence):
+            train(_find_resume_checkpoint(job))
+        if not is_job_finished(job):
+            raise KeyboardInterrupt if is_sweep_leader(job) else JobError(job, "was interrupted.")
+    return _read_best_value(job, settings["monitor"])
 
 
 @contextmanager
-def held(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[None]:
+def lock_job(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[None]:
     """Hold a job, so that no other process trains it; what goes wrong within is recorded in its folder.
 
     Raises:
@@ -81,33 +80,33 @@ def held(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[None]:
     except Timeout:
         raise JobError(job, "is being trained by another process; call again when it has ended.") from None
     try:
-        (job / FAILURE_NAME).unlink(missing_ok=True)
+        (job / FAILURE_FILENAME).unlink(missing_ok=True)
         yield
     except Exception as error:
         is_ours = isinstance(error, SingerVerifyError)
         reason = sentence(error) if is_ours else f"{type(error).__name__}: {sentence(error)}"
         log.error("This job failed: %s", reason, exc_info=None if is_ours else error)
-        write_json(job / FAILURE_NAME, {"reason": reason})
+        write_json(job / FAILURE_FILENAME, {"reason": reason})
         raise JobError(job, reason) from error
     finally:
         lock.release()
 
 
-def reason_of(job: Path) -> str:
+def read_failure_reason(job: Path) -> str:
     """Why a job failed."""
     try:
-        return str(json.loads((job / FAILURE_NAME).read_text(encoding="utf-8"))["reason"])
+        return str(json.loads((job / FAILURE_FILENAME).read_text(encoding="utf-8"))["reason"])
     except (OSError, ValueError, LookupError, TypeError):
-        return f"{FAILURE_NAME} cannot be read."
+        return f"{FAILURE_FILENAME} cannot be read."
 
 
-def is_finished(job: Path) -> bool:
-    return status_of(job) in FINISHED
+def is_job_finished(job: Path) -> bool:
+    return read_run_status(job) in FINISHED_STATUSES
 
 
-def _best_value(job: Path, monitor: str) -> float | None:
+def _read_best_value(job: Path, monitor: str) -> float | None:
     """The best value of the monitored metric of a job that finished."""
-    metrics = metrics_of(job)
+    metrics = read_run_metrics(job)
     return metrics["best"][monitor] if metrics and metrics["best"] else None
 
 
@@ -127,34 +126,36 @@ def _require_one_device(settings: dict[str, Any]) -> None:
         )
 
 
-def _require_settings_as_before(job: Path, now: dict[str, Any]) -> None:
+def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
     """Refuse to take up a job that was begun with other settings: it would be compared with those of the others.
 
     Raises:
         SingerVerifyError: naming what differs.
     """
-    begun = next((job / name for name in (LAST, BEST) if (job / name).is_file()), None)  # nothing to train: best alone
+    begun = next(
+        (job / name for name in (LAST_CHECKPOINT, BEST_CHECKPOINT) if (job / name).is_file()), None
+    )  # nothing to train: best alone
     if begun is None:
         return
     then = read_checkpoint(begun)[SETTINGS_KEY]
-    if differing := differences(then, now | {"corpus": then["corpus"]}, but=HARMLESS):
+    if differing := find_setting_differences(then, now | {"corpus": then["corpus"]}, but=RESULT_NEUTRAL_SETTINGS):
         raise SingerVerifyError(
-            f"{in_words(differing)}: this job was begun with other settings; set them as they were, or give the sweep "
+            f"{format_setting_differences(differing)}: this job was begun with other settings; set them as they were, or give the sweep "
             f"another name=."
         )
 
 
-def _checkpoint_to_continue(job: Path) -> Path | None:
+def _find_resume_checkpoint(job: Path) -> Path | None:
     """Where a job goes on; None where it begins, or begins again because it was stopped before its first checkpoint."""
-    if not (job / RUN_NAME).is_file():
+    if not (job / RUN_FILENAME).is_file():
         return None
-    if (job / LAST).is_file():
-        return job / LAST
-    (job / RUN_NAME).unlink()
+    if (job / LAST_CHECKPOINT).is_file():
+        return job / LAST_CHECKPOINT
+    (job / RUN_FILENAME).unlink()
     return None
 
 
-def is_led_here(job: Path) -> bool:
+def is_sweep_leader(job: Path) -> bool:
     """Whether this process leads the job's sweep, rather than working for it; so, too, where there is no sweep."""
-    sweep = sweep_of(job)
-    return sweep is None or read_plan(sweep).process == this_process()
+    sweep = find_sweep_folder(job)
+    return sweep is None or read_sweep_plan(sweep).process == identify_process()

@@ -9,13 +9,13 @@ from typing import Any
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import write_json
-from singer_verify.runs.lineage import folder_name
+from singer_verify.training.composition import build_job_folder_name
 
-PLAN_NAME = "sweep.json"
+PLAN_FILENAME = "sweep.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """
     Attributes:
         jobs: names of the jobs' folders; None where they are found out as the sweep goes.
@@ -32,28 +32,28 @@ class Plan:
     process: dict[str, Any]
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
+def write_sweep_plan(folder: Path, plan: SweepPlan) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / PLAN_NAME, asdict(plan))
+    write_json(folder / PLAN_FILENAME, asdict(plan))
 
 
-def read_plan(folder: Path) -> Plan:
+def read_sweep_plan(folder: Path) -> SweepPlan:
     """
     Raises:
         SingerVerifyError: not the folder of a sweep, or its plan is damaged.
     """
     try:
-        return Plan(**json.loads((folder / PLAN_NAME).read_text(encoding="utf-8")))
+        return SweepPlan(**json.loads((folder / PLAN_FILENAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise SingerVerifyError(f"{folder}: has no readable {PLAN_NAME}; give the folder of a sweep.") from error
+        raise SingerVerifyError(f"{folder}: has no readable {PLAN_FILENAME}; give the folder of a sweep.") from error
 
 
-def sweep_of(job: Path) -> Path | None:
+def find_sweep_folder(job: Path) -> Path | None:
     """The folder of the sweep that a job's folder lies in."""
-    return next((folder for folder in job.parents if (folder / PLAN_NAME).is_file()), None)
+    return next((folder for folder in job.parents if (folder / PLAN_FILENAME).is_file()), None)
 
 
-def job_names(choices: dict[str, list[str]], excluded: Iterable[str]) -> list[str]:
+def build_job_names(choices: dict[str, list[str]], excluded: Iterable[str]) -> list[str]:
     """Folders of all combinations of choices, as `hydra.sweep.subdir` names them.
 
     Args:
@@ -62,4 +62,4 @@ def job_names(choices: dict[str, list[str]], excluded: Iterable[str]) -> list[st
     """
     named = {key: values for key, values in choices.items() if key.lstrip("+~") not in excluded}
     combinations = itertools.product(*([f"{key}={value}" for value in values] for key, values in named.items()))
-    return [folder_name(",".join(sorted(combination))) for combination in combinations]
+    return [build_job_folder_name(",".join(sorted(combination))) for combination in combinations]

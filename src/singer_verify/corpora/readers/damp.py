@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import FEMALE, MALE, Recording
 from singer_verify.errors import SingerVerifyError
 
-NAMES = re.compile(r"(?:^|/)(?P<performance>\d+_\d+)\.(?:m4a|aac|ogg|wav|flac)$")
-COLUMNS = ("performance_id", "account_id")
+PATH_PATTERN = re.compile(r"(?:^|/)(?P<performance>\d+_\d+)\.(?:m4a|aac|ogg|wav|flac)$")
+REQUIRED_COLUMNS = ("performance_id", "account_id")
 GENDERS = {"F": FEMALE, "FEMALE": FEMALE, "M": MALE, "MALE": MALE}
 
 
-def recordings(source: Path, found: Found, metadata: Path | None = None) -> list[Recording]:
+def parse_recordings(source: Path, found: MatchedFiles, metadata: Path | None = None) -> list[Recording]:
     """
     Args:
         source: the folder of the data set.
@@ -28,17 +28,17 @@ def recordings(source: Path, found: Found, metadata: Path | None = None) -> list
     Raises:
         SingerVerifyError: no table, or performances that it does not name.
     """
-    path = metadata or _find_table(source)
-    performances = _read(path)
+    path = metadata or _find_performance_table(source)
+    performances = _read_performance_table(path)
     if missing := [match["performance"] for _, match in found if match["performance"] not in performances]:
         raise SingerVerifyError(
             f"{path}: does not name {len(missing)} of {len(found)} performances (the first: {missing[0]}), so that "
             f"their singers are not known; give the whole table with --metadata, or move these files away."
         )
-    return [_recording(source / path, performances[match["performance"]]) for path, match in found]
+    return [_build_recording(source / path, performances[match["performance"]]) for path, match in found]
 
 
-def _find_table(source: Path) -> Path:
+def _find_performance_table(source: Path) -> Path:
     for path in sorted(path for path in source.rglob("*") if path.suffix in (".csv", ".tsv", ".json", ".jsonl")):
         if "account_id" in path.read_text(encoding="utf-8", errors="replace")[:4096]:
             return path
@@ -47,7 +47,7 @@ def _find_table(source: Path) -> Path:
     )
 
 
-def _read(path: Path) -> dict[str, dict[str, str]]:
+def _read_performance_table(path: Path) -> dict[str, dict[str, str]]:
     """The row of each performance."""
     try:
         if path.suffix.startswith(".json"):
@@ -57,13 +57,15 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
             table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError) as error:
         raise SingerVerifyError(f"--metadata {path}: cannot be read as a table ({error}).") from error
-    if missing := [name for name in COLUMNS if name not in table.columns]:
-        raise SingerVerifyError(f"--metadata {path}: has no column {missing[0]}; expected {', '.join(COLUMNS)}.")
+    if missing := [name for name in REQUIRED_COLUMNS if name not in table.columns]:
+        raise SingerVerifyError(
+            f"--metadata {path}: has no column {missing[0]}; expected {', '.join(REQUIRED_COLUMNS)}."
+        )
     rows = ({str(name): str(value).strip() for name, value in row.items()} for row in table.to_dict("records"))
     return {row["performance_id"]: row for row in rows}
 
 
-def _recording(path: Path, row: dict[str, str]) -> Recording:
+def _build_recording(path: Path, row: dict[str, str]) -> Recording:
     labels = {
         "gender": GENDERS.get(row.get("gender", "").upper(), ""),
         "song": row.get("arrangement_id", ""),

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from singer_verify.corpora.labels import KEY, NOT_LABELS
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.labels import NON_LABEL_COLUMNS, UTTERANCE_COLUMN
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import Recording
 from singer_verify.errors import SingerVerifyError
 
-NAMES = re.compile(r"^(?P<singer>[^/]+)/(?P<name>.+)$")
+PATH_PATTERN = re.compile(r"^(?P<singer>[^/]+)/(?P<name>.+)$")
 
 
-def recordings(source: Path, found: Found, labels: Path | None = None) -> list[Recording]:
+def parse_recordings(source: Path, found: MatchedFiles, labels: Path | None = None) -> list[Recording]:
     """
     Args:
         source: the folder of the data set.
@@ -23,7 +23,7 @@ def recordings(source: Path, found: Found, labels: Path | None = None) -> list[R
     Raises:
         SingerVerifyError: no such table, or it names files that are not there.
     """
-    known = _read(labels) if labels else pd.DataFrame()
+    known = _read_label_table(labels) if labels else pd.DataFrame()
     if strays := sorted(set(known.index) - {path for path, _ in found}):
         raise SingerVerifyError(
             f"{labels}: names {strays[0]} and {len(strays) - 1} other files that are not in {source}; expected paths "
@@ -36,11 +36,11 @@ def recordings(source: Path, found: Found, labels: Path | None = None) -> list[R
     ]
 
 
-def _read(labels: Path) -> pd.DataFrame:
+def _read_label_table(labels: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(labels, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise SingerVerifyError(f"--labels {labels}: cannot be read as a table ({error}).") from error
-    if KEY not in table.columns or table[KEY].duplicated().any():
-        raise SingerVerifyError(f"--labels {labels}: expected a column {KEY} that names each file once.")
-    return table.set_index(KEY).drop(columns=list(NOT_LABELS), errors="ignore")
+    if UTTERANCE_COLUMN not in table.columns or table[UTTERANCE_COLUMN].duplicated().any():
+        raise SingerVerifyError(f"--labels {labels}: expected a column {UTTERANCE_COLUMN} that names each file once.")
+    return table.set_index(UTTERANCE_COLUMN).drop(columns=list(NON_LABEL_COLUMNS), errors="ignore")

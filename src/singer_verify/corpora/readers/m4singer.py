@@ -3,19 +3,19 @@
 import re
 from pathlib import Path
 
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import FEMALE, MALE, Recording
 
-NAMES = re.compile(
+PATH_PATTERN = re.compile(
     r"(?:^|/)(?P<singer>(?P<voice>Alto|Bass|Soprano|Tenor)-\d+)#(?P<song>[^/]+)/(?P<part>\d+)\.(?:wav|flac)$"
 )
-GENDER_OF = {"Soprano": FEMALE, "Alto": FEMALE, "Tenor": MALE, "Bass": MALE}
+GENDER_BY_VOICE = {"Soprano": FEMALE, "Alto": FEMALE, "Tenor": MALE, "Bass": MALE}
 
 
-def recordings(source: Path, found: Found) -> list[Recording]:
-    return [_recording(source / path, match) for path, match in found]
+def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
+    return [_build_recording(source / path, match) for path, match in found]
 
 
-def _recording(path: Path, match: re.Match[str]) -> Recording:
-    labels = {"gender": GENDER_OF[match["voice"]], "song": match["song"], "voice": match["voice"].lower()}
+def _build_recording(path: Path, match: re.Match[str]) -> Recording:
+    labels = {"gender": GENDER_BY_VOICE[match["voice"]], "song": match["song"], "voice": match["voice"].lower()}
     return Recording(path, match["singer"], f"{match['song']}/{path.name}", labels)

@@ -6,21 +6,21 @@ A song's number says nothing across singers: it is a label together with the sin
 import re
 from pathlib import Path
 
-from singer_verify.corpora.readers import Found
-from singer_verify.corpora.recording import FEMALE, MALE, Recording, Voice
+from singer_verify.corpora.readers import MatchedFiles
+from singer_verify.corpora.recording import FEMALE, MALE, Recording, VoiceChannel
 from singer_verify.errors import require_between
 
-NAMES = re.compile(r"(?:^|/)Wavfile/(?P<singer>[^_/]+)_(?P<song>\d+)_(?P<part>\d+)\.wav$")
+PATH_PATTERN = re.compile(r"(?:^|/)Wavfile/(?P<singer>[^_/]+)_(?P<song>\d+)_(?P<part>\d+)\.wav$")
 ACCOMPANIMENT_CHANNEL, VOICE_CHANNEL = 0, 1
 WOMEN = ("amy", "ani", "annar", "ariel", "heycat", "tammy", "titon", "yifen")
 MEN = (
     *("abjones", "bobon", "bug", "davidson", "fdps", "geniusturtle", "jmzen", "kenshin", "khair"),
     *("leon", "stool"),
 )
-GENDER_OF = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
+GENDER_BY_SINGER = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
 
 
-def recordings(source: Path, found: Found, snr_db: float | None = None) -> list[Recording]:
+def parse_recordings(source: Path, found: MatchedFiles, snr_db: float | None = None) -> list[Recording]:
     """
     Args:
         source: the folder of the data set.
@@ -32,13 +32,13 @@ def recordings(source: Path, found: Found, snr_db: float | None = None) -> list[
     """
     if snr_db is not None:
         require_between(-60, 60, **{"--snr-db": snr_db})
-    voice = Voice(VOICE_CHANNEL, ACCOMPANIMENT_CHANNEL, snr_db)
-    return [_recording(source / path, match, voice) for path, match in found]
+    voice = VoiceChannel(VOICE_CHANNEL, ACCOMPANIMENT_CHANNEL, snr_db)
+    return [_build_recording(source / path, match, voice) for path, match in found]
 
 
-def _recording(path: Path, match: re.Match[str], voice: Voice) -> Recording:
+def _build_recording(path: Path, match: re.Match[str], voice: VoiceChannel) -> Recording:
     labels = {
-        "gender": GENDER_OF.get(match["singer"].lower(), ""),
+        "gender": GENDER_BY_SINGER.get(match["singer"].lower(), ""),
         "song": f"{match['singer']}_{match['song']}",
     }
     return Recording(path, match["singer"], f"{path.stem}.flac", labels, voice=voice)

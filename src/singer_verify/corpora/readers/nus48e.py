@@ -3,23 +3,23 @@
 import re
 from pathlib import Path
 
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import FEMALE, MALE, SINGING, SPEECH, Recording
 
-NAMES = re.compile(r"(?:^|/)(?P<singer>[A-Z]{4})/(?P<style>sing|read)/(?P<song>\d+)\.wav$")
+PATH_PATTERN = re.compile(r"(?:^|/)(?P<singer>[A-Z]{4})/(?P<style>sing|read)/(?P<song>\d+)\.wav$")
 WOMEN = ("ADIZ", "MCUR", "MPOL", "MPUR", "NJAT", "PMAR")
 MEN = ("JLEE", "JTAN", "KENN", "SAMF", "VKOW", "ZHIY")
-GENDER_OF = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
+GENDER_BY_SINGER = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
 STYLES = {"sing": SINGING, "read": SPEECH}
 
 
-def recordings(source: Path, found: Found) -> list[Recording]:
-    return [_recording(source / path, match) for path, match in found]
+def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
+    return [_build_recording(source / path, match) for path, match in found]
 
 
-def _recording(path: Path, match: re.Match[str]) -> Recording:
+def _build_recording(path: Path, match: re.Match[str]) -> Recording:
     labels = {
-        "gender": GENDER_OF.get(match["singer"], ""),
+        "gender": GENDER_BY_SINGER.get(match["singer"], ""),
         "song": match["song"],
         "style": STYLES[match["style"]],
     }

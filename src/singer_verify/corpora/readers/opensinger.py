@@ -6,17 +6,17 @@ Men and women are numbered separately: man 3 and woman 3 are two singers.
 import re
 from pathlib import Path
 
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import FEMALE, MALE, Recording
 
-NAMES = re.compile(r"(?:^|/)(?P<sex>Man|Woman)Raw/(?P<number>\d+)_(?P<song>[^/]+)/(?P<name>[^/]+\.wav)$")
+PATH_PATTERN = re.compile(r"(?:^|/)(?P<sex>Man|Woman)Raw/(?P<number>\d+)_(?P<song>[^/]+)/(?P<name>[^/]+\.wav)$")
 GENDERS = {"Man": MALE, "Woman": FEMALE}
 
 
-def recordings(source: Path, found: Found) -> list[Recording]:
-    return [_recording(source / path, match) for path, match in found]
+def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
+    return [_build_recording(source / path, match) for path, match in found]
 
 
-def _recording(path: Path, match: re.Match[str]) -> Recording:
+def _build_recording(path: Path, match: re.Match[str]) -> Recording:
     labels = {"gender": GENDERS[match["sex"]], "song": match["song"]}
     return Recording(path, f"{match['sex'].lower()}_{match['number']}", f"{match['song']}/{path.name}", labels)

@@ -8,12 +8,12 @@ import logging
 import re
 from pathlib import Path
 
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import FEMALE, MALE, SINGING, SPEECH, Recording
 
 log = logging.getLogger(__name__)
 
-NAMES = re.compile(
+PATH_PATTERN = re.compile(
     r"(?:^|/)(?P<folder>[Aa]ctor_(?P<actor>\d\d))/03-(?P<style>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-"
     r"(?P<statement>0[12])-(?P<repetition>0[12])-(?P<named_actor>\d\d)\.\w+$"
 )
@@ -29,14 +29,14 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "kids", "02": "dogs"}  # "Kids are talking by the door", "Dogs are sitting by the door"
 
 
-def recordings(source: Path, found: Found) -> list[Recording]:
+def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
     for path, match in found:
         if match["actor"] != match["named_actor"]:
             log.warning("%s: named after actor %s; the folder decides.", path, match["named_actor"])
-    return [_recording(source / path, match) for path, match in found]
+    return [_build_recording(source / path, match) for path, match in found]
 
 
-def _recording(path: Path, match: re.Match[str]) -> Recording:
+def _build_recording(path: Path, match: re.Match[str]) -> Recording:
     labels = {
         "gender": MALE if int(match["actor"]) % 2 else FEMALE,
         "song": STATEMENTS[match["statement"]],

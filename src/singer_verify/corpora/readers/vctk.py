@@ -6,20 +6,20 @@
 import re
 from pathlib import Path
 
-from singer_verify.corpora.readers import Found
+from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.corpora.recording import FEMALE, MALE, SPEECH, Recording
-from singer_verify.errors import SingerVerifyError, require_one_of
+from singer_verify.errors import SingerVerifyError, require_choice
 
-NAMES = re.compile(
+PATH_PATTERN = re.compile(
     r"(?:^|/)(?:wav48(?:_silence_trimmed)?)/(?P<speaker>[ps]\d+)/(?P=speaker)_\d+(?:_mic(?P<microphone>[12]))?"
     r"\.(?:wav|flac)$"
 )
-SPEAKERS_NAME = "speaker-info.txt"
-LINE = re.compile(r"^(?P<speaker>[ps]?\d+)\s+\d+\s+(?P<gender>[FM])\s+(?P<accent>\S+)")
+SPEAKER_TABLE_NAME = "speaker-info.txt"
+SPEAKER_LINE_PATTERN = re.compile(r"^(?P<speaker>[ps]?\d+)\s+\d+\s+(?P<gender>[FM])\s+(?P<accent>\S+)")
 GENDERS = {"F": FEMALE, "M": MALE}
 
 
-def recordings(source: Path, found: Found, microphone: str = "1") -> list[Recording]:
+def parse_recordings(source: Path, found: MatchedFiles, microphone: str = "1") -> list[Recording]:
     """
     Args:
         source: the folder of the data set.
@@ -29,18 +29,20 @@ def recordings(source: Path, found: Found, microphone: str = "1") -> list[Record
     Raises:
         SingerVerifyError: no such microphone, or no table of speakers.
     """
-    require_one_of(("1", "2"), **{"--microphone": microphone})
+    require_choice(("1", "2"), **{"--microphone": microphone})
     speakers = _read_speakers(source)
     kept = [(path, match) for path, match in found if match["microphone"] in (None, microphone)]
-    return [_recording(source / path, match["speaker"], speakers) for path, match in kept]
+    return [_build_recording(source / path, match["speaker"], speakers) for path, match in kept]
 
 
 def _read_speakers(source: Path) -> dict[str, dict[str, str]]:
-    tables = sorted(source.rglob(SPEAKERS_NAME))
+    tables = sorted(source.rglob(SPEAKER_TABLE_NAME))
     if not tables:
-        raise SingerVerifyError(f"{source}: has no {SPEAKERS_NAME}; expected the folder of VCTK as it was unpacked.")
+        raise SingerVerifyError(
+            f"{source}: has no {SPEAKER_TABLE_NAME}; expected the folder of VCTK as it was unpacked."
+        )
     lines = tables[0].read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [match for line in lines if (match := LINE.match(line.strip()))]
+    found = [match for line in lines if (match := SPEAKER_LINE_PATTERN.match(line.strip()))]
     return {
         match["speaker"] if match["speaker"][0] in "ps" else f"p{match['speaker']}": {
             "gender": GENDERS[match["gender"]],
@@ -50,6 +52,6 @@ def _read_speakers(source: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def _recording(path: Path, speaker: str, speakers: dict[str, dict[str, str]]) -> Recording:
+def _build_recording(path: Path, speaker: str, speakers: dict[str, dict[str, str]]) -> Recording:
     labels = {"gender": "", "accent": ""} | speakers.get(speaker, {}) | {"style": SPEECH}
     return Recording(path, speaker, path.name, labels)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.draws import between
+from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
 
@@ -18,7 +18,7 @@ class Gain:
         max_gain_db: most.
     """
 
-    num_draws, widening = 1, 1.0
+    num_draws, context_ratio = 1, 1.0
 
     def __init__(self, p: float, min_gain_db: float, max_gain_db: float) -> None:
         require_between(0.0, 1.0, **{"gain.p": p})
@@ -29,4 +29,4 @@ class Gain:
     def __call__(
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 1"], sample_rate: int
     ) -> Float[Tensor, "crops samples"]:
-        return crops * 10.0 ** (between(self.min_gain_db, self.max_gain_db, uniform) / 20.0)
+        return crops * 10.0 ** (scale_uniform(self.min_gain_db, self.max_gain_db, uniform) / 20.0)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.draws import between, gaussian_noise
+from singer_verify.data.augmentation.random_draws import generate_gaussian_noise, scale_uniform
 from singer_verify.errors import require_between
 
 
@@ -18,7 +18,7 @@ class GaussianNoise:
         max_snr_db: softest noise.
     """
 
-    num_draws, widening = 3, 1.0
+    num_draws, context_ratio = 3, 1.0
 
     def __init__(self, p: float, min_snr_db: float, max_snr_db: float) -> None:
         require_between(0.0, 1.0, **{"noise.p": p})
@@ -29,6 +29,6 @@ class GaussianNoise:
     def __call__(
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 3"], sample_rate: int
     ) -> Float[Tensor, "crops samples"]:
-        snr_db = between(self.min_snr_db, self.max_snr_db, uniform[:, :1])
+        snr_db = scale_uniform(self.min_snr_db, self.max_snr_db, uniform[:, :1])
         rms = crops.square().mean(dim=1, keepdim=True).sqrt()
-        return crops + rms * 10.0 ** (-snr_db / 20.0) * gaussian_noise(uniform[:, 1:], crops.shape[1])
+        return crops + rms * 10.0 ** (-snr_db / 20.0) * generate_gaussian_noise(uniform[:, 1:], crops.shape[1])

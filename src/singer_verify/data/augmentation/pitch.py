@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.draws import between
-from singer_verify.data.augmentation.formants import shifted_formants
+from singer_verify.data.augmentation.formants import shift_formants
+from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
-HALF_TAPS = 16  # samples on either side, from which one between samples is interpolated
+SINC_HALF_TAPS = 16  # samples on either side, from which one between samples is interpolated
 
 
 class PitchShift:
@@ -20,7 +20,7 @@ class PitchShift:
     crops are of one length either way, so that at 2 semitones a crop shows 12 % more or less of the song.
 
     Shape: crops (crops, samples), uniform (crops, 1) → (crops, samples). Where a shift upwards reads beyond a crop's
-    ends, the crop is reflected; the outermost samples, see `widening`, are there to be cut off.
+    ends, the crop is reflected; the outermost samples, see `context_ratio`, are there to be cut off.
 
     Args:
         p: probability that a crop is changed.
@@ -35,16 +35,18 @@ class PitchShift:
         require_between(-12.0, 12.0, **{"pitch.max_semitones": max_semitones})
         require_between(-12.0, max_semitones, **{"pitch.min_semitones": min_semitones})
         self.p, self.semitones = p, (min_semitones, max_semitones)
-        self.widening = max(1.0, 2.0 ** (max_semitones / 12.0))  # how much longer a stretch is read
+        self.context_ratio = max(1.0, 2.0 ** (max_semitones / 12.0))  # how much longer a stretch is read
 
     def __call__(
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 1"], sample_rate: int
     ) -> Float[Tensor, "crops samples"]:
-        ratios = 2.0 ** (between(*self.semitones, uniform[:, 0]) / 12.0)
-        return shifted_formants(faster(crops, ratios), 1.0 / ratios, sample_rate)
+        ratios = 2.0 ** (scale_uniform(*self.semitones, uniform[:, 0]) / 12.0)
+        return shift_formants(change_speed(crops, ratios), 1.0 / ratios, sample_rate)
 
 
-def faster(crops: Float[Tensor, "crops samples"], ratios: Float[Tensor, " crops"]) -> Float[Tensor, "crops samples"]:
+def change_speed(
+    crops: Float[Tensor, "crops samples"], ratios: Float[Tensor, " crops"]
+) -> Float[Tensor, "crops samples"]:
     """Crops played `ratios` times as fast around their middle, reflected at their ends; pitch and formants rise alike.
 
     Band-limited interpolation by a windowed sinc, whose cutoff falls where the new rate cannot hold the highest
@@ -58,9 +60,9 @@ def faster(crops: Float[Tensor, "crops samples"], ratios: Float[Tensor, " crops"
     nearest = place + ahead.floor().to(torch.int64)
     cutoff = (1.0 / ratios).clamp(max=1.0)[:, None]
     total = torch.zeros_like(crops)
-    for tap in range(1 - HALF_TAPS, HALF_TAPS + 1):
+    for tap in range(1 - SINC_HALF_TAPS, SINC_HALF_TAPS + 1):
         distance = tap - fraction
-        weight = cutoff * torch.sinc(cutoff * distance) * (0.5 + 0.5 * torch.cos(math.pi * distance / HALF_TAPS))
+        weight = cutoff * torch.sinc(cutoff * distance) * (0.5 + 0.5 * torch.cos(math.pi * distance / SINC_HALF_TAPS))
         index = ((nearest + tap + last) % (2 * last) - last).abs()
         total += weight * crops.gather(1, index)
     return total

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.draws import between, gaussian_noise
+from singer_verify.data.augmentation.random_draws import generate_gaussian_noise, scale_uniform
 from singer_verify.errors import require_between
 
 
@@ -27,7 +27,7 @@ class Reverberation:
         max_direct_db: of the direct sound over the tail.
     """
 
-    num_draws, widening = 4, 1.0
+    num_draws, context_ratio = 4, 1.0
 
     def __init__(
         self, p: float, min_decay_s: float, max_decay_s: float, min_direct_db: float, max_direct_db: float
@@ -45,8 +45,11 @@ class Reverberation:
         num_samples = crops.shape[1]
         tail_samples = min(num_samples, round(self.decay_s[1] * sample_rate))  # a longer one would not be heard
         time_s = torch.arange(1, tail_samples + 1, device=crops.device) / sample_rate
-        decay_s, direct_db = between(*self.decay_s, uniform[:, :1]), between(*self.direct_db, uniform[:, 1:2])
-        tail = gaussian_noise(uniform[:, 2:], tail_samples) * torch.exp(-math.log(1000.0) * time_s / decay_s)
+        decay_s, direct_db = (
+            scale_uniform(*self.decay_s, uniform[:, :1]),
+            scale_uniform(*self.direct_db, uniform[:, 1:2]),
+        )
+        tail = generate_gaussian_noise(uniform[:, 2:], tail_samples) * torch.exp(-math.log(1000.0) * time_s / decay_s)
         tail = tail / tail.square().sum(dim=1, keepdim=True).sqrt() * 10.0 ** (-direct_db / 20.0)
         n_fft = 1 << math.ceil(math.log2(num_samples + tail_samples))
         heard = torch.fft.irfft(torch.fft.rfft(crops, n_fft) * torch.fft.rfft(tail, n_fft), n_fft)

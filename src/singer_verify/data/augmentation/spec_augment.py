@@ -47,12 +47,12 @@ class SpecAugment:
         _, num_frames, num_bins = features.shape
         of_bins, of_frames = uniform.split([2 * self.num_frequency_masks, 2 * self.num_time_masks], dim=1)
         longest = min(self.max_frames, int(self.max_time_fraction * num_frames))
-        is_masked = masks(of_bins, num_bins, min(self.max_bins, num_bins))[:, None, :]
-        is_masked = is_masked | masks(of_frames, num_frames, longest)[:, :, None]
+        is_masked = draw_masks(of_bins, num_bins, min(self.max_bins, num_bins))[:, None, :]
+        is_masked = is_masked | draw_masks(of_frames, num_frames, longest)[:, :, None]
         return torch.where(is_masked, features.float().mean(dim=(1, 2), keepdim=True).to(features.dtype), features)
 
 
-def masks(uniform: Float[Tensor, "crops numbers"], size: int, widest: int) -> Bool[Tensor, "crops size"]:
+def draw_masks(uniform: Float[Tensor, "crops numbers"], size: int, widest: int) -> Bool[Tensor, "crops size"]:
     """Which of `size` places are covered by masks of 0 to `widest` places, two random numbers for each."""
     widths, places = uniform.unflatten(1, (-1, 2)).unbind(2) if uniform.shape[1] else (uniform, uniform)
     width = (widths * (widest + 1)).floor()

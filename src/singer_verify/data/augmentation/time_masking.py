@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.draws import between
+from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
 FADE_MS = 5.0  # into silence and out of it, so that no click is heard
@@ -21,7 +21,7 @@ class TimeMasking:
         max_width_ms: of the silence; a crop that is shorter is silenced whole.
     """
 
-    num_draws, widening = 2, 1.0
+    num_draws, context_ratio = 2, 1.0
 
     def __init__(self, p: float, min_width_ms: float, max_width_ms: float) -> None:
         require_between(0.0, 1.0, **{"time_masking.p": p})
@@ -33,7 +33,7 @@ class TimeMasking:
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 2"], sample_rate: int
     ) -> Float[Tensor, "crops samples"]:
         num_samples = crops.shape[1]
-        width = (between(*self.width_ms, uniform[:, :1]) * sample_rate / 1000.0).round().clamp(max=num_samples)
+        width = (scale_uniform(*self.width_ms, uniform[:, :1]) * sample_rate / 1000.0).round().clamp(max=num_samples)
         first = ((num_samples - width + 1) * uniform[:, 1:]).floor()
         place = torch.arange(num_samples, device=crops.device)
         outside = torch.maximum(first - place, place - (first + width - 1)).clamp(min=0)

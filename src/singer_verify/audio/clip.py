@@ -1,0 +1,78 @@
+"""Samples at hand, in place of a file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num
+
+from singer_verify.audio.decoding import BLOCK_SAMPLES, AudioBlock, decode_blocks
+from singer_verify.errors import SingerVerifyError
+
+MAX_CHANNELS = 32  # more are samples
+
+
+@dataclass(frozen=True)
+class AudioClip:
+    """A recording that is not a file.
+
+    Attributes:
+        samples: (samples,) or (samples, channels); real numbers in [-1, 1], or whole numbers of 16 or 32 bits. Real
+            numbers beyond 16 are refused where they are heard, see `loading.MAX_PEAK`.
+        sample_rate: in Hz.
+        name: by which it is called in what is said of it.
+
+    Raises:
+        SingerVerifyError: another shape or kind of numbers, no sample rate.
+    """
+
+    samples: Num[np.ndarray, " samples *channels"]
+    sample_rate: int
+    name: str = "the recording"
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.samples.shape, self.samples.dtype
+        if len(shape) not in (1, 2) or (len(shape) == 2 and not 1 <= shape[1] <= MAX_CHANNELS):
+            raise SingerVerifyError(f"{self.name}: has shape {shape}; expected (samples,) or (samples, channels).")
+        if not np.issubdtype(dtype, np.floating) and dtype not in (np.int16, np.int32):
+            raise SingerVerifyError(f"{self.name}: holds {dtype} values; expected floats in [-1, 1], int16 or int32.")
+        if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int | np.integer):
+            raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected a whole number, in Hz.")
+        if self.sample_rate < 1:
+            raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected at least 1 Hz.")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def resolve_recording(
+    recording: str | Path | AudioClip | Num[np.ndarray, " samples *channels"], sample_rate: int | None
+) -> Path | AudioClip:
+    """A file, or samples with their sample rate.
+
+    Raises:
+        SingerVerifyError: samples without a sample rate.
+    """
+    if isinstance(recording, str | Path):
+        return Path(recording)
+    if isinstance(recording, AudioClip):
+        return recording
+    if sample_rate is None:
+        raise SingerVerifyError("the recording is an array of samples; give its sample_rate in Hz, too.")
+    return AudioClip(np.asarray(recording), sample_rate)
+
+
+def read_blocks(recording: Path | AudioClip) -> Iterator[AudioBlock]:
+    """The blocks of a file or of samples at hand.
+
+    Raises:
+        UtteranceError: a file that cannot be decoded.
+    """
+    if isinstance(recording, Path):
+        yield from decode_blocks(recording)
+        return
+    samples = recording.samples if recording.samples.ndim == 2 else recording.samples[:, None]
+    scale = np.float32(1.0 if np.issubdtype(samples.dtype, np.floating) else -float(np.iinfo(samples.dtype).min))
+    for first in range(0, len(samples), BLOCK_SAMPLES):
+        yield AudioBlock(samples[first : first + BLOCK_SAMPLES].astype(np.float32) / scale, int(recording.sample_rate))

@@ -1,0 +1,156 @@
+"""The command that fits a model's scoring: projection, cohort, calibration, threshold."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from singer_verify.cli.console import LOGGER, require_output_file
+from singer_verify.cli.embed import embed_files, read_split_singers
+from singer_verify.cli.options import ModelArgument
+
+if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
+    from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
+    from singer_verify.evaluation.scoring.scoring import Scoring
+    from singer_verify.inference import Embedder
+
+
+def calibrate(
+    model: ModelArgument,
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
+    split: Annotated[str, typer.Option(help="The split to calibrate on.")] = "val",
+    project: Annotated[str, typer.Option(help="none, centre, whiten or lda, fitted to the cohort.")] = "none",
+    dims: Annotated[int | None, typer.Option(help="Of lda (default: singers of the cohort less one)")] = None,
+    norm: Annotated[str, typer.Option(help="none, s-norm or as-norm (adaptive), against the cohort.")] = "none",
+    nearest: Annotated[int | None, typer.Option(help="Of as-norm (default: 200, of a small cohort a quarter)")] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(help="Other singers: a corpus, or a folder of singers (default: CORPUS)")
+    ] = None,
+    cohort_split: Annotated[str, typer.Option(help="The split of the cohort, where it is a corpus.")] = "train",
+    prior: Annotated[float, typer.Option(help="Share of trials of one singer that the calibration is best for.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="The .npz to write (default: scoring.npz in the run folder)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Fit how a model's embeddings are scored: log-likelihood ratios, threshold; projection and cohort if wanted.
+
+    Ratios and thresholds are fitted to pairs of recordings, and to recordings against singers known from 2, 3, 5 and 10
+    others, as far as the corpus has so many of each singer.
+    """
+    from singer_verify.evaluation.scoring.fitting import fit_scoring, require_disjoint_singers
+    from singer_verify.inference import Embedder
+    from singer_verify.inference.scoring_file import save_scoring
+    from singer_verify.reports.console_tables import build_calibration_record, build_calibration_table
+    from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
+    from singer_verify.runs.model_metadata import METADATA_KEY
+
+    _check_calibration_options(project, dims, norm, nearest, cohort, prior)
+    path = _resolve_scoring_path(model, out)
+    needs_cohort = (project, norm) != ("none", "none")
+    checkpoint, embedder = read_checkpoint(find_checkpoint(model)), Embedder.load(model)
+    judged_files = read_split_singers(corpus, split)
+    cohort_files = _find_cohort_files(embedder, cohort or corpus, cohort_split) if needs_cohort else {}
+    require_disjoint_singers(set(judged_files.values()), set(cohort_files.values()))
+    others = _embed_labelled_files(embedder, cohort_files) if needs_cohort else None
+    scoring = _fit_uncalibrated_scoring(others, project, dims, norm, nearest)
+    judged = _embed_labelled_files(embedder, judged_files)
+    _warn_seen_singers(judged, checkpoint[METADATA_KEY])
+    origin = f"{judged.num_singers} singers of {corpus.resolve().name}/{split}"
+    fitted = fit_scoring(scoring, judged, origin, prior)
+    save_scoring(path, fitted.scoring, compute_fingerprint(checkpoint))
+    result = {"out": str(path), "split": split, "project": project, "norm": norm, "prior": prior}
+    result |= build_calibration_record(judged, others, fitted)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        Console().print(build_calibration_table(result, model))
+        typer.echo(f"{path}: written.")
+
+
+def _check_calibration_options(
+    project: str, dims: int | None, norm: str, nearest: int | None, cohort: Path | None, prior: float
+) -> None:
+    """Refuse settings that are none, and those that would have no effect."""
+    from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
+    from singer_verify.evaluation.scoring.calibration import MIN_PRIOR
+    from singer_verify.evaluation.scoring.fitting import NORMS, PROJECTIONS
+
+    require_choice(PROJECTIONS, **{"--project": project})
+    require_choice(NORMS, **{"--norm": norm})
+    require_between(MIN_PRIOR, 1.0 - MIN_PRIOR, **{"--prior": prior})
+    for option, value, least, needed in (
+        ("--dims", dims, 1, "--project lda"),
+        ("--nearest", nearest, 2, "--norm as-norm"),
+    ):
+        if value is not None:
+            require_at_least(least, **{option: value})
+            if f"--project {project}" != needed and f"--norm {norm}" != needed:
+                raise SingerVerifyError(f"{option} {value}: has no effect without {needed}.")
+    if cohort is not None and (project, norm) == ("none", "none"):
+        raise SingerVerifyError(f"--cohort {cohort}: has no effect without --project or --norm; give one of them.")
+
+
+def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
+    """The file to write; the run's own for its best model alone, so that the file there is never for another."""
+    from singer_verify.errors import SingerVerifyError
+    from singer_verify.inference.scoring_file import find_scoring_path
+    from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
+
+    is_best = model.is_dir() or model.name in (BEST_CHECKPOINT.name, SAVED_MODEL.name)
+    path = out or (find_scoring_path(model) if is_best else None)
+    if path is None:
+        raise SingerVerifyError(f"{model}: is not the best model of a run folder; say where to write with --out.")
+    require_output_file("--out", path, ".npz")
+    return path
+
+
+def _find_cohort_files(embedder: "Embedder", folder: Path, split: str) -> dict[Path, str]:
+    """Files and their singers: those of a corpus' split, or of a folder of folders, one for each singer."""
+    from singer_verify.corpora.corpus import SPLITS
+    from singer_verify.errors import SingerVerifyError
+
+    if any((folder / name).is_dir() for name in (split, *SPLITS)):
+        return read_split_singers(folder, split)
+    files = embedder.find_files([folder])
+    if loose := [file for file in files if file.parent == folder or file == folder]:
+        raise SingerVerifyError(
+            f"{loose[0]}: lies in no singer's folder; a cohort is a corpus, or a folder with a folder for each singer."
+        )
+    return {file: file.relative_to(folder).parts[0] for file in files}
+
+
+def _embed_labelled_files(embedder: "Embedder", singer_of: dict[Path, str]) -> "LabelledEmbeddings":
+    import numpy as np
+
+    from singer_verify.corpora.duplicates import compute_recording_ids
+    from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
+
+    files, embeddings = embed_files(embedder, list(singer_of))
+    return LabelledEmbeddings(
+        embeddings, np.array([singer_of[file] for file in files]), tuple(compute_recording_ids(files))
+    )
+
+
+def _fit_uncalibrated_scoring(
+    others: "LabelledEmbeddings | None", project: str, dims: int | None, norm: str, nearest: int | None
+) -> "Scoring":
+    from singer_verify.evaluation.scoring.fitting import build_cohort, fit_projection
+    from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
+
+    if others is None:
+        return COSINE
+    projection = fit_projection(others, project, dims)
+    return Scoring(projection, build_cohort(others, projection, norm, nearest), cohort_singers=others.known)
+
+
+def _warn_seen_singers(judged: "LabelledEmbeddings", card: dict[str, Any]) -> None:
+    from singer_verify.evaluation.seen_singers import TRAINING, compute_singer_overlap
+    from singer_verify.reports.evaluation.text import describe_overlaps
+    from singer_verify.runs.model_metadata import collect_training_singers
+
+    if (known := collect_training_singers(card)) is not None:
+        for sentence in describe_overlaps(
+            {TRAINING: compute_singer_overlap(known, judged.singers.tolist(), judged.recordings)}
+        ):
+            LOGGER.warning("%s", sentence)

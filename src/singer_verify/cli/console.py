@@ -1,0 +1,107 @@
+"""What the entries share: mistakes said in plain words, and the log."""
+
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich
+from rich.console import Console
+from rich.logging import RichHandler
+
+from singer_verify.errors import SingerVerifyError
+
+LOGGER = logging.getLogger("singer_verify")
+
+
+@contextmanager
+def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
+    """End the program with exit status 1 and one sentence, instead of a traceback, where the user is mistaken.
+
+    Args:
+        also: errors of libraries that mean a user's mistake, for instance a wrong override; where one was caused by
+            ours, ours is said.
+    """
+    try:
+        yield
+    except (SingerVerifyError, *also) as error:  # type: ignore[misc]
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {format_user_error(error)}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+
+
+def format_user_error(error: BaseException) -> str:
+    """Of a chain of causes: ours, or the first. Of what Hydra says, the part that helps."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:  # OmegaConf's have a context only
+        causes.append(cause)
+    ours = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
+    text = str(ours or error)
+    if text.startswith("Could not override"):
+        text = f"{text.splitlines()[0]} There is no such setting; python train.py --help lists them."
+    elif text.startswith("Error in call to target"):
+        text = str(causes[-1])
+    return " ".join(text.partition("Config search path")[0].split())
+
+
+def escape_undecodable_output() -> None:
+    r"""Let results name files whose names are no text: such bytes are shown as `\udcff`, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def configure_logging(console: Console, path: Path | None = None, level: int = logging.INFO) -> None:
+    """Send what the package says to a console, and to a file if one is given.
+
+    Args:
+        console: shared with a progress bar, if there is one, so that lines go above it.
+        path: of the file, appended to.
+        level: what is less important than this is not said.
+    """
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
+    LOGGER.setLevel(level)
+    LOGGER.propagate = False
+    LOGGER.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOGGER.addHandler(file)
+
+
+def silence_console() -> None:
+    """Leave the console to the process that this one works for."""
+    rich.reconfigure(quiet=True)
+    silence_library_warnings()
+
+
+def silence_library_warnings() -> None:
+    """Leave out what Lightning says of things that are meant."""
+    from lightning_fabric.utilities.warnings import PossibleUserWarning  # takes long to import
+
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on loader workers: a setting of ours
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")  # Lightning 2.6 with torch 2.13
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")  # a run goes on
+    warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")  # callbacks may change
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+
+def require_output_file(option: str, path: Path, suffix: str) -> None:
+    """
+    Raises:
+        SingerVerifyError: the name has another suffix, is that of a folder, or lies in none.
+    """
+    from singer_verify.atomic_files import require_output_path
+    from singer_verify.errors import SingerVerifyError
+
+    if path.suffix != suffix:
+        raise SingerVerifyError(f"{option} {path}: expected a file name that ends in {suffix}.")
+    require_output_path(path, option)

@@ -1,0 +1,73 @@
+"""The command that tells who sings when in a recording."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from singer_verify.cli.console import LOGGER
+from singer_verify.cli.options import JsonOption, ModelArgument, PriorOption, ScoringOption, ThresholdOption
+from singer_verify.cli.verify import build_threshold_record, load_model_and_scoring
+
+if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
+    from singer_verify.inference.diarization import Diarization
+
+MAX_DEFAULT_HOP_S = 0.5
+
+
+def diarize(
+    model: ModelArgument,
+    gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
+    file: Annotated[Path, typer.Argument(help="A recording of any length.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    window_s: Annotated[float | None, typer.Option(help="Of a window (default: as the model was validated)")] = None,
+    hop_s: Annotated[float | None, typer.Option(help="From window to window (default: 0.5, or a window)")] = None,
+    smooth_s: Annotated[float, typer.Option(help="Duration of the stretches that are scored; 0: windows.")] = 3.0,
+    threshold: ThresholdOption = None,
+    scoring: ScoringOption = None,
+    prior: PriorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who of a gallery sings when: diarization.png, diarization.svg, segments.csv and windows.csv in the folder.
+
+    The stretch around each window is embedded like a recording and scored against each singer. The singer with the
+    highest score is named, `unknown` where it is under the threshold, `silent` where no one sings. Times in files and
+    in --json are seconds.
+    """
+    from singer_verify.atomic_files import write_files_atomically
+    from singer_verify.inference import Gallery
+    from singer_verify.inference.diarization import diarize as diarize_windows
+    from singer_verify.plotting import render_figure_files
+    from singer_verify.reports.diarization import (
+        build_segments_table,
+        format_segments_csv,
+        format_windows_csv,
+        plot_diarization,
+    )
+
+    embedder, of_model = load_model_and_scoring(model, scoring, threshold, False, prior)
+    hop = min(MAX_DEFAULT_HOP_S, window_s or embedder.window_s) if hop_s is None else hop_s
+    known = Gallery.load(gallery, embedder, of_model)
+    with Console(stderr=True).status("Embedding"):
+        found = diarize_windows(known, embedder.windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
+    contents = {"segments.csv": format_segments_csv(found), "windows.csv": format_windows_csv(found)}
+    pictures = render_figure_files(plot_diarization(found, file.name))
+    write_files_atomically(contents | {f"diarization.{suffix}": content for suffix, content in pictures.items()}, out)
+    for remark in found.remarks:
+        LOGGER.warning("%s", remark)
+    if as_json:
+        typer.echo(json.dumps(_build_diarization_record(found, file), indent=2))
+    else:
+        Console().print(build_segments_table(found, str(file)))
+        typer.echo(f"{out}: diarization.png, diarization.svg, segments.csv, windows.csv.")
+
+
+def _build_diarization_record(found: "Diarization", file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = {"recording": str(file), "seconds": found.seconds, "remarks": found.remarks}
+    record["thresholds"] = {
+        singer: build_threshold_record(threshold)
+        for singer, threshold in zip(found.singers, found.thresholds, strict=False)
+    }
+    return record | {"segments": [vars(each) for each in found.segments]}

@@ -1,0 +1,44 @@
+"""The command that draws a map of a corpus: its embeddings in two dimensions."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from singer_verify.cli.embed import embed_split
+from singer_verify.cli.options import ModelArgument
+
+
+def draw_corpus_map(
+    model: ModelArgument,
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
+    out: Annotated[Path, typer.Option(help="The .png to write; .svg, and .csv of the places, are written beside it.")],
+    split: Annotated[str, typer.Option(help="The split to draw.")] = "val",
+    by: Annotated[
+        str | None, typer.Option(help="Colours: singer, gender, ... (default: singer, and up to five labels)")
+    ] = None,
+    method: Annotated[str, typer.Option(help="tsne, or umap where it is installed.")] = "tsne",
+    seed: Annotated[int, typer.Option(help="Of the method; the same seed draws the same map.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the places as JSON.")] = False,
+) -> None:
+    """Draw the embeddings of a split in two dimensions, coloured by singer and by labels."""
+    from singer_verify.corpora.labels import read_utterance_labels
+    from singer_verify.inference import Embedder
+    from singer_verify.reports.embedding_map import (
+        check_map_options,
+        compute_corpus_map,
+        parse_label_names,
+        write_corpus_map,
+    )
+
+    check_map_options(out, method, seed)
+    names = None if by is None else parse_label_names(by, ["singer", *read_utterance_labels([], corpus)])
+    utterances = embed_split(Embedder.load(model), corpus, split)
+    title = f"{model.resolve().name} on {corpus.resolve().name}, {split} split"
+    drawn = compute_corpus_map(utterances, names, method, seed, title)
+    write_corpus_map(drawn, out)
+    if as_json:
+        typer.echo(json.dumps(drawn.to_records(), indent=2))
+    else:
+        typer.echo(f"{out}: {len(drawn.paths)} utterances by {', '.join(drawn.labels)}; also .svg and .csv.")

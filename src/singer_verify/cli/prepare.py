@@ -1,0 +1,39 @@
+"""The command that makes a corpus of a data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="The reader: vocalset, damp, nus48e, mir1k, vctk, ..., or folder.")],
+    source: Annotated[Path, typer.Argument(help="The folder of the data set as it was downloaded.")],
+    out: Annotated[Path, typer.Option(help="The corpus folder to make.")],
+    val: Annotated[float | None, typer.Option(help="Singers of the val split: a share below 1, or a number.")] = None,
+    test: Annotated[float | None, typer.Option(help="Singers of the test split: a share, or a number.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="A csv of singer,split that says who goes where.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of splits, and of --balance.")] = 0,
+    keep: Annotated[list[str] | None, typer.Option(help="label=value,value: prepare only these utterances.")] = None,
+    balance: Annotated[str | None, typer.Option(help="A label: equally many of each value for each singer.")] = None,
+    drop_duplicates: Annotated[bool, typer.Option(help="Leave out recordings that two singers share.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking them.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="folder: a csv of utterance and labels.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="damp: the table of performances.")] = None,
+    snr_db: Annotated[float | None, typer.Option(help="mir1k: mix voice and accompaniment at this ratio.")] = None,
+    microphone: Annotated[str | None, typer.Option(help="vctk 0.92: 1 or 2.")] = None,
+) -> None:
+    """Make a corpus folder of a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""
+    from rich.progress import track
+
+    from singer_verify.corpora.preparation import prepare_corpus as write
+    from singer_verify.corpora.splits import SelectionSettings, select_recordings
+    from singer_verify.reports.console_tables import build_corpus_table
+
+    settings = {"labels": labels, "metadata": metadata, "snr_db": snr_db, "microphone": microphone}
+    given = {name: value for name, value in settings.items() if value is not None}
+    choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed)
+    chosen = select_recordings(corpus, source, given, choices)
+    table = write(chosen, out, copy, lambda each: track(each, "Preparing", console=Console(stderr=True)))
+    Console().print(build_corpus_table(table, str(out)))

@@ -1,0 +1,62 @@
+"""Commands on many runs: their tree, how far a sweep is, its leaderboard."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+) -> None:
+    """The tree of runs: each below the run whose weights it began with."""
+    from dataclasses import asdict
+
+    from singer_verify.runs.tree import read_run_tree
+
+    found = read_run_tree(folder)
+    if as_json:
+        typer.echo(json.dumps([asdict(run) for run in found], indent=2))
+    else:
+        from singer_verify.reports.console_tables import build_runs_table
+
+        Console().print(build_runs_table(found, str(folder)))
+        _print_sweep_progress(folder)
+
+
+def _print_sweep_progress(folder: Path) -> None:
+    """How far a sweep is, where the folder is one."""
+    from singer_verify.sweeps.plan import PLAN_FILENAME
+    from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
+
+    if (folder / PLAN_FILENAME).is_file():
+        progress = read_sweep_status(folder)
+        typer.echo(f"Sweep {folder}: {format_sweep_status(progress)}.")
+        for name, reason in progress.failed.items():
+            typer.echo(f"failed: {name}: {reason}")
+
+
+def leaderboard(
+    sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
+    baseline: Annotated[str | None, typer.Option(help="Settings of one cell (default: features=mel40)")] = None,
+    split: Annotated[str, typer.Option(help="The split to judge on.")] = "val",
+    corpus: Annotated[Path | None, typer.Option(help="Another corpus than that of the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files (default: SWEEP/leaderboard)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Compare the cells of a sweep with one of them, and write it all as csv, md, tex, figure and page."""
+    from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
+    from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table
+    from singer_verify.sweeps.leaderboard import build_leaderboard
+
+    board = build_leaderboard(sweep, baseline, split, corpus)
+    folder = out or sweep / "leaderboard"
+    write_leaderboard(board, folder)
+    if as_json:
+        typer.echo(json.dumps(build_leaderboard_records(board), indent=2))
+    else:
+        Console(width=max(Console().width, MIN_TABLE_COLUMNS)).print(build_leaderboard_table(board))
+        typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")

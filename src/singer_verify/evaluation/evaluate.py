@@ -1,0 +1,204 @@
+"""A model judged by its embeddings of a set of utterances."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, Conditions, UtteranceMetadata
+from singer_verify.evaluation.confusions import ErrorAnalysis, SingerConfusionMatrix
+from singer_verify.evaluation.metrics.binned_counts import (
+    BinnedCounts,
+    compute_binned_aucs,
+    compute_binned_eers,
+    compute_binned_min_dcfs,
+    compute_binned_miss_rates,
+)
+from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval, draw_bootstrap_weights
+from singer_verify.evaluation.metrics.cllr import compute_min_cllr_from_counts
+from singer_verify.evaluation.metrics.decisions import DecisionCosts, DecisionThresholds, estimate_from_resamples
+from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid
+from singer_verify.evaluation.metrics.identification import compute_identification_metrics
+from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, BootstrapWeights, ConditionCounts, TrialCounts
+from singer_verify.evaluation.results import ConditionMetrics, EvaluationResult, SingerMetrics
+from singer_verify.evaluation.scoring.scoring import Scoring
+from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource, TrialSource
+from singer_verify.evaluation.trials.trial_list import Trials
+
+TARGET_PRIORS = (0.01, 0.05, 0.5)  # of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
+MAX_BOOTSTRAP_UNITS = 1000  # more singers than that are resampled in groups
+FIXED_THRESHOLD, BAYES_THRESHOLD = (
+    "threshold",
+    "bayes",
+)  # thresholds chosen beforehand: the scoring's own, the calibration's for a prior
+
+ProgressCallback = Callable[[Iterable[int], str], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a model is judged.
+
+    Attributes:
+        scoring: of two embeddings.
+        trials: numbers of utterances; None takes all pairs.
+        num_enrolment: utterances from which a singer is known, where singers are identified.
+        num_resamples: of the bootstrap.
+        seed: of its draws, and of those of enrolment utterances.
+        conditions: names of those that are judged besides all trials; None takes all there are.
+    """
+
+    scoring: Scoring
+    trials: Trials | None = None
+    num_enrolment: int = 3
+    num_resamples: int = 500
+    seed: int = 0
+    conditions: frozenset[str] | None = None
+
+
+def evaluate(
+    embeddings: Float[np.ndarray, "utterances embedding"],
+    singer_index: Int[np.ndarray, " utterances"],
+    descriptions: UtteranceMetadata,
+    evaluation: EvaluationSettings,
+    progress: ProgressCallback = lambda singers, _: singers,
+) -> EvaluationResult:
+    """Score the trials and find everything that a report shows.
+
+    Scores are never kept: the trials are gone through in parts, three times, so hundreds of millions of them need no
+    more memory than millions.
+
+    Args:
+        embeddings: (utterances, embedding), rows of unit length.
+        singer_index: who sings each, numbered from 0 without gaps.
+        descriptions: what is known of the utterances.
+        evaluation: how they are judged.
+        progress: passes singers on one by one; its second argument says what is being done.
+
+    Raises:
+        SingerVerifyError: trials of one kind only, fewer than two singers, or embeddings that are not finite.
+    """
+    sides = evaluation.scoring.sides(embeddings)
+    num_singers = int(singer_index.max(initial=-1)) + 1
+    source: TrialSource = AllPairsSource(sides, singer_index, evaluation.scoring)
+    if evaluation.trials is not None:
+        source = TrialListSource(sides, singer_index, evaluation.scoring, evaluation.trials)
+    draws = _build_bootstrap_weights(source, num_singers, evaluation)
+    conditions = Conditions(descriptions, evaluation.conditions)
+    counts = TrialCounts(source, conditions, draws, progress(range(num_singers), "Counting trials"))
+    decisions = DecisionCosts(_build_decision_thresholds(evaluation.scoring), draws)
+    details = ErrorAnalysis(source, counts, decisions, progress(range(num_singers), "Comparing singers"))
+    settings = evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
+    identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings)
+    pairs = details.confusions
+    return EvaluationResult(
+        figures=_compute_overall_metrics(counts.by_condition[ALL_TRIALS], counts)
+        | _compute_decision_metrics(decisions)
+        | identified,
+        conditions=tuple(
+            _compute_condition_metrics(name, counted, counts) for name, counted in counts.by_condition.items()
+        ),
+        histogram=details.scores.histogram,
+        singer_scores=None if pairs is None else pairs.mean_scores,
+        of_singers=() if pairs is None or counts.of_singers is None else _compute_singer_metrics(counts, pairs),
+        confused=() if pairs is None else pairs.confused(),
+        worst_misses=details.misses.trials(),
+        worst_false_alarms=details.false_alarms.trials(),
+        num_resamples=evaluation.num_resamples,
+    )
+
+
+def _build_bootstrap_weights(source: TrialSource, num_singers: int, evaluation: EvaluationSettings) -> BootstrapWeights:
+    """Singers are put into groups by chance where they are so many that each of them hardly matters."""
+    unit_of = np.arange(num_singers)
+    if num_singers > MAX_BOOTSTRAP_UNITS:
+        unit_of = np.random.default_rng(evaluation.seed).permutation(num_singers) % MAX_BOOTSTRAP_UNITS
+    return BootstrapWeights(
+        unit_of, draw_bootstrap_weights(source.has_trials(unit_of), evaluation.num_resamples, evaluation.seed)
+    )
+
+
+def _build_decision_thresholds(scoring: Scoring) -> DecisionThresholds:
+    thresholds = {} if scoring.threshold is None else {FIXED_THRESHOLD: scoring.threshold.score}
+    if scoring.calibration is not None:
+        thresholds |= {f"{BAYES_THRESHOLD}_{prior:g}": scoring.calibration.threshold(prior) for prior in TARGET_PRIORS}
+    return DecisionThresholds(thresholds, scoring.calibration)
+
+
+def _compute_overall_metrics(counted: ConditionCounts, counts: TrialCounts) -> dict[str, Estimate]:
+    exact, resampled = counted.tally, counted.resampled_counts.tally()
+    eer, threshold = compute_binned_eers(exact, counts.bins.thresholds)
+    resampled_eer, resampled_threshold = compute_binned_eers(resampled, counts.coarse_bins.thresholds)
+    return {
+        "eer": compute_percentile_interval(float(eer[0]), resampled_eer),
+        "threshold": compute_percentile_interval(float(threshold[0]), resampled_threshold),
+        **{f"min_dcf_{prior:g}": cost for prior, cost in _estimate_min_dcfs(exact, resampled).items()},
+        "auc": compute_percentile_interval(float(compute_binned_aucs(exact)[0]), compute_binned_aucs(resampled)),
+        "min_cllr": compute_percentile_interval(
+            float(_compute_binned_min_cllrs(exact)[0]), _compute_binned_min_cllrs(resampled)
+        ),
+    }
+
+
+def _compute_binned_min_cllrs(tally: BinnedCounts) -> Float[np.ndarray, " resamples"]:
+    return np.array([compute_min_cllr_from_counts(*row) for row in zip(tally.targets, tally.nontargets, strict=True)])
+
+
+def _estimate_min_dcfs(exact: BinnedCounts, resampled: BinnedCounts) -> dict[float, Estimate]:
+    return {
+        prior: compute_percentile_interval(
+            float(compute_binned_min_dcfs(exact, prior)[0]), compute_binned_min_dcfs(resampled, prior)
+        )
+        for prior in TARGET_PRIORS
+    }
+
+
+def _compute_decision_metrics(sums: DecisionCosts) -> dict[str, Estimate]:
+    """At thresholds that were known before these trials."""
+    decisions = sums.decisions
+    found: dict[str, Estimate] = {}
+    if FIXED_THRESHOLD in decisions.thresholds:
+        miss, false_alarm = sums.compute_error_rates(FIXED_THRESHOLD)
+        found |= {
+            "miss_at_threshold": estimate_from_resamples(miss),
+            "false_alarm_at_threshold": estimate_from_resamples(false_alarm),
+        }
+    for prior in TARGET_PRIORS:
+        name = f"{BAYES_THRESHOLD}_{prior:g}" if decisions.calibration is not None else FIXED_THRESHOLD
+        if name in decisions.thresholds:
+            found[f"actual_dcf_{prior:g}"] = sums.compute_actual_dcf(name, prior)
+    return found | ({"cllr": sums.compute_cllr()} if decisions.calibration is not None else {})
+
+
+def _compute_condition_metrics(name: str, counted: ConditionCounts, counts: TrialCounts) -> ConditionMetrics:
+    sizes = counted.num_targets, counted.num_nontargets
+    if min(sizes) < MIN_TRIALS_PER_KIND:
+        return ConditionMetrics(name, *sizes, eer=None, min_dcf={}, miss=None)
+    exact, resampled = counted.tally, counted.resampled_counts.tally()
+    eer, _ = compute_binned_eers(exact, counts.bins.thresholds)
+    resampled_eer, _ = compute_binned_eers(resampled, counts.coarse_bins.thresholds)
+    return ConditionMetrics(
+        name,
+        *sizes,
+        eer=compute_percentile_interval(float(eer[0]), resampled_eer),
+        min_dcf=_estimate_min_dcfs(exact, resampled),
+        miss=compute_binned_miss_rates(exact, build_false_alarm_grid())[0],
+    )
+
+
+def _compute_singer_metrics(counts: TrialCounts, pairs: SingerConfusionMatrix) -> tuple[SingerMetrics, ...]:
+    assert counts.of_singers is not None
+    tally, nearest = counts.of_singers.tally, pairs.nearest()
+    eers, _ = compute_binned_eers(tally, counts.coarse_bins.thresholds)
+    sizes = np.stack([tally.targets.sum(axis=1), tally.nontargets.sum(axis=1)], axis=1)
+    return tuple(
+        SingerMetrics(
+            singer,
+            int(sizes[singer, 0]),
+            int(sizes[singer, 1]),
+            float(eers[singer]) if sizes[singer].min() >= MIN_TRIALS_PER_KIND else None,
+            int(nearest[singer]),
+        )
+        for singer in range(len(sizes))
+    )

@@ -1,0 +1,227 @@
+"""Systems compared on the same resamples of singers: intervals, p values, and their correction for many comparisons."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.metrics.binned_counts import (
+    BinnedCounts,
+    ScoreBins,
+    compute_binned_eers,
+    compute_binned_min_dcfs,
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval; NaN bounds where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+def compute_percentile_interval(value: float, resampled: Float[np.ndarray, " resamples"]) -> Estimate:
+    """A figure with the 2.5th and 97.5th percentile of its resamples (Efron & Tibshirani 1993, section 13.3).
+
+    Resamples in which the figure does not exist are NaN and left out; where that is most of them, there is no interval.
+    """
+    valid = resampled[np.isfinite(resampled)]
+    if len(valid) <= len(resampled) / 2:
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.percentile(valid, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
+
+def compute_two_sided_p_value(differences: Float[np.ndarray, " resamples"]) -> float:
+    """Twice the share of resampled differences on the rarer side of zero, at most 1.
+
+    Zero itself counts on both sides, and each side counts one more than was found, so p is never 0 and never below what
+    this number of resamples can show: 2 / (resamples + 1). It is the level at which the percentile interval of the
+    paired difference just reaches zero (Efron & Tibshirani 1993, section 15.4). Both systems must have been
+    resampled with the same draws: Bisani & Ney 2004, Bootstrap estimates for confidence intervals in ASR performance
+    evaluation, ICASSP; over speakers: Poh & Bengio 2007, Performance generalization in biometric
+    authentication using joint user-specific and sample bootstraps, IEEE Trans. PAMI 29 (3).
+    """
+    rarer = min(int((differences <= 0.0).sum()), int((differences >= 0.0).sum()))
+    return min(1.0, 2.0 * (rarer + 1) / (len(differences) + 1))
+
+
+def apply_holm_correction(p_values: list[float]) -> list[float]:
+    """p values corrected for their number, in the order given.
+
+    The k-th smallest of m is multiplied by m - k + 1; none may be smaller than that of a smaller one, none above 1.
+    Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
+    """
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values, kind="stable")
+    factors = np.arange(len(values), 0, -1)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return [float(p) for p in corrected]
+
+
+def build_trial_matrix(
+    left_singers: Int[np.ndarray, " trials"], right_singers: Int[np.ndarray, " trials"], num_singers: int
+) -> Bool[np.ndarray, "singers singers"]:
+    """Which singers have trials with which."""
+    has_trials = np.zeros((num_singers, num_singers), bool)
+    has_trials[left_singers, right_singers] = True
+    return has_trials
+
+
+def draw_bootstrap_weights(
+    has_trials: Bool[np.ndarray, "singers singers"], num_resamples: int, seed: int = 0
+) -> Int[np.ndarray, "resamples singers"]:
+    """How often each singer is drawn in each resample of a bootstrap: as many draws as singers, with replacement.
+
+    Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13. Draws that leave no target trial or no
+    non-target trial (fewer than two different singers) are drawn again.
+
+    Args:
+        has_trials: of each singer against each; on the diagonal, target trials.
+        num_resamples: of the bootstrap.
+        seed: of the draws.
+
+    Raises:
+        SingerVerifyError: the trials are of fewer than two singers, or all of one kind.
+    """
+    num_singers = len(has_trials)
+    if num_singers < 2:
+        raise SingerVerifyError(f"{num_singers} singers: an interval over singers needs at least 2.")
+    has_targets, everyone = has_trials.diagonal(), np.arange(num_singers)
+    if not has_targets.any() or not _has_nontarget_trials(has_trials, everyone):
+        raise SingerVerifyError("trials of one kind only: an interval over singers needs target and non-target trials.")
+    generator = np.random.default_rng(seed)
+    draws: list[np.ndarray] = []
+    while len(draws) < num_resamples:
+        counts = np.bincount(generator.integers(num_singers, size=num_singers), minlength=num_singers)
+        drawn = np.flatnonzero(counts)
+        if has_targets[drawn].any() and _has_nontarget_trials(has_trials, drawn):
+            draws.append(counts)
+    return np.stack(draws)
+
+
+def _has_nontarget_trials(has_trials: Bool[np.ndarray, "singers singers"], among: Int[np.ndarray, " drawn"]) -> bool:
+    return any((has_trials[singer, among] & (among != singer)).any() for singer in among)
+
+
+MAX_SCORE_LEVELS = 10_000  # of one system's scores: beyond that, a rate's step is under a ten-thousandth
+MAX_EXACT_FLOAT32_INTEGER = (
+    1 << 24
+)  # whole numbers below are exact in single precision, whose products are twice as fast
+MAX_PENDING_VALUES = 1 << 22  # numbers, of sums that wait to be weighted
+RATE_NAMES = ("eer", "min_dcf_0.01", "min_dcf_0.05")
+
+
+class ResampledSums:
+    """Sums over trials, for every resample.
+
+    Args:
+        draws: (resamples, singers), how often each singer counts.
+        width: of what is summed for each trial: cells of the score axis, for instance.
+    """
+
+    def __init__(self, draws: Int[np.ndarray, "resamples singers"], width: int) -> None:
+        self.singer_weights = np.ascontiguousarray(draws.T)  # (singers, resamples): a singer's are read in one go
+        self.max_weight = int(draws.max(initial=1))
+        self._sums: Float[np.ndarray, "resamples width"] = np.zeros((len(draws), width))
+        self._pending: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self._num_pending = 0
+
+    def add(self, singer: int, of_singers: Num[np.ndarray, "singers width"]) -> None:
+        """Trials of one singer against each of the singers, himself included, summed by the other singer."""
+        others = np.flatnonzero(of_singers.any(axis=1))
+        self._pending.append((singer, others, of_singers[others]))
+        self._num_pending += len(others) * of_singers.shape[1]
+        if self._num_pending > MAX_PENDING_VALUES:
+            self._apply_weights()
+
+    @property
+    def sums(self) -> Float[np.ndarray, "resamples width"]:
+        self._apply_weights()
+        return self._sums
+
+    def _apply_weights(self) -> None:
+        """Add what waits, weighted for each resample: the fewer products of matrices, the faster."""
+        if not self._pending:
+            return
+        singers, others, sums = zip(*self._pending, strict=True)
+        left, right = np.repeat(singers, [len(each) for each in others]), np.concatenate(others)
+        summed = np.concatenate(sums)
+        largest = summed.sum(axis=0).max(initial=0) * self.max_weight**2
+        is_exact = np.issubdtype(summed.dtype, np.integer) and largest < MAX_EXACT_FLOAT32_INTEGER
+        counts_of = self.singer_weights.astype(np.float32 if is_exact else np.float64)
+        weights = counts_of[left]
+        weights[left == right] = 1.0
+        weights *= counts_of[right]
+        self._sums += weights.T @ summed.astype(weights.dtype)
+        self._pending.clear()
+        self._num_pending = 0
+
+
+class ResampledCounts:
+    """The tally of every resample.
+
+    Args:
+        draws: (resamples, singers), how often each singer counts.
+        num_cells: of the score axis.
+    """
+
+    def __init__(self, draws: Int[np.ndarray, "resamples singers"], num_cells: int) -> None:
+        self.num_singers, self.num_bins = draws.shape[1], num_cells
+        self.targets, self.nontargets = ResampledSums(draws, num_cells), ResampledSums(draws, num_cells)
+
+    def add(self, singer: int, places: Int[np.ndarray, " trials"], is_target: bool) -> Int[np.ndarray, "singers cells"]:
+        """Count trials of one kind of one singer; returns the counts by the other singer and cell.
+
+        Args:
+            singer: of all of them.
+            places: of each, the other singer's number × number of cells + its cell.
+            is_target: their kind.
+        """
+        counts = np.bincount(places, minlength=self.num_singers * self.num_bins)
+        of_singers = counts.reshape(self.num_singers, self.num_bins)
+        (self.targets if is_target else self.nontargets).add(singer, of_singers)
+        return of_singers
+
+    def tally(self) -> BinnedCounts:
+        return BinnedCounts(self.targets.sums, self.nontargets.sums)
+
+
+def compute_resampled_rates(
+    scores: Float[np.ndarray, " trials"],
+    left_singers: Int[np.ndarray, " trials"],
+    right_singers: Int[np.ndarray, " trials"],
+    draws: Int[np.ndarray, "resamples singers"],
+) -> Float[np.ndarray, "resamples 3"]:
+    """The rates named in `RATE_NAMES` for each resample; NaN where it leaves no target or no non-target trial.
+
+    A resample of every singer once gives the rates themselves.
+
+    Args:
+        scores: of one system.
+        left_singers: numbered from 0.
+        right_singers: the same singer in a target trial.
+        draws: how often each singer counts.
+
+    Raises:
+        SingerVerifyError: a score is NaN or infinite.
+    """
+    if not np.isfinite(scores).all():
+        raise SingerVerifyError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are NaN or infinite.")
+    is_target = left_singers == right_singers
+    if not is_target.any():
+        return np.full((len(draws), len(RATE_NAMES)), np.nan)
+    cells = ScoreBins.from_target_scores(scores[is_target]).thin(MAX_SCORE_LEVELS)
+    counted = ResampledCounts(draws, len(cells))
+    for singer in np.unique(left_singers).tolist():
+        for kind in (True, False):
+            chosen = (left_singers == singer) & (is_target == kind)
+            places = right_singers[chosen] * len(cells) + cells.of(scores[chosen])
+            counted.add(singer, places, kind)
+    tally = counted.tally()
+    eer, _ = compute_binned_eers(tally, cells.thresholds)
+    return np.stack([eer, compute_binned_min_dcfs(tally, 0.01), compute_binned_min_dcfs(tally, 0.05)], axis=1)

@@ -1,0 +1,148 @@
+"""Trials and their scores, in parts that fit into memory: all pairs of utterances, or those of a list."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from singer_verify.evaluation.metrics.bootstrap import build_trial_matrix
+from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.evaluation.trials.trial_list import Trials
+
+MAX_TRIALS_PER_BLOCK = 1 << 21  # trials of a block
+
+
+@dataclass(frozen=True)
+class TrialBlock:
+    """Trials of one kind in which one singer is on the left.
+
+    Attributes:
+        singer: on the left.
+        left: numbers of utterances, a column where the block is every left against every right.
+        right: likewise, a row.
+        scores: of the trials, of the shape of both together.
+        is_target: whether that singer is on the right too, in all of them.
+    """
+
+    singer: int
+    left: Int[np.ndarray, "*left"]
+    right: Int[np.ndarray, "*right"]
+    scores: Float[np.ndarray, "*trials"]
+    is_target: bool
+
+
+@runtime_checkable
+class TrialSource(Protocol):
+    """Where trials come from; going through them again gives the same blocks with the same scores."""
+
+    singer_index: Int[np.ndarray, " utterances"]
+
+    def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
+        """Of each unit of singers against each; on the diagonal, whether one of its singers has target trials."""
+        ...
+
+    def blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
+        """The trials of this kind with this singer on the left."""
+        ...
+
+    def between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
+        """The trials of two singers, in either order."""
+        ...
+
+
+class AllPairsSource:
+    """Every utterance against every other, once; the singer of the lower number is on the left.
+
+    Args:
+        sides: of the utterances.
+        singer_index: who sings each.
+        scoring: of the sides.
+    """
+
+    def __init__(self, sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring) -> None:
+        self.singer_index, self.scoring = singer_index, scoring
+        self.order = np.argsort(singer_index, kind="stable")
+        self.sides = sides[self.order]
+        singers = np.arange(int(singer_index.max(initial=-1)) + 2)
+        self.bounds: list[int] = np.searchsorted(singer_index[self.order], singers).tolist()
+
+    def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
+        counts = np.diff(self.bounds)
+        of_units = np.bincount(unit_of, counts)
+        has_trials = np.outer(of_units, of_units) > 0
+        np.fill_diagonal(has_trials, np.bincount(unit_of, counts > 1) > 0)
+        return has_trials
+
+    def blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
+        first, end = self.bounds[singer], self.bounds[singer + 1]
+        yield from self._iterate_rows(singer, *((first, end) if is_target else (end, len(self.order))))
+
+    def between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
+        lower, higher = sorted((left_singer, right_singer))
+        yield from self._iterate_rows(lower, self.bounds[higher], self.bounds[higher + 1])
+
+    def _iterate_rows(self, singer: int, right_first: int, right_end: int) -> Iterator[TrialBlock]:
+        first, end = self.bounds[singer], self.bounds[singer + 1]
+        width = right_end - right_first
+        rows_at_once = max(MAX_TRIALS_PER_BLOCK // max(width, 1), 1)
+        for row in range(first, end if width else first, rows_at_once):
+            rows = slice(row, min(row + rows_at_once, end))
+            scores = self.scoring.scores(self.sides[rows], self.sides[right_first:right_end])
+            left, right = self.order[rows][:, None], self.order[right_first:right_end][None]
+            if right_first != first:
+                yield TrialBlock(singer, left, right, scores, is_target=False)
+                continue
+            is_once = np.arange(right_first, right_end) > np.arange(rows.start, rows.stop)[:, None]
+            rows_of, columns_of = np.nonzero(is_once)
+            yield TrialBlock(singer, left[rows_of, 0], right[0, columns_of], scores[is_once], is_target=True)
+
+
+class TrialListSource:
+    """The trials of a list.
+
+    Args:
+        sides: of the utterances.
+        singer_index: who sings each.
+        scoring: of the sides.
+        trials: numbers of utterances; a target trial is one whose two sides one singer sings.
+    """
+
+    def __init__(
+        self, sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, trials: Trials
+    ) -> None:
+        self.singer_index, self.scoring, self.sides = singer_index, scoring, sides
+        left_singers, right_singers = singer_index[trials.left], singer_index[trials.right]
+        self.num_singers = int(singer_index.max(initial=-1)) + 1
+        keys = left_singers * self.num_singers + right_singers
+        order = np.argsort(keys, kind="stable")
+        self.keys, self.left, self.right = keys[order], trials.left[order], trials.right[order]
+
+    def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
+        left, right = np.divmod(np.unique(self.keys), self.num_singers)
+        has_trials = build_trial_matrix(unit_of[left], unit_of[right], int(unit_of.max(initial=-1)) + 1)
+        np.fill_diagonal(has_trials, np.bincount(unit_of[left], left == right, len(has_trials)) > 0)
+        return has_trials
+
+    def blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
+        first, own = singer * self.num_singers, singer * self.num_singers + singer
+        if is_target:
+            yield from self._iterate_key_range(own, own + 1)
+        else:
+            yield from self._iterate_key_range(first, own)
+            yield from self._iterate_key_range(own + 1, first + self.num_singers)
+
+    def between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
+        for first, second in dict.fromkeys([(left_singer, right_singer), (right_singer, left_singer)]):
+            key = first * self.num_singers + second
+            yield from self._iterate_key_range(key, key + 1)
+
+    def _iterate_key_range(self, lowest: int, above: int) -> Iterator[TrialBlock]:
+        first, end = np.searchsorted(self.keys, [lowest, above]).tolist()
+        for start in range(first, end, MAX_TRIALS_PER_BLOCK // 16):  # whose embeddings are copied
+            chosen = slice(start, min(start + MAX_TRIALS_PER_BLOCK // 16, end))
+            left, right = self.left[chosen], self.right[chosen]
+            scores = self.scoring.pair_scores(self.sides[left], self.sides[right])
+            singer, other = divmod(int(self.keys[start]), self.num_singers)
+            yield TrialBlock(singer, left, right, scores, is_target=singer == other)

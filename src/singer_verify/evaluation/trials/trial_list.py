@@ -1,0 +1,108 @@
+"""A list of trials: pairs of recordings by their paths."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
+
+from singer_verify.errors import SingerVerifyError
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """Pairs of recordings as a file holds them.
+
+    Attributes:
+        left: (trials,), path of one recording with forward slashes, an object array of strings.
+        right: (trials,), of the other.
+        is_target: (trials,), whether one singer sings both.
+        labels: a row for each trial, of strings: `left_singer`, `right_singer`, `left_gender`, ...; None without any.
+    """
+
+    left: Shaped[np.ndarray, " trials"]
+    right: Shaped[np.ndarray, " trials"]
+    is_target: Bool[np.ndarray, " trials"]
+    labels: pd.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.is_target)
+
+    @property
+    def num_targets(self) -> int:
+        """Trials of one singer."""
+        return int(self.is_target.sum())
+
+
+def require_both_kinds(trials: TrialList, name: str) -> None:
+    """
+    Args:
+        trials: to be judged.
+        name: of the list, for the message.
+
+    Raises:
+        SingerVerifyError: no trial, or only target or only non-target trials.
+    """
+    if not len(trials):
+        raise SingerVerifyError(f"{name}: holds no trial; expected target and non-target trials.")
+    if trials.num_targets in (0, len(trials)):
+        found, lacking = ("target", "non-target") if trials.num_targets else ("non-target", "target")
+        raise SingerVerifyError(
+            f"{name}: all its {len(trials)} trials are {found} trials; expected some {lacking} trials too, as error "
+            f"rates compare the two."
+        )
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Pairs of utterances.
+
+    Attributes:
+        left: (trials,), number of one utterance.
+        right: (trials,), number of the other.
+        is_target: (trials,), whether one singer sings both.
+    """
+
+    left: Int[np.ndarray, " trials"]
+    right: Int[np.ndarray, " trials"]
+    is_target: Bool[np.ndarray, " trials"]
+
+
+def build_all_pairs(
+    singer_index: Int[np.ndarray, " utterances"], corpus_index: Int[np.ndarray, " utterances"] | None = None
+) -> Trials:
+    """Every utterance against every other, once; of several corpora, against those of its own corpus."""
+    left, right = np.triu_indices(len(singer_index), k=1)
+    if corpus_index is not None:
+        is_within = corpus_index[left] == corpus_index[right]
+        left, right = left[is_within], right[is_within]
+    return Trials(left, right, singer_index[left] == singer_index[right])
+
+
+def compute_cosine_scores(
+    embeddings: Float[np.ndarray, "utterances embedding"], trials: Trials
+) -> Float[np.ndarray, " trials"]:
+    """Cosine of the two embeddings of each trial; the rows are of unit length."""
+    return (embeddings @ embeddings.T)[trials.left, trials.right]
+
+
+SIDE_NAMES = ("left", "right")
+
+
+def add_labels(trials: TrialList, known: pd.DataFrame) -> TrialList:
+    """The list with `left_<label>` and `right_<label>` for each label; labels that it had besides stay.
+
+    Args:
+        trials: of paths that are all in the table.
+        known: a column of strings for each label, indexed by path.
+    """
+    columns = {
+        f"{side}_{label}": known[label].to_numpy(object)[known.index.get_indexer(pd.Index(paths))]
+        for label in known.columns
+        for side, paths in zip(SIDE_NAMES, (trials.left, trials.right), strict=True)
+    }
+    table = pd.DataFrame(columns)
+    if trials.labels is not None:
+        own = [name for name in trials.labels.columns if name not in columns]
+        table = table.join(trials.labels[own].reset_index(drop=True))
+    return TrialList(trials.left, trials.right, trials.is_target, table)

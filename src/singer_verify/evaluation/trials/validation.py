@@ -1,0 +1,237 @@
+"""Checks of a list of trials against the recordings of a corpus, before it is judged.
+
+What is done about each fault, and always said:
+
+| fault | what is done |
+| --- | --- |
+| a file that is not among the utterances | its trials are left out |
+| a recording against itself | left out |
+| a trial that was there before, in either order | left out |
+| a label that contradicts the folders | the folders decide, as they do in training and over all pairs |
+| a file named after another singer than its folder | nothing: the folder decides |
+
+Each trial counts for the first of these that it has, so the counts add up.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int, Shaped
+
+from singer_verify.corpora.corpus import SPLITS
+from singer_verify.corpora.singer_names import find_contradicting_singer
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.trials.paths import ABSENT, ListedFiles, match_listed_files
+from singer_verify.evaluation.trials.trial_list import TrialList, require_both_kinds
+
+
+@dataclass(frozen=True)
+class TrialListValidation:
+    """What is wrong with a list of trials.
+
+    Attributes:
+        root: of the corpus.
+        left: (trials,), path of one utterance, relative to the root; as listed where there is no such utterance.
+        right: (trials,), of the other.
+        is_target: (trials,), by the folders; says nothing where a file is missing.
+        is_missing: (trials,), a file is not among the utterances.
+        is_self_pair: (trials,), a recording against itself.
+        is_duplicate: (trials,), the same two recordings were there before, in either order.
+        is_contradicting: (trials,), the list's label is not that of the folders.
+        missing: files that are not among the utterances, as listed.
+        num_elsewhere: how many of them exist below the root all the same: in another split, or they cannot be used.
+        misnamed: files named after another singer than their folder, and that singer.
+    """
+
+    root: Path
+    left: Shaped[np.ndarray, " trials"]
+    right: Shaped[np.ndarray, " trials"]
+    is_target: Bool[np.ndarray, " trials"]
+    is_missing: Bool[np.ndarray, " trials"]
+    is_self_pair: Bool[np.ndarray, " trials"]
+    is_duplicate: Bool[np.ndarray, " trials"]
+    is_contradicting: Bool[np.ndarray, " trials"]
+    missing: tuple[str, ...]
+    num_elsewhere: int
+    misnamed: dict[str, str]
+
+    @property
+    def is_excluded(self) -> Bool[np.ndarray, " trials"]:
+        """Which trials are not judged."""
+        return self.is_missing | self.is_self_pair | self.is_duplicate
+
+
+def validate_trials(trials: TrialList, root: Path, singer_of: Mapping[str, str]) -> TrialListValidation:
+    """Compare a list with the utterances that it is about.
+
+    Args:
+        trials: as read.
+        root: of the corpus.
+        singer_of: the singer of each utterance, by its path relative to the root.
+
+    Raises:
+        SingerVerifyError: a path fits two utterances.
+    """
+    paths = np.array(list(singer_of), object)
+    files = match_listed_files(trials, paths)
+    is_absent = files.places == ABSENT
+    meant = np.where(is_absent, files.paths, paths[files.places])
+    is_target = _is_same_singer(files, [singer_of.get(path, "") for path in meant])
+    is_missing, is_self_pair, is_duplicate, is_contradicting = _find_first_faults(files, is_target != trials.is_target)
+    return TrialListValidation(
+        root=root,
+        left=meant[files.left],
+        right=meant[files.right],
+        is_target=is_target,
+        is_missing=is_missing,
+        is_self_pair=is_self_pair,
+        is_duplicate=is_duplicate,
+        is_contradicting=is_contradicting,
+        missing=tuple(files.paths[is_absent]),
+        num_elsewhere=_count_existing_files(root, files.paths[is_absent]),
+        misnamed=_find_misnamed_files(meant[~is_absent], singer_of),
+    )
+
+
+def select_valid_trials(trials: TrialList, diagnosis: TrialListValidation) -> TrialList:
+    """The trials that can be judged, paths relative to the corpus root, labelled by the folders.
+
+    Raises:
+        SingerVerifyError: none, or one kind, is left; or most labels contradict the folders, so that the list is about
+            something else.
+    """
+    kept = ~diagnosis.is_excluded
+    num_kept, num_contradicting = int(kept.sum()), int(diagnosis.is_contradicting.sum())
+    if not num_kept and diagnosis.missing:
+        where = "are in another split" if diagnosis.num_elsewhere else "have another name in the corpus"
+        raise SingerVerifyError(
+            f"{diagnosis.root}: none of the {len(trials)} trials can be judged; the list names for instance "
+            f"{diagnosis.missing[0]}, which is not among the utterances: see whether its files {where}."
+        )
+    if 2 * num_contradicting > num_kept:
+        raise SingerVerifyError(
+            f"{diagnosis.root}: the labels of {num_contradicting} of {num_kept} trials contradict the folders, which "
+            f"are the singers here; expected a list of these singers, where 1 (or target) means one singer."
+        )
+    labels = None if trials.labels is None else trials.labels[kept].reset_index(drop=True)
+    left = TrialList(diagnosis.left[kept], diagnosis.right[kept], diagnosis.is_target[kept], labels)
+    require_both_kinds(left, f"{diagnosis.root}: what is left of the {len(trials)} trials")
+    return left
+
+
+def _is_same_singer(files: ListedFiles, singers: list[str]) -> Bool[np.ndarray, " trials"]:
+    numbers = pd.factorize(np.array(singers, object))[0]
+    return np.asarray(numbers[files.left] == numbers[files.right])
+
+
+def _find_first_faults(files: ListedFiles, is_contradicting: Bool[np.ndarray, " trials"]) -> list[np.ndarray]:
+    """Which trials have each of the four faults of a trial, and none before it."""
+    is_absent = files.places == ABSENT
+    left, right = _number_recordings(files)
+    faults = [
+        is_absent[files.left] | is_absent[files.right],
+        left == right,
+        _find_duplicates(left, right),
+        is_contradicting,
+    ]
+    has_one_before = np.logical_or.accumulate([np.zeros_like(is_contradicting), *faults[:-1]])
+    return [fault & ~before for fault, before in zip(faults, has_one_before, strict=True)]
+
+
+def _number_recordings(files: ListedFiles) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
+    """Numbers that are equal where two files are one recording, however the list writes its path."""
+    first_absent = int(files.places.max(initial=ABSENT)) + 1
+    own = np.where(files.places == ABSENT, first_absent + np.arange(len(files.places)), files.places)
+    return own[files.left], own[files.right]
+
+
+def _find_duplicates(
+    left: Int[np.ndarray, " trials"], right: Int[np.ndarray, " trials"]
+) -> Bool[np.ndarray, " trials"]:
+    num_recordings = 1 + max(int(left.max(initial=0)), int(right.max(initial=0)))
+    pairs = np.minimum(left, right) * num_recordings + np.maximum(left, right)
+    return np.asarray(pd.Series(pairs).duplicated(), bool)
+
+
+def _count_existing_files(root: Path, paths: np.ndarray) -> int:
+    folders = (root, *(root / split for split in SPLITS))
+    return sum(any(_is_file_below(root, folder / path) for folder in folders) for path in paths)
+
+
+def _is_file_below(root: Path, path: Path) -> bool:
+    """By what the path says, not by where links lead: a prepared corpus holds links to recordings elsewhere."""
+    below_root = os.path.join(os.path.abspath(root), "")
+    return os.path.abspath(path).startswith(below_root) and os.path.isfile(path)  # False also of impossible names
+
+
+def _find_misnamed_files(paths: np.ndarray, singer_of: Mapping[str, str]) -> dict[str, str]:
+    singers = set(singer_of.values())
+    told = {path: find_contradicting_singer(path, singer_of[path], singers) for path in sorted(set(paths))}
+    return {path: singer for path, singer in told.items() if singer is not None}
+
+
+NUM_FAULT_EXAMPLES = 3
+
+
+def count_faults(diagnosis: TrialListValidation) -> dict[str, int]:
+    """How many there are of each fault. A trial counts for one fault: those left out add up."""
+    return {
+        "num_listed": len(diagnosis.is_target),
+        "num_left_out": int(diagnosis.is_excluded.sum()),
+        "num_with_missing_files": int(diagnosis.is_missing.sum()),
+        "num_self_pairs": int(diagnosis.is_self_pair.sum()),
+        "num_duplicates": int(diagnosis.is_duplicate.sum()),
+        "num_contradicting_labels": int(diagnosis.is_contradicting.sum()),
+        "num_missing_files": len(diagnosis.missing),
+        "num_missing_files_elsewhere": diagnosis.num_elsewhere,
+        "num_misnamed_files": len(diagnosis.misnamed),
+    }
+
+
+def collect_fault_examples(diagnosis: TrialListValidation) -> dict[str, list[str]]:
+    """The first few files or trials of each fault by name."""
+    listed = np.where(diagnosis.is_target, "nontarget", "target")  # the opposite, of contradicting labels
+    return {
+        "missing_files": list(diagnosis.missing[:NUM_FAULT_EXAMPLES]),
+        "self_pairs": [diagnosis.left[trial] for trial in _take_first_trials(diagnosis.is_self_pair)],
+        "duplicates": [_format_pair(diagnosis, trial) for trial in _take_first_trials(diagnosis.is_duplicate)],
+        "contradicting_labels": [
+            f"{_format_pair(diagnosis, trial)} listed as {listed[trial]}"
+            for trial in _take_first_trials(diagnosis.is_contradicting)
+        ],
+        "misnamed_files": [
+            f"{path} named after {singer}" for path, singer in islice(diagnosis.misnamed.items(), NUM_FAULT_EXAMPLES)
+        ],
+    }
+
+
+def format_fault_messages(diagnosis: TrialListValidation) -> list[str]:
+    """What was found and what is done about it: a sentence for each fault there is, none for a list without any."""
+    found, named = count_faults(diagnosis), collect_fault_examples(diagnosis)
+    elsewhere = f", {diagnosis.num_elsewhere} of them in another split" if diagnosis.num_elsewhere else ""
+    openings = {
+        "missing_files": f"Trials of files that are not among the utterances of {diagnosis.root}, left out: "
+        f"{found['num_with_missing_files']}; such files{elsewhere}",
+        "self_pairs": "Trials of a recording against itself, left out",
+        "duplicates": "Trials that repeat an earlier one in either order, left out",
+        "contradicting_labels": "Trials whose label contradicts the folders, where the folders decide",
+        "misnamed_files": "Files named after another singer than their folder, where the folder decides",
+    }
+    return [
+        f"{opening}: {number} ({'; '.join(named[fault])}{'; …' if number > NUM_FAULT_EXAMPLES else ''})."
+        for fault, opening in openings.items()
+        if (number := found[f"num_{fault}"])
+    ]
+
+
+def _take_first_trials(is_chosen: np.ndarray) -> Iterable[int]:
+    return (int(trial) for trial in np.flatnonzero(is_chosen)[:NUM_FAULT_EXAMPLES])
+
+
+def _format_pair(diagnosis: TrialListValidation, trial: int) -> str:
+    return f"{diagnosis.left[trial]} – {diagnosis.right[trial]}"

@@ -1,0 +1,291 @@
+"""An LSTM stack as ONNX's operator of that name."""
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from jaxtyping import config as jaxtyping_config
+from onnxscript import opset18
+from torch import Tensor, nn
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.scoring.scoring import Scoring
+from singer_verify.export.traceable_model import EndToEndModel, find_export_obstacle, find_min_samples
+from singer_verify.inference.embedder import Embedder
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+
+ONNX_FLOAT = 1  # ONNX's number for single precision
+LSTM_OPSET = 14  # since when the operator is what it is
+
+
+class OnnxLstm(nn.Module):
+    """Stands in for an `nn.LSTM` while a model is exported: tracing torch's own fixes the number of frames.
+
+    ONNX orders gates input, output, forget, cell (operator LSTM), torch input, forget, cell, output.
+
+    Shape: (batch, frames, bins) → outputs (batch, frames, width), (hidden states, None), as of an `nn.LSTM` with
+    `batch_first`; cell states are not made.
+
+    Args:
+        lstm: with `batch_first`, without projections; evaluated, so that its dropout does nothing.
+    """
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.num_layers, self.hidden_size = lstm.num_layers, lstm.hidden_size
+        self.direction = "bidirectional" if lstm.bidirectional else "forward"
+        self.directions = ("", "_reverse") if lstm.bidirectional else ("",)
+        for layer in range(lstm.num_layers):
+            self._register_weights(lstm, layer)
+
+    def forward(
+        self, frames: Float[Tensor, "batch frames bins"]
+    ) -> tuple[Float[Tensor, "batch frames width"], tuple[Float[Tensor, "states batch hidden"], None]]:
+        outputs, last_states = frames.transpose(0, 1), []
+        for layer in range(self.num_layers):
+            num_frames, batch = outputs.shape[:2]
+            weights = [getattr(self, f"{name}_{layer}") for name in ("inputs", "states", "biases")]
+            by_direction, last = torch.onnx.ops.symbolic_multi_out(
+                "LSTM",
+                [outputs, *weights],
+                attrs={"hidden_size": self.hidden_size, "direction": self.direction},
+                dtypes=(ONNX_FLOAT, ONNX_FLOAT),
+                shapes=(
+                    [num_frames, len(self.directions), batch, self.hidden_size],
+                    [len(self.directions), batch, self.hidden_size],
+                ),
+                version=LSTM_OPSET,
+            )
+            outputs = by_direction.transpose(1, 2).flatten(2)
+            last_states.append(last)
+        return outputs.transpose(0, 1), (torch.cat(last_states), None)
+
+    def _register_weights(self, lstm: nn.LSTM, layer: int) -> None:
+        """Keep the weights of a layer as the operator takes them, all directions in one."""
+        inputs, states, *biases = (
+            torch.stack([_reorder_gates(getattr(lstm, f"{name}_l{layer}{end}")) for end in self.directions])
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        self.register_buffer(f"inputs_{layer}", inputs)
+        self.register_buffer(f"states_{layer}", states)
+        self.register_buffer(f"biases_{layer}", torch.cat(biases, dim=1))
+
+
+def replace_lstms(encoder: nn.Module) -> nn.Module:
+    """Exchange every LSTM stack of this kind in an encoder; returns the encoder."""
+    for name, part in list(encoder.named_modules()):
+        if isinstance(part, nn.LSTM) and part.batch_first and not part.proj_size:
+            encoder.set_submodule(name, OnnxLstm(part))
+    return encoder
+
+
+def _reorder_gates(gates: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    into, forget, cell, out = gates.detach().chunk(4)
+    return torch.cat([into, out, forget, cell])
+
+
+ONNX: Any = opset18  # whose annotations ask for tensors of one type at each place
+
+
+def translate_matmul(left: Any, right: Any) -> Any:
+    """A product whose right side is a vector, written as one with a matrix of one column.
+
+    onnxruntime (1.32) joins a transposition and a product with a vector into one operator, whose result is wrong.
+    """
+    if len(right.shape) > 1:
+        return ONNX.MatMul(left, right)
+    last = ONNX.Constant(value_ints=[-1])
+    return ONNX.Squeeze(ONNX.MatMul(left, ONNX.Unsqueeze(right, last)), last)
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.matmul.default: translate_matmul}
+
+
+def build_onnx_metadata(embedder: Embedder, fingerprint: str, scoring: Scoring, from_frames: bool) -> dict[str, str]:
+    """Names and values of ONNX's `metadata_props`, all of them text.
+
+    A threshold is told where it is one of cosines of embeddings, which is what the file can be used for.
+
+    Args:
+        embedder: the model.
+        fingerprint: by which the model is known again, see `runs.fingerprint`.
+        scoring: that belongs to the model.
+        from_frames: whether the recipe is left out of the graph.
+    """
+    feature, normalisation = embedder.feature, embedder.normalisation
+    recipe = feature.recipe | {"normalise": normalisation.name} | normalisation.statistics
+    known = {
+        "singer_verify": version("singer_verify"),
+        "fingerprint": fingerprint,
+        "input": FRAMES_INPUT if from_frames else SAMPLES_INPUT,
+        "sample_rate": str(feature.sample_rate),
+        "hop_ms": str(feature.hop_ms),
+        "num_bins": str(feature.num_bins),
+        "window_frames": str(embedder.window_frames),
+        "recipe": json.dumps(recipe),
+    }
+    if not from_frames:
+        known["shortest_samples"] = str(find_min_samples(feature))
+    if scoring.threshold and not scoring.projection and not scoring.cohort:
+        known |= {"threshold": str(scoring.threshold.score), "threshold_origin": scoring.threshold.origin}
+    return known
+
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+SAMPLES_INPUT, FRAMES_INPUT, EMBEDDING_OUTPUT = (
+    "samples",
+    "frames",
+    "embedding",
+)  # names of the graph's inputs and of its output
+NUM_TRACED_WINDOWS = 4  # more than one, or the trace would take "one" for granted
+
+
+def require_onnx() -> None:
+    """
+    Raises:
+        SingerVerifyError: a package of the extra `onnx` is not installed.
+    """
+    if missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]:
+        raise SingerVerifyError(
+            f"export needs {', '.join(ONNX_PACKAGES)}, and {', '.join(missing)} cannot be found; "
+            f"pip install 'singer_verify[onnx]'."
+        )
+
+
+def require_exportable_front_end(embedder: Embedder) -> None:
+    """
+    Raises:
+        SingerVerifyError: the recipe cannot be part of the graph.
+    """
+    if reason := find_export_obstacle(embedder.feature):
+        raise SingerVerifyError(
+            f"the recipe cannot be exported: {reason}; export the encoder alone, from frames on, with --frames."
+        )
+
+
+def build_onnx_program(embedder: Embedder, from_frames: bool) -> "ONNXProgram":
+    """The model as a graph: `samples` (batch, samples) or `frames` (batch, frames, bins) → `embedding`.
+
+    The graph does all that `Embedder` does to the recordings of a batch, which are of one length, whatever length:
+    frames, their normalisation, overlapping windows, the encoder, the mean over windows. Frames are given as the
+    recipe makes them, before normalisation.
+
+    Args:
+        embedder: the model.
+        from_frames: leave the recipe out of the graph.
+
+    Raises:
+        SingerVerifyError: see `require_onnx` and `require_exportable_front_end`, or an encoder that cannot be traced.
+    """
+    require_onnx()
+    if not from_frames:
+        require_exportable_front_end(embedder)
+    front_end = None if from_frames else embedder.feature
+    assert front_end is None or isinstance(front_end, nn.Module)
+    encoder = replace_lstms(copy.deepcopy(embedder.encoder))
+    whole = EndToEndModel(front_end, embedder.normalisation, encoder, embedder.window_frames).eval()
+    name = FRAMES_INPUT if from_frames else SAMPLES_INPUT
+    fewest = 1 if from_frames else find_min_samples(embedder.feature)
+    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim(name, min=fewest)}
+    with _silence_exporter():
+        return _trace_model(whole, _build_example_input(embedder, from_frames), name, dimensions)
+
+
+def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> None:
+    """Write the graph, its weights in it, with what a program that runs it needs to know.
+
+    Args:
+        program: see `build_onnx_program`.
+        path: of the file.
+        metadata: for the model's `metadata_props`.
+    """
+    model = program.model
+    model.producer_name, model.producer_version = "singer_verify", version("singer_verify")
+    model.metadata_props.clear()
+    model.metadata_props.update(metadata)
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # where in which file it was traced
+    with _silence_exporter():
+        program.save(path, external_data=False)
+
+
+def _trace_model(
+    whole: nn.Module, example: Tensor, name: str, dimensions: dict[int, torch.export.Dim]
+) -> "ONNXProgram":
+
+    try:
+        with torch.no_grad(), _allow_symbolic_shapes():
+            traced = torch.export.export(
+                whole,
+                (example,),
+                dynamic_shapes=(dimensions,),
+                strict=False,
+                # conditions on lengths that hold for the example are checked when the graph runs, not frozen into it
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+        program = torch.onnx.export(
+            traced,
+            input_names=[name],
+            output_names=[EMBEDDING_OUTPUT],
+            dynamo=True,
+            verbose=False,
+            custom_translation_table=TRANSLATIONS,
+        )
+    except Exception as error:  # torch raises errors of a dozen kinds where it cannot follow a module
+        first_line = str(error).strip().splitlines()[0]
+        raise SingerVerifyError(f"the model cannot be written as ONNX: {first_line}") from error
+    assert program is not None
+    _name_axes(program, ("batch", name))
+    return program
+
+
+def _name_axes(program: "ONNXProgram", names: tuple[str, str]) -> None:
+    """The lengths that stay open, as a reader of the file sees them."""
+    shape = program.model.graph.inputs[0].shape
+    assert shape is not None
+    program.rename_axes(dict(zip(map(str, shape), names, strict=False)))
+
+
+def _build_example_input(embedder: Embedder, from_frames: bool) -> Tensor:
+    """Two recordings of a few windows: sizes of one would be taken for granted."""
+    num_frames = NUM_TRACED_WINDOWS * embedder.window_frames
+    if from_frames:
+        return torch.rand(2, num_frames, embedder.feature.num_bins)
+    num_samples = num_frames * round(embedder.feature.hop_ms * embedder.feature.sample_rate / 1000)
+    return torch.rand(2, max(num_samples, 2 * find_min_samples(embedder.feature)))
+
+
+@contextmanager
+def _allow_symbolic_shapes() -> Iterator[None]:
+    """Let annotated shapes and counts be symbols, as they are in a trace, where annotations are checked at all."""
+    disabled = jaxtyping_config.jaxtyping_disable
+    jaxtyping_config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping_config.update("jaxtyping_disable", disabled)
+
+
+@contextmanager
+def _silence_exporter() -> Iterator[None]:
+    """Leave out what torch and its exporter remark on the way; what goes wrong they raise."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,96 @@
+"""A signal that asks of a recipe what a voice does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.export.traceable_model import find_min_samples
+from singer_verify.features.precomputed import PrecomputedFeature
+from singer_verify.inference.embedder import Embedder
+
+NUM_HARMONICS = 30
+VIBRATO_HZ, VIBRATO_SEMITONES = 5.5, 0.8
+REST_S = 0.15  # of digital silence, a second and a half after the beginning
+
+
+def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.ndarray, " samples"]:
+    """Harmonics with vibrato and breath that swell from soft to loud, with a rest of silence.
+
+    Args:
+        num_samples: of the result.
+        sample_rate: in Hz.
+        seed: of pitch and breath.
+    """
+    generator = np.random.default_rng(seed)
+    time_s = np.arange(num_samples) / sample_rate
+    semitones = VIBRATO_SEMITONES * np.sin(2 * np.pi * VIBRATO_HZ * time_s)
+    f0_hz = generator.uniform(110.0, 440.0) * 2.0 ** (semitones / 12.0)
+    phase = 2 * np.pi * np.cumsum(f0_hz) / sample_rate
+    harmonics = [k for k in range(1, NUM_HARMONICS) if 1.1 * k * f0_hz.max() < sample_rate / 2]
+    tone = sum(np.sin(k * phase) / k**1.5 for k in harmonics)
+    breath = 0.01 * generator.standard_normal(num_samples)
+    swell = 0.02 + 0.3 * np.sin(np.pi * (0.1 + 0.4 * time_s) % np.pi) ** 2
+    resting = (time_s % 3.0 >= 1.5) & (time_s % 3.0 < 1.5 + REST_S)
+    voice: np.ndarray = np.where(resting, 0.0, swell * (tone + breath)).astype(np.float32)
+    return voice
+
+
+EXPORT_TOLERANCE = 1e-4  # of any number of an embedding
+CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
+
+
+def measure_max_deviation(path: Path, embedder: Embedder, from_frames: bool) -> float:
+    """The largest difference between numbers of embeddings by onnxruntime and by the model itself.
+
+    Two test voices of each length of `generate_check_recordings` are embedded, together in one batch.
+
+    Args:
+        path: of the exported model.
+        embedder: the model.
+        from_frames: whether it takes frames.
+
+    Raises:
+        SingerVerifyError: the difference is more than `EXPORT_TOLERANCE`.
+    """
+    from onnxruntime import InferenceSession  # type: ignore[import-untyped]
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    name, deviation = session.get_inputs()[0].name, 0.0
+    for samples in generate_check_recordings(embedder):
+        frames = _compute_check_frames(samples, embedder)
+        (given,) = session.run(None, {name: frames.numpy() if from_frames else samples})
+        expected = np.stack([embedder.embed_frames(each) for each in frames])
+        deviation = max(deviation, float(np.abs(given - expected).max()))
+    if not deviation <= EXPORT_TOLERANCE:
+        raise SingerVerifyError(
+            f"the exported model differs from the model by {deviation:.1e} (more than {EXPORT_TOLERANCE:.0e}) and was not "
+            f"kept; export the encoder alone with --frames, or use another version of torch or onnxruntime."
+        )
+    return deviation
+
+
+def generate_check_recordings(embedder: Embedder) -> Iterator[Float[np.ndarray, "2 samples"]]:
+    """Two voices at each length: the shortest there is, around one window, and up to 20 s."""
+    feature = embedder.feature
+    hop = feature.hop_ms * feature.sample_rate / 1000.0
+    fewest = round(hop) if isinstance(feature, PrecomputedFeature) else find_min_samples(feature)
+    around_window = [round((embedder.window_frames + more) * hop) for more in (-1, 0, 1)]
+    lengths = {fewest, *around_window, *(round(seconds * feature.sample_rate) for seconds in CHECK_DURATIONS_S)}
+    for length in sorted(length for length in lengths if length >= fewest):
+        yield np.stack([synthesise_voice(length, feature.sample_rate, seed) for seed in (0, 1)])
+
+
+@torch.inference_mode()
+def _compute_check_frames(
+    samples: Float[np.ndarray, "2 samples"], embedder: Embedder
+) -> Float[torch.Tensor, "2 frames bins"]:
+    """As the recipe makes them; where it makes none, between 0 and 1, as many as it would."""
+    feature = embedder.feature
+    if not isinstance(feature, PrecomputedFeature):
+        return torch.stack([feature(torch.from_numpy(voice)) for voice in samples])
+    num_frames = round(samples.shape[1] / feature.sample_rate * 1000.0 / feature.hop_ms)
+    return torch.rand(2, num_frames, feature.num_bins, generator=torch.Generator().manual_seed(num_frames))

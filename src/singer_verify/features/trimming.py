@@ -1,0 +1,121 @@
+"""Any recipe without the silence around the singing, or without its unvoiced frames."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.errors import SingerVerifyError, UtteranceError, require_between
+from singer_verify.features.f0 import detect_voiced_frames
+from singer_verify.features.feature import Feature
+from singer_verify.features.precomputed import PrecomputedFeature, read_feat_params
+from singer_verify.features.recipe import get_frame_settings
+
+
+class TrimmedFeature:
+    """A feature whose frames are those of a trimmed recording, or the voiced ones alone; never both settings off.
+
+    Shape: samples (samples,) → (frames, bins). What is left of a recording may be too short for the feature, or no
+    frame be voiced: an UtteranceError says so.
+
+    Args:
+        feature: makes the frames.
+        trim_silence_db: silence before and after the singing that is this much under the loudest sound is cut off;
+            None keeps it.
+        voiced_only: leave out frames that have no pitch.
+    """
+
+    def __init__(self, feature: Feature, trim_silence_db: float | None, voiced_only: bool) -> None:
+        self.feature, self.trim_silence_db, self.voiced_only = feature, trim_silence_db, voiced_only
+        self.sample_rate, self.hop_ms, self.num_bins = feature.sample_rate, feature.hop_ms, feature.num_bins
+
+    @property
+    def bandwidth_hz(self) -> float:
+        return self.feature.bandwidth_hz
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return self.feature.recipe | {"trim_silence_db": self.trim_silence_db, "voiced_only": self.voiced_only}
+
+    def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
+        return self.compute_with_times(samples)[0]
+
+    def compute_with_times(
+        self, samples: Float[Tensor, " samples"]
+    ) -> tuple[Float[Tensor, "frames bins"], Float[Tensor, " frames"]]:
+        """The frames, and when each of them is in the recording, in seconds."""
+        first, kept = 0, samples
+        if self.trim_silence_db is not None:
+            first, end = find_trim_bounds(samples, self.sample_rate, self.trim_silence_db)
+            kept = samples[first:end]
+        try:
+            frames = self.feature(kept)
+        except UtteranceError as error:
+            trimmed = "without the silence around it, " if len(kept) < len(samples) else ""
+            raise UtteranceError(f"{trimmed}{error}") from error
+        times_s = first / self.sample_rate + torch.arange(len(frames), dtype=torch.float64) * (self.hop_ms / 1000.0)
+        if not self.voiced_only:
+            return frames, times_s
+        voiced = detect_voiced_frames(kept, self.sample_rate, self.hop_ms, len(frames))
+        if not voiced.any():
+            raise UtteranceError("has no voiced frame; delete it, or set features.voiced_only=false.")
+        return frames[voiced], times_s[voiced]
+
+
+def with_trimming(feature: Feature, recipe: dict[str, Any]) -> Feature:
+    """The feature with what a whole recipe says of silence and voicing; the feature itself where it says nothing.
+
+    Raises:
+        SingerVerifyError: a setting out of range, or one for ready features.
+    """
+    settings = get_frame_settings(recipe)
+    trim_silence_db, voiced_only = settings["trim_silence_db"], settings["voiced_only"]
+    if trim_silence_db is None and voiced_only is False:
+        return feature
+    if trim_silence_db is not None:
+        require_between(1.0, 100.0, **{"features.trim_silence_db": trim_silence_db})
+    if not isinstance(voiced_only, bool):
+        raise SingerVerifyError(f"features.voiced_only={voiced_only}: expected true or false.")
+    if isinstance(feature, PrecomputedFeature):
+        raise SingerVerifyError(
+            f"features.trim_silence_db={trim_silence_db}, features.voiced_only={voiced_only}: expected null and false, "
+            f"because the features are ready-made: no samples tell where they are silent or voiced."
+        )
+    return TrimmedFeature(feature, trim_silence_db, voiced_only)
+
+
+def substitute_precomputed_feature(feature: Feature, root: Path) -> PrecomputedFeature:
+    """The recipe of a corpus of ready features, in place of the one that was asked for.
+
+    Raises:
+        SingerVerifyError: its `feat_params.yaml` cannot be used, or it is asked to be trimmed.
+    """
+    ready = read_feat_params(root)
+    with_trimming(ready, feature.recipe)
+    return ready
+
+
+TRIM_WINDOW_MS, TRIM_HOP_MS = 64, 16
+
+
+def find_trim_bounds(samples: Float[Tensor, " samples"], sample_rate: int, trim_silence_db: float) -> tuple[int, int]:
+    """First sample of the first loud window, and end of the last; silences between them are part of the singing.
+
+    A window is loud if its mean power is less than `trim_silence_db` under that of the loudest one
+    (`librosa.effects.trim`, with windows of 64 ms every 16 ms).
+
+    Raises:
+        UtteranceError: all samples are zero.
+    """
+    window, hop = (round(each_ms * sample_rate / 1000) for each_ms in (TRIM_WINDOW_MS, TRIM_HOP_MS))
+    energy = torch.cat([samples.new_zeros(1, dtype=torch.float64), samples.double().square().cumsum(0)])
+    centres = torch.arange(0, len(samples) + 1, hop)
+    first = (centres - window // 2).clamp(min=0)
+    end = (centres + window // 2).clamp(max=len(samples))
+    power = energy[end] - energy[first]
+    loud = (power > power.max() * 10.0 ** (-trim_silence_db / 10.0)).nonzero()
+    if not len(loud):
+        raise UtteranceError("is silent throughout; delete it.")
+    return int(loud[0]) * hop, min((int(loud[-1]) + 1) * hop, len(samples))

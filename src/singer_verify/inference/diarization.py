@@ -1,0 +1,143 @@
+"""Who sings when: the windows of a recording against the singers of a gallery."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from singer_verify.errors import require_between
+from singer_verify.evaluation.scoring.scoring import Threshold
+from singer_verify.inference.enrolment import SILENT, UNKNOWN_SINGER, describe_enrolment_mismatch
+from singer_verify.inference.gallery import Gallery
+from singer_verify.inference.segments import compute_window_bounds_s, find_runs, smooth_embeddings
+from singer_verify.inference.verification import resolve_threshold
+from singer_verify.inference.windows import RecordingEmbedding
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of time with one singer, `unknown`, or `silent`.
+
+    Attributes:
+        start_s: where it begins.
+        end_s: where it ends, and the next begins.
+        who: the singer's name, `unknown` or `silent`.
+        score: mean over its windows of the smoothed score of the singer, or of the best candidate; None where silent.
+    """
+
+    start_s: float
+    end_s: float
+    who: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """What is said of each window, and of the time that it stands for.
+
+    Attributes:
+        singers: names, in alphabetical order.
+        starts_s: (windows,), when each window begins.
+        ends_s: (windows,), when it ends.
+        scores: (windows, singers), of each window alone.
+        smoothed_scores: (windows, singers), of the stretch around each window.
+        best: (windows,), number of the singer with the highest smoothed score, among those at or above their threshold
+            if there are any.
+        is_known: (windows,), whether that score is at or above the threshold; true throughout without one.
+        is_silent: (windows,), whether no one sings in it.
+        thresholds: of each singer; empty where none is known.
+        seconds: that the recording lasts.
+        remarks: sentences on what makes it doubtful.
+    """
+
+    singers: tuple[str, ...]
+    starts_s: Float[np.ndarray, " windows"]
+    ends_s: Float[np.ndarray, " windows"]
+    scores: Float[np.ndarray, "windows singers"]
+    smoothed_scores: Float[np.ndarray, "windows singers"]
+    best: Int[np.ndarray, " windows"]
+    is_known: Bool[np.ndarray, " windows"]
+    is_silent: Bool[np.ndarray, " windows"]
+    thresholds: tuple[Threshold, ...]
+    seconds: float
+    remarks: tuple[str, ...]
+
+    @property
+    def who(self) -> tuple[str, ...]:
+        """The singer of each window, `unknown` or `silent`."""
+        named = np.where(self.is_known, np.array(self.singers, dtype=np.str_)[self.best], UNKNOWN_SINGER)
+        return tuple(np.where(self.is_silent, SILENT, named).tolist())
+
+    @property
+    def best_scores(self) -> Float[np.ndarray, " windows"]:
+        """Smoothed score of the best singer of each window."""
+        return np.take_along_axis(self.smoothed_scores, self.best[:, None], axis=1)[:, 0]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The recording from its beginning to its end: a window stands for the time up to halfway to the middles of
+        its neighbours, and windows in a row that say the same are one segment."""
+        bounds, who, top = compute_window_bounds_s(self.starts_s, self.ends_s, self.seconds), self.who, self.best_scores
+        return tuple(
+            Segment(
+                float(bounds[first]),
+                float(bounds[end]),
+                who[first],
+                None if who[first] == SILENT else float(top[first:end].mean()),
+            )
+            for first, end in find_runs(who)
+        )
+
+
+def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior: float | None = None) -> Diarization:
+    """Who sings when.
+
+    The stretch around each window, of the windows whose middles lie within `smooth_s` / 2 of its own, silent ones left
+    out, is embedded as a recording of its own and scored against each singer. The window is the singer's with the
+    highest score among those that are at or above the singer's threshold. Which windows are silent,
+    `RecordingEmbedding.is_silent` says.
+
+    Args:
+        gallery: of the known singers, with the scoring.
+        found: the recording with its windows.
+        smooth_s: duration that embeddings are averaged over; 0 leaves the windows.
+        prior: see `resolve_threshold`.
+
+    Raises:
+        SingerVerifyError: nobody is enrolled, a duration below 0, or a prior that has no effect.
+    """
+    require_between(0.0, 3600.0, smooth_s=smooth_s)
+    known, scoring = gallery.known(), gallery.scoring
+    middles_s, is_silent = (found.starts_s + found.ends_s) / 2, found.is_silent
+    stretches = smooth_embeddings(found.windows, middles_s, smooth_s, ~is_silent)
+    scores, smoothed = (scoring.scores(scoring.sides(rows), known.sides) for rows in (found.windows, stretches))
+    thresholds = [resolve_threshold(scoring.with_enrolment_size(number), prior) for number in known.num_recordings]
+    is_over = smoothed >= np.array([-np.inf if each is None else each.score for each in thresholds])
+    stretch_s = smooth_s + float((found.ends_s - found.starts_s).max())
+    return Diarization(
+        known.names,
+        found.starts_s,
+        found.ends_s,
+        scores,
+        smoothed,
+        best=np.where(is_over | ~is_over.any(axis=1, keepdims=True), smoothed, -np.inf).argmax(axis=1),
+        is_known=np.asarray(is_over.any(axis=1)),
+        is_silent=is_silent,
+        thresholds=tuple(each for each in thresholds if each is not None),
+        seconds=found.seconds,
+        remarks=(
+            *found.remarks,
+            *describe_enrolment_mismatch(scoring, max(known.num_recordings)),
+            *_describe_short_segments(thresholds[0], min(stretch_s, found.seconds)),
+        ),
+    )
+
+
+def _describe_short_segments(threshold: Threshold | None, stretch_s: float) -> tuple[str, ...]:
+    """A sentence, where the threshold was found: then on recordings, which may be longer than what it judges here."""
+    if threshold is None or threshold.is_user_defined:
+        return ()
+    return (
+        f"thresholds were found on whole recordings; stretches of {stretch_s:.1f} s score lower than longer "
+        f"recordings, so some of a singer's time may be called {UNKNOWN_SINGER}.",
+    )

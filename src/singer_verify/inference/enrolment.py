@@ -1,0 +1,147 @@
+"""A recording of a known singer, as a gallery keeps it."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from singer_verify.audio.clip import AudioClip
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.scoring.enrolment import enrol_singers
+from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+
+MAX_NAME_CHARACTERS = 200
+
+UNKNOWN_SINGER, SILENT = RESERVED_NAMES = "unknown", "silent"  # what stands in a timeline for a singer's name
+
+
+@dataclass(frozen=True)
+class EnrolledRecording:
+    """One recording.
+
+    Attributes:
+        singer: whose it is.
+        recording: its path when it was enrolled, or what it is called.
+        content: 64 hexadecimal digits, the same for recordings of the same content.
+        embedding: (embedding,), of unit length.
+    """
+
+    singer: str
+    recording: str
+    content: str
+    embedding: Float[np.ndarray, " embedding"]
+
+
+@dataclass(frozen=True)
+class EnrolmentResult:
+    """What came of enrolling recordings.
+
+    Attributes:
+        added: recordings that are in the gallery now and were not before.
+        remarks: sentences on those that were left out, because they are in it already or cannot be used, and on those
+            that are doubtful.
+    """
+
+    added: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def compute_content_hash(recording: Path | AudioClip) -> str:
+    """SHA-256 of a file, or of samples with their sample rate.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if isinstance(recording, Path):
+        with open(recording, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256(f"{recording.sample_rate} {recording.samples.dtype} {recording.samples.shape}".encode())
+    digest.update(np.ascontiguousarray(recording.samples).tobytes())
+    return digest.hexdigest()
+
+
+def is_valid_name(singer: str) -> bool:
+    """Whether a singer can be called so: not empty, printable, without blanks around it, not too long."""
+    return bool(singer) and singer.isprintable() and singer == singer.strip() and len(singer) <= MAX_NAME_CHARACTERS
+
+
+def find_singer_recordings(enrolled: Iterable[EnrolledRecording], singer: str) -> tuple[EnrolledRecording, ...]:
+    """Of one singer, in the order of enrolment.
+
+    Raises:
+        SingerVerifyError: no such singer.
+    """
+    known = list(enrolled)
+    found = tuple(each for each in known if each.singer == singer)
+    if not found:
+        names = ", ".join(sorted({each.singer for each in known})) or "nobody"
+        raise SingerVerifyError(f"{singer}: is not in the gallery; enrolled are {names}.")
+    return found
+
+
+def select_enrolled_recordings(
+    enrolled: Iterable[EnrolledRecording], singer: str, recording: str | None
+) -> tuple[EnrolledRecording, ...]:
+    """All recordings of a singer, or one of them.
+
+    Raises:
+        SingerVerifyError: no such singer, or no such recording of the singer.
+    """
+    of_singer = find_singer_recordings(enrolled, singer)
+    found = tuple(each for each in of_singer if recording in (None, each.recording))
+    if not found:
+        names = ", ".join(each.recording for each in of_singer)
+        raise SingerVerifyError(f"{recording}: is no recording of {singer}; enrolled are {names}.")
+    return found
+
+
+@dataclass(frozen=True)
+class EnrolledSingers:
+    """
+    Attributes:
+        names: in alphabetical order.
+        num_recordings: of each, that are enrolled.
+        sides: of each, the mean of these recordings.
+    """
+
+    names: tuple[str, ...]
+    num_recordings: tuple[int, ...]
+    sides: TrialEmbeddings
+
+
+def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scoring) -> EnrolledSingers:
+    """
+    Args:
+        enrolled: at least one recording.
+        scoring: of their embeddings.
+    """
+    recordings = list(enrolled)
+    names, groups = np.unique([each.singer for each in recordings], return_inverse=True)
+    sides = scoring.sides(np.stack([each.embedding for each in recordings]))
+    counts = np.bincount(groups)
+    return EnrolledSingers(tuple(names.tolist()), tuple(counts.tolist()), enrol_singers(sides, groups, scoring))
+
+
+def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[str, ...]:
+    """A sentence, where what decides was found on pairs of single recordings and a singer is known from several.
+
+    Args:
+        scoring: that decides.
+        num_recordings: that the singer is known from.
+    """
+    is_given = scoring.threshold is not None and scoring.threshold.is_user_defined
+    is_calibrated = scoring.calibration is not None
+    found = [
+        *(["the threshold"] if not is_given and (is_calibrated or scoring.threshold is not None) else []),
+        *(["the probabilities"] if is_calibrated else []),
+    ]
+    if num_recordings < 2 or scoring.several or not found:
+        return ()
+    return (
+        f"{' and '.join(found)} {'were' if is_calibrated else 'was'} found on pairs of single recordings, and the mean "
+        f"of several scores higher, so strangers are taken for known singers more often; singer-verify calibrate finds "
+        f"them for several, on a corpus with as many recordings of each singer.",
+    )

@@ -1,0 +1,189 @@
+"""Frames of a recording that is too long to hold, piece by piece, the same as those of the whole."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from singer_verify.audio import AUDIO_SUFFIXES
+from singer_verify.audio.clip import AudioClip
+from singer_verify.audio.scanning import RecordingScan, scan_recording
+from singer_verify.errors import UtteranceError
+from singer_verify.features.feature import Feature, FramewiseFeature
+from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, Normalisation, Scaling
+from singer_verify.features.precomputed import PrecomputedFeature
+from singer_verify.features.statistics import compute_frame_statistics, merge_frame_statistics
+from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.store.utterance_frames import extract_frames
+
+DEFAULT_CHUNK_FRAMES = 3000
+
+
+def narrow_to_framewise(feature: Feature) -> FramewiseFeature | None:
+    """The feature, if a frame of it needs its neighbourhood only; None where it needs the whole recording."""
+    is_framewise = isinstance(feature, FramewiseFeature) and feature.context_samples is not None
+    return feature if is_framewise else None  # type: ignore[return-value]
+
+
+def compute_frame_chunks(
+    feature: FramewiseFeature, blocks: Iterable[Float[Tensor, " _"]], piece_frames: int = DEFAULT_CHUNK_FRAMES
+) -> Iterator[Float[Tensor, "frames bins"]]:
+    """All frames of a recording, in order.
+
+    A piece is computed with so many whole hops more on either side that no frame of it sees the ends of the stretch;
+    only the recording's own ends are reflected. So the frames are those of the whole recording.
+
+    Args:
+        feature: a recipe with `context_samples`.
+        blocks: of the recording, of any lengths, one after another.
+        piece_frames: at least so many frames are computed at once, but for the last.
+    """
+    assert feature.context_samples is not None
+    hop, context = feature.hop_samples, max(1, -(-feature.context_samples // feature.hop_samples))
+    held = torch.zeros(0)
+    before = 0  # frames that the held samples begin with, of those given already
+    for block in blocks:
+        held = torch.cat([held, block])
+        ready = (len(held) - 1) // hop + 1 - context - before  # frames that do not see the end of what is held
+        if ready >= piece_frames:
+            yield feature(held[: (before + ready + context) * hop])[before : before + ready]
+            dropped = max(before + ready - context, 0)
+            held, before = held[dropped * hop :], before + ready - dropped
+    yield feature(held)[before:]
+
+
+MIN_RECORDING_S = 0.5
+
+Frames = Float[torch.Tensor, "frames bins"]
+
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """What is known of a recording besides its frames.
+
+    Attributes:
+        name: its path, or what it is called.
+        num_frames: that it has.
+        times_s: (frames,), when each frame is, where that is not frame number × hop; else None.
+        seconds: that it lasts.
+        power: (steps,), mean square of its samples in each of equal steps of time; None for ready features.
+        power_step_s: length of a step.
+        has_two_voices: its channels differ as voices do.
+    """
+
+    name: str
+    num_frames: int
+    times_s: Float[np.ndarray, " frames"] | None
+    seconds: float
+    power: Float[np.ndarray, " steps"] | None
+    power_step_s: float
+    has_two_voices: bool
+
+
+class LoadedRecording(NamedTuple):
+    """A recording that can be embedded: what is known of it, and its frames, normalised, one piece after another, as
+    often as they are called for."""
+
+    recording_info: RecordingInfo
+    pieces: Callable[[], Iterator[Frames]]
+
+
+@torch.inference_mode()
+def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: Normalisation) -> LoadedRecording:
+    """Make a recording ready to be embedded.
+
+    Recordings of up to two minutes are decoded once. Of longer ones no more than some seconds are held at any time:
+    they are decoded twice, three times where the normalisation takes its figures from the whole recording, and their
+    frames are computed piece by piece. A recipe whose frames need the whole recording (WORLD, pitch, silence trimmed,
+    high-pass, `cqt`) holds all of its samples and frames, also where it is an hour long.
+
+    Raises:
+        UtteranceError: it cannot be used; the sentence begins with its name.
+        SingerVerifyError: the model takes ready features, and this is audio.
+    """
+    name = str(recording)
+    if isinstance(feature, PrecomputedFeature):
+        if isinstance(recording, AudioClip) or recording.suffix.lower() in AUDIO_SUFFIXES:
+            feature(torch.zeros(0))  # which refuses
+        return _load_precomputed_frames(recording, feature, normalisation)
+    heard = scan_recording(recording, feature.sample_rate, feature.bandwidth_hz)
+    if heard.seconds < MIN_RECORDING_S:
+        raise UtteranceError(
+            f"{name}: lasts {heard.seconds:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
+        )
+    try:
+        if heard.samples is None and (framewise := narrow_to_framewise(feature)) is not None:
+            return _stream_frames(name, heard, framewise, normalisation)
+        return _load_whole_frames(name, heard, feature, normalisation)
+    except UtteranceError as error:
+        raise UtteranceError(f"{name}: {error}") from error
+
+
+def _load_precomputed_frames(
+    recording: Path | AudioClip, feature: PrecomputedFeature, normalisation: Normalisation
+) -> LoadedRecording:
+    frames = _normalise_frames(extract_frames(Path(str(recording)), feature), normalisation)
+    seconds = len(frames) * feature.hop_ms / 1000
+    return LoadedRecording(
+        RecordingInfo(str(recording), len(frames), None, seconds, None, 1.0, False), lambda: iter([frames])
+    )
+
+
+def _load_whole_frames(
+    name: str, heard: RecordingScan, feature: Feature, normalisation: Normalisation
+) -> LoadedRecording:
+    samples = torch.from_numpy(np.concatenate(list(heard.blocks())) if heard.samples is None else heard.samples)
+    times_s = None
+    if isinstance(feature, TrimmedFeature):
+        frames, times = feature.compute_with_times(samples)
+        times_s = times.numpy()
+    else:
+        frames = feature(samples)
+    frames = _normalise_frames(_require_finite_frames(frames), normalisation)
+    return LoadedRecording(_build_recording_info(name, heard, len(frames), times_s), lambda: iter([frames]))
+
+
+def _stream_frames(
+    name: str, heard: RecordingScan, feature: FramewiseFeature, normalisation: Normalisation
+) -> LoadedRecording:
+    facts = _build_recording_info(name, heard, 1 + heard.num_samples // feature.hop_samples)
+
+    def pieces() -> Iterator[Frames]:
+        blocks = (torch.from_numpy(block) for block in heard.blocks())
+        return map(_require_finite_frames, compute_frame_chunks(feature, blocks))
+
+    if normalisation.name == "none":
+        return LoadedRecording(facts, pieces)
+    if normalisation.name in GLOBAL_NORMALISATIONS:
+        scaling = normalisation.scaling(np.zeros((0, feature.num_bins)), np.zeros(2, np.int64))
+    else:
+        of_pieces = [compute_frame_statistics(piece.numpy(), np.array([0, len(piece)])) for piece in pieces()]
+        scaling = normalisation.compute_scaling_from_statistics(merge_frame_statistics(of_pieces))
+    return LoadedRecording(facts, lambda: (_scale_frames(piece, scaling) for piece in pieces()))
+
+
+def _build_recording_info(
+    name: str, heard: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
+) -> RecordingInfo:
+    return RecordingInfo(
+        name, num_frames, times_s, heard.seconds, heard.power, heard.power_step_s, heard.has_two_voices
+    )
+
+
+def _normalise_frames(frames: Frames, normalisation: Normalisation) -> Frames:
+    return torch.from_numpy(normalisation.normalised(frames.numpy()))
+
+
+def _scale_frames(frames: Frames, scaling: Scaling) -> Frames:
+    return torch.from_numpy(scaling.apply(frames.numpy()[None], np.zeros(1, np.int64))[0])
+
+
+def _require_finite_frames(frames: Frames) -> Frames:
+    if not frames.isfinite().all():
+        raise UtteranceError("its frames hold NaN or infinite values; check the recording.")
+    return frames

@@ -1,0 +1,204 @@
+"""Galleries: the singers that a model shall know again, by the embeddings of their recordings."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num
+
+from singer_verify.audio.clip import AudioClip
+from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
+from singer_verify.inference.embedder import Embedder
+from singer_verify.inference.enrolment import (
+    RESERVED_NAMES,
+    EnrolledRecording,
+    EnrolledSingers,
+    EnrolmentResult,
+    build_enrolled_singers,
+    compute_content_hash,
+    describe_enrolment_mismatch,
+    find_singer_recordings,
+    is_valid_name,
+    select_enrolled_recordings,
+)
+from singer_verify.inference.gallery_file import read_gallery, write_gallery
+from singer_verify.inference.identification import IdentificationResult, rank_candidates
+from singer_verify.inference.verification import VerificationResult, decide_score
+
+
+class Gallery:
+    """Singers that a model shall know again.
+
+        gallery = Gallery(Embedder.load(Path("runs/first")))
+        gallery.enrol("anna", [Path("anna1.wav"), Path("anna2.wav")])
+        gallery.save(Path("choir.npz"))
+        gallery = Gallery.load(Path("choir.npz"), embedder, scoring)
+        gallery.identify(Path("who.wav")).best
+
+    A singer is the mean of the recordings, each as the scoring projects it. Several processes that enrol in one file
+    use `gallery_file.lock_gallery`, which keeps them from losing each other's.
+
+    Args:
+        embedder: the model; a gallery belongs to one.
+        scoring: of its embeddings.
+        enrolled: recordings that are in it.
+    """
+
+    def __init__(
+        self, embedder: Embedder, scoring: Scoring = COSINE, enrolled: Iterable[EnrolledRecording] = ()
+    ) -> None:
+        self.embedder, self.scoring = embedder, scoring
+        self.enrolled = list(enrolled)
+
+    @classmethod
+    def load(cls, path: str | Path, embedder: Embedder, scoring: Scoring = COSINE) -> "Gallery":
+        """From the file that `save` wrote.
+
+        Raises:
+            SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
+        """
+        fingerprint, enrolled = read_gallery(Path(path))
+        if fingerprint != embedder.fingerprint:
+            raise SingerVerifyError(
+                f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
+                f"model, or enrol the recordings again with this one."
+            )
+        return cls(embedder, scoring, enrolled)
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole gallery, or leave what is there: an `.npz` of plain arrays (see `gallery_file`).
+
+        Raises:
+            SingerVerifyError: it cannot be written, or the model comes from no file and could not be known again.
+        """
+        if not self.embedder.fingerprint:
+            raise SingerVerifyError(f"{path}: its model was not loaded from a file; use Embedder.load.")
+        write_gallery(Path(path), self.embedder.fingerprint, self.enrolled)
+
+    @property
+    def singers(self) -> tuple[str, ...]:
+        """Names in alphabetical order."""
+        return tuple(sorted({each.singer for each in self.enrolled}))
+
+    def known(self) -> EnrolledSingers:
+        """The singers as they are scored.
+
+        Raises:
+            SingerVerifyError: nobody is enrolled.
+        """
+        if not self.enrolled:
+            raise SingerVerifyError("the gallery is empty; enrol a singer first.")
+        return build_enrolled_singers(self.enrolled, self.scoring)
+
+    def recordings(self, singer: str) -> tuple[str, ...]:
+        """Of a singer, in the order of enrolment.
+
+        Raises:
+            SingerVerifyError: no such singer.
+        """
+        return tuple(each.recording for each in find_singer_recordings(self.enrolled, singer))
+
+    def enrol(self, singer: str, recordings: Iterable[str | Path | AudioClip]) -> EnrolmentResult:
+        """Add recordings of a singer, a new or a known one.
+
+        Those that cannot be used, and those whose content is in the gallery already, are left out and said.
+
+        Raises:
+            SingerVerifyError: not a name, or none of the recordings can be used.
+        """
+        embedded, remarks = self.embed_recordings(singer, recordings)
+        enrolment = self.add(embedded)
+        return EnrolmentResult(enrolment.added, (*remarks, *enrolment.remarks))
+
+    def embed_recordings(
+        self, singer: str, recordings: Iterable[str | Path | AudioClip]
+    ) -> tuple[tuple[EnrolledRecording, ...], tuple[str, ...]]:
+        """Recordings of a singer ready for `add`, and what is to be said of them; the gallery stays as it is.
+
+        Raises:
+            SingerVerifyError: as of `enrol`.
+        """
+        if not is_valid_name(singer) or singer in RESERVED_NAMES:
+            raise SingerVerifyError(
+                f"singer {singer!r}: expected a name of up to 200 printable characters, other than "
+                f"{' and '.join(RESERVED_NAMES)}, which stand for nobody."
+            )
+        found: list[EnrolledRecording] = []
+        remarks: list[str] = []
+        for recording, embedded in self.embedder.embed_many(recordings):
+            if isinstance(embedded, UtteranceError):
+                remarks.append(str(embedded))
+            else:
+                found.append(
+                    EnrolledRecording(singer, str(recording), compute_content_hash(recording), embedded.embedding)
+                )
+                remarks += embedded.remarks
+        if not found:
+            raise SingerVerifyError(f"{singer}: none of the recordings can be used: {' '.join(remarks) or 'no files.'}")
+        return tuple(found), tuple(remarks)
+
+    def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
+        """Add what `embedded` made; a recording that is there already is left out and said."""
+        added, remarks = [], []
+        for each in recordings:
+            before = next((other for other in self.enrolled if other.content == each.content), None)
+            if before is None:
+                self.enrolled.append(each)
+                added.append(each.recording)
+            else:
+                known = "" if before.singer == each.singer else f", as a recording of {before.singer}: remove it there"
+                named = "" if before.recording == each.recording else f" as {before.recording}"
+                remarks.append(f"{each.recording}: is in the gallery already{named}{known}; left out.")
+        return EnrolmentResult(tuple(added), tuple(remarks))
+
+    def remove(self, singer: str, recording: str | None = None) -> tuple[str, ...]:
+        """Take out a singer, or one of the singer's recordings; returns the recordings taken out.
+
+        Raises:
+            SingerVerifyError: no such singer, or no such recording of the singer.
+        """
+        gone = select_enrolled_recordings(self.enrolled, singer, recording)
+        self.enrolled = [each for each in self.enrolled if not any(each is other for other in gone)]
+        return tuple(each.recording for each in gone)
+
+    def identify(
+        self,
+        recording: str | Path | AudioClip | Num[np.ndarray, " samples *channels"],
+        sample_rate: int | None = None,
+        prior: float | None = None,
+    ) -> IdentificationResult:
+        """Who of the known singers sings.
+
+        Args:
+            recording: as of `Embedder.embed`.
+            sample_rate: of samples, in Hz.
+            prior: share of recordings that are of a singer, before each is heard; probabilities and thresholds follow
+                it, see `verify`.
+
+        Raises:
+            UtteranceError: the recording cannot be used.
+            SingerVerifyError: nobody is enrolled, or a prior has no effect.
+        """
+        known = self.known()
+        found = self.embedder.windows(recording, sample_rate)
+        return rank_candidates(self.scoring, known, found.embedding, prior, found.remarks)
+
+    def verify(
+        self,
+        singer: str,
+        recording: str | Path | AudioClip | Num[np.ndarray, " samples *channels"],
+        sample_rate: int | None = None,
+        prior: float | None = None,
+    ) -> VerificationResult:
+        """Whether a known singer sings; arguments and errors as of `identify`.
+
+        Raises:
+            SingerVerifyError: no such singer.
+        """
+        known = build_enrolled_singers(find_singer_recordings(self.enrolled, singer), self.scoring)
+        (number,) = known.num_recordings
+        found = self.embedder.windows(recording, sample_rate)
+        score = float(self.scoring.pair_scores(known.sides, self.scoring.sides(found.embedding[None]))[0])
+        remarks = found.remarks + describe_enrolment_mismatch(self.scoring, number)
+        return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)

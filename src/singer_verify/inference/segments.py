@@ -1,0 +1,64 @@
+"""Times in a recording, as people read them."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+def format_minutes(seconds: float) -> str:
+    """For instance 83.4 → "1:23", 3723 → "62:03": minutes and whole seconds."""
+    return f"{math.floor(seconds) // 60}:{math.floor(seconds) % 60:02d}"
+
+
+def format_span(start_s: float, end_s: float) -> str:
+    """For instance "1:23–1:25", each to the nearest second, so that spans which do not overlap are not shown to."""
+    return f"{format_minutes(start_s + 0.5)}–{format_minutes(end_s + 0.5)}"
+
+
+def smooth_embeddings(
+    windows: Float[np.ndarray, "windows embedding"],
+    middles_s: Float[np.ndarray, " windows"],
+    seconds: float,
+    counts: Bool[np.ndarray, " windows"],
+) -> Float[np.ndarray, "windows embedding"]:
+    """The stretch around each window, embedded as a recording of its own: the mean over its windows, of unit length.
+
+    Averaged scores would not do in its place: the mean of cosines is lower than the cosine of the mean.
+
+    Args:
+        windows: rows of unit length, in order of time.
+        middles_s: of the windows, rising.
+        seconds: around a middle within which those of others are averaged; 0 leaves windows as they are.
+        counts: windows that are averaged; one that has none around keeps its own embedding.
+    """
+    numbers = np.concatenate([[0], np.cumsum(counts)])
+    sums = np.concatenate([np.zeros((1, windows.shape[1])), np.cumsum(windows * counts[:, None], 0, np.float64)])
+    tolerance = 1e-6
+    first = np.searchsorted(middles_s, middles_s - seconds / 2 - tolerance)
+    end = np.searchsorted(middles_s, middles_s + seconds / 2 + tolerance)
+    has_some = (numbers[end] > numbers[first])[:, None]
+    rows = np.where(has_some, sums[end] - sums[first], windows)
+    directions: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return directions.astype(windows.dtype)
+
+
+def compute_window_bounds_s(
+    starts_s: Float[np.ndarray, " windows"], ends_s: Float[np.ndarray, " windows"], seconds: float
+) -> Float[np.ndarray, " bounds"]:
+    """Where the time begins and ends that each window stands for: halfway to the middles of its neighbours.
+
+    Args:
+        starts_s: of the windows.
+        ends_s: likewise.
+        seconds: that the recording lasts.
+    """
+    middles = (starts_s + ends_s) / 2
+    return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [seconds]])
+
+
+def find_runs(labels: Sequence[object]) -> list[tuple[int, int]]:
+    """First number, and the one after the last, of each run of equal labels."""
+    firsts = [n for n in range(len(labels)) if n == 0 or labels[n] != labels[n - 1]]
+    return list(zip(firsts, [*firsts[1:], len(labels)][: len(firsts)], strict=True))

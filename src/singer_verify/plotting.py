@@ -1,0 +1,109 @@
+"""Colours of figures, pages and their kinds of things, told apart by colour-blind readers (Okabe & Ito)."""
+
+import io
+import warnings
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+BLACK, BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
+    "#000000",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+UNKNOWN_GREY = "#b5b5b5"
+
+
+MAX_NAME_LENGTH, MAX_TITLE_LENGTH = 28, 110
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def escape_figure_text(name: str, longest: int = MAX_NAME_LENGTH) -> str:
+    """A name that matplotlib draws as it is: no formula, no control character, its middle left out if it is long.
+
+    matplotlib reads `$...$` as a formula and refuses a wrong one, leaves labels out that begin with an underscore, and
+    writes into an SVG what no XML may hold.
+    """
+    printable = "".join(character if character.isprintable() else REPLACEMENT for character in name)
+    if len(printable) > longest:
+        half = (longest - 1) // 2
+        printable = f"{printable[: longest - 1 - half]}…{printable[-half:]}"
+    escaped = printable.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+DPI = 200
+SVG_HASH_SALT = "singer_verify"  # of names within an SVG, which would otherwise be drawn by chance
+NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}}
+
+
+def render_figure_files(figure: Figure) -> dict[str, bytes]:
+    """By suffix, `png` and `svg`.
+
+    In the SVG texts stay texts: smaller, found by a search, and drawn with whatever font the reader has for them.
+    """
+    return {suffix: _render_figure(figure, suffix) for suffix in ("png", "svg")}
+
+
+def _render_figure(figure: Figure, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SALT}):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # of a PNG only: the SVG has the letter
+        figure.savefig(buffer, format=suffix, dpi=DPI, metadata=NO_DATE[suffix])
+    return buffer.getvalue()
+
+
+MAX_AXIS_NAMES = 80  # more names than that cannot be read along an axis
+POINTS_PER_INCH = 72
+
+
+def plot_similarity(
+    matrix: Float[np.ndarray, "singers singers"],
+    singers: tuple[str, ...],
+    title: str = "Mean cosine of validation singers",
+    highest: float | None = 1.0,
+) -> Figure:
+    """Mean score of each pair of singers; a good encoder has a bright diagonal.
+
+    Args:
+        matrix: NaN where there is none, left white.
+        singers: names along both axes.
+        title: of the figure.
+        highest: score with the brightest colour; None takes that of the matrix.
+    """
+    size = min(max(3.5, 0.45 * len(singers) + 2.0), 12.0)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.subplots()
+    known = matrix[np.isfinite(matrix)]
+    lowest = min(0.0, float(known.min(initial=0.0)))
+    image = axes.imshow(matrix, vmin=lowest, vmax=float(known.max(initial=lowest)) if highest is None else highest)
+    if len(singers) <= MAX_AXIS_NAMES:
+        points = min(10.0, 0.6 * POINTS_PER_INCH * size / len(singers))
+        names = [escape_figure_text(name) for name in singers]
+        axes.set_xticks(range(len(singers)), names, rotation=90, fontsize=points)
+        axes.set_yticks(range(len(singers)), names, fontsize=points)
+    else:
+        axes.set(xlabel="singer", ylabel="singer", xticks=[], yticks=[])
+    axes.set_title(escape_figure_text(title, MAX_TITLE_LENGTH))
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
+
+
+def order_by_similarity(matrix: Float[np.ndarray, "singers singers"]) -> Int[np.ndarray, " singers"]:
+    """An order in which singers stand beside those most like them: the leaves of average-linkage clustering."""
+    if len(matrix) < 3:
+        return np.arange(len(matrix))
+    filled = np.where(np.isfinite(matrix), matrix, np.nanmean(matrix))
+    symmetric = (filled + filled.T) / 2
+    distances = symmetric.max() - symmetric
+    np.fill_diagonal(distances, 0.0)
+    return np.asarray(leaves_list(linkage(squareform(distances, checks=False), "average")), np.int64)

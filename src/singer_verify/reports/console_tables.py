@@ -1,0 +1,242 @@
+"""What was fitted to the scores of a model: as plain values, as a table."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from singer_verify.corpora.corpus import SPLITS
+from singer_verify.corpora.labels import NON_LABEL_COLUMNS, UTTERANCE_COLUMN
+from singer_verify.evaluation.scoring.fitting import FittedMultiEnrolment, FittedScoring, LabelledEmbeddings
+from singer_verify.evaluation.scoring.scoring import Threshold
+from singer_verify.inference.identification import IdentificationResult
+from singer_verify.inference.verification import VerificationResult
+from singer_verify.runs.tree import RunSummary
+
+MIN_CALIBRATION_SINGERS = 30
+
+
+def build_calibration_record(
+    judged: LabelledEmbeddings, others: LabelledEmbeddings | None, fitted: FittedScoring
+) -> dict[str, Any]:
+    """Plain values of what was fitted.
+
+    Args:
+        judged: to whose trials.
+        others: of whom projection and cohort are made; None without either.
+        fitted: the scoring.
+    """
+    scoring = fitted.scoring
+    assert scoring.calibration is not None
+    assert scoring.threshold is not None
+    return {
+        "num_singers": judged.num_singers,
+        "num_utterances": len(judged.singers),
+        "num_trials": fitted.num_trials,
+        "num_target_trials": fitted.num_targets,
+        "num_trials_used": fitted.num_used,
+        "num_dims": None if scoring.projection is None else scoring.projection.matrix.shape[1],
+        "num_nearest": None if scoring.cohort is None else scoring.cohort.num_nearest,
+        "num_cohort_singers": 0 if others is None else others.num_singers,
+        "num_cohort_utterances": 0 if others is None else len(others.singers),
+        "slope": scoring.calibration.slope,
+        "offset": scoring.calibration.offset,
+        "origin": scoring.calibration.origin,
+        "threshold": scoring.threshold.score,
+        **fitted.figures,
+        "several": [_build_several_record(each) for each in fitted.several],
+    }
+
+
+def _build_several_record(fitted: FittedMultiEnrolment) -> dict[str, float]:
+    """Of singers who are known from several recordings."""
+    several = fitted.several
+    return {
+        "num_recordings": several.num_recordings,
+        "num_trials_used": fitted.num_trials,
+        "slope": several.calibration.slope,
+        "offset": several.calibration.offset,
+        "threshold": several.threshold.score,
+        "eer": fitted.eer,
+    }
+
+
+def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
+    """What `singer-verify calibrate` prints."""
+    table = Table(show_header=False, title=Text(f"{model} on {result['split']}"))  # not markup
+    table.add_row("scoring", _format_fitted_scoring(result))
+    table.add_row(
+        "calibration",
+        f"log-likelihood ratio = {result['slope']:.3f} × score {result['offset']:+.3f}, fitted for a "
+        f"share of {result['prior']:g} trials of one singer",
+    )
+    table.add_row("threshold", f"{result['threshold']:.4f}, at the equal error rate")
+    table.add_row("EER", f"{100 * result['eer']:.2f} %{_format_cosine_metric(result, 'eer', 100, ' %')}")
+    table.add_row(
+        "Cllr",
+        f"{result['cllr']:.3f} bits; before calibration {result['cllr_uncalibrated']:.3f}, at best "
+        f"{result['min_cllr']:.3f}{_format_cosine_metric(result, 'min_cllr', 1, '')}",
+    )
+    for each in result["several"]:
+        table.add_row(
+            f"known from {each['num_recordings']}",
+            f"threshold {each['threshold']:.4f}, EER {100 * each['eer']:.2f} %, of singers known from the mean of "
+            f"{each['num_recordings']} recordings",
+        )
+    table.add_row("trials", _format_trial_counts(result))
+    table.add_row("fitted to", Text(result["origin"]))
+    table.add_row("caution", _format_caution(result))
+    return table
+
+
+def _format_fitted_scoring(result: dict[str, Any]) -> str:
+    """For instance: cosine after lda to 12 dimensions and s-norm (cohort: 572 utterances by 13 singers)."""
+    words = ["cosine"]
+    if result["project"] != "none":
+        fewer = f" to {result['num_dims']} dimensions" if result["project"] == "lda" else ""
+        words.append(f"after {result['project']}{fewer}")
+    if result["norm"] != "none":
+        nearest = f" with the nearest {result['num_nearest']}" if result["num_nearest"] else ""
+        words.append(f"and {result['norm']}{nearest}")
+    if result["num_cohort_utterances"]:
+        words.append(
+            f"(cohort: {result['num_cohort_utterances']} utterances by {result['num_cohort_singers']} singers)"
+        )
+    return " ".join(words)
+
+
+def _format_cosine_metric(result: dict[str, Any], name: str, factor: float, unit: str) -> str:
+    """The same figure of the plain cosine, where the scoring is another."""
+    if (result["project"], result["norm"]) == ("none", "none"):
+        return ""
+    decimals = 2 if unit else 3
+    return f" (plain cosine {factor * result[f'{name}_cosine']:.{decimals}f}{unit})"
+
+
+def _format_trial_counts(result: dict[str, Any]) -> str:
+    used, all_of_them = result["num_trials_used"], result["num_trials"]
+    drawn = "" if used == all_of_them else f", {used} of them drawn"
+    return f"{all_of_them}, of which {result['num_target_trials']} target{drawn}"
+
+
+def _format_caution(result: dict[str, Any]) -> str:
+    few = (
+        ", who are few: other singers will move threshold and ratios"
+        if result["num_singers"] < MIN_CALIBRATION_SINGERS
+        else ""
+    )
+    return f"these figures are of the {result['num_singers']} singers it was fitted to{few}; judge it on other singers"
+
+
+DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold is known"}
+
+
+def build_verification_table(verdict: VerificationResult) -> Table:
+    """What `singer-verify verify` prints."""
+    table = Table(show_header=False)
+    table.add_row("score", f"{verdict.score:.4f}")
+    table.add_row("threshold", Text(format_threshold(verdict.threshold)))
+    table.add_row("decision", DECISIONS[verdict.is_same])
+    if verdict.probability is not None:
+        ratio = f"log-likelihood ratio {verdict.log_likelihood_ratio:.2f}"
+        table.add_row(
+            "probability", f"{verdict.probability:.3f} of the same singer at a prior of {verdict.prior:g} ({ratio})"
+        )
+    for remark in verdict.remarks:
+        table.add_row("remark", Text(remark))
+    return table
+
+
+def format_identification(found: IdentificationResult, recording: str) -> list[str]:
+    """Who sings, from which score on one would be taken for known, and what makes it doubtful."""
+    who = {True: found.best, False: "an unknown singer", None: "no threshold is known, so this may be anyone"}
+    return [f"{recording}: {who[found.is_known]}", f"threshold {format_threshold(found.threshold)}", *found.remarks]
+
+
+def build_identification_table(found: IdentificationResult) -> Table:
+    """All known singers, the likeliest first; those at or above their threshold in bold."""
+    meaning = None if found.prior is None else f"probability: of each singer by itself, at a prior of {found.prior:g}"
+    table = Table(caption=meaning)
+    names = ["rank", "singer", "recordings", "score"]
+    names += [] if found.threshold is None else ["threshold"]
+    names += [] if found.prior is None else ["probability"]
+    for name in names:
+        table.add_column(name, justify="left" if name == "singer" else "right")
+    for rank, each in enumerate(found.candidates, start=1):
+        numbers = [str(each.num_recordings), f"{each.score:.4f}"]
+        numbers += [] if each.threshold is None else [f"{each.threshold:.4f}"]
+        numbers += [] if each.probability is None else [f"{each.probability:.3f}"]
+        table.add_row(str(rank), Text(each.singer), *numbers, style="bold" if each.is_accepted else None)
+    return table
+
+
+def build_gallery_table(recordings: dict[str, list[str]], gallery: str) -> Table:
+    """What `singer-verify gallery` prints."""
+    table = Table(title=Text(gallery), show_lines=True)
+    table.add_column("singer")
+    table.add_column("recordings", overflow="fold")
+    for singer, paths in recordings.items():
+        table.add_row(Text(singer), Text("\n".join(paths)))
+    return table
+
+
+def format_threshold(threshold: Threshold | None) -> str:
+    return "unknown; give one with --threshold" if threshold is None else f"{threshold.score:.4f} ({threshold.origin})"
+
+
+SECONDS_PER_HOUR = 3600
+
+
+def build_corpus_table(utterances: pd.DataFrame, title: str) -> Table:
+    """A row per split, and what labels there are.
+
+    Args:
+        utterances: the columns of `corpus.csv`.
+        title: of the table.
+    """
+    table = Table(title=title, caption=_format_label_counts(utterances))
+    for name in ("split", "singers", "by gender", "utterances", "hours", "sample rates (Hz)"):
+        table.add_column(name, justify="left" if name in ("split", "by gender") else "right")
+    for split in [name for name in SPLITS if (utterances["split"] == name).any()]:
+        part = utterances[utterances["split"] == split]
+        hours = part["seconds"].astype(float).sum() / SECONDS_PER_HOUR
+        rates = ", ".join(str(rate) for rate in sorted(part["sample_rate"].unique()))
+        table.add_row(
+            split, str(part["singer"].nunique()), _format_genders(part), str(len(part)), f"{hours:.2f}", rates
+        )
+    return table
+
+
+def _format_genders(part: pd.DataFrame) -> str:
+    if "gender" not in part:
+        return "unknown"
+    genders = part.groupby("singer")["gender"].first()
+    return ", ".join(f"{count} {name or 'unknown'}" for name, count in sorted(genders.value_counts().items()))
+
+
+def _format_label_counts(utterances: pd.DataFrame) -> str:
+    names = [str(name) for name in utterances.columns if name not in (UTTERANCE_COLUMN, *NON_LABEL_COLUMNS)]
+    counts = [f"{name} ({utterances[name].replace('', pd.NA).nunique()})" for name in names]
+    return f"labels, and how many values: {', '.join(counts) or 'none'}"
+
+
+def build_runs_table(runs: list[RunSummary], title: str) -> Table:
+    """A row per run; a run that began with another's weights stands below it, one step further in."""
+    table = Table(title=title)
+    table.add_column("run", overflow="fold")
+    for heading in ("features", "loss"):
+        table.add_column(heading)
+    table.add_column("steps", justify="right")
+    table.add_column("best EER", justify="right")
+    table.add_column("status")
+    depths: dict[str | None, int] = {None: -1}
+    for run in runs:
+        depths[run.path] = depths[run.parent] + 1
+        name = PurePosixPath(run.path).relative_to(run.parent or ".")
+        eer = "" if run.best_eer is None else f"{100 * run.best_eer:.2f} %"
+        steps = "" if run.steps is None else str(run.steps)
+        indented = Text("  " * depths[run.path] + str(name))  # not markup: a sweep's names may hold brackets
+        table.add_row(indented, run.features, run.loss, steps, eer, run.status)
+    return table

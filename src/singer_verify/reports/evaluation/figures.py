@@ -1,0 +1,170 @@
+"""Scores of target and of non-target trials as a figure, with the thresholds."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from singer_verify.evaluation.embedding_map import (
+    MAP_METHOD_NAMES,
+    MIN_MAP_UTTERANCES,
+    compute_embedding_map,
+    sample_utterances,
+)
+from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, ScoreHistogram, SingerMetrics
+from singer_verify.plotting import (
+    BLACK,
+    BLUE,
+    GREEN,
+    MAX_TITLE_LENGTH,
+    VERMILION,
+    escape_figure_text,
+    order_by_similarity,
+    plot_similarity,
+)
+from singer_verify.reports.det_figure import plot_det
+from singer_verify.reports.embedding_map import choose_map_labels, plot_embedding_map
+from singer_verify.reports.evaluation.about import EvaluationContext
+
+
+def plot_score_histogram(
+    histogram: ScoreHistogram, threshold: float, calibrated_threshold: float | None, scoring: str
+) -> Figure:
+    """Both kinds as densities, each of area 1, for there are many more non-target trials.
+
+    Args:
+        histogram: of all scores.
+        threshold: of the equal error rate.
+        calibrated_threshold: that a calibration sets, if there is one.
+        scoring: in words.
+    """
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    kinds = {"two singers (non-target)": histogram.nontargets, "one singer (target)": histogram.targets}
+    for (label, counts), colour in zip(kinds.items(), (VERMILION, BLUE), strict=True):
+        density = counts / (max(int(counts.sum()), 1) * np.diff(histogram.edges))
+        axes.stairs(density, histogram.edges, fill=True, color=colour, alpha=0.3)
+        axes.stairs(density, histogram.edges, color=colour, linewidth=1.4, label=f"{label}, {counts.sum()} trials")
+    axes.axvline(threshold, color=BLACK, linewidth=1.2, label=f"threshold of the EER, {threshold:.3f}")
+    if calibrated_threshold is not None:
+        named = f"threshold of the calibration, {calibrated_threshold:.3f}"
+        axes.axvline(calibrated_threshold, color=GREEN, linewidth=1.4, linestyle="--", label=named)
+    axes.set(xlabel=escape_figure_text(f"score ({scoring})", MAX_TITLE_LENGTH), ylabel="density", ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+    return figure
+
+
+MAX_SHOWN_SINGERS = 40
+SINGER_ROW_INCHES = 0.26
+
+
+def sort_worst_first(of_singers: tuple[SingerMetrics, ...], singers: tuple[str, ...]) -> list[SingerMetrics]:
+    """By falling rate, then by name; those without a rate last."""
+
+    def place(each: SingerMetrics) -> tuple[bool, float, str]:
+        return each.eer is None, -(each.eer or 0.0), singers[each.singer]
+
+    return sorted(of_singers, key=place)
+
+
+def plot_singer_eers(of_singers: tuple[SingerMetrics, ...], singers: tuple[str, ...], eer: float) -> Figure:
+    """A dot per singer, the worst on top, each with the singer most like him or her; of many the worst only.
+
+    Args:
+        of_singers: figures of each.
+        singers: names.
+        eer: of all trials, drawn as a line.
+    """
+    rated = [each for each in sort_worst_first(of_singers, singers) if each.eer is not None]
+    drawn = rated[:MAX_SHOWN_SINGERS]
+    figure = Figure(figsize=(7.2, 1.5 + SINGER_ROW_INCHES * max(len(drawn), 1)), layout="constrained")
+    axes = figure.subplots()
+    rates = [100 * float(each.eer or 0.0) for each in drawn]
+    axes.hlines(range(len(drawn)), 0, rates, color="0.85", linewidth=1.2, zorder=1)
+    axes.plot(rates, range(len(drawn)), "o", color=BLUE, markersize=6, zorder=3)
+    axes.axvline(100 * eer, color=VERMILION, linestyle="--", linewidth=1, zorder=2)
+    for row, each in enumerate(drawn):
+        near = f"most like {escape_figure_text(singers[each.nearest])}"
+        axes.annotate(near, (rates[row], row), (8, 0), textcoords="offset points", va="center", color="0.4", fontsize=8)
+    axes.set_yticks(range(len(drawn)), [escape_figure_text(singers[each.singer]) for each in drawn])
+    axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
+    axes.set_xlim(0, max([100 * eer, *rates]) * 1.45 + 1.0)
+    axes.set_xlabel("EER in % over all trials of the singer; dashed: of all singers together")
+    if title := _format_singers_title(len(drawn), len(rated), len(of_singers)):
+        axes.set_title(title, fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _format_singers_title(num_drawn: int, num_rated: int, num_singers: int) -> str:
+    parts = [f"the {num_drawn} worst of {num_rated}"] if num_drawn < num_rated else []
+    if num_few := num_singers - num_rated:
+        parts.append(f"with too few trials for a rate: {num_few}")
+    return "; ".join(parts)
+
+
+MAP_SEED = 0
+FIGURE_CAPTIONS = {
+    "det": "Detection error trade-off by condition, on axes of normal deviates: misses at each false-alarm rate. The "
+    "thin diagonal is where both are equal; lower and further left is better.",
+    "scores": "Scores of trials of one singer and of two; where they overlap, every threshold makes errors.",
+    "map_tsne": "Embeddings in the plane (t-SNE). Neighbours are alike; how far apart clusters lie says nothing.",
+    "map_umap": "Embeddings in the plane (UMAP). Neighbours are alike; how far apart clusters lie says little.",
+    "similarity": "Mean score of each pair of singers, those alike beside each other. The diagonal should be bright, "
+    "all else dark.",
+    "singers": "How well each singer is told from all others, and who is most like him or her.",
+}
+
+
+def plot_evaluation(
+    judgement: EvaluationResult,
+    utterances: EvaluatedUtterances,
+    about: EvaluationContext,
+    map_methods: tuple[str, ...] = ("tsne",),
+) -> dict[str, Figure]:
+    """By the names that `FIGURE_CAPTIONS` has.
+
+    Args:
+        judgement: what was found.
+        utterances: that were judged.
+        about: of what.
+        map_methods: of `embedding_map.MAP_METHODS`.
+
+    Raises:
+        SingerVerifyError: a method that is not installed.
+    """
+    figures = judgement.figures
+    return {
+        "det": plot_det(judgement.conditions),
+        "scores": plot_score_histogram(
+            judgement.histogram, figures["threshold"].value, about.calibrated_threshold, about.scoring
+        ),
+        **_plot_maps(utterances, map_methods),
+        **_plot_singers(judgement, utterances.singers, about.scoring),
+    }
+
+
+def _plot_singers(judgement: EvaluationResult, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
+    """None of so many singers that they were not compared one by one; no rates where all have too few trials."""
+    found = {}
+    if (scores := judgement.singer_scores) is not None:
+        order = order_by_similarity(scores)
+        names, title = tuple(singers[number] for number in order), f"Mean score of each pair of singers ({scoring})"
+        found["similarity"] = plot_similarity(scores[np.ix_(order, order)], names, title, highest=None)
+    if any(each.eer is not None for each in judgement.of_singers):
+        found["singers"] = plot_singer_eers(judgement.of_singers, singers, judgement.figures["eer"].value)
+    return found
+
+
+def _plot_maps(utterances: EvaluatedUtterances, methods: tuple[str, ...]) -> dict[str, Figure]:
+    """A map by each method; none of too few utterances."""
+    total = len(utterances.paths)
+    if total < MIN_MAP_UTTERANCES:
+        return {}
+    chosen = sample_utterances(total, MAP_SEED)
+    labels = {name: values[chosen] for name, values in choose_map_labels(utterances).items()}
+    drawn = f"{len(chosen)} of {total} utterances" if len(chosen) < total else f"{total} utterances"
+    found = {}
+    for method in methods:
+        places = compute_embedding_map(utterances.embeddings[chosen], method, MAP_SEED)
+        found[f"map_{method}"] = plot_embedding_map(places, labels, f"{MAP_METHOD_NAMES[method]} of {drawn}")
+    return found

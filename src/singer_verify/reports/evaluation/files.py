@@ -1,0 +1,201 @@
+"""An evaluation as files for programs: all figures as JSON, conditions, singers and the worst trials as csv."""
+
+import json
+import math
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from singer_verify.atomic_files import write_files_atomically
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.results import ConditionMetrics, ConfusedSingers, EvaluatedUtterances, EvaluationResult
+from singer_verify.plotting import render_figure_files
+from singer_verify.reports.evaluation.about import EvaluationContext
+from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst_first
+from singer_verify.reports.evaluation.page import ExcerptEncoder, PageMedia, render_evaluation_page
+from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
+
+
+def build_metrics_record(
+    judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
+) -> dict[str, Any]:
+    """Plain values; rates between 0 and 1, None where there is no figure or no interval.
+
+    `met_before` counts, for `training`, `choosing` (of the best step), `threshold`, `calibration` and `cohort`, the
+    singers who were met there: None where that is not recorded. `find_fitted_metrics` names those that are in-sample, for
+    their threshold or calibration was fitted to singers judged here; `remarks` says the same in sentences.
+    """
+    everything = judgement.conditions[0]
+    return {
+        "model": about.model,
+        "fingerprint": about.fingerprint,
+        "corpus": about.corpus,
+        "split": about.split,
+        "num_singers": len(utterances.singers),
+        "num_utterances": len(utterances.paths),
+        "trials": about.trials,
+        "num_trials": everything.num_targets + everything.num_nontargets,
+        "num_targets": everything.num_targets,
+        "scoring": about.scoring,
+        "calibrated_threshold": about.calibrated_threshold,
+        "met_before": {occasion: None if met is None else asdict(met) for occasion, met in about.overlaps.items()},
+        "fitted_figures": find_fitted_metrics(judgement.figures, about.overlaps),
+        "remarks": describe_overlaps(about.overlaps),
+        "num_resamples": judgement.num_resamples,
+        "figures": {name: _build_estimate_record(estimate) for name, estimate in judgement.figures.items()},
+        "conditions": [_build_condition_record(each) for each in judgement.conditions],
+        "confused": [_build_confusion_record(each, utterances.singers) for each in judgement.confused],
+    }
+
+
+def format_json(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, indent=2, allow_nan=False).encode()
+
+
+def format_conditions_csv(judgement: EvaluationResult) -> bytes:
+    """A line per condition; empty where there are too few trials."""
+    return _format_records_csv([_flatten_condition(_build_condition_record(each)) for each in judgement.conditions])
+
+
+def format_singers_csv(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
+    """A line per singer, the worst first."""
+    rows = [
+        {
+            "singer": utterances.singers[each.singer],
+            "eer": each.eer,
+            "num_targets": each.num_targets,
+            "num_nontargets": each.num_nontargets,
+            "nearest": utterances.singers[each.nearest],
+        }
+        for each in sort_worst_first(judgement.of_singers, utterances.singers)
+    ]
+    return _format_records_csv(rows)
+
+
+def format_worst_trials_csv(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
+    """Trials to listen to: false alarms, misses, and trials of the singers most often taken for one."""
+    groups = {
+        "false alarm": judgement.worst_false_alarms,
+        "miss": judgement.worst_misses,
+        "confused singers": [trial for pair in judgement.confused for trial in pair.trials],
+    }
+    names, numbers = utterances.singers, utterances.singer_index
+    rows = [
+        {
+            "kind": kind,
+            "score": trial.score,
+            "left_singer": names[numbers[trial.left]],
+            "right_singer": names[numbers[trial.right]],
+            "left": utterances.paths[trial.left],
+            "right": utterances.paths[trial.right],
+        }
+        for kind, trials in groups.items()
+        for trial in trials
+    ]
+    return _format_records_csv(rows)
+
+
+def _format_records_csv(rows: list[dict[str, Any]]) -> bytes:
+    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
+
+
+def _build_estimate_record(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    bounds = ("value", estimate.value), ("low", estimate.low), ("high", estimate.high)
+    return {name: float(value) if math.isfinite(value) else None for name, value in bounds}
+
+
+def _build_condition_record(each: ConditionMetrics) -> dict[str, Any]:
+    return {
+        "condition": each.condition,
+        "num_targets": each.num_targets,
+        "num_nontargets": each.num_nontargets,
+        "eer": _build_estimate_record(each.eer),
+        "min_dcf": {f"{prior:g}": _build_estimate_record(cost) for prior, cost in each.min_dcf.items()},
+    }
+
+
+def _flatten_condition(condition: dict[str, Any]) -> dict[str, Any]:
+    """`eer`, `eer_low`, `eer_high`, `min_dcf_0.01`, ... instead of nested figures."""
+    costs = {f"min_dcf_{prior}": cost for prior, cost in condition["min_dcf"].items()}
+    flat = {name: condition[name] for name in ("condition", "num_targets", "num_nontargets")}
+    for name, estimate in {"eer": condition["eer"], **costs}.items():
+        values = estimate or {"value": None, "low": None, "high": None}
+        flat |= {name: values["value"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
+    return flat
+
+
+def _build_confusion_record(pair: ConfusedSingers, singers: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "left": singers[pair.left],
+        "right": singers[pair.right],
+        "false_alarm": float(pair.false_alarm),
+        "mean_score": float(pair.mean_score),
+        "num_trials": int(pair.num_trials),
+    }
+
+
+REPORT_FILE_NAME, METRICS_FILE_NAME = "report.html", "figures.json"
+
+
+def require_report_folder(folder: Path, setting: str = "--out") -> None:
+    """Refuse a folder that cannot be written to, before anything is computed; nothing is made yet.
+
+    Args:
+        folder: that is there, or can be made.
+        setting: by which a user chose it.
+
+    Raises:
+        SingerVerifyError: it is a file or lies in one, or may not be written to.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise SingerVerifyError(f"{setting} {folder}: {there} is no folder; name another folder with {setting}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SingerVerifyError(f"{setting} {folder}: {there} may not be written to; name another with {setting}.")
+
+
+def write_evaluation_report(
+    judgement: EvaluationResult,
+    utterances: EvaluatedUtterances,
+    about: EvaluationContext,
+    folder: Path,
+    audio_root: Path,
+    map_methods: tuple[str, ...] = ("tsne",),
+) -> None:
+    """Write report.html, figures.json, conditions.csv, singers.csv, worst_trials.csv, and each figure as png and svg.
+
+    Args:
+        judgement: what was found.
+        utterances: that were judged.
+        about: of what.
+        folder: made where it is missing.
+        audio_root: where the utterances' paths begin, for the sounds of the worst trials.
+        map_methods: of `embedding_map.MAP_METHODS`; `umap` takes twenty seconds before it begins.
+
+    Raises:
+        SingerVerifyError: the folder cannot be written to, or a method that is not installed.
+    """
+    figures = plot_evaluation(judgement, utterances, about, map_methods)
+    pictures = {name: render_figure_files(figure) for name, figure in figures.items()}
+    parts = PageMedia({name: files["svg"] for name, files in pictures.items()}, ExcerptEncoder(audio_root))
+    contents = {
+        REPORT_FILE_NAME: render_evaluation_page(judgement, utterances, about, parts).encode(),
+        METRICS_FILE_NAME: format_json(build_metrics_record(judgement, utterances, about)),
+        **_format_evaluation_tables(judgement, utterances),
+        **{f"{name}.{suffix}": file for name, files in pictures.items() for suffix, file in files.items()},
+    }
+    write_files_atomically(contents, folder)
+
+
+def _format_evaluation_tables(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> dict[str, bytes]:
+    return {
+        "conditions.csv": format_conditions_csv(judgement),
+        "singers.csv": format_singers_csv(judgement, utterances),
+        "worst_trials.csv": format_worst_trials_csv(judgement, utterances),
+    }

@@ -1,0 +1,177 @@
+"""Short excerpts of recordings as `data:` addresses that a page can play."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from singer_verify.audio import AUDIO_SUFFIXES, load_audio
+from singer_verify.errors import UtteranceError
+from singer_verify.evaluation.results import (
+    ConditionMetrics,
+    ConfusedSingers,
+    EvaluatedUtterances,
+    EvaluationResult,
+    ScoredTrial,
+    SingerMetrics,
+)
+from singer_verify.reports.evaluation.about import EvaluationContext
+from singer_verify.reports.evaluation.figures import FIGURE_CAPTIONS, sort_worst_first
+from singer_verify.reports.evaluation.text import (
+    build_evaluation_notes,
+    build_metric_rows,
+    format_condition_cost,
+    format_condition_eer,
+)
+from singer_verify.reports.html import render_template
+
+EXCERPT_SAMPLE_RATE = 16_000
+EXCERPT_SECONDS = 6.0
+MAX_EXCERPT_BYTES = 10_000_000  # of all excerpts of a page
+
+
+class ExcerptEncoder:
+    """Excerpts of the utterances of a corpus, until the page is full; each is encoded once.
+
+    Args:
+        root: of the corpus.
+        most_bytes: of all addresses that are given out.
+    """
+
+    def __init__(self, root: Path, most_bytes: int = MAX_EXCERPT_BYTES) -> None:
+        self.root, self.bytes_left = root, most_bytes
+        self._known: dict[str, str | None] = {}
+
+    def address(self, path: str) -> str | None:
+        """Of an utterance's excerpt; None where it is no audio, cannot be read, or would make the page too large."""
+        if path not in self._known:
+            self._known[path] = _encode_excerpt(self.root / path)
+        address = self._known[path]
+        if address is None or len(address) > self.bytes_left:
+            return None
+        self.bytes_left -= len(address)
+        return address
+
+
+def _encode_excerpt(path: Path) -> str | None:
+    if path.suffix.lower() not in AUDIO_SUFFIXES:
+        return None
+    try:
+        samples = find_loudest_excerpt(load_audio(path, EXCERPT_SAMPLE_RATE))
+    except UtteranceError:
+        return None
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, EXCERPT_SAMPLE_RATE, format="OGG", subtype="VORBIS")
+    return f"data:audio/ogg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def find_loudest_excerpt(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " excerpt"]:
+    """The excerpt with the most energy: recordings often begin with silence."""
+    length = round(EXCERPT_SECONDS * EXCERPT_SAMPLE_RATE)
+    if samples.size <= length:
+        return samples
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    first = int(np.argmax(energy[length:] - energy[:-length]))
+    return samples[first : first + length]
+
+
+EVALUATION_TEMPLATE = "evaluation/evaluation.html.jinja"
+MISSING_SORT_KEY = float("inf")  # where a line without a figure is sorted
+MAX_LISTED_TRIALS = 10  # of a kind, to listen to
+
+
+@dataclass(frozen=True)
+class PageMedia:
+    """What a page is made of besides the numbers.
+
+    Attributes:
+        pictures: SVG files by the names that `FIGURE_CAPTIONS` has.
+        excerpts: of the recordings.
+    """
+
+    pictures: dict[str, bytes]
+    excerpts: ExcerptEncoder
+
+
+def render_evaluation_page(
+    judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext, parts: PageMedia
+) -> str:
+    """HTML that needs nothing else: pictures and sounds are in it, and it may not load anything."""
+    judged = _UtteranceRows(utterances, parts.excerpts)
+    priors = sorted({prior for each in judgement.conditions for prior in each.min_dcf})
+    return render_template(
+        EVALUATION_TEMPLATE,
+        title=about.title,
+        figures=build_metric_rows(judgement, about),
+        notes=build_evaluation_notes(judgement, utterances, about),
+        condition_headings=["condition", "EER", *(f"minDCF {prior:g}" for prior in priors), "target", "non-target"],
+        condition_rows=[_build_condition_row(each, priors) for each in judgement.conditions],
+        pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
+        singer_rows=[
+            judged.build_singer_row(each) for each in sort_worst_first(judgement.of_singers, utterances.singers)
+        ],
+        trials={
+            "False alarms: two singers with the highest scores": judged.trials(judgement.worst_false_alarms),
+            "Misses: one singer with the lowest scores": judged.trials(judgement.worst_misses),
+        },
+        confused=[judged.confused(each) for each in judgement.confused],
+        seconds=f"{EXCERPT_SECONDS:g}",
+    )
+
+
+@dataclass(frozen=True)
+class _UtteranceRows:
+    """The utterances by name and by sound."""
+
+    utterances: EvaluatedUtterances
+    excerpts: ExcerptEncoder
+
+    def build_singer_row(self, each: SingerMetrics) -> list[tuple[str, str | float]]:
+        name, nearest = self.utterances.singers[each.singer], self.utterances.singers[each.nearest]
+        rate = "too few trials" if each.eer is None else f"{100 * each.eer:.2f} %"
+        counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
+        return [(name, name), (rate, MISSING_SORT_KEY if each.eer is None else each.eer), *counts, (nearest, nearest)]
+
+    def trials(self, trials: Sequence[ScoredTrial]) -> list[dict[str, Any]]:
+        return [
+            {"score": f"{trial.score:.3f}", "sides": [self._build_side(trial.left), self._build_side(trial.right)]}
+            for trial in trials[:MAX_LISTED_TRIALS]
+        ]
+
+    def confused(self, pair: ConfusedSingers) -> dict[str, Any]:
+        return {
+            "left": self.utterances.singers[pair.left],
+            "right": self.utterances.singers[pair.right],
+            "false_alarm": f"{100 * pair.false_alarm:.1f} %",
+            "mean_score": f"{pair.mean_score:.3f}",
+            "num_trials": pair.num_trials,
+            "files": [
+                (f"{trial.score:.3f}", str(self.utterances.paths[trial.left]), str(self.utterances.paths[trial.right]))
+                for trial in pair.trials
+            ],
+        }
+
+    def _build_side(self, number: int) -> dict[str, str | None]:
+        path = str(self.utterances.paths[number])
+        singer = self.utterances.singers[self.utterances.singer_index[number]]
+        return {"singer": singer, "path": path, "sound": self.excerpts.address(path)}
+
+
+def _build_condition_row(each: ConditionMetrics, priors: list[float]) -> list[tuple[str, str | float]]:
+    costs = [
+        (format_condition_cost(cost), MISSING_SORT_KEY if cost is None else cost.value)
+        for cost in map(each.min_dcf.get, priors)
+    ]
+    counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
+    rate = (format_condition_eer(each), MISSING_SORT_KEY if each.eer is None else each.eer.value)
+    return [(each.condition, each.condition), rate, *costs, *counts]
+
+
+def _encode_svg_uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

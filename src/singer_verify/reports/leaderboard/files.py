@@ -1,0 +1,189 @@
+"""The leaderboard as a figure: a dot and an interval per cell, the baseline as a line."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from singer_verify.atomic_files import write_files_atomically
+from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.plotting import BLUE, VERMILION, render_figure_files
+from singer_verify.reports.leaderboard.page import render_leaderboard_page
+from singer_verify.reports.leaderboard.text import (
+    build_conditions_note,
+    build_headings,
+    build_leaderboard_notes,
+    format_eer,
+    format_entry,
+    format_short_name,
+    is_significant,
+)
+from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
+
+CELL_COLOUR, FIGURE_BASELINE_COLOUR, SEED_COLOUR = BLUE, VERMILION, "#999999"
+CELL_ROW_INCHES = 0.3
+
+
+def plot_leaderboard(board: Leaderboard) -> Figure:
+    """Equal error rates in percent, the lowest on top: the mean over seeds, its interval over singers, each seed."""
+    num_cells = len(board.entries)
+    figure = Figure(figsize=(7.2, 1.7 + CELL_ROW_INCHES * num_cells), layout="constrained")
+    axes = figure.subplots()
+    for row, standing in enumerate(board.entries):
+        colour = FIGURE_BASELINE_COLOUR if standing.name == board.baseline else CELL_COLOUR
+        filled = colour if is_significant(standing) or standing.name == board.baseline else "white"
+        axes.hlines(row, 100 * standing.eer.low, 100 * standing.eer.high, color=colour, linewidth=1.6, zorder=2)
+        seeds = [100 * eer for eer in standing.seed_eers]
+        axes.plot(seeds, [row] * len(seeds), "|", color=SEED_COLOUR, markersize=9, zorder=3)
+        axes.plot(100 * standing.eer.value, row, "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=4)
+        if standing.name == board.baseline:
+            axes.axvline(100 * standing.eer.value, color=FIGURE_BASELINE_COLOUR, linestyle="--", linewidth=1, zorder=1)
+    axes.set_yticks(range(num_cells), [format_short_name(standing, board) for standing in board.entries])
+    axes.set_ylim(num_cells - 0.5, -0.5)
+    axes.set_ylabel(build_headings(board)[0])
+    axes.set_xlabel(f"EER in %, {board.split} split, with 95 % intervals over {board.num_singers} singers")
+    axes.grid(axis="x", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles=_build_legend(board), loc="outside upper center", ncols=4, frameon=False, fontsize="small")
+    return figure
+
+
+def _build_legend(board: Leaderboard) -> list[Line2D]:
+    marks = [Line2D([], [], color=CELL_COLOUR, marker="o", markerfacecolor="white", label="mean over seeds")]
+    if board.baseline is not None:
+        marks += [
+            Line2D([], [], color=CELL_COLOUR, marker="o", label="differs from baseline (p < 0.05)"),
+            Line2D([], [], color=FIGURE_BASELINE_COLOUR, marker="o", label="baseline"),
+        ]
+    return [*marks, Line2D([], [], color=SEED_COLOUR, marker="|", linestyle="", label="one seed")]
+
+
+# Characters that LaTeX reads as commands, or that its usual fonts lack.
+LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "−": "$-$",
+    "–": "--",
+    "·": r"$\cdot$",
+}
+
+
+def build_leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
+    """A plain dictionary per cell, the lowest EER first; rates between 0 and 1, None where there is no figure."""
+    return [_build_entry_record(standing, board) for standing in board.entries]
+
+
+def _build_entry_record(standing: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
+    seeds = standing.seed_eers
+    return {
+        "cell": standing.name,
+        "num_seeds": len(standing.seeds),
+        "seeds": " ".join(map(str, standing.seeds)),
+        **_flatten_estimate("eer", standing.eer),
+        "eer_std_over_seeds": statistics.stdev(seeds) if len(seeds) > 1 else None,
+        **_flatten_estimate("min_dcf_0.01", standing.min_dcf_01),
+        **_flatten_estimate("min_dcf_0.05", standing.min_dcf_05),
+        **_flatten_estimate("difference", standing.difference),
+        "p": standing.p,
+        "p_holm": standing.p_holm,
+        "train_seconds": standing.seconds,
+        "num_parameters": standing.num_parameters,
+        "num_bins": standing.num_bins,
+        "split": board.split,
+        "num_singers": board.num_singers,
+        **{
+            f"eer {each.name}": _get_estimate_value(standing.condition_eers.get(each.name)) for each in board.conditions
+        },
+    }
+
+
+def _flatten_estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    bounds = {} if estimate is None or estimate.low != estimate.low else {"low": estimate.low, "high": estimate.high}
+    return {name: _get_estimate_value(estimate), f"{name}_low": bounds.get("low"), f"{name}_high": bounds.get("high")}
+
+
+def _get_estimate_value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value
+
+
+def format_leaderboard_csv(board: Leaderboard) -> str:
+    return str(pd.DataFrame(build_leaderboard_records(board)).to_csv(index=False, lineterminator="\n"))
+
+
+def format_leaderboard_markdown(board: Leaderboard) -> str:
+    """The table, the equal error rates by condition if there are any, and the notes."""
+    parts = [
+        _format_markdown_table(build_headings(board), [format_entry(standing, board) for standing in board.entries])
+    ]
+    if any(each.has_enough_trials for each in board.conditions):
+        parts.append(f"EER in % by condition:\n\n{_format_markdown_table(*build_condition_table(board))}")
+    said = [*build_leaderboard_notes(board), *filter(None, [build_conditions_note(board)])]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in said)]) + "\n"
+
+
+def _format_markdown_table(names: list[str], rows: list[list[str]]) -> str:
+    lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in cells)} |" for cells in lines)
+
+
+def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: each cell's EER in percent for every condition that has enough trials."""
+    names = [each.name for each in board.conditions if each.has_enough_trials]
+    rows = [
+        [format_short_name(standing, board), *(format_eer(standing.condition_eers[name]) for name in names)]
+        for standing in board.entries
+    ]
+    return [build_headings(board)[0], *names], rows
+
+
+def format_leaderboard_latex(board: Leaderboard) -> str:
+    r"""A `table` environment for `\usepackage{booktabs}`, with the notes as its caption."""
+    rows = [
+        [
+            rf"\textbf{{{_escape_latex(text)}}}" if is_significant(standing) and text else _escape_latex(text)
+            for text in cells
+        ]
+        for standing in board.entries
+        for cells in [format_entry(standing, board)]
+    ]
+    frame = pd.DataFrame(rows, columns=[_escape_latex(name) for name in build_headings(board)])
+    return str(
+        frame.to_latex(
+            index=False,
+            escape=False,
+            column_format="l" + "r" * (frame.shape[1] - 1),
+            caption=(
+                " ".join(map(_escape_latex, build_leaderboard_notes(board))),
+                _escape_latex(f"Leaderboard, {board.split} split"),
+            ),
+            label="tab:leaderboard",
+            position="htbp",
+        )
+    )
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+
+
+def write_leaderboard(board: Leaderboard, folder: Path) -> None:
+    """Write leaderboard.csv, .md, .tex, .html, .png and .svg.
+
+    Raises:
+        SingerVerifyError: the folder cannot be written to.
+    """
+    contents = {
+        "csv": format_leaderboard_csv(board).encode(),
+        "md": format_leaderboard_markdown(board).encode(),
+        "tex": format_leaderboard_latex(board).encode(),
+        "html": render_leaderboard_page(board).encode(),
+        **render_figure_files(plot_leaderboard(board)),
+    }
+    write_files_atomically({f"leaderboard.{suffix}": content for suffix, content in contents.items()}, folder)

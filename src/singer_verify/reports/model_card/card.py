@@ -1,0 +1,251 @@
+"""Rows of name and value that a model card tells of a model and its training; what is not recorded is said so."""
+
+import inspect
+import shlex
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from singer_verify.evaluation.scoring.scoring import Scoring
+from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.inference.embedder import Embedder
+from singer_verify.inference.scoring_file import load_model_scoring
+from singer_verify.reports.model_card.metrics import EvaluationSummary, read_evaluations
+from singer_verify.runs.provenance import Provenance, read_provenance
+
+NOT_RECORDED = "not recorded"
+FactRows = list[tuple[str, str]]
+NORMALISATION_DESCRIPTIONS = {
+    "none": "Frames are not normalised.",
+    "utterance_zero_one": "Each recording's values are brought from 0 to 1.",
+    "utterance_unit_variance": "Each recording's values are brought to mean 0 and variance 1.",
+    "utterance_bins": "Each bin of each recording is brought to mean 0 and variance 1.",
+    "global_unit_variance": "All values are scaled by mean and variance over the training recordings.",
+    "global_bins": "Each bin is scaled by its mean and variance over the training recordings.",
+}
+
+
+def get_docstring_summary(of: object) -> str:
+    """What the class of a part says of itself, without its full stop."""
+    said = (inspect.getdoc(type(of)) or type(of).__name__).partition("\n\n")[0]
+    return " ".join(said.split()).removesuffix(".")
+
+
+@torch.inference_mode()
+def measure_embedding_size(embedder: Embedder) -> int:
+    """Numbers of an embedding, found by making one."""
+    embedding = embedder.encoder(torch.zeros(1, 2, embedder.feature.num_bins))
+    return int(embedding.shape[1])
+
+
+def build_model_rows(embedder: Embedder) -> FactRows:
+    """The encoder, setting by setting."""
+    settings: dict[str, Any] = embedder.encoder.settings  # type: ignore[assignment]
+    num_parameters = sum(parameter.numel() for parameter in embedder.encoder.parameters())
+    window_s = embedder.window_frames * embedder.feature.hop_ms / 1000.0
+    return [
+        ("architecture", f"{type(embedder.encoder).__name__}: {get_docstring_summary(embedder.encoder)}"),
+        *((name.replace("_", " "), str(value)) for name, value in settings.items() if name != "_target_"),
+        ("parameters", f"{num_parameters:,}".replace(",", " ")),
+        ("window", f"{embedder.window_frames} frames ({window_s:.2f} s)"),
+    ]
+
+
+def build_recipe_sentences(embedder: Embedder) -> list[str]:
+    """The recipe in words."""
+    feature, normalisation = embedder.feature, embedder.normalisation
+    inner = feature.feature if isinstance(feature, TrimmedFeature) else feature
+    sentences = [
+        f"{type(inner).__name__}: {get_docstring_summary(inner)}.",
+        f"{feature.num_bins} bins, a frame every {feature.hop_ms:g} ms, from samples at {feature.sample_rate} Hz; "
+        f"the frames tell of frequencies up to {feature.bandwidth_hz:g} Hz.",
+        NORMALISATION_DESCRIPTIONS[normalisation.name],
+    ]
+    if isinstance(feature, TrimmedFeature) and feature.trim_silence_db is not None:
+        sentences.append(f"Silence {feature.trim_silence_db:g} dB under the loudest sound is cut off at both ends.")
+    if isinstance(feature, TrimmedFeature) and feature.voiced_only:
+        sentences.append("Unvoiced frames are left out.")
+    return sentences
+
+
+def build_plain_recipe(embedder: Embedder) -> dict[str, Any]:
+    """The recipe's settings, without the statistics of the training split."""
+    own: Normalisation = embedder.normalisation
+    return embedder.feature.recipe | {"normalise": own.name}
+
+
+def build_data_rows(origin: Provenance) -> FactRows:
+    """What it was trained on, and on whom it was chosen."""
+    data, corpus = origin.settings.get("data", {}), origin.settings.get("corpus", {})
+    roots = data.get("root")
+    names = [Path(root).name for root in ([roots] if isinstance(roots, str) else roots or [])]
+    singers = len(origin.card["train_singers"])
+    training, judged = (corpus[split].rpartition(", ")[0] if split in corpus else "" for split in ("train", "val"))
+    num_val = origin.metrics.get("num_val_singers")
+    return [
+        ("corpus", ", ".join(names) or NOT_RECORDED),
+        ("training", training or (f"{singers} singers" if singers else NOT_RECORDED)),
+        ("validation, other singers", judged or (f"{num_val} singers" if num_val else NOT_RECORDED)),
+    ]
+
+
+def build_training_rows(origin: Provenance) -> FactRows:
+    """How it was trained."""
+    settings, record, metrics = origin.settings, origin.record, origin.metrics
+    packages = ", ".join(f"{name} {version}" for name, version in record.get("packages", {}).items())
+    best = metrics.get("best") or {}
+    trained = f"{metrics['steps']} ({metrics['stopped']}), {metrics['seconds']:.0f} s" if metrics else NOT_RECORDED
+    return [
+        ("loss", _format_loss(settings)),
+        ("optimiser", _format_optimiser(settings)),
+        ("batch", _format_batch(settings)),
+        ("augmentation", _format_augmentation(settings)),
+        ("steps", trained),
+        ("best step", str(best.get("step", NOT_RECORDED))),
+        ("these weights are of step", NOT_RECORDED if origin.step is None else str(origin.step)),
+        ("seed", str(settings.get("seed", NOT_RECORDED))),
+        ("began with", _format_initial_weights(origin)),
+        ("versions", packages or NOT_RECORDED),
+        ("git commit", record.get("git_commit") or NOT_RECORDED),
+        ("begun", record.get("started", NOT_RECORDED)),
+        ("fingerprint", origin.fingerprint),
+    ]
+
+
+def _format_loss(settings: dict[str, Any]) -> str:
+    if "loss" not in settings:
+        return NOT_RECORDED
+    weights = settings["loss"].get("weights", {})
+    return " + ".join(f"{weights.get(name, 1.0):g} × {name}" for name in settings["loss"]["terms"])
+
+
+def _format_optimiser(settings: dict[str, Any]) -> str:
+    if "optimizer" not in settings:
+        return NOT_RECORDED
+    chosen = {name: value for name, value in settings["optimizer"].items() if not name.startswith("_")}
+    named = ", ".join(f"{name}={value}" for name, value in chosen.items())
+    return f"{settings['optimizer']['_target_'].rpartition('.')[2]}, {named}"
+
+
+def _format_batch(settings: dict[str, Any]) -> str:
+    data = settings.get("data", {})
+    if "singers_per_batch" not in data:
+        return NOT_RECORDED
+    length = f"{data['crop_seconds']} s" if data.get("crop_seconds") else f"{data['num_frames']} frames"
+    return f"{data['singers_per_batch']} singers × {data['utterances_per_singer']} crops of {length}"
+
+
+def _format_augmentation(settings: dict[str, Any]) -> str:
+    if "augmentation" not in settings:
+        return NOT_RECORDED
+    given = settings["augmentation"]
+    return ", ".join([*(given.get("samples") or {}), *(given.get("frames") or {})]) or "none"
+
+
+def _format_initial_weights(origin: Provenance) -> str:
+    if origin.ancestors:
+        return ", which began with ".join(f"{name} at step {step}" for name, step in origin.ancestors)
+    if imported := origin.record.get("imported"):
+        return f"weights of another program: {imported['file']}, SHA-256 {imported['sha256']}"
+    return "chance" if origin.record else NOT_RECORDED
+
+
+MODEL_CARD_TEMPLATE = "model_card.md.jinja"
+HUB_TAGS = ["singing", "singer-verification", "speaker-verification", "voice-embedding", "pytorch"]
+MARKDOWN_ESCAPES = str.maketrans({"|": r"\|", "<": "&lt;", "`": "'", "\n": " "})
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An exported model: the name of its file, and whether it takes frames."""
+
+    name: str
+    from_frames: bool
+
+
+def render_model_card(
+    model: Path, evaluations: list[Path] | None = None, licence: str | None = None, onnx: OnnxFile | None = None
+) -> str:
+    """A card as Markdown, with the front matter that model hubs read.
+
+    Args:
+        model: a run folder, a `.ckpt` or a `saved_model.pt`.
+        evaluations: `figures.json` files; without any, those in the run's folder.
+        licence: of the weights, if one was given.
+        onnx: the exported model that the card will lie beside.
+
+    Raises:
+        SingerVerifyError: not a model of ours, or an evaluation that cannot be read.
+    """
+    origin, embedder = read_provenance(model), Embedder.load(model)
+    evaluated = read_evaluations(evaluations, origin.run, origin.fingerprint)
+    name = (origin.run or origin.checkpoint).name
+    return _render_card_template(
+        front_matter=_format_yaml(_build_front_matter(name, evaluated, licence, onnx)),
+        name=name,
+        path=model.name or name,
+        embedder=embedder,
+        embedding_size=measure_embedding_size(embedder),
+        model_rows=build_model_rows(embedder),
+        recipe_sentences=build_recipe_sentences(embedder),
+        recipe=_format_yaml(build_plain_recipe(embedder)),
+        data_rows=build_data_rows(origin),
+        training_rows=build_training_rows(origin),
+        evaluated=evaluated,
+        validation=origin.validation,
+        num_val_singers=origin.metrics.get("num_val_singers"),
+        threshold=_choose_card_threshold(load_model_scoring(model), evaluated),
+        num_train_singers=len(origin.card["train_singers"]),
+        licence=licence,
+        onnx=onnx,
+        version=version("singer_verify"),
+    )
+
+
+def _render_card_template(**values: Any) -> str:
+    """The template with its values in their places."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters["plain"] = lambda value: str(value).translate(MARKDOWN_ESCAPES)
+    environment.filters["shell"] = shlex.quote
+    template = environment.from_string((files(__package__) / MODEL_CARD_TEMPLATE).read_text(encoding="utf-8"))
+    return template.render(values).lstrip() + "\n"
+
+
+def _build_front_matter(
+    name: str, evaluated: list[EvaluationSummary], licence: str | None, onnx: OnnxFile | None
+) -> dict[str, Any]:
+    """Of model hubs: https://huggingface.co/docs/hub/model-cards, `model-index` for the figures."""
+    results = [
+        {
+            "task": {"type": "speaker-verification", "name": "singer verification"},
+            "dataset": {"type": each.corpus, "name": each.title},
+            "metrics": [{"type": kind, "name": words, "value": value} for kind, words, value in each.hub_metrics],
+        }
+        for each in evaluated
+    ]
+    return {
+        **({"license": licence} if licence else {}),
+        "library_name": "singer_verify",
+        "pipeline_tag": "feature-extraction",
+        "tags": HUB_TAGS + (["onnx"] if onnx else []),
+        **({"metrics": ["eer"], "model-index": [{"name": name, "results": results}]} if results else {}),
+    }
+
+
+def _format_yaml(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _choose_card_threshold(scoring: Scoring, evaluated: list[EvaluationSummary]) -> tuple[float, str] | None:
+    """The score from which on two recordings are taken for one singer's, and its origin."""
+    if scoring.threshold is not None:
+        return scoring.threshold.score, scoring.threshold.origin
+    known = [each for each in evaluated if each.threshold is not None]
+    return (float(known[0].threshold or 0.0), f"equal error rate on {known[0].title}") if known else None

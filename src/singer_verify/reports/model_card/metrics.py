@@ -1,0 +1,135 @@
+"""Figures of evaluations, as `figures.json` has them, for a model card."""
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.results import ConditionMetrics
+from singer_verify.reports.evaluation.files import METRICS_FILE_NAME
+from singer_verify.reports.evaluation.text import (
+    explain_missing_eer,
+    format_metric_interval,
+    format_metric_name,
+    format_metric_value,
+)
+
+log = logging.getLogger(__name__)
+
+EVALUATION_GLOB = f"evaluation/**/{METRICS_FILE_NAME}"  # in the folder of a run
+EXPECTED_METRICS_FILE = f"expected a {METRICS_FILE_NAME} that `singer-verify evaluate ... --out` wrote"
+
+
+class EvaluationModelMismatchError(SingerVerifyError):
+    """The figures are of another model than the one at hand, or do not tell of which."""
+
+
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """One evaluation, in words.
+
+    Attributes:
+        title: corpus and split.
+        counts: of singers, utterances and trials.
+        scoring: how embeddings were scored.
+        remarks: sentences on what flatters the figures.
+        figures: rows of name, value, interval.
+        conditions: rows of condition, EER, interval, target trials, non-target trials.
+        hub_metrics: (type, name, value) of each figure, for programs.
+        corpus: name of the corpus.
+        threshold: score at the equal error rate; None where it is not told.
+    """
+
+    title: str
+    counts: str
+    scoring: str
+    remarks: list[str]
+    figures: list[tuple[str, str, str]]
+    conditions: list[tuple[str, str, str, int, int]]
+    hub_metrics: list[tuple[str, str, float]]
+    corpus: str
+    threshold: float | None
+
+
+def read_evaluations(given: list[Path] | None, run: Path | None, fingerprint: str) -> list[EvaluationSummary]:
+    """Of the given files; where none is given, of those in the run's folder that are of this model.
+
+    Args:
+        given: `figures.json` files.
+        run: the folder of the run; None where the model lies in none.
+        fingerprint: of the model.
+
+    Raises:
+        SingerVerifyError: a file that is none, does not exist, or holds another model's figures.
+    """
+    if given:
+        return [_read_evaluation(path, fingerprint) for path in given]
+    evaluated = []
+    for path in sorted(run.glob(EVALUATION_GLOB)) if run else []:
+        try:
+            evaluated.append(_read_evaluation(path, fingerprint))
+        except EvaluationModelMismatchError as error:
+            log.warning("Left out: %s", error)
+    return evaluated
+
+
+def _read_evaluation(path: Path, fingerprint: str) -> EvaluationSummary:
+    if not path.is_file():
+        raise SingerVerifyError(f"--evaluation {path}: no such file; {EXPECTED_METRICS_FILE}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        evaluated, found = _summarise_evaluation(content), content.get("fingerprint")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SingerVerifyError(f"--evaluation {path}: cannot be read ({error!r}); {EXPECTED_METRICS_FILE}.") from error
+    if found != fingerprint:
+        whose = "are of another model" if found else "do not say of which model they are"
+        raise EvaluationModelMismatchError(f"{path}: its figures {whose}; evaluate this one again with --out.")
+    log.info("Figures on %s: from %s.", evaluated.title, path)
+    return evaluated
+
+
+def _summarise_evaluation(content: dict[str, Any]) -> EvaluationSummary:
+    given = {name: _parse_estimate(figure) for name, figure in content["figures"].items()}
+    figures = {name: estimate for name, estimate in given.items() if estimate is not None}
+    corpus, fitted = Path(content["corpus"]).name, content.get("fitted_figures", [])
+    words = {name: format_metric_name(name, fitted) for name in figures}
+    return EvaluationSummary(
+        title=f"{corpus}, {content['split']}",
+        counts=f"{content['num_singers']} singers, {content['num_utterances']} utterances, "
+        f"{content['num_trials']} trials, {content['num_targets']} of them target",
+        scoring=str(content["scoring"]),
+        remarks=[str(remark) for remark in content.get("remarks", [])],
+        figures=[
+            (words[name], format_metric_value(name, each), format_metric_interval(name, each))
+            for name, each in figures.items()
+        ],
+        conditions=[_format_condition_row(each) for each in content["conditions"] if each["condition"] != "all"],
+        hub_metrics=[(name, words[name], each.value) for name, each in figures.items()],
+        corpus=corpus,
+        threshold=figures["threshold"].value if "threshold" in figures else None,
+    )
+
+
+def _parse_estimate(figure: dict[str, float | None] | None) -> Estimate | None:
+    """Numbers that are not finite are written as null."""
+    if figure is None or figure["value"] is None:
+        return None
+    low, high = (math.nan if figure[bound] is None else float(figure[bound] or 0.0) for bound in ("low", "high"))
+    return Estimate(float(figure["value"]), low, high)
+
+
+def _format_condition_row(found: dict[str, Any]) -> tuple[str, str, str, int, int]:
+    condition = ConditionMetrics(
+        found["condition"], found["num_targets"], found["num_nontargets"], _parse_estimate(found["eer"]), {}, None
+    )
+    eer = condition.eer
+    texts = (
+        (explain_missing_eer(condition), "")
+        if eer is None
+        else (format_metric_value("eer", eer), format_metric_interval("eer", eer))
+    )
+    return (condition.condition, *texts, condition.num_targets, condition.num_nontargets)

@@ -1,0 +1,164 @@
+"""Cells of a sweep: its finished runs, gathered where their settings differ in the seed only."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT
+from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME
+from singer_verify.runs.settings import is_result_neutral, read_overrides
+from singer_verify.runs.tree import FINISHED_STATUSES, read_run_tree
+
+DEFAULT_BASELINE = "features=mel40"
+UNNORMALISED_SETTING = "features.normalise=none"  # of several cells with the default baseline, the one taken
+DEFAULT_CELL_NAME = "as configured"  # the name of a cell for which nothing was typed that others do not share
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """
+    Attributes:
+        path: of its folder.
+        settings: what was typed for it, without its seed and what changes nothing about what comes out.
+        seed: of the training.
+        data: the `data` group of its configuration.
+        seconds: of training; None where it was stopped and continued, for then only the last part was timed.
+    """
+
+    path: Path
+    settings: frozenset[str]
+    seed: int
+    data: dict[str, Any]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class SweepCell:
+    """Runs that differ in their seed only, in its order.
+
+    Attributes:
+        settings: what was typed for all of them.
+        varied: those that tell it from other cells, by name: what it is called.
+        runs: one for each seed.
+    """
+
+    settings: frozenset[str]
+    varied: tuple[str, ...]
+    runs: tuple[FinishedRun, ...]
+
+    @property
+    def name(self) -> str:
+        return ",".join(self.varied) or DEFAULT_CELL_NAME
+
+
+def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
+    """The cells below a folder, sorted by name, and the runs left out: their path and status.
+
+    Raises:
+        SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
+    """
+    found = read_run_tree(sweep)
+    left_out = {run.path: run.status for run in found if run.status not in FINISHED_STATUSES}
+    runs: defaultdict[frozenset[str], list[FinishedRun]] = defaultdict(list)
+    for summary in found:
+        if summary.path in left_out:
+            continue
+        if not (sweep / summary.path / BEST_CHECKPOINT).is_file():
+            left_out[summary.path] = f"has no {BEST_CHECKPOINT}"
+            continue
+        run = _read_finished_run(sweep / summary.path)
+        runs[run.settings].append(run)
+    if not runs:
+        raise SingerVerifyError(
+            f"{sweep}: holds no finished run ({_format_status_counts(left_out)}); give the folder of a sweep, and finish it first."
+        )
+    telling = _find_distinguishing_settings(list(runs))
+    cells = [
+        SweepCell(
+            settings,
+            tuple(sorted(settings & telling, key=_split_setting)),
+            tuple(sorted(each, key=lambda run: run.seed)),
+        )
+        for settings, each in runs.items()
+    ]
+    for cell in cells:
+        _refuse_repeated_seeds(cell)
+    return sorted(cells, key=lambda cell: cell.name), left_out
+
+
+def find_baseline_cell(cells: list[SweepCell], wanted: str | None) -> SweepCell | None:
+    """The cell of this name, or that has all these settings; None where there is only one cell.
+
+    Args:
+        cells: of a sweep.
+        wanted: settings, separated by commas; None means `features=mel40`, not normalised where that was swept too.
+
+    Raises:
+        SingerVerifyError: no cell has them, or several do.
+    """
+    settings = frozenset(re.split(r",(?=[^,=\[\]{}()]+=)", wanted or DEFAULT_BASELINE))
+    matching = [cell for cell in cells if settings == set(cell.varied)]
+    matching = matching or [cell for cell in cells if settings <= cell.settings]
+    if wanted is None and len(matching) > 1:
+        matching = [cell for cell in matching if UNNORMALISED_SETTING in cell.settings] or matching
+    if len(matching) == 1:
+        return matching[0]
+    if wanted is None and len(cells) == 1:
+        return None
+    given = wanted or f"{DEFAULT_BASELINE} (the default)"
+    choices = "; ".join(cell.name for cell in matching or cells)
+    raise SingerVerifyError(
+        f"--baseline {given}: fits {len(matching)} of {len(cells)} cells, expected one; name one of these: {choices}."
+    )
+
+
+def _find_distinguishing_settings(cells: list[frozenset[str]]) -> frozenset[str]:
+    """Settings that tell cells apart: those of several values, and of the others as few as it takes, groups first."""
+    telling = frozenset.union(*cells) - frozenset.intersection(*cells)
+    num_values = Counter(setting.partition("=")[0] for setting in telling)
+    only_some_have = [setting for setting in telling if num_values[setting.partition("=")[0]] == 1]
+    for setting in sorted(only_some_have, key=lambda setting: ("." not in setting.partition("=")[0], setting)):
+        fewer = telling - {setting}
+        if len({cell & fewer for cell in cells}) == len(cells):
+            telling = fewer
+    return telling
+
+
+def _split_setting(setting: str) -> list[str]:
+    return setting.split("=")  # features before features.normalise
+
+
+def _read_finished_run(path: Path) -> FinishedRun:
+    record, metrics = (
+        json.loads((path / name).read_text(encoding="utf-8")) for name in (RUN_FILENAME, METRICS_FILENAME)
+    )
+    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    return FinishedRun(
+        path=path,
+        settings=frozenset(
+            each for each in read_overrides(path) if not (each.startswith("seed=") or is_result_neutral(each))
+        ),
+        seed=int(config["seed"]),
+        data=config["data"],
+        seconds=None if record.get("continued") else metrics["seconds"],
+    )
+
+
+def _refuse_repeated_seeds(cell: SweepCell) -> None:
+    for first, second in zip(cell.runs, cell.runs[1:], strict=False):
+        if first.seed == second.seed:
+            raise SingerVerifyError(
+                f"{first.path} and {second.path}: have the same settings and the same seed {first.seed}; expected "
+                f"another seed for each run of a cell; move one of them out of the sweep."
+            )
+
+
+def _format_status_counts(left_out: dict[str, str]) -> str:
+    counts = Counter(left_out.values())
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no run at all"

@@ -1,0 +1,298 @@
+"""What a leaderboard says: the figures of each cell of a sweep, and of the trials they were all judged on."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from rich.console import Console
+from rich.progress import track
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, Conditions, UtteranceMetadata
+from singer_verify.evaluation.metrics.bootstrap import (
+    Estimate,
+    apply_holm_correction,
+    build_trial_matrix,
+    compute_percentile_interval,
+    compute_resampled_rates,
+    compute_two_sided_p_value,
+    draw_bootstrap_weights,
+)
+from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid, compute_miss_rates
+from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
+from singer_verify.sweeps.cells import SweepCell
+from singer_verify.sweeps.split_embeddings import SplitEmbeddings
+
+
+@dataclass(frozen=True)
+class ConditionSize:
+    """A named subset of the trials, and how many of either kind it has."""
+
+    name: str
+    num_targets: int
+    num_nontargets: int
+
+    @property
+    def has_enough_trials(self) -> bool:
+        return min(self.num_targets, self.num_nontargets) >= MIN_TRIALS_PER_KIND
+
+
+@dataclass(frozen=True)
+class LeaderboardEntry:
+    """One cell's line of the leaderboard; rates are means over its seeds.
+
+    Attributes:
+        name: what was typed for it and not for all others.
+        varied: the same, setting by setting.
+        seeds: of its runs.
+        eer: equal error rate.
+        min_dcf_01: minimum detection cost at a target prior of 0.01.
+        min_dcf_05: the same at 0.05.
+        seed_eers: for each run.
+        miss: at the leaderboard's false-alarm rates.
+        condition_eers: by the condition's name, where it has enough trials.
+        num_parameters: of the encoder.
+        num_bins: of its frames.
+        seconds: of training, mean of those runs that were not interrupted; None if all were.
+        difference: of its EER from the baseline's; None for the baseline, and where there is none.
+        p: two-sided, of that difference.
+        p_holm: the same, corrected for the number of comparisons.
+    """
+
+    name: str
+    varied: tuple[str, ...]
+    seeds: tuple[int, ...]
+    eer: Estimate
+    min_dcf_01: Estimate
+    min_dcf_05: Estimate
+    seed_eers: tuple[float, ...]
+    miss: Float[np.ndarray, " points"]
+    condition_eers: dict[str, Estimate]
+    num_parameters: int
+    num_bins: int
+    seconds: float | None
+    difference: Estimate | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All cells of a sweep, the lowest EER first.
+
+    Attributes:
+        entries: of the cells.
+        baseline: name of the cell that the others are compared with; None where there is only one.
+        split: that they were judged on.
+        num_singers: of that split.
+        num_utterances: of that split.
+        num_targets: trials of one singer.
+        num_nontargets: trials of two.
+        num_resamples: of the bootstrap.
+        conditions: of the trials, from the corpus' labels.
+        false_alarms: at which each standing's `miss` is taken.
+        skipped_runs: runs that are not compared: path and status.
+    """
+
+    entries: tuple[LeaderboardEntry, ...]
+    baseline: str | None
+    split: str
+    num_singers: int
+    num_utterances: int
+    num_targets: int
+    num_nontargets: int
+    num_resamples: int
+    conditions: tuple[ConditionSize, ...]
+    false_alarms: Float[np.ndarray, " points"]
+    skipped_runs: dict[str, str] = field(default_factory=dict)
+
+
+NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
+
+
+@dataclass(frozen=True)
+class SharedTrials:
+    """What all cells are judged on.
+
+    Attributes:
+        trials: all pairs of utterances.
+        left_singers: (trials,).
+        right_singers: (trials,).
+        draws: how often each singer counts; the first row is every singer once.
+        conditions: named subsets of the trials.
+        num_utterances: of the split.
+    """
+
+    trials: Trials
+    left_singers: Int[np.ndarray, " trials"]
+    right_singers: Int[np.ndarray, " trials"]
+    draws: Int[np.ndarray, "draws singers"]
+    conditions: dict[str, Bool[np.ndarray, " trials"]]
+    num_utterances: int
+
+    def count_condition_trials(self) -> tuple[ConditionSize, ...]:
+        """The conditions, with how many trials of either kind each has."""
+        is_target = self.trials.is_target
+        return tuple(
+            ConditionSize(name, int((chosen & is_target).sum()), int((chosen & ~is_target).sum()))
+            for name, chosen in self.conditions.items()
+        )
+
+
+def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_resamples: int) -> SharedTrials:
+    """All pairs of a split's utterances, their conditions, and the draws of the bootstrap.
+
+    Args:
+        singers: (utterances,), names.
+        labels: for each label its value for every utterance, empty where unknown.
+        num_resamples: of the bootstrap.
+
+    Raises:
+        SingerVerifyError: fewer than two singers, or no singer with two utterances.
+    """
+    names, singer_index = np.unique(singers, return_inverse=True)
+    trials = build_all_pairs(singer_index)
+    left, right = singer_index[trials.left], singer_index[trials.right]
+    drawn = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
+    draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
+    conditions = dict(Conditions(UtteranceMetadata(labels)).of(trials.left, trials.right))
+    return SharedTrials(trials, left, right, draws, conditions, len(singers))
+
+
+def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
+    """
+    Args:
+        embeddings: by the path of the run.
+
+    Raises:
+        SingerVerifyError: two runs have other utterances or other singers, and which.
+    """
+    (first, wanted), *others = embeddings.items()
+    singer_of = dict(zip(wanted.paths.tolist(), wanted.singers.tolist(), strict=True))
+    for path, found in others:
+        theirs = dict(zip(found.paths.tolist(), found.singers.tolist(), strict=True))
+        if theirs == singer_of:
+            continue
+        missing, extra = sorted(singer_of.keys() - theirs.keys()), sorted(theirs.keys() - singer_of.keys())
+        sung = sorted(each for each in singer_of.keys() & theirs.keys() if singer_of[each] != theirs[each])
+        raise SingerVerifyError(
+            f"{path} cannot be compared with {first}, for their trials differ: it {_format_difference('lacks', missing)}, "
+            f"{_format_difference('adds', extra)}, and {_format_difference('has another singer for', sung)}; expected the same utterances by the "
+            f"same singers; leave one of the runs out, or judge all on one corpus with --corpus."
+        )
+
+
+def _format_difference(verb: str, paths: list[str]) -> str:
+    shown = f" ({', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''})" if paths else ""
+    return f"{verb} {len(paths)} utterances{shown}"
+
+
+def compare_cells(
+    cells: list[SweepCell],
+    embeddings: dict[str, SplitEmbeddings],
+    shared: SharedTrials,
+    baseline: SweepCell | None,
+    split: str,
+) -> Leaderboard:
+    """Rates of every cell with intervals over singers, and their differences from the baseline's.
+
+    Args:
+        cells: of the sweep.
+        embeddings: by the path of the run, of the same utterances in the same order.
+        shared: the trials.
+        baseline: one of the cells.
+        split: that was embedded.
+    """
+    false_alarms = build_false_alarm_grid()
+    standings, resampled = [], {}
+    for cell in track(cells, "Resampling singers", console=Console(stderr=True), transient=True):
+        runs = [embeddings[str(run.path)] for run in cell.runs]
+        standing, resampled[cell.name] = _build_entry(cell, runs, shared, false_alarms)
+        standings.append(standing)
+    if baseline is not None:
+        standings = _add_differences(standings, resampled, baseline.name)
+    num_targets = int(shared.trials.is_target.sum())
+    return Leaderboard(
+        entries=tuple(sorted(standings, key=lambda standing: (standing.eer.value, standing.name))),
+        baseline=None if baseline is None else baseline.name,
+        split=split,
+        num_singers=shared.draws.shape[1],
+        num_utterances=shared.num_utterances,
+        num_targets=num_targets,
+        num_nontargets=len(shared.left_singers) - num_targets,
+        num_resamples=len(shared.draws) - 1,
+        conditions=shared.count_condition_trials(),
+        false_alarms=false_alarms,
+    )
+
+
+def _build_entry(
+    cell: SweepCell, runs: list[SplitEmbeddings], shared: SharedTrials, false_alarms: Float[np.ndarray, " points"]
+) -> tuple[LeaderboardEntry, Float[np.ndarray, " resamples"]]:
+    """A cell's figures, and its EER in every resample."""
+    scores = [compute_cosine_scores(run.embeddings, shared.trials) for run in runs]
+    everywhere = np.ones(len(shared.left_singers), bool)
+    rates = np.stack([_compute_resampled_rates(each, shared, everywhere, shared.draws) for each in scores])
+    eer, min_dcf_01, min_dcf_05 = (_estimate_interval(rates[..., rate].mean(axis=0)) for rate in range(3))
+    times = [run.seconds for run in cell.runs if run.seconds is not None]
+    standing = LeaderboardEntry(
+        name=cell.name,
+        varied=cell.varied,
+        seeds=tuple(run.seed for run in cell.runs),
+        eer=eer,
+        min_dcf_01=min_dcf_01,
+        min_dcf_05=min_dcf_05,
+        seed_eers=tuple(rates[:, 0, 0].tolist()),
+        miss=np.mean([compute_miss_rates(each, shared.trials.is_target, false_alarms) for each in scores], axis=0),
+        condition_eers=_compute_condition_eers(scores, shared),
+        num_parameters=runs[0].num_parameters,
+        num_bins=runs[0].num_bins,
+        seconds=float(np.mean(times)) if times else None,
+    )
+    return standing, rates[:, 1:, 0].mean(axis=0)
+
+
+def _compute_condition_eers(scores: list[np.ndarray], shared: SharedTrials) -> dict[str, Estimate]:
+    draws = shared.draws[: NUM_CONDITION_RESAMPLES + 1]
+    return {
+        condition.name: _estimate_interval(
+            np.mean(
+                [
+                    _compute_resampled_rates(each, shared, shared.conditions[condition.name], draws)[:, 0]
+                    for each in scores
+                ],
+                axis=0,
+            )
+        )
+        for condition in shared.count_condition_trials()
+        if condition.has_enough_trials
+    }
+
+
+def _compute_resampled_rates(
+    scores: np.ndarray, shared: SharedTrials, chosen: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    return compute_resampled_rates(scores[chosen], shared.left_singers[chosen], shared.right_singers[chosen], draws)
+
+
+def _estimate_interval(resampled: Float[np.ndarray, " draws"]) -> Estimate:
+    return compute_percentile_interval(float(resampled[0]), resampled[1:])
+
+
+def _add_differences(
+    standings: list[LeaderboardEntry], resampled: dict[str, np.ndarray], baseline: str
+) -> list[LeaderboardEntry]:
+    """With the difference of each standing's EER from the baseline's, in the resamples that both share."""
+    level = next(standing.eer.value for standing in standings if standing.name == baseline)
+    others = [standing for standing in standings if standing.name != baseline]
+    differences = [resampled[standing.name] - resampled[baseline] for standing in others]
+    p_values = [compute_two_sided_p_value(each) for each in differences]
+    compared = {
+        standing.name: replace(
+            standing, difference=compute_percentile_interval(standing.eer.value - level, each), p=p, p_holm=p_holm
+        )
+        for standing, each, p, p_holm in zip(
+            others, differences, p_values, apply_holm_correction(p_values), strict=True
+        )
+    }
+    return [compared.get(standing.name, standing) for standing in standings]

@@ -1,0 +1,146 @@
+"""Embeddings of a split by the best model of each run, computed once and kept in the run's folder."""
+
+import functools
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import track
+
+from singer_verify.atomic_files import atomic_write
+from singer_verify.corpora.corpus import Corpus, read_corpus
+from singer_verify.errors import SingerVerifyError
+from singer_verify.inference import Embedder
+from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT
+from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.integrity import iter_file_states
+from singer_verify.sweeps.cells import FinishedRun
+from singer_verify.worker_processes import count_available_cores
+
+EMBEDDINGS_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SplitEmbeddings:
+    """What a run's best model makes of a split.
+
+    Attributes:
+        embeddings: (utterances, embedding), rows of unit length.
+        paths: (utterances,), relative to the corpus root, sorted by singer and path.
+        singers: (utterances,), who sings each.
+        num_parameters: of the encoder.
+        num_bins: of its frames.
+    """
+
+    embeddings: Float[np.ndarray, "utterances embedding"]
+    paths: np.ndarray
+    singers: np.ndarray
+    num_parameters: int
+    num_bins: int
+
+
+@functools.cache
+def read_split_corpus(root: Path, split: str) -> Corpus:
+    """The split of a corpus, listed once for all runs."""
+    return read_corpus(root, splits=(split,), required=(split,))
+
+
+def resolve_corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
+    """The corpus to judge a run on: the given one, or that of its own configuration.
+
+    Raises:
+        SingerVerifyError: the run was trained on several corpora, and none is given.
+    """
+    if corpus is not None:
+        return corpus
+    roots = [run.data["root"]] if isinstance(run.data["root"], str) else run.data["root"]
+    if len(roots) > 1:
+        raise SingerVerifyError(
+            f"{run.path}: data.root={roots} is not one corpus; name the one to judge on with --corpus."
+        )
+    return Path(roots[0])
+
+
+def require_one_corpus(runs: list[FinishedRun], corpus: Path | None) -> Path:
+    """The corpus that all runs are judged on; equal names in another corpus are not the same recordings.
+
+    Raises:
+        SingerVerifyError: two runs were trained on other corpora, and none is given.
+    """
+    roots = [resolve_corpus_root(run, corpus) for run in runs]
+    for run, root in zip(runs, roots, strict=True):
+        if root.resolve() != roots[0].resolve():
+            raise SingerVerifyError(
+                f"{run.path} cannot be compared with {runs[0].path}, for their trials differ: it was trained on "
+                f"{root}, that on {roots[0]}; leave one of the runs out, or judge all on one corpus with --corpus."
+            )
+    return roots[0]
+
+
+def load_split_embeddings(run: FinishedRun, split: str, corpus: Path | None, title: str) -> SplitEmbeddings:
+    """Read the run's embeddings of a split where its best model and the corpus are as they were, else compute them.
+
+    Args:
+        run: whose best model embeds.
+        split: of the corpus.
+        corpus: its root; None means that of the run's configuration.
+        title: of the progress bar.
+
+    Raises:
+        SingerVerifyError: the model or the corpus cannot be used.
+    """
+    root = resolve_corpus_root(run, corpus)
+    key, path = _compute_cache_key(run, root, split), run.path / f"embeddings-{split}.npz"
+    if (kept := _read_cached_embeddings(path, key)) is not None:
+        return kept
+    computed = _compute_split_embeddings(run, root, split, title)
+    _write_cached_embeddings(path, key, computed)
+    return computed
+
+
+def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
+    embedder = Embedder.load(run.path)
+    store_root, dtype = Path(run.data["store_root"]), run.data["store_dtype"]
+    store = load_or_compute_store(
+        read_split_corpus(root, split), split, embedder.feature, store_root, dtype, count_available_cores()
+    )
+    utterances = track(range(len(store.paths)), title, console=Console(stderr=True), transient=True)
+    rows = [embedder.embed_frames(torch.from_numpy(store.utterance(each).astype(np.float32))) for each in utterances]
+    return SplitEmbeddings(
+        np.stack(rows),
+        np.array([str(each) for each in store.paths]),
+        np.array(store.singers)[store.singer_index],
+        sum(parameter.numel() for parameter in embedder.encoder.parameters()),
+        embedder.feature.num_bins,
+    )
+
+
+def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
+    """A hash of the best model, and of the corpus: its place, and each file's path, size and time of change."""
+    digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
+    digest.update(hashlib.sha256((run.path / BEST_CHECKPOINT).read_bytes()).digest())
+    for state in iter_file_states(root, read_split_corpus(root, split).splits[split].utterances):
+        digest.update(state)
+    return digest.hexdigest()
+
+
+def _read_cached_embeddings(path: Path, key: str) -> SplitEmbeddings | None:
+    """What was kept under this key; None where there is nothing, something else, or a damaged file."""
+    try:
+        stored = read_npz(path)
+        if str(stored["key"]) != key:
+            return None
+        arrays = stored["embeddings"], stored["paths"], stored["singers"]
+        return SplitEmbeddings(*arrays, int(stored["num_parameters"]), int(stored["num_bins"]))
+    except ARRAY_READ_ERRORS:
+        return None
+
+
+def _write_cached_embeddings(path: Path, key: str, computed: SplitEmbeddings) -> None:
+    with atomic_write(path) as part, open(part, "wb") as file:
+        np.savez(file, allow_pickle=False, key=np.array(key), **asdict(computed))

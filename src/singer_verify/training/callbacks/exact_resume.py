@@ -1,0 +1,124 @@
+"""A training that was stopped goes on as if it had not been: what its checkpoints carry and how they are taken up."""
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.recipe import canonical_recipe
+from singer_verify.runs.checkpoints import read_checkpoint
+from singer_verify.runs.settings import find_allowed_changes, format_setting_differences
+
+log = logging.getLogger(__name__)
+
+SETTINGS_KEY, RNG_STATES_KEY = "singer_verify_settings", "singer_verify_random_states"
+
+
+class ExactResume(pl.Callback):
+    """Adds settings and random states to every checkpoint, and takes a checkpoint up between two whole steps.
+
+    Lightning restores weights, optimiser, schedules and callbacks. Its own counters tell in which hook a checkpoint was
+    written, and from some of them it would leave out a validation or count a step twice; here they are set to the whole
+    steps that were done, whichever hook it was. Random states are restored when the first batch begins, for loaders
+    that are set up draw from them.
+
+    Args:
+        settings: of the run, as plain values.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.pending_rng_states: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[SETTINGS_KEY] = self.settings
+        checkpoint[RNG_STATES_KEY] = capture_rng_states()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        num_batches = checkpoint["global_step"] * trainer.accumulate_grad_batches
+        reset_loop_counters(checkpoint["loops"]["fit_loop"], num_batches)
+        self.pending_rng_states = checkpoint[RNG_STATES_KEY]
+        early_stopping = trainer.early_stopping_callback
+        if isinstance(early_stopping, EarlyStopping) and early_stopping.state_key in checkpoint["callbacks"]:
+            checkpoint["callbacks"][early_stopping.state_key]["patience"] = early_stopping.patience  # may have changed
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.pending_rng_states is None:
+            return
+        trainer.fit_loop.epoch_loop.reset_restart_stage()  # nothing is left to be done of the step before
+        early_stopping = trainer.early_stopping_callback
+        if isinstance(early_stopping, EarlyStopping) and early_stopping.wait_count >= early_stopping.patience:
+            trainer.should_stop = True
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.pending_rng_states is not None:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # the loggers' steps
+            restore_rng_states(self.pending_rng_states)
+            self.pending_rng_states = None
+
+
+def reset_loop_counters(fit_loop: dict[str, Any], num_batches: int) -> None:
+    """Set the counters of Lightning's training loop, in a checkpoint, to the middle of an epoch, between two batches.
+
+    Args:
+        fit_loop: the state of the loop, changed in place.
+        num_batches: that were done, validation included.
+    """
+    epoch, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
+    validation = fit_loop["epoch_loop.val_loop.batch_progress"]
+    for extent in ("total", "current"):
+        epoch[extent] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        batches[extent] = dict.fromkeys(batches[extent], num_batches)
+        validation[extent] = dict.fromkeys(validation[extent], 0)
+    batches["is_last_batch"] = validation["is_last_batch"] = False
+
+
+def read_previous_settings(checkpoint: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """The settings a checkpoint was written with; a line says after which step it continues, and what has changed.
+
+    Raises:
+        SingerVerifyError: the file is damaged, holds a model only, or a setting changed that must not.
+    """
+    content = read_checkpoint(checkpoint)
+    if SETTINGS_KEY not in content or "loops" not in content:
+        raise SingerVerifyError(
+            f"ckpt_path={checkpoint}: holds a model, not where its training stood; give a run's checkpoints/last.ckpt."
+        )
+    then: dict[str, Any] = content[SETTINGS_KEY]
+    then["features"] = canonical_recipe(then["features"])  # earlier versions did not write what is not prepared,
+    then["data"].setdefault("window_frames", then["data"]["num_frames"])  # nor what was the same number
+    changed = format_setting_differences(find_allowed_changes(then, now | {"corpus": then["corpus"]})) or "nothing"
+    log.info("%s: continuing after step %d; changed: %s.", checkpoint, content["global_step"], changed)
+    return then
+
+
+def capture_rng_states() -> dict[str, Any]:
+    """Of Python, NumPy, torch and, where there is one, the current CUDA device."""
+    name, keys, *rest = tuple(np.random.get_state())
+    return {
+        "python": random.getstate(),
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys, np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_rng_states(states: dict[str, Any]) -> None:
+    """Continue all generators where `capture_rng_states` found them; a CUDA device that was not there then is left alone."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,60 @@
+"""The figures of every validation of a run."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.training.module import Verifier
+
+ValidationMetrics = dict[str, float]
+
+
+class MetricHistory(pl.Callback):
+    """Remembers each validation's figures with its step, and knows which was best.
+
+    Args:
+        monitor: the metric that decides.
+        mode: "min" or "max", which of its values is best.
+
+    Attributes:
+        figures: of each validation, in order.
+        num_singers: that validation hears.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        self.monitor, self.mode = monitor, mode
+        self.figures: list[ValidationMetrics] = []
+        self.num_singers = 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        if self.monitor not in logged:
+            raise SingerVerifyError(
+                f"monitor={self.monitor}: is not measured; expected one of {', '.join(sorted(logged))}."
+            )
+        self.figures.append({"step": trainer.global_step, **logged})
+        if isinstance(pl_module, Verifier) and pl_module.validation_set is not None:
+            self.num_singers = len(pl_module.validation_set.singers)
+
+    @property
+    def untrained(self) -> ValidationMetrics | None:
+        return next((figures for figures in self.figures if figures["step"] == 0), None)
+
+    @property
+    def best(self) -> ValidationMetrics | None:
+        """The figures of `best.ckpt`: the earliest of the best after some training."""
+        trained = [figures for figures in self.figures if figures["step"] > 0]
+        choose = min if self.mode == "min" else max
+        return choose(trained, key=lambda figures: figures[self.monitor]) if trained else None
+
+    @property
+    def final(self) -> ValidationMetrics | None:
+        return self.figures[-1] if self.figures and self.figures[-1]["step"] > 0 else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"figures": self.figures, "num_singers": self.num_singers}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.figures = list(state_dict["figures"])
+        self.num_singers = state_dict.get("num_singers", 0)  # earlier versions did not count them

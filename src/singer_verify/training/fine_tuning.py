@@ -1,0 +1,164 @@
+"""Trainings that begin with the weights of another run, and where their folders lie."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.normalisation import Normalisation
+from singer_verify.features.recipe import canonical_recipe
+from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_state, find_checkpoint, read_checkpoint
+from singer_verify.runs.model_metadata import METADATA_KEY, collect_seen_singers
+from singer_verify.training.module import Verifier
+from singer_verify.training.optimizers import wrap_optimizer_factory
+
+log = logging.getLogger(__name__)
+NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # how weights come about, not what they are
+
+
+@dataclass(frozen=True)
+class ParentCheckpoint:
+    """A checkpoint whose weights a new training begins with.
+
+    Attributes:
+        path: of the checkpoint.
+        content: of the checkpoint.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+    @classmethod
+    def read(cls, init_from: str) -> "ParentCheckpoint":
+        """
+        Args:
+            init_from: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
+
+        Raises:
+            SingerVerifyError: not a model of ours.
+        """
+        path = find_checkpoint(Path(init_from))
+        return cls(path, read_checkpoint(path))
+
+    @property
+    def step(self) -> int:
+        return int(self.content.get("global_step", self.content.get("step", 0)))
+
+    def require_match(self, recipe: dict[str, Any], encoder: dict[str, Any]) -> None:
+        """Refuse weights made for other frames or for another architecture.
+
+        Raises:
+            SingerVerifyError: naming every setting that differs, with both values.
+        """
+        card = self.content[METADATA_KEY]
+        differences = _find_mismatches("features", canonical_recipe(card["recipe"]), canonical_recipe(recipe))
+        if not differences:  # other frames often mean other bins, which would be said twice
+            differences = _find_mismatches("encoder", card["encoder"], encoder, but=NON_ARCHITECTURE_SETTINGS)
+        if differences:
+            raise SingerVerifyError(
+                f"init_from={self.path}: does not fit this training: {'; '.join(differences)}; set them like the "
+                f"parent's."
+            )
+
+    def transfer_weights(self, verifier: Verifier) -> dict[str, list[str]]:
+        """Put the parent's weights into a verifier that matches; returns the parts that were `taken` and `dropped`.
+
+        Where both losses have a term, its parameters are taken too; a classifier only if the training singers are the
+        same ones.
+        """
+        self._load_state(verifier.encoder, extract_encoder_state(self.content))
+        taken, classifier = ["encoder"], self._describe_classifier(verifier)
+        for name, term in verifier.loss.terms.items():
+            prefix = f"terms.{name}."
+            state = {
+                key.removeprefix(prefix): value for key, value in self._loss_state.items() if key.startswith(prefix)
+            }
+            if state and not (hasattr(term, "class_layer") and not classifier.startswith("kept")):
+                self._load_state(term, state)
+                taken.append(name)
+        verifier.card["earlier"] = collect_seen_singers(self.content[METADATA_KEY])
+        dropped = sorted({key.split(".")[1] for key in self._loss_state} - set(taken))
+        log.info("%s, step %d: took %s; classifier %s.", self.path, self.step, ", ".join(taken), classifier)
+        return {"taken": taken, "dropped": dropped}
+
+    def transfer_optimizer_state(
+        self, make_optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
+    ) -> Callable[[Iterable[dict[str, Any]]], Optimizer]:
+        """Let an optimiser begin with the parent's moments instead of none, at its own settings."""
+        states = self.content.get("optimizer_states") or [self.content.get("optimizer_state")]
+        return wrap_optimizer_factory(make_optimizer, states[0] or {}, self.path)
+
+    def record(self, run: Path, parts: dict[str, list[str]]) -> dict[str, Any]:
+        """What `run.json` says of the parent; its path is relative to the run."""
+        return {
+            "checkpoint": os.path.relpath(self.path, run),
+            "sha256": compute_sha256(self.path),
+            "step": self.step,
+            **parts,
+        }
+
+    def _load_state(self, part: nn.Module, state: dict[str, Any]) -> None:
+        try:
+            part.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise SingerVerifyError(f"init_from={self.path}: its weights do not fit ({reason}).") from error
+
+    @property
+    def _loss_state(self) -> dict[str, Any]:
+        return extract_loss_state(self.content)
+
+    def _describe_classifier(self, verifier: Verifier) -> str:
+        theirs, ours = self.content[METADATA_KEY]["train_singers"], verifier.card["train_singers"]
+        if not any("class_layer" in key for key in self._loss_state):
+            return "of the parent: none"
+        if not any(hasattr(term, "class_layer") for term in verifier.loss.terms.values()):
+            return "dropped: this loss has none"
+        if theirs != ours:
+            return f"dropped: other training singers ({len(theirs)} there, {len(ours)} here)"
+        return f"kept: the same {len(ours)} training singers"
+
+
+def compute_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_mismatches(group: str, theirs: dict[str, Any], ours: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
+    found: list[str] = []
+    for name in theirs | ours:
+        there, here = theirs.get(name), ours.get(name)
+        if isinstance(there, dict) and isinstance(here, dict):
+            found += _find_mismatches(f"{group}.{name}", there, here)
+        elif there != here and name not in but:
+            found.append(f"{group}.{name} is {there} there, {here} here")
+    return found
+
+
+def inherited_normalisation(ckpt_path: str | None, init_from: str | None) -> dict[str, Any]:
+    """Of a recipe, the figures of the training split that the weights were trained with; nothing where there are none.
+
+    A run that is continued has its own, to the bit. A run that begins with another's weights keeps that one's, on
+    whatever corpus: the weights expect frames on that scale, frozen parts for good.
+
+    Args:
+        ckpt_path: checkpoint to continue from.
+        init_from: a run folder or a checkpoint to begin with; not used by a run that is continued.
+
+    Raises:
+        SingerVerifyError: not a model of ours.
+    """
+    if ckpt_path is None and init_from is None:
+        return {}
+    path = Path(ckpt_path) if ckpt_path else find_checkpoint(Path(str(init_from)))
+    statistics = Normalisation.from_recipe(read_checkpoint(path)[METADATA_KEY]["recipe"]).statistics
+    if statistics and not ckpt_path:
+        log.info("%s: frames are normalised by the statistics of its training corpus, which its weights know.", path)
+    return dict(statistics)

@@ -1,0 +1,185 @@
+"""The LightningModule: trains an encoder with a loss, and validates it on unseen singers."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
+from singer_verify.corpora.labels import read_utterance_labels
+from singer_verify.data.batches import SingerBatch, WindowBatch
+from singer_verify.data.windows import average_window_embeddings
+from singer_verify.distributed import gather_interleaved
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.metrics.verification import verify_all_pairs
+from singer_verify.losses.ge2e import GE2ELoss
+from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.runs.model_metadata import METADATA_KEY
+from singer_verify.store.packed import PackedStore
+
+log = logging.getLogger(__name__)
+
+
+class ValidationSet(NamedTuple):
+    """Who sings the validation utterances: singer_index (utterances,) numbers the names in `singers`.
+
+    And what else is known of them: their paths (utterances,), and for each label its values (utterances,).
+    """
+
+    singer_index: np.ndarray
+    singers: tuple[str, ...]
+    paths: np.ndarray
+    labels: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
+        """Labels that cannot be read are no reason not to train: they are left out, and it is said why."""
+        try:
+            labels = read_utterance_labels(store.paths.tolist(), corpus.root, corpus.parts)
+        except SingerVerifyError as error:
+            log.warning("Labels are left out: %s", error)
+            labels = {}
+        return cls(store.singer_index, store.singers, store.paths, labels)
+
+    @property
+    def corpus_index(self) -> np.ndarray:
+        """(utterances,), the corpus of each, numbered from 0."""
+        return compute_corpus_indices(self.singers)[self.singer_index]
+
+
+class Verifier(pl.LightningModule):
+    """Holds an encoder and a loss, defines neither.
+
+    Training logs each term of the loss; validation logs `val/eer`, the cosine `val/threshold` where it is reached,
+    `val/min_dcf_0.01` and `val/min_dcf_0.05` over all pairs of whole utterances of unseen singers, and `val/ge2e` on
+    fixed batches of them. Where the loss has no GE2ELoss term, `val/ge2e` is taken with GE2ELoss's initial scale and offset. No
+    classifier ever sees validation singers.
+
+    Args:
+        encoder: (batch, frames, bins) → (batch, embedding), with its `settings` as plain values.
+        loss: (singers, utterances, embedding), (singers,) → named scalars.
+        optimizer: makes the optimiser from groups of parameters.
+        scheduler: makes the schedule of the learning rate; a plateau schedule follows `monitor` at each validation.
+        monitor: metric that a plateau schedule follows.
+        val_check_interval: steps from one validation to the next.
+        card: what a checkpoint carries besides weights, so that it alone can embed audio.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: WeightedLoss,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau],
+        monitor: str,
+        val_check_interval: int,
+        card: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.encoder, self.loss = encoder, loss
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.monitor, self.val_check_interval, self.card = monitor, val_check_interval, card
+        self.validation_set: ValidationSet | None = None
+        self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
+        self.gradient_norm: Tensor | None = None
+        self._window_embeddings: list[tuple[Tensor, Tensor]] = []
+
+    def embed_crops(
+        self, features: Float[Tensor, "singers utterances frames bins"]
+    ) -> Float[Tensor, "singers utterances embedding"]:
+        # copy: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
+        frames = features.flatten(0, 1).to(torch.float32, copy=True)
+        return self.encoder(frames).unflatten(0, features.shape[:2])
+
+    def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
+        outputs = self.loss(self.embed_crops(batch.features), batch.singers)
+        if self._should_log():
+            self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
+            if "ge2e" in self.loss.terms:
+                self.log_dict({"ge2e/scale": self._ge2e.scale, "ge2e/offset": self._ge2e.offset})
+            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+            self.log("step", float(self.global_step + 1))  # Lightning's own count is one less
+        return outputs["loss"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step >= self.trainer.max_steps:
+            self.trainer.should_stop = True  # so that the last step is validated, wherever the interval falls
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients together, and log it as it was before."""
+        most = float("inf") if gradient_clip_val is None else gradient_clip_val
+        self.gradient_norm = clip_grad_norm_(self.parameters(), most)
+        if self._should_log():
+            self.log("gradient_norm", self.gradient_norm)
+
+    def validation_step(self, batch: SingerBatch | WindowBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if isinstance(batch, SingerBatch):
+            embeddings = self.embed_crops(batch.features).float()
+            outputs = self._ge2e(embeddings, batch.singers)
+            self.log("val/ge2e", outputs["ge2e"], add_dataloader_idx=False, batch_size=1, sync_dist=True)
+        else:
+            self._window_embeddings.append((self.encoder(batch.features.float()), batch.utterances))
+
+    def on_validation_epoch_start(self) -> None:
+        self._window_embeddings.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        assert self.validation_set is not None
+        batches = gather_interleaved(self._window_embeddings)  # of all ranks, in the order of a single one
+        windows, utterances = (
+            torch.cat([each.to(self.device) for each in part]) for part in zip(*batches, strict=True)
+        )
+        self._window_embeddings.clear()
+        embeddings = average_window_embeddings(windows.float(), utterances, len(self.validation_set.singer_index))
+        self.validation_embeddings = embeddings
+        whole = self.validation_set
+        figures = verify_all_pairs(embeddings.cpu().numpy(), whole.singer_index, whole.corpus_index)
+        self.log("val/eer", figures.eer, prog_bar=True)
+        self.log("val/threshold", figures.threshold)
+        self.log_dict({"val/min_dcf_0.01": figures.min_dcf_01, "val/min_dcf_0.05": figures.min_dcf_05})
+        self.log("step", float(self.global_step))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        groups = [{"params": learning, "lr_multiplier": 1.0}]
+        groups += [{"params": each, "lr_multiplier": factor} for factor, each in self.loss.parameter_groups() if each]
+        try:
+            optimizer = self.make_optimizer(groups)
+        except (TypeError, ValueError) as error:
+            raise SingerVerifyError(f"optimizer: {error}; see conf/optimizer.") from error
+        for group in optimizer.param_groups:
+            group["lr"] *= group.pop("lr_multiplier")
+        scheduler = self.make_scheduler(optimizer)
+        plan: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            plan |= {"monitor": self.monitor, "frequency": self.val_check_interval, "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[METADATA_KEY] = self.card
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.card["earlier"] = checkpoint[METADATA_KEY].get("earlier", {})  # the parent is not read again
+
+    @property
+    def _ge2e(self) -> GE2ELoss:
+        term = self.loss.terms["ge2e"] if "ge2e" in self.loss.terms else GE2ELoss().to(self.device)
+        assert isinstance(term, GE2ELoss)
+        return term
+
+    def _should_log(self) -> bool:
+        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0 or self.global_step == 0  # type: ignore[attr-defined]

@@ -1,0 +1,46 @@
+"""Trainings that are killed at a given moment and then resumed, and how their checkpoints differ."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from support.tiny_run import At, Killed, differences, kill, last_of, run, tiny
+
+FOLDERS_AND_LOOPS = ("BestCheckpoint", "settings", "validate_loop", "val_loop")
+# Which hook of Lightning's, and which call of it: 13 steps, validated after steps 4, 8, 12 and 13, saved every 3.
+STOPS = {
+    "at the first step": ("on_train_batch_end", 1),
+    "in the middle of a cycle": ("on_train_batch_end", 6),
+    "at the step before validation": ("on_train_batch_end", 7),
+    "at the step of a validation": ("on_train_batch_end", 8),
+    "in the untrained validation": ("on_validation_batch_end", 2),
+    "in the middle of a validation": ("on_validation_batch_end", 15),
+    "at the end of a validation": ("on_validation_end", 3),
+    "in the last validation": ("on_validation_batch_end", 29),
+    "after the last validation": ("on_train_end", 1),
+}
+
+
+def unlike(left: Path, right: Path) -> list[str]:
+    """What differs between the last checkpoints of two runs and their best models, except for where they lie."""
+    found = differences(last_of(left), last_of(right))
+    found = [place for place in found if not any(each in place for each in FOLDERS_AND_LOOPS)]
+    return found + differences(best_of(left), best_of(right), "best")
+
+
+def best_of(folder: Path) -> dict[str, Any]:
+    """The best model, and what the training remembers of it."""
+    states = last_of(folder)["callbacks"].items()
+    (memory,) = (state for name, state in states if name.startswith("BestCheckpoint"))
+    weights = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    return {"weights": weights, **{name: memory[name] for name in ("best_model_score", "kth_value")}}
+
+
+def stopped_and_continued(monkeypatch, folder, stop, corpus, *overrides):
+    hook, count = STOPS[stop]
+    with pytest.raises(Killed):
+        run(monkeypatch, *tiny(corpus), *overrides, folder=folder, callbacks=(At(hook, count, kill),))
+    assert run(monkeypatch, f"resume={folder}") == folder
+    return folder

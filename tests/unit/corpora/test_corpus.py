@@ -1,0 +1,90 @@
+"""A corpus folder is read as it lies, or refused in one sentence."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.audio import MakeCorpus
+
+from singer_verify.corpora.corpus import read_corpus
+from singer_verify.errors import SingerVerifyError
+
+
+def test_folders_are_singers_and_everything_is_sorted(make_corpus: MakeCorpus) -> None:
+    root = make_corpus(train=12, utterances=1)
+    train = read_corpus(root).splits["train"]
+    assert train.singers == tuple(sorted(f"train_singer{number}" for number in range(12)))
+    assert [utterance.path for utterance in train.utterances] == sorted(
+        utterance.path for utterance in train.utterances
+    )
+
+
+def test_subfolders_belong_to_the_singer(make_corpus: MakeCorpus) -> None:
+    """VocalSet holds files of one singer under another's name; the folder decides."""
+    root = make_corpus()
+    deep = root / "train/train_singer0/vibrato/long"
+    deep.mkdir(parents=True)
+    shutil.copy(root / "train/train_singer1/song0.flac", deep / "train_singer1_song9.FLAC")
+    found = {utterance.path: utterance.singer for utterance in read_corpus(root).splits["train"].utterances}
+    assert found["train/train_singer0/vibrato/long/train_singer1_song9.FLAC"] == "train_singer0"
+
+
+def test_other_files_are_ignored_and_counted(make_corpus: MakeCorpus) -> None:
+    root = make_corpus()
+    for name in ("train/notes.txt", "train/train_singer0/.hidden.flac", "val/val_singer0/cover.jpg"):
+        (root / name).touch()
+    corpus = read_corpus(root)
+    assert corpus.splits["train"].num_ignored == 2
+    assert corpus.format_summary().endswith("3 other files ignored.")
+
+
+def test_names_that_contain_each_other_stay_apart(make_corpus: MakeCorpus) -> None:
+    root = make_corpus(train=2)
+    (root / "train/train_singer0").rename(root / "train/male1")
+    (root / "train/train_singer1").rename(root / "train/female1")
+    (root / "val/val_singer0").rename(root / "val/male10")
+    counts = {split.name: split.singers for split in read_corpus(root).splits.values()}
+    assert counts == {"train": ("female1", "male1"), "val": ("male10", "val_singer1")}
+
+
+def refusal(root: Path) -> str:
+    with pytest.raises(SingerVerifyError) as caught:
+        read_corpus(root)
+    return str(caught.value)
+
+
+def test_refuses_a_missing_folder(tmp_path: Path) -> None:
+    assert "no such folder; expected <root>/{train,val}/<singer>/<utterance>" in refusal(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_refuses_a_missing_split(make_corpus: MakeCorpus, split: str) -> None:
+    root = make_corpus()
+    shutil.rmtree(root / split)
+    assert f"has no folder {split}" in refusal(root)
+
+
+def test_refuses_an_empty_split(make_corpus: MakeCorpus) -> None:
+    root = make_corpus()
+    shutil.rmtree(root / "val")
+    (root / "val").mkdir()
+    assert "holds no singer folder" in refusal(root)
+
+
+def test_refuses_a_singer_without_utterances(make_corpus: MakeCorpus) -> None:
+    root = make_corpus()
+    (root / "train/nobody").mkdir()
+    (root / "train/nobody/notes.txt").touch()
+    assert "singer nobody has no utterance (1 files of other kinds)" in refusal(root)
+
+
+def test_refuses_a_singer_in_two_splits(make_corpus: MakeCorpus) -> None:
+    root = make_corpus()
+    shutil.copytree(root / "train/train_singer1", root / "val/train_singer1")
+    assert "train_singer1 found in more than one split" in refusal(root)
+
+
+def test_refuses_audio_mixed_with_ready_features(make_corpus: MakeCorpus) -> None:
+    root = make_corpus()
+    (root / "val/val_singer0/song9.npy").touch()
+    assert "holds 15 audio files and 1 .npy files; expected one kind" in refusal(root)

@@ -1,0 +1,196 @@
+"""Frames computed in the training are the stored ones, for every crop; what cannot be is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from support.audio import SAMPLE_RATE, MakeCorpus, sing
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from singer_verify.corpora.corpus import read_corpus
+from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION
+from singer_verify.data.batches import SingerBatch, SingerBatchDataset, TrainingBatchPipeline
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.data.on_the_fly import CropFeatureExtractor, read_reflected_segments
+from singer_verify.data.sampler import SingerSampler
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.feature import Feature
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.features.mfcc import Mfcc
+from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
+from singer_verify.features.precomputed import PrecomputedFeature
+from singer_verify.features.resemblyzer import Resemblyzer
+from singer_verify.features.samples import RawWaveform
+from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.packed import PackedStore
+
+NUM_BATCHES = 12
+RECIPES = {
+    "mel40": MelSpectrogram(40),
+    "another hop": MelSpectrogram(40, n_fft=512, hop_ms=12.5),
+    "mfcc": Mfcc(13),
+    "hop longer than half a window": MelSpectrogram(20, n_fft=512, hop_ms=25.0),
+}
+
+
+@pytest.fixture
+def corpus(make_corpus: MakeCorpus) -> Path:
+    """Three singers; utterances of half a second to a bit more than the shortest, 16-bit."""
+    root = make_corpus(utterances=2, seconds=0.5)
+    for singer in range(3):
+        for number, num_samples in enumerate((520, 1600, 3999, 4801 + singer)):
+            path = root / f"train/train_singer{singer}/short{number}.flac"
+            soundfile.write(path, sing(number, 1.0)[:num_samples], SAMPLE_RATE, subtype="PCM_16")
+    return root
+
+
+def datamodule(root: Path, feature: Feature, num_frames: int = 30, **more: object) -> SingerDataModule:
+    places = str(root), feature, num_frames, 3, 3, 0, 2, 8, str(root.parent / "store"), "float32", 0, 1
+    data = SingerDataModule(*places, **more)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def batches_of(data: SingerDataModule) -> list[SingerBatch]:
+    source = data.normalised.get("train") or data.stores["train"]
+    dataset = data.training_batches.batches(source, data.train_sampler, NUM_BATCHES, 0, 1)
+    return [data.on_after_batch_transfer(dataset[step], 0) for step in range(NUM_BATCHES)]
+
+
+@pytest.mark.parametrize("samples_dtype", ["int16", "float32"])
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("num_frames", [12, 33])
+def test_frames_are_the_stored_ones(corpus: Path, recipe: str, num_frames: int, samples_dtype: str) -> None:
+    """Crops inside utterances, at their edges, and of utterances shorter than a crop, of the same singers."""
+    feature = RECIPES[recipe]
+    stored = datamodule(corpus, feature, num_frames)
+    on_the_fly = datamodule(corpus, feature, num_frames, on_the_fly=True, samples_dtype=samples_dtype)
+    starts = [stored.train_sampler.batch(step).starts for step in range(NUM_BATCHES)]
+    assert any(start.any() for start in starts) or num_frames * feature.hop_ms > 500
+    for one, other in zip(batches_of(stored), batches_of(on_the_fly), strict=True):
+        assert torch.equal(one.singers, other.singers)
+        assert torch.allclose(one.features, other.features, atol=1e-4, rtol=0)
+        assert torch.equal(one.features == 0.0, other.features == 0.0)
+
+
+def test_every_crop_of_an_utterance_is_cut_from_its_frames(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-9000, 9000, 4321).astype(np.int16)
+    store = PackedStore(samples[:, None], np.array([0, 4321]), np.zeros(1, np.int64), ("a",), np.array(["a"]), {})
+    feature = MelSpectrogram(40)
+    whole = feature(torch.from_numpy(samples / np.float32(32768)))
+    crop_frames = CropFeatureExtractor(feature, 7, "int16")
+    first_frames = np.arange(len(whole) - 6)
+    first_samples = (first_frames - crop_frames.context_frames) * 160
+    stretches = read_reflected_segments(store, np.zeros_like(first_frames), first_samples, crop_frames.num_samples)
+    crops = crop_frames(torch.from_numpy(stretches) / 32768, torch.ones(len(first_frames), 7, dtype=torch.bool))
+    assert torch.allclose(crops, whole.unfold(0, 7, 1).mT, atol=1e-5, rtol=0)
+
+
+def test_reflection_is_numpys_however_far_it_reaches() -> None:
+    frames = np.arange(5, dtype=np.int16)[:, None]
+    store = PackedStore(frames, np.array([0, 5]), np.zeros(1, np.int64), ("a",), np.array(["a"]), {})
+    stretch = read_reflected_segments(store, np.zeros(1, np.int64), np.array([-13]), 30)
+    np.testing.assert_array_equal(stretch[0], np.pad(frames[:, 0], (13, 12), "reflect"))
+
+
+def test_validation_reads_stored_frames(corpus: Path) -> None:
+    data = datamodule(corpus, MelSpectrogram(40), on_the_fly=True)
+    assert data.stores["val"].frames.shape[1] == 40
+    assert data.stores["train"].frames.dtype == np.int16
+    batch = SingerBatchDataset(data.stores["val"], data.val_sampler, 1)[0]
+    assert data.on_after_batch_transfer(batch, 0) is batch
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_workers_and_ranks_change_nothing(corpus: Path, num_workers: int) -> None:
+    data = datamodule(corpus, MelSpectrogram(40), on_the_fly=True)
+    whole = batches_of(data)
+    dataset = data.training_batches.batches(data.stores["train"], data.train_sampler, NUM_BATCHES, 0, 1)
+    loader = DataLoader(dataset, batch_size=None, num_workers=num_workers)
+    for expected, drawn in zip(whole, loader, strict=True):
+        assert torch.equal(data.training_batches.apply_augmentation(drawn).features, expected.features)
+    of_ranks = [
+        data.training_batches.batches(data.stores["train"], data.train_sampler, NUM_BATCHES, rank, 3)
+        for rank in range(3)
+    ]
+    parts = [data.training_batches.apply_augmentation(dataset[4]).features for dataset in of_ranks]
+    assert torch.allclose(torch.cat(parts), whole[4].features, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_samples_are_stored_as_they_are_recorded(make_corpus: MakeCorpus, dtype: str) -> None:
+    root = make_corpus(train=1, utterances=1)
+    feature = RawWaveform(SAMPLE_RATE, dtype, 1, 8000)
+    store = load_or_compute_store(read_corpus(root), "train", feature, root.parent / "store", dtype)
+    recorded, _ = soundfile.read(root / "train/train_singer0/song0.flac", dtype="float32")
+    np.testing.assert_array_equal(store.utterance(0)[:, 0] * np.float32(feature.unit), recorded)
+
+
+def test_whole_numbers_clip_at_full_scale() -> None:
+    stored = RawWaveform(SAMPLE_RATE, "int16", 1, 8000)(torch.tensor([-1.5, -1.0, 0.0, 0.25, 1.5]))
+    assert stored[:, 0].tolist() == [-32768, -32768, 0, 8192, 32767]
+
+
+def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(corpus: Path) -> None:
+    soundfile.write(corpus / "train/train_singer1/shortest.flac", sing(1)[:512], SAMPLE_RATE)
+    stores = [datamodule(corpus, MelSpectrogram(40), on_the_fly=choice).stores["train"] for choice in (False, True)]
+    assert len(stores[0].skipped) == 1
+    assert stores[0].skipped == stores[1].skipped
+    assert stores[0].paths.tolist() == stores[1].paths.tolist()
+
+
+@pytest.mark.parametrize(
+    ("feature", "said"),
+    [
+        (Resemblyzer(), "Resemblyzer, as it is set, makes its frames from whole utterances"),
+        (MelSpectrogram(40, high_pass_hz=30), "MelSpectrogram, as it is set, makes its frames from whole utterances"),
+        (
+            TrimmedFeature(MelSpectrogram(40), 40.0, False),
+            "features.trim_silence_db=40.0 and features.voiced_only=False look at whole",
+        ),
+        (
+            PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}),
+            "the corpus holds ready features; expected audio",
+        ),
+    ],
+)
+def test_refuses_what_needs_whole_utterances(feature: Feature, said: str) -> None:
+    with pytest.raises(SingerVerifyError, match=said) as refusal:
+        CropFeatureExtractor(feature, 10, "int16")
+    assert "data.on_the_fly" in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["global_unit_variance", "global_bins"])
+def test_figures_of_the_training_split_normalise_as_they_do_stored(corpus: Path, name: str) -> None:
+    choices = {"normalisation": Normalisation(name)}
+    stored, on_the_fly = (
+        datamodule(corpus, MelSpectrogram(40), on_the_fly=choice, **choices) for choice in (False, True)
+    )
+    assert stored.recipe == on_the_fly.recipe
+    for one, other in zip(batches_of(stored), batches_of(on_the_fly), strict=True):
+        assert torch.allclose(one.features, other.features, atol=1e-3, rtol=0)  # a deviation of 0.1 becomes 1
+
+
+@pytest.mark.parametrize("name", NORMALISATIONS[1:4])
+def test_refuses_normalisation_by_the_utterance(name: str) -> None:
+    with pytest.raises(SingerVerifyError, match=f"normalise={name}: takes its figures from whole utterances"):
+        CropFeatureExtractor(MelSpectrogram(40), 10, "int16", Normalisation(name))
+
+
+def test_refuses_another_dtype() -> None:
+    with pytest.raises(SingerVerifyError, match=r"data\.samples_dtype=float16: expected one of int16, float32"):
+        CropFeatureExtractor(MelSpectrogram(40), 10, "float16")
+
+
+def test_stored_frames_without_augmentation_go_the_short_way() -> None:
+    sampler = SingerSampler(np.array([0, 0, 1]), np.full(3, 9), 2, 1, 5, 0)
+    frames: Tensor = torch.zeros(27, 2)
+    store = PackedStore(frames.numpy(), np.arange(4) * 9, np.array([0, 0, 1]), ("a", "b"), np.array(["a"] * 3), {})
+    assert isinstance(
+        TrainingBatchPipeline(None, NO_AUGMENTATION, 0).batches(store, sampler, 2, 0, 1), SingerBatchDataset
+    )

@@ -1,0 +1,38 @@
+"""Evaluation windows cover every frame, and put together they do not depend on their neighbours."""
+
+import numpy as np
+import pytest
+import torch
+
+from singer_verify.data.windows import average_window_embeddings, build_window_groups, compute_window_starts
+
+
+@pytest.mark.parametrize("num_frames", [1, 99, 100, 101, 149, 150, 151, 399, 1000])
+def test_windows_cover_all_frames_and_overlap_by_half(num_frames: int) -> None:
+    starts = compute_window_starts(num_frames, 100)
+    covered = np.zeros(num_frames, bool)
+    for start in starts:
+        covered[start : start + 100] = True
+    assert covered.all()
+    assert starts[-1] == max(num_frames - 100, 0)
+    assert (np.diff(starts) <= 50).all()
+
+
+def test_groups_hold_every_window_once_and_one_length_each() -> None:
+    lengths = np.array([30, 250, 100, 30, 77, 1000])
+    groups = build_window_groups(lengths, 100, windows_per_group=4)
+    found = sorted((int(u), int(s)) for group in groups for u, s in zip(group.utterances, group.starts, strict=True))
+    assert found == [(u, int(s)) for u, length in enumerate(lengths) for s in compute_window_starts(int(length), 100)]
+    for group in groups:
+        assert len(group.utterances) <= 4
+        assert (np.minimum(lengths[group.utterances], 100) == group.num_frames).all()
+
+
+def test_means_are_of_unit_length_and_of_the_right_windows() -> None:
+    windows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    means = average_window_embeddings(windows, torch.tensor([0, 1, 0]), 2)
+    torch.testing.assert_close(means, torch.tensor([[0.5**0.5, 0.5**0.5], [0.0, 1.0]]))
+
+
+def test_windows_overlap_by_half_and_end_with_the_frames() -> None:
+    assert compute_window_starts(250, 100).tolist() == [0, 50, 100, 150]

@@ -1,0 +1,88 @@
+"""Singers who were met before: known again by their recordings, or by nothing but their names."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from singer_verify.corpora.duplicates import HASHED_BLOCK_BYTES, compute_recording_ids
+from singer_verify.evaluation.seen_singers import (
+    CALIBRATION,
+    MODEL_SELECTION,
+    THRESHOLD,
+    TRAINING,
+    SeenSingers,
+    SingerOverlap,
+    compute_singer_overlap,
+)
+from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
+
+FIGURES = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "actual_dcf_0.01", "actual_dcf_0.5")
+
+
+def test_a_recording_is_known_again_by_its_content(tmp_path: Path) -> None:
+    content = os.urandom(5 * HASHED_BLOCK_BYTES)
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "moved").mkdir()
+    shutil.copy(tmp_path / "a.wav", tmp_path / "moved/other.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    same = ("a.wav", "b.wav", "moved/other.wav", "link.wav")
+    assert len(set(compute_recording_ids(tmp_path / name for name in same))) == 1
+    (number,) = compute_recording_ids([tmp_path / "a.wav"])
+    assert -(2**63) <= number < 2**63
+    others = [content[:-1], content + b"\0", *(_changed(content, place) for place in (0, len(content) // 2, -1))]
+    for other in others:
+        (tmp_path / "b.wav").write_bytes(other)
+        assert compute_recording_ids([tmp_path / "b.wav"]) != [number]
+    (tmp_path / "b.wav").write_bytes(b"")
+    assert len(compute_recording_ids([tmp_path / "b.wav"])) == 1
+
+
+def _changed(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+def test_worked_example() -> None:
+    """Anna is recognised by one of two recordings, 01 has a name that is known, Bea is a stranger."""
+    known = SeenSingers.of(["corpus/Anna", "corpus/01"], [1, 2, 3])
+    assert known.names == {"Anna", "01"}
+    assert compute_singer_overlap(known, ["Anna", "Anna", "01", "Bea"], [3, 9, 8, 7]) == SingerOverlap(3, 1, 1)
+    assert compute_singer_overlap(known, ["other", "01"], [1, 2]) == SingerOverlap(2, 2, 0)
+    assert compute_singer_overlap(SeenSingers(frozenset(), frozenset()), ["Anna"], [1]) == SingerOverlap(1, 0, 0)
+
+
+def test_what_is_certain_and_what_may_be_chance_is_said_differently() -> None:
+    met = {
+        TRAINING: SingerOverlap(12, 3, 1),
+        MODEL_SELECTION: SingerOverlap(4, 4, 0),
+        THRESHOLD: SingerOverlap(4, 0, 2),
+        CALIBRATION: None,
+    }
+    training, choosing, threshold, calibration = describe_overlaps(met)
+    assert training.startswith(
+        "The model was trained on 3 of these 12 singers, as their recordings tell; figures on them are too good"
+    )
+    assert choosing.startswith("The best step of the model was chosen on these very singers")
+    assert threshold.startswith("2 of 4 singers have names of singers the threshold was fitted to. That may be chance")
+    assert calibration.startswith("Which singers the calibration was fitted to is not recorded")
+    assert describe_overlaps({TRAINING: SingerOverlap(12, 0, 0)}) == []
+
+
+@pytest.mark.parametrize(
+    ("met", "is_calibrated", "expected"),
+    [
+        ({THRESHOLD: SingerOverlap(4, 4, 0)}, False, list(FIGURES[1:])),
+        ({THRESHOLD: SingerOverlap(4, 1, 0)}, True, list(FIGURES[1:3])),
+        ({CALIBRATION: SingerOverlap(4, 4, 0)}, True, [*FIGURES[3:], "cllr"]),
+        ({THRESHOLD: SingerOverlap(4, 0, 4), CALIBRATION: None, TRAINING: SingerOverlap(4, 4, 0)}, True, []),
+        ({}, False, []),
+    ],
+)
+def test_figures_at_a_threshold_that_was_fitted_here_are_named(
+    met: dict[str, SingerOverlap | None], is_calibrated: bool, expected: list[str]
+) -> None:
+    assert find_fitted_metrics([*FIGURES, "cllr"] if is_calibrated else FIGURES, met) == expected

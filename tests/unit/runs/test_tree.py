@@ -1,0 +1,67 @@
+"""The status of a run: what its record, its process and its figures say."""
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.folder import identify_process, is_process_alive
+from singer_verify.runs.tree import read_run_tree
+
+
+def write_run_record(run: Path, process: dict[str, Any], stopped: str | None = None) -> None:
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"process": process}))
+    features = "{_target_: singer_verify.features.mel.MelSpectrogram, num_bins: 80}"
+    (run / "config.yaml").write_text(f"features: {features}\nloss: {{terms: {{ge2e: {{}}}}}}\n")
+    if stopped is not None:
+        metrics = {"steps": 7, "best": {"step": 5, "val/eer": 0.25}, "stopped": stopped}
+        (run / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_the_status_is_what_the_process_and_the_figures_say(tmp_path: Path) -> None:
+    alive = identify_process()
+    gone = alive | {"began": alive["began"] - 3600.0}  # the number was given to this process after that one ended
+    write_run_record(tmp_path / "a", alive)
+    write_run_record(tmp_path / "b", gone)
+    write_run_record(tmp_path / "c", alive | {"host": "elsewhere"})
+    write_run_record(tmp_path / "d", gone, "step limit")
+    write_run_record(tmp_path / "e", gone, "no further improvement")
+    write_run_record(tmp_path / "f", gone, "interrupted")
+    write_run_record(tmp_path / "g", alive, "interrupted")
+    os.utime(tmp_path / "g/metrics.json", (0, 0))  # before this process: the run is being continued
+    write_run_record(tmp_path / "i", alive, "step limit")  # one of several trainings of a process
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h/run.json").write_text("{")
+    found = read_run_tree(tmp_path)
+    assert [(run.path, run.status) for run in found] == [
+        ("a", "running"),
+        ("b", "crashed"),
+        ("c", "unknown"),
+        ("d", "finished"),
+        ("e", "stopped early"),
+        ("f", "interrupted"),
+        ("g", "running"),
+        ("h", "unreadable"),
+        ("i", "finished"),
+    ]
+    assert (found[3].features, found[3].loss, found[3].steps, found[3].best_eer) == ("mel80", "ge2e", 7, 0.25)
+
+
+def test_a_process_that_ended_is_not_alive() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        record = {"id": process.pid, "host": socket.gethostname(), "began": psutil.Process(process.pid).create_time()}
+        assert is_process_alive(record)
+        process.kill()
+    assert is_process_alive(record) is False
+
+
+def test_runs_of_no_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SingerVerifyError, match="no such folder; give the folder that holds the runs"):
+        read_run_tree(tmp_path / "none")

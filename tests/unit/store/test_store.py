@@ -1,0 +1,238 @@
+"""The packed store: computed once, continued after an interruption, read by slicing, padded right."""
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from support.audio import MakeCorpus
+
+from singer_verify.corpora.corpus import read_corpus
+from singer_verify.data.split_stores import require_disjoint_recordings
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.energy import Energy
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.features.precomputed import read_feat_params
+from singer_verify.store import extraction, utterance_frames
+from singer_verify.store import packed as packed_store
+from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.packed import PackedStore, open_store
+from singer_verify.store.utterance_frames import extract_frames
+
+SPLITS = ("train", "val")
+
+
+def store_folder(tmp_path: Path) -> Path:
+    (folder,) = (entry for entry in (tmp_path / "store").iterdir() if entry.is_dir())
+    return folder
+
+
+def packed(lengths: list[int], bins: int = 2, dtype: str = "float32") -> PackedStore:
+    """Frames that tell their utterance and their place in it: (utterance + 1, place + 1)."""
+    frames = np.concatenate([np.stack([np.full(n, u + 1), np.arange(n) + 1], 1) for u, n in enumerate(lengths)])
+    return PackedStore(
+        frames.astype(dtype)[:, :bins],
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.zeros(len(lengths), np.int64),
+        ("a",),
+        np.array([str(number) for number in range(len(lengths))], object),
+        {},
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_holds_the_frames_of_every_utterance(
+    make_corpus: MakeCorpus, tmp_path: Path, dtype: str, num_workers: int
+) -> None:
+    corpus = read_corpus(make_corpus())
+    store = load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store", dtype, num_workers)
+    assert store.singers == corpus.splits["train"].singers
+    for index, path in enumerate(store.paths):
+        expected = extract_frames(corpus.root / path, MelSpectrogram(40)).numpy().astype(dtype)
+        np.testing.assert_array_equal(store.utterance(index), expected)
+
+
+def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = read_corpus(make_corpus())
+    load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
+    monkeypatch.setattr(utterance_frames, "extract_frames", None)
+    assert len(load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store").paths) == 9
+
+
+def test_another_recipe_or_a_changed_file_makes_another_store(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+    for recipe in (MelSpectrogram(40), MelSpectrogram(20), MelSpectrogram(40, hop_ms=5)):
+        load_or_compute_store(read_corpus(root), "train", recipe, tmp_path / "store")
+    os.utime(root / "train/train_singer0/song0.flac", (1, 1))
+    load_or_compute_store(read_corpus(root), "train", MelSpectrogram(40), tmp_path / "store")
+    assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 4
+
+
+def test_a_store_of_another_version_is_computed_again_and_said(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = read_corpus(make_corpus())
+    for module in (extraction, packed_store, extraction):
+        monkeypatch.setattr(module, "FORMAT_VERSION", 1)
+    load_or_compute_store(corpus, "val", Energy(), tmp_path / "store")
+    old = store_folder(tmp_path)
+    assert "another version" not in caplog.text
+    for module in (extraction, packed_store, extraction):
+        monkeypatch.setattr(module, "FORMAT_VERSION", 2)
+    assert len(load_or_compute_store(corpus, "val", Energy(), tmp_path / "store").paths) == 6
+    assert f"{old}: was written by another version (format 1, this one reads 2)" in caplog.text
+
+
+def test_a_link_to_nothing_is_said(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+    (root / "train/train_singer0/moved.flac").symlink_to(tmp_path / "gone.flac")
+    with pytest.raises(SingerVerifyError, match=r"moved.flac: links to .*gone.flac, which cannot be read \(No such"):
+        load_or_compute_store(read_corpus(root), "train", MelSpectrogram(40), tmp_path / "store")
+
+
+def test_continues_after_an_interruption(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read_corpus(make_corpus())
+    computed: list[Path] = []
+
+    def interrupted(path: Path, feature: MelSpectrogram) -> torch.Tensor:
+        if len(computed) == 4:
+            raise KeyboardInterrupt
+        computed.append(path)
+        return extract_frames(path, feature)
+
+    monkeypatch.setattr(utterance_frames, "extract_frames", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
+    folder = store_folder(tmp_path)
+    with pytest.raises(SingerVerifyError, match="is not a finished store"):
+        open_store(folder)
+    with open(folder / "frames.bin", "ab") as frames_file, open(folder / "index.csv", "a") as index_file:
+        frames_file.write(b"half an utterance")
+        index_file.write("train/train_singer1/so")
+    monkeypatch.setattr(utterance_frames, "extract_frames", extract_frames)
+    continued = load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
+    whole = load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "other")
+    np.testing.assert_array_equal(continued.frames, whole.frames)
+    assert continued.paths.tolist() == whole.paths.tolist()
+    assert len(computed) == 4
+
+
+def test_two_at_once_compute_it_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = read_corpus(make_corpus())
+    computed: list[Path] = []
+
+    def counted(path: Path, feature: MelSpectrogram) -> torch.Tensor:
+        computed.append(path)
+        return extract_frames(path, feature)
+
+    monkeypatch.setattr(utterance_frames, "extract_frames", counted)
+    stores: list[PackedStore] = []
+    work = [
+        threading.Thread(
+            target=lambda: stores.append(load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store"))
+        )
+        for _ in range(2)
+    ]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    assert len(computed) == 9
+    np.testing.assert_array_equal(stores[0].frames, stores[1].frames)
+
+
+def test_useless_files_are_named_skipped_and_counted(
+    make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_corpus()
+    (root / "train/train_singer0/song1.flac").write_bytes(b"")
+    for _ in range(2):  # said again when the store is used again
+        caplog.clear()
+        store = load_or_compute_store(read_corpus(root), "train", MelSpectrogram(40), tmp_path / "store")
+        assert len(store.paths) == 8
+        assert "song1.flac: the file is empty" in caplog.text
+        assert "train: 1 of 9 utterances skipped" in caplog.text
+
+
+def test_refuses_a_singer_who_lost_everything(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus(utterances=2)
+    for path in (root / "train/train_singer1").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(SingerVerifyError, match="none of the utterances of train_singer1 can be used"):
+        load_or_compute_store(read_corpus(root), "train", MelSpectrogram(40), tmp_path / "store")
+
+
+def test_a_full_disk_is_said_and_costs_only_the_rest(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read_corpus(make_corpus())
+    append, calls = extraction._append_utterance, []
+
+    def full(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) > 5:
+            raise OSError(28, "No space left on device")
+        append(*arguments)
+
+    monkeypatch.setattr(extraction, "_append_utterance", full)
+    with pytest.raises(SingerVerifyError, match="No space left on device"):
+        load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
+    monkeypatch.setattr(extraction, "_append_utterance", append)
+    assert len(load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store").paths) == 9
+
+
+def test_ready_features_are_packed_as_they_are(make_ready_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_ready_corpus()
+    store = load_or_compute_store(read_corpus(root), "train", read_feat_params(root), tmp_path / "store", "float32")
+    np.testing.assert_allclose(store.utterance(1), np.load(root / store.paths[1]), rtol=1e-6)
+
+
+def test_crops_start_where_they_should() -> None:
+    crops = packed([10, 6]).crops(np.array([1, 0, 0]), np.array([2, 0, 7]), 3)
+    np.testing.assert_array_equal(crops[:, :, 0], [[2, 2, 2], [1, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(crops[:, :, 1], [[3, 4, 5], [1, 2, 3], [8, 9, 10]])
+
+
+@pytest.mark.parametrize("length", [300, 306, 307])
+def test_padding_keeps_every_frame(length: int) -> None:
+    """An earlier encoder kept 150 of 300 frames in a window of 307."""
+    (crop,) = packed([length]).crops(np.array([0]), np.array([0]), 307)
+    before = (307 - length) // 2
+    np.testing.assert_array_equal(crop[before : before + length, 1], np.arange(length) + 1)
+    assert not crop[:before].any()
+    assert not crop[before + length :].any()
+
+
+@pytest.mark.parametrize("damage", ["frames.bin", "index.csv", "store.json"])
+def test_refuses_a_truncated_store(make_corpus: MakeCorpus, tmp_path: Path, damage: str) -> None:
+    load_or_compute_store(read_corpus(make_corpus()), "train", MelSpectrogram(40), tmp_path / "store")
+    folder = store_folder(tmp_path)
+    content = (folder / damage).read_bytes()
+    (folder / damage).write_bytes(content[: len(content) // 2])
+    with pytest.raises(SingerVerifyError, match="delete"):
+        open_store(folder)
+
+
+def test_a_recording_in_two_splits_is_refused(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    root = make_corpus()
+
+    def check() -> None:
+        corpus = read_corpus(root)
+        require_disjoint_recordings(
+            root, *(load_or_compute_store(corpus, split, Energy(), tmp_path / "store") for split in SPLITS)
+        )
+
+    check()
+    samples, sample_rate = soundfile.read(root / "train/train_singer2/song1.flac", dtype="int16")
+    soundfile.write(root / "val/val_singer0/equal_frames.wav", samples, sample_rate)  # another file
+    check()
+    shutil.copy(root / "train/train_singer2/song1.flac", root / "val/val_singer0/copy.flac")
+    with pytest.raises(SingerVerifyError, match=r"train_singer2/song1.flac and .*val_singer0/copy.flac: the same reco"):
+        check()

@@ -1,0 +1,104 @@
+"""TensorBoard's projector: which embeddings a run leaves for it, and with which labels."""
+
+import errno
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import text_format
+from support.evaluations import judged_utterances
+from support.tiny_run import At, Killed, kill, make_corpus, run, tiny
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+from singer_verify.evaluation.embedding_map import sample_utterances
+from singer_verify.inference import Embedder
+from singer_verify.training.callbacks.embedding_projector import (
+    CONFIG_NAME,
+    MAX_PROJECTOR_UTTERANCES,
+    write_projector_files,
+)
+
+
+def read_back(folder: Path) -> tuple[np.ndarray, list[list[str]]]:
+    """Embeddings, and the lines of the metadata, as TensorBoard finds them."""
+    config = text_format.Parse((folder / CONFIG_NAME).read_text(), ProjectorConfig())
+    (embedding,) = config.embeddings
+    rows = np.loadtxt(folder / embedding.tensor_path, delimiter="\t", ndmin=2)
+    lines = (folder / embedding.metadata_path).read_text(encoding="utf-8").splitlines()
+    return rows, [line.split("\t") for line in lines]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """With labels of some of its utterances."""
+    root = make_corpus(tmp_path / "corpus")
+    (root / "corpus.csv").write_text("utterance,gender,song\nval/val0/1.npy,female,kids\nval/val1/0.npy,male,\n")
+    return root
+
+
+def best_embeddings(folder: Path, corpus: Path) -> np.ndarray:
+    embedder = Embedder.load(folder)
+    return np.stack([embedder.embed(path) for path in sorted((corpus / "val").rglob("*.npy"))])
+
+
+def test_a_run_leaves_the_best_model_and_its_labels(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(monkeypatch, *tiny(corpus), folder=tmp_path / "run")
+    rows, lines = read_back(folder)
+    best_step = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["global_step"]
+    assert best_step < 13, "the last model is the best: this test would not tell them apart"
+    np.testing.assert_allclose(rows, best_embeddings(folder, corpus), atol=2e-3)  # frames in half precision
+    assert lines[0] == ["singer", "gender", "song", "utterance"]
+    assert lines[2] == ["val0", "female", "kids", "val/val0/1.npy"]
+    assert lines[4] == ["val1", "male", "unknown", "val/val1/0.npy"]
+    assert len(lines) == 1 + len(rows) == 10
+
+
+def test_a_run_that_was_killed_and_continued_has_it_too(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        run(monkeypatch, *tiny(corpus), folder=folder, callbacks=(At("on_train_batch_start", 10, kill),))
+    run(monkeypatch, *tiny(corpus), f"resume={folder}", folder=folder)
+    np.testing.assert_allclose(read_back(folder)[0], best_embeddings(folder, corpus), atol=2e-3)
+    straight = run(monkeypatch, *tiny(corpus), folder=tmp_path / "straight")
+    np.testing.assert_array_equal(*(read_back(each)[0] for each in (folder, straight)))
+
+
+def test_a_training_without_space_or_with_a_broken_table_of_labels_goes_on(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (corpus / "corpus.csv").write_text("song\nkids\n")
+    write_bytes = Path.write_bytes
+
+    def refuse(path: Path, content: bytes) -> int:
+        if path.parent.name == "projector":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(logging.getLogger("singer_verify"), "propagate", True)
+    folder = run(monkeypatch, *tiny(corpus), folder=tmp_path / "run")
+    log = (folder / "train.log").read_text()
+    assert "Labels are left out:" in log
+    assert "has no column utterance" in log
+    assert "TensorBoard's projector will not show this model:" in log
+    assert "No space left on device" in log
+    assert (folder / "metrics.json").exists()
+    assert not (folder / CONFIG_NAME).exists()
+
+
+def test_names_cannot_break_lines_and_many_utterances_are_drawn_from(tmp_path: Path) -> None:
+    write_projector_files(tmp_path, judged_utterances(("a\tb\nc", "\udcff", " ")))
+    rows, lines = read_back(tmp_path)
+    assert {len(line) for line in lines} == {5}
+    assert {line[0] for line in lines[1:]} == {"a b c", "?", "unknown"}
+    assert len(rows) == len(lines) - 1 == 18
+    chosen = sample_utterances(MAX_PROJECTOR_UTTERANCES + 5, 0, MAX_PROJECTOR_UTTERANCES)
+    assert len(np.unique(chosen)) == MAX_PROJECTOR_UTTERANCES
+    assert (np.diff(chosen) > 0).all()

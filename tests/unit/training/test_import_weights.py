@@ -1,0 +1,184 @@
+"""Weights of other programs become runs; ours load in theirs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from support.audio import MakeCorpus, sing
+from support.train_process import PROJECT, train
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from singer_verify.cli import app
+from singer_verify.errors import SingerVerifyError
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.features.recipe import read_recipe
+from singer_verify.inference import Embedder
+from singer_verify.runs.checkpoints import read_checkpoint
+from singer_verify.training.import_weights import import_weights_as_run, read_external_weights
+
+
+class EarlierEncoder(nn.Module):
+    """The layout of singer_id_encoder's network, and of Resemblyzer's without the classifier."""
+
+    def __init__(self, bins: int = 40, hidden: int = 6, layers: int = 3, embedding: int = 5, singers: int = 4) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(bins, hidden, layers, batch_first=True)
+        self.linear = nn.Linear(hidden, embedding)
+        self.class_layer = nn.Linear(embedding, singers)
+        self.similarity_weight = nn.Parameter(torch.tensor([10.0]))
+        self.similarity_bias = nn.Parameter(torch.tensor([-5.0]))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        _, (hidden, _) = self.lstm(frames)
+        raw = self.linear(hidden[-1]).relu()
+        return raw / torch.norm(raw, dim=1, keepdim=True)
+
+
+class AutoVCEncoder(nn.Module):
+    """The layout of AutoVC's speaker encoder (D_VECTOR): no rectifier."""
+
+    def __init__(self, bins: int = 80, hidden: int = 7, layers: int = 3, embedding: int = 5) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(bins, hidden, layers, batch_first=True)
+        self.embedding = nn.Linear(hidden, embedding)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        outputs, _ = self.lstm(frames)
+        embeds = self.embedding(outputs[:, -1, :])
+        return embeds / embeds.norm(p=2, dim=-1, keepdim=True)
+
+
+def saved(content: dict[str, Any], folder: Path) -> Path:
+    path = folder / "foreign.pt"
+    torch.save(content, path)
+    return path
+
+
+def test_an_earlier_encoders_embeddings_are_reproduced(tmp_path: Path) -> None:
+    network = EarlierEncoder()
+    optimizer = torch.optim.Adam(network.parameters())
+    content = {"step": 77, "model_state": network.state_dict(), "optimizer_state": optimizer.state_dict()}
+    path, run, feature = saved(content, tmp_path), tmp_path / "run", MelSpectrogram(40)
+    import_weights_as_run(path, feature, 160, run)
+    soundfile.write(tmp_path / "a.flac", sing(1), 16_000)
+    samples = torch.from_numpy(soundfile.read(tmp_path / "a.flac", dtype="float32")[0])
+    expected = network(feature(samples)[None])[0].detach().numpy()
+    for model in (run, run / "checkpoints/best.ckpt", run / "saved_model.pt"):
+        np.testing.assert_allclose(Embedder.load(model).embed(tmp_path / "a.flac"), expected, atol=1e-6)
+    checkpoint = read_checkpoint(run / "checkpoints/best.ckpt")
+    assert checkpoint["global_step"] == 77
+    assert checkpoint["state_dict"]["loss.terms.ge2e.scale"] == 10.0
+    imported = json.loads((run / "run.json").read_text())["imported"]
+    assert imported["dropped"] == ["class_layer.bias", "class_layer.weight"]
+    assert imported["step"] == 77
+
+
+def test_autovcs_embeddings_are_reproduced(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = AutoVCEncoder()
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    import_weights_as_run(saved({"model_b": state}, tmp_path), MelSpectrogram(80), 128, tmp_path / "run")
+    frames = torch.rand(2, 30, 80)
+    embedder = Embedder.load(tmp_path / "run")
+    torch.testing.assert_close(embedder.encoder(frames), network(frames))
+    assert (network(frames) < 0).any()
+    assert embedder.window_frames == 128
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "embedding", "bins"), [(3, 256, 256, 40), (3, 768, 256, 80), (1, 5, 3, 7)]
+)
+def test_the_architecture_is_read_off_the_weights(
+    layers: int, hidden: int, embedding: int, bins: int, tmp_path: Path
+) -> None:
+    network = EarlierEncoder(bins, hidden, layers, embedding)
+    encoder = read_external_weights(saved({"model_state": network.state_dict()}, tmp_path)).encoder
+    names = ("num_layers", "hidden_size", "embedding_size", "num_bins", "relu")
+    assert [encoder[name] for name in names] == [layers, hidden, embedding, bins, True]
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: tensor for key, tensor in EarlierEncoder().state_dict().items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"weights": 1}, "holds weights; expected `model_state`"),
+        ({"model_state": without("linear.bias")}, "make no LSTM encoder .*linear.bias"),
+        ({"model_state": without("lstm.weight_hh_l0")}, "make no LSTM encoder .*lstm.weight_hh_l0"),
+        ({"model_state": EarlierEncoder().state_dict() | {"linear.weight": torch.zeros(5, 9)}}, "size mismatch"),
+        (
+            {"model_state": EarlierEncoder(bins=80).state_dict()},
+            "takes frames of 80 bins, and the recipe named makes",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(content: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(SingerVerifyError, match=said):
+        import_weights_as_run(saved(content, tmp_path), MelSpectrogram(40), 160, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_imported_over_another(tmp_path: Path) -> None:
+    path = saved({"model_state": EarlierEncoder().state_dict()}, tmp_path)
+    import_weights_as_run(path, MelSpectrogram(40), 160, tmp_path / "run")
+    with pytest.raises(SingerVerifyError, match="a run of this name exists"):
+        import_weights_as_run(path, MelSpectrogram(40), 160, tmp_path / "run")
+    with pytest.raises(SingerVerifyError, match="is a checkpoint of singer_verify; use it as it is"):
+        read_external_weights(tmp_path / "run/saved_model.pt")
+
+
+def test_recipes_are_named_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert read_recipe("mel80") == read_recipe("conf/features/mel80.yaml")
+    with pytest.raises(SingerVerifyError, match=r"features=mel41: no file .*; expected .*mel40.*, resemblyzer, "):
+        read_recipe("mel41")
+
+
+def test_an_imported_run_is_evaluated_and_trained_on(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    corpus, run = make_corpus(train=2, val=2, utterances=2), tmp_path / "imported"
+    path = saved({"model_state": EarlierEncoder(40, 12, 2, 8).state_dict()}, tmp_path)
+    imported = CliRunner().invoke(app, ["import-weights", str(path), "--features", "mel40", "--out", str(run)])
+    assert imported.exit_code == 0
+    before = CliRunner().invoke(app, ["evaluate", str(run), str(corpus), "--json"])
+    child = train(corpus, f"init_from={run}", "name=tuned", "features=mel40", "data.num_frames=160")
+    assert child == run / "tuned"
+    figures = json.loads((child / "metrics.json").read_text())["untrained"]
+    assert figures["val/eer"] == pytest.approx(json.loads(before.stdout)["figures"]["eer"]["value"], abs=1e-6)
+    listed = json.loads(CliRunner().invoke(app, ["runs", str(tmp_path), "--json"]).stdout)
+    statuses = {each["path"]: each["status"] for each in listed}
+    assert statuses == {"imported": "imported", "imported/tuned": "finished"}
+
+
+def test_imported_weights_bring_no_optimiser(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    path = saved({"model_state": EarlierEncoder(40, 12, 2, 8).state_dict()}, tmp_path)
+    import_weights_as_run(path, MelSpectrogram(40), 160, tmp_path / "run")
+    with pytest.raises(SingerVerifyError, match=r"init_optimizer=true: the optimiser of .* has no state"):
+        train(make_corpus(), f"init_from={tmp_path / 'run'}", "name=tuned", "init_optimizer=true")
+
+
+def test_ours_load_in_the_earlier_network(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    corpus = make_corpus(train=3, val=2, utterances=2)
+    run = train(
+        corpus, f"hydra.run.dir={tmp_path}/run", "loss=ge2e+ce", "trainer.max_steps=2", "encoder.initialisation=default"
+    )
+    network = EarlierEncoder(40, 12, 2, 8, singers=3)
+    content = torch.load(run / "saved_model.pt", weights_only=True)
+    network.load_state_dict(content["model_state"])
+    embedder = Embedder.load(run)
+    frames = torch.rand(1, 30, 40)
+    torch.testing.assert_close(network(frames), embedder.encoder(frames))
+    path = saved({name: content[name] for name in ("step", "model_state", "optimizer_state")}, tmp_path)
+    assert (
+        read_external_weights(path).encoder
+        == read_checkpoint(run / "checkpoints/best.ckpt")["singer_verify"]["encoder"]
+    )
