@@ -136,7 +136,7 @@ def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = F
         described = UtteranceMetadata(labels, seconds, f0_hz)
     start = time.perf_counter()
     found = evaluate(embeddings, singer_index, described, EvaluationSettings(COSINE))
-    every, eer = found.conditions[0], found.figures["eer"]
+    every, eer = found.conditions[0], found.metrics["eer"]
     print(
         json.dumps(
             {

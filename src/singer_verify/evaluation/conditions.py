@@ -58,7 +58,7 @@ class Conditions:
     def __init__(self, descriptions: UtteranceMetadata, only: frozenset[str] | None = None) -> None:
         self.selected = only
         self.codes = {label: _encode_labels(values) for label, values in descriptions.labels.items()}
-        self.shared = {label for label, each in self.codes.items() if len(np.unique(each)) == 1}
+        self.constant_labels = {label for label, each in self.codes.items() if len(np.unique(each)) == 1}
         style = descriptions.labels.get(STYLE)
         both_styles = style is not None and {SINGING, SPEECH} <= set(style.tolist())
         self.is_speech = np.asarray(style == SPEECH) if both_styles else None
@@ -70,9 +70,9 @@ class Conditions:
     @property
     def names(self) -> list[str]:
         """In their order."""
-        return [name for name, _ in self.of(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        return [name for name, _ in self.iterate_masks(np.zeros(0, np.int64), np.zeros(0, np.int64))]
 
-    def of(
+    def iterate_masks(
         self, left: Int[np.ndarray, "*left"], right: Int[np.ndarray, "*right"]
     ) -> Iterator[tuple[str, Bool[np.ndarray, "*trials"]]]:
         """Each condition's name, and which trials it keeps.
@@ -105,7 +105,7 @@ class Conditions:
             is_known = (left_codes >= 0) & (right_codes >= 0)
             is_equal = left_codes == right_codes
             kept[f"same {label}"], kept[f"cross {label}"] = is_known & is_equal, is_known & ~is_equal
-            if label not in self.shared:
+            if label not in self.constant_labels:
                 yield from ((name, kept[name]) for name in (f"same {label}", f"cross {label}"))
         if "cross song" in kept and "same gender" in kept:
             yield HARD, kept["cross song"] & kept["same gender"]

@@ -42,7 +42,7 @@ class WorstTrials:
             if len(self._heap) > self.max_trials:
                 heapq.heappop(self._heap)
 
-    def trials(self) -> tuple[ScoredTrial, ...]:
+    def list_worst(self) -> tuple[ScoredTrial, ...]:
         """The worst first."""
         ordered = sorted(self._heap, key=lambda kept: (-kept[0], kept[1:]))
         return tuple(ScoredTrial(left, right, self.sign * rank, is_target) for rank, left, right, is_target in ordered)
@@ -52,8 +52,8 @@ class ScoreHistogramCounter:
     """A histogram of scores.
 
     Args:
-        lowest: score of any trial.
-        highest: likewise.
+        min_score: of any trial.
+        max_score: likewise.
     """
 
     def __init__(self, lowest: float, highest: float) -> None:
@@ -102,7 +102,7 @@ class SingerConfusionMatrix:
         means: np.ndarray = np.where(num_trials > 0, _symmetrise(self.sums) / np.maximum(num_trials, 1), np.nan)
         return means
 
-    def nearest(self) -> Int[np.ndarray, " singers"]:
+    def find_nearest_singers(self) -> Int[np.ndarray, " singers"]:
         """For each singer the other one with the highest mean score against this one; itself if it has no trial."""
         means = self.mean_scores
         np.fill_diagonal(means, -np.inf)
@@ -110,7 +110,7 @@ class SingerConfusionMatrix:
         has_none = np.isneginf(means).all(axis=1)
         return np.where(has_none, np.arange(len(means)), means.argmax(axis=1))
 
-    def confused(self) -> tuple[ConfusedSingers, ...]:
+    def find_confused_singers(self) -> tuple[ConfusedSingers, ...]:
         """The pairs of singers with the largest shares of false alarms, then mean scores."""
         left, right = np.triu_indices(len(self.sums), k=1)
         num_trials, num_accepted = (_symmetrise(each) for each in (self.num_trials, self.num_accepted))
@@ -133,9 +133,9 @@ class SingerConfusionMatrix:
 
     def _collect_example_trials(self, left: int, right: int) -> tuple[ScoredTrial, ...]:
         examples = WorstTrials(NUM_EXAMPLE_TRIALS, 1)
-        for block in self.source.between(left, right):
+        for block in self.source.iterate_between(left, right):
             examples.add(block)
-        return examples.trials()
+        return examples.list_worst()
 
 
 def _symmetrise(matrix: np.ndarray) -> np.ndarray:
@@ -159,9 +159,9 @@ class ErrorAnalysis:
     def __init__(
         self, source: TrialSource, counts: TrialCounts, decisions: DecisionCosts, singers: Iterable[int]
     ) -> None:
-        _, thresholds = compute_binned_eers(counts.by_condition[ALL_TRIALS].tally, counts.bins.thresholds)
-        num_singers = len(counts.draws.unit_of)
-        self.scores = ScoreHistogramCounter(counts.lowest, counts.highest)
+        _, thresholds = compute_binned_eers(counts.by_condition[ALL_TRIALS].binned_counts, counts.bins.thresholds)
+        num_singers = len(counts.draws.unit_index)
+        self.scores = ScoreHistogramCounter(counts.min_score, counts.max_score)
         self.misses, self.false_alarms = WorstTrials(NUM_WORST_TRIALS, -1), WorstTrials(NUM_WORST_TRIALS, 1)
         self.confusions = (
             SingerConfusionMatrix(source, float(thresholds[0]), num_singers)
@@ -170,7 +170,7 @@ class ErrorAnalysis:
         )
         for singer in singers:
             for is_target in (True, False):
-                for block in source.blocks(singer, is_target):
+                for block in source.iterate_blocks(singer, is_target):
                     decisions.add(block, source.singer_index)
                     self._add(block)
 

@@ -79,7 +79,7 @@ def evaluate(
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, or embeddings that are not finite.
     """
-    sides = evaluation.scoring.sides(embeddings)
+    sides = evaluation.scoring.prepare_embeddings(embeddings)
     num_singers = int(singer_index.max(initial=-1)) + 1
     source: TrialSource = AllPairsSource(sides, singer_index, evaluation.scoring)
     if evaluation.trials is not None:
@@ -93,7 +93,7 @@ def evaluate(
     identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings)
     pairs = details.confusions
     return EvaluationResult(
-        figures=_compute_overall_metrics(counts.by_condition[ALL_TRIALS], counts)
+        metrics=_compute_overall_metrics(counts.by_condition[ALL_TRIALS], counts)
         | _compute_decision_metrics(decisions)
         | identified,
         conditions=tuple(
@@ -101,21 +101,22 @@ def evaluate(
         ),
         histogram=details.scores.histogram,
         singer_scores=None if pairs is None else pairs.mean_scores,
-        of_singers=() if pairs is None or counts.of_singers is None else _compute_singer_metrics(counts, pairs),
-        confused=() if pairs is None else pairs.confused(),
-        worst_misses=details.misses.trials(),
-        worst_false_alarms=details.false_alarms.trials(),
+        by_singer=() if pairs is None or counts.by_singer is None else _compute_singer_metrics(counts, pairs),
+        confused=() if pairs is None else pairs.find_confused_singers(),
+        worst_misses=details.misses.list_worst(),
+        worst_false_alarms=details.false_alarms.list_worst(),
         num_resamples=evaluation.num_resamples,
     )
 
 
 def _build_bootstrap_weights(source: TrialSource, num_singers: int, evaluation: EvaluationSettings) -> BootstrapWeights:
     """Singers are put into groups by chance where they are so many that each of them hardly matters."""
-    unit_of = np.arange(num_singers)
+    unit_index = np.arange(num_singers)
     if num_singers > MAX_BOOTSTRAP_UNITS:
-        unit_of = np.random.default_rng(evaluation.seed).permutation(num_singers) % MAX_BOOTSTRAP_UNITS
+        unit_index = np.random.default_rng(evaluation.seed).permutation(num_singers) % MAX_BOOTSTRAP_UNITS
     return BootstrapWeights(
-        unit_of, draw_bootstrap_weights(source.has_trials(unit_of), evaluation.num_resamples, evaluation.seed)
+        unit_index,
+        draw_bootstrap_weights(source.build_trial_matrix(unit_index), evaluation.num_resamples, evaluation.seed),
     )
 
 
@@ -127,7 +128,7 @@ def _build_decision_thresholds(scoring: Scoring) -> DecisionThresholds:
 
 
 def _compute_overall_metrics(counted: ConditionCounts, counts: TrialCounts) -> dict[str, Estimate]:
-    exact, resampled = counted.tally, counted.resampled_counts.tally()
+    exact, resampled = counted.binned_counts, counted.resampled_counts.build_binned_counts()
     eer, threshold = compute_binned_eers(exact, counts.bins.thresholds)
     resampled_eer, resampled_threshold = compute_binned_eers(resampled, counts.coarse_bins.thresholds)
     return {
@@ -175,7 +176,7 @@ def _compute_condition_metrics(name: str, counted: ConditionCounts, counts: Tria
     sizes = counted.num_targets, counted.num_nontargets
     if min(sizes) < MIN_TRIALS_PER_KIND:
         return ConditionMetrics(name, *sizes, eer=None, min_dcf={}, miss=None)
-    exact, resampled = counted.tally, counted.resampled_counts.tally()
+    exact, resampled = counted.binned_counts, counted.resampled_counts.build_binned_counts()
     eer, _ = compute_binned_eers(exact, counts.bins.thresholds)
     resampled_eer, _ = compute_binned_eers(resampled, counts.coarse_bins.thresholds)
     return ConditionMetrics(
@@ -188,8 +189,8 @@ def _compute_condition_metrics(name: str, counted: ConditionCounts, counts: Tria
 
 
 def _compute_singer_metrics(counts: TrialCounts, pairs: SingerConfusionMatrix) -> tuple[SingerMetrics, ...]:
-    assert counts.of_singers is not None
-    tally, nearest = counts.of_singers.tally, pairs.nearest()
+    assert counts.by_singer is not None
+    tally, nearest = counts.by_singer.binned_counts, pairs.find_nearest_singers()
     eers, _ = compute_binned_eers(tally, counts.coarse_bins.thresholds)
     sizes = np.stack([tally.targets.sum(axis=1), tally.nontargets.sum(axis=1)], axis=1)
     return tuple(

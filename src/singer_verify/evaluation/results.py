@@ -122,7 +122,7 @@ class EvaluationResult:
     """Everything found.
 
     Attributes:
-        figures: by name, each with its 95 % interval over singers: eer, threshold, min_dcf_<prior>, auc, compute_min_cllr,
+        metrics: by name, each with its 95 % interval over singers: eer, threshold, min_dcf_<prior>, auc, compute_min_cllr,
             top_1, top_5, mean_normalised_rank; where a threshold was known before, miss_at_threshold,
             false_alarm_at_threshold and actual_dcf_<prior>; where a calibration was, cllr, and actual_dcf_<prior> at
             the thresholds that follow from it. What cannot be told is absent.
@@ -130,18 +130,18 @@ class EvaluationResult:
         histogram: of all scores.
         singer_scores: (singers, singers), mean score of each pair; NaN where they have no trial; None of more than
             `confusions.MAX_PAIRWISE_SINGERS` singers, who are not compared one by one: the next two are empty then.
-        of_singers: one for each singer, in their order; of more than `evaluate.MAX_BOOTSTRAP_UNITS` empty.
+        by_singer: one for each singer, in their order; of more than `evaluate.MAX_BOOTSTRAP_UNITS` empty.
         confused: the ten pairs of singers most often taken for one, worst first.
         worst_misses: trials of one singer with the lowest scores.
         worst_false_alarms: trials of two singers with the highest scores.
         num_resamples: of the bootstrap.
     """
 
-    figures: dict[str, Estimate]
+    metrics: dict[str, Estimate]
     conditions: tuple[ConditionMetrics, ...]
     histogram: ScoreHistogram
     singer_scores: Float[np.ndarray, "singers singers"] | None
-    of_singers: tuple[SingerMetrics, ...]
+    by_singer: tuple[SingerMetrics, ...]
     confused: tuple[ConfusedSingers, ...]
     worst_misses: tuple[ScoredTrial, ...]
     worst_false_alarms: tuple[ScoredTrial, ...]

@@ -24,7 +24,7 @@ class SeenSingers:
     recordings: frozenset[int]
 
     @classmethod
-    def of(cls, singers: Iterable[str], recordings: Iterable[int]) -> "SeenSingers":
+    def from_names(cls, singers: Iterable[str], recordings: Iterable[int]) -> "SeenSingers":
         """Of names, with or without their corpus before them, and of recordings in any order."""
         names = frozenset(str(singer).rpartition("/")[2] for singer in singers)
         return cls(names, frozenset(int(recording) for recording in recordings))

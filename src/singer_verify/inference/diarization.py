@@ -110,7 +110,10 @@ def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior:
     known, scoring = gallery.known(), gallery.scoring
     middles_s, is_silent = (found.starts_s + found.ends_s) / 2, found.is_silent
     stretches = smooth_embeddings(found.windows, middles_s, smooth_s, ~is_silent)
-    scores, smoothed = (scoring.scores(scoring.sides(rows), known.sides) for rows in (found.windows, stretches))
+    scores, smoothed = (
+        scoring.compute_score_matrix(scoring.prepare_embeddings(rows), known.sides)
+        for rows in (found.windows, stretches)
+    )
     thresholds = [resolve_threshold(scoring.with_enrolment_size(number), prior) for number in known.num_recordings]
     is_over = smoothed >= np.array([-np.inf if each is None else each.score for each in thresholds])
     stretch_s = smooth_s + float((found.ends_s - found.starts_s).max())

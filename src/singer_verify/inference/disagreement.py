@@ -37,15 +37,19 @@ def _describe_mixed_recording(
     windows, starts_s, ends_s = (each[sounding] for each in (recording.windows, recording.starts_s, recording.ends_s))
     bounds = compute_window_bounds_s(starts_s, ends_s, recording.seconds)
     stretches = smooth_embeddings(windows, (starts_s + ends_s) / 2, MIN_SEGMENT_S, np.ones(len(windows), bool))
-    scores = scoring.scores(scoring.sides(stretches), scoring.sides(other.embedding[None]))[:, 0]
+    scores = scoring.compute_score_matrix(
+        scoring.prepare_embeddings(stretches), scoring.prepare_embeddings(other.embedding[None])
+    )[:, 0]
     like, unlike = (_find_long_runs(is_part, bounds) for is_part in (scores >= threshold, scores < threshold))
     if not (like and unlike):
         return ()
     parts = [
-        scoring.sides(average_embeddings(np.concatenate([windows[first:end] for first, end in part]))[None])
+        scoring.prepare_embeddings(
+            average_embeddings(np.concatenate([windows[first:end] for first, end in part]))[None]
+        )
         for part in (like, unlike)
     ]
-    if scoring.pair_scores(*parts)[0] >= threshold:
+    if scoring.compute_pair_scores(*parts)[0] >= threshold:
         return ()
     when = [_format_spans([(bounds[first], bounds[end]) for first, end in part]) for part in (like, unlike)]
     return (

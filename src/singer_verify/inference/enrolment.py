@@ -120,7 +120,7 @@ def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scori
     """
     recordings = list(enrolled)
     names, groups = np.unique([each.singer for each in recordings], return_inverse=True)
-    sides = scoring.sides(np.stack([each.embedding for each in recordings]))
+    sides = scoring.prepare_embeddings(np.stack([each.embedding for each in recordings]))
     counts = np.bincount(groups)
     return EnrolledSingers(tuple(names.tolist()), tuple(counts.tolist()), enrol_singers(sides, groups, scoring))
 
@@ -138,7 +138,7 @@ def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[
         *(["the threshold"] if not is_given and (is_calibrated or scoring.threshold is not None) else []),
         *(["the probabilities"] if is_calibrated else []),
     ]
-    if num_recordings < 2 or scoring.several or not found:
+    if num_recordings < 2 or scoring.multi_enrolment or not found:
         return ()
     return (
         f"{' and '.join(found)} {'were' if is_calibrated else 'was'} found on pairs of single recordings, and the mean "

@@ -199,6 +199,8 @@ class Gallery:
         known = build_enrolled_singers(find_singer_recordings(self.enrolled, singer), self.scoring)
         (number,) = known.num_recordings
         found = self.embedder.windows(recording, sample_rate)
-        score = float(self.scoring.pair_scores(known.sides, self.scoring.sides(found.embedding[None]))[0])
+        score = float(
+            self.scoring.compute_pair_scores(known.sides, self.scoring.prepare_embeddings(found.embedding[None]))[0]
+        )
         remarks = found.remarks + describe_enrolment_mismatch(self.scoring, number)
         return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)

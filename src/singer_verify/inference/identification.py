@@ -75,7 +75,7 @@ def rank_candidates(
     Raises:
         SingerVerifyError: a prior, and no calibration that it would have an effect on.
     """
-    scores = scoring.scores(scoring.sides(embedding[None]), known.sides)[0].tolist()
+    scores = scoring.compute_score_matrix(scoring.prepare_embeddings(embedding[None]), known.sides)[0].tolist()
     scoring_of = {number: scoring.with_enrolment_size(number) for number in set(known.num_recordings)}
     found = []
     for singer, number, score in zip(known.names, known.num_recordings, scores, strict=True):

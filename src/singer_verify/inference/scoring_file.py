@@ -56,7 +56,7 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
     if scoring.projection is not None:
         arrays |= {"projection_mean": scoring.projection.mean, "projection_matrix": scoring.projection.matrix}
     if scoring.cohort is not None:
-        arrays["cohort_rows"] = scoring.cohort.rows
+        arrays["cohort_rows"] = scoring.cohort.embeddings
         header["num_nearest"] = scoring.cohort.num_nearest
     if scoring.calibration is not None:
         header["calibration"] = asdict(scoring.calibration)
@@ -66,8 +66,8 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         if (known := getattr(scoring, name)) is not None:
             header[name] = sorted(known.names)
             arrays[name] = np.array(sorted(known.recordings), np.int64)
-    if scoring.several:
-        header["several"] = [asdict(each) for each in scoring.several]
+    if scoring.multi_enrolment:
+        header["several"] = [asdict(each) for each in scoring.multi_enrolment]
     header["arrays"] = sorted(arrays)
     with atomic_write(path) as part, open(part, "wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
@@ -145,16 +145,16 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
     fitted_to = {
         name: _parse_seen_singers(header[name], arrays[name]) for name in FITTED_SINGER_FIELDS if name in header
     }
-    scoring = Scoring(projection, cohort, calibration, threshold, several=several, **fitted_to)
+    scoring = Scoring(projection, cohort, calibration, threshold, multi_enrolment=several, **fitted_to)
     if projection is not None:
-        scoring.sides(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
+        scoring.prepare_embeddings(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
     return scoring
 
 
 def _parse_seen_singers(names: list[str], recordings: np.ndarray) -> SeenSingers:
     if not all(isinstance(name, str) for name in names) or recordings.ndim != 1 or recordings.dtype != np.int64:
         raise ValueError(f"{recordings.dtype} of shape {recordings.shape}")
-    return SeenSingers.of(names, recordings.tolist())
+    return SeenSingers.from_names(names, recordings.tolist())
 
 
 def _parse_calibration(stored: Any) -> Calibration:

@@ -67,8 +67,8 @@ def verify_embeddings(
     scoring: Scoring, left: RecordingEmbedding, right: RecordingEmbedding, prior: float | None = None
 ) -> VerificationResult:
     """As `verify`, of recordings that are embedded."""
-    sides = [scoring.sides(each.embedding[None]) for each in (left, right)]
-    score = float(scoring.pair_scores(*sides)[0])
+    sides = [scoring.prepare_embeddings(each.embedding[None]) for each in (left, right)]
+    score = float(scoring.compute_pair_scores(*sides)[0])
     threshold = resolve_threshold(scoring, prior)
     disagreeing = () if threshold is None else describe_mixed_singers(scoring, threshold.score, left, right)
     is_one = left.windows.shape == right.windows.shape and np.array_equal(left.windows, right.windows)

@@ -45,14 +45,14 @@ def build_calibration_record(
         "offset": scoring.calibration.offset,
         "origin": scoring.calibration.origin,
         "threshold": scoring.threshold.score,
-        **fitted.figures,
-        "several": [_build_several_record(each) for each in fitted.several],
+        **fitted.metrics,
+        "several": [_build_several_record(each) for each in fitted.multi_enrolment],
     }
 
 
 def _build_several_record(fitted: FittedMultiEnrolment) -> dict[str, float]:
     """Of singers who are known from several recordings."""
-    several = fitted.several
+    several = fitted.multi_enrolment
     return {
         "num_recordings": several.num_recordings,
         "num_trials_used": fitted.num_trials,

@@ -76,5 +76,5 @@ def collect_seen_singers(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_seen_singers(names: list[str], recordings: Int[Tensor, " utterances"]) -> SeenSingers | None:
-    known = SeenSingers.of(names, recordings.tolist())
+    known = SeenSingers.from_names(names, recordings.tolist())
     return known if known.names or known.recordings else None

@@ -155,7 +155,7 @@ def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_
     left, right = singer_index[trials.left], singer_index[trials.right]
     drawn = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
     draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
-    conditions = dict(Conditions(UtteranceMetadata(labels)).of(trials.left, trials.right))
+    conditions = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(trials.left, trials.right))
     return SharedTrials(trials, left, right, draws, conditions, len(singers))
 
 

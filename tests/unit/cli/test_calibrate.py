@@ -76,7 +76,7 @@ def test_singers_known_from_several_recordings_are_fitted_too(model: Path, corpu
             frames = np.load(path) + generator.normal(0, 0.8, NUM_BINS).astype(np.float32)
             np.save(path.with_name(f"{number}.npy"), frames)
     figures = json.loads(call("calibrate", model, corpus, "--json"))["several"]
-    several = load_model_scoring(model).several
+    several = load_model_scoring(model).multi_enrolment
     assert [each["num_recordings"] for each in figures] == [each.num_recordings for each in several] == [2, 3]
     for figure, each in zip(figures, several, strict=True):
         assert (figure["threshold"], figure["slope"]) == (each.threshold.score, each.calibration.slope)
@@ -109,8 +109,8 @@ def test_everything_that_was_fitted_is_kept(
     assert figures["min_cllr"] <= figures["cllr"] <= figures["cllr_uncalibrated"] + 1e-9
     scoring = load_model_scoring(model, out)
     rows, singers = embedded(model, corpus / "val")
-    trials, sides = build_all_pairs(singers), scoring.sides(rows)
-    scores = scoring.scores(sides, sides)[trials.left, trials.right]
+    trials, sides = build_all_pairs(singers), scoring.prepare_embeddings(rows)
+    scores = scoring.compute_score_matrix(sides, sides)[trials.left, trials.right]
     eer, threshold = compute_eer(scores, trials.is_target)
     assert figures["eer"] == pytest.approx(eer)
     assert scoring.threshold is not None

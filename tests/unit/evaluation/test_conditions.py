@@ -17,7 +17,7 @@ SONG = np.array(["a", "b", "a", "b", ""])
 
 
 def conditions_of(labels: dict[str, np.ndarray], left: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(Conditions(UtteranceMetadata(labels)).of(left, right))
+    return dict(Conditions(UtteranceMetadata(labels)).iterate_masks(left, right))
 
 
 def pairs_of(kept: np.ndarray) -> set[tuple[int, int]]:
@@ -88,7 +88,8 @@ def test_how_far_apart_and_how_long() -> None:
     described = UtteranceMetadata({}, np.array([1.0, 3.0, 30.0, 30.0]), np.array([220.0, 330.0, 440.0, np.nan]))
     left, right = np.triu_indices(4, k=1)
     kept = {
-        name: list(zip(left[each], right[each], strict=True)) for name, each in Conditions(described).of(left, right)
+        name: list(zip(left[each], right[each], strict=True))
+        for name, each in Conditions(described).iterate_masks(left, right)
     }
     assert kept == {
         "pitch within 2 semitones": [],
@@ -103,23 +104,23 @@ def test_how_far_apart_and_how_long() -> None:
 def test_speech_against_song() -> None:
     style = np.array(["speech", "singing", "singing", ""], object)
     left, right = np.triu_indices(4, k=1)
-    kept = dict(Conditions(UtteranceMetadata({"style": style})).of(left, right))["speech against song"]
+    kept = dict(Conditions(UtteranceMetadata({"style": style})).iterate_masks(left, right))["speech against song"]
     assert list(zip(left[kept], right[kept], strict=True)) == [(0, 1), (0, 2)]
     only_singing = Conditions(UtteranceMetadata({"style": np.array(["singing"] * 4, object)}))
-    assert "speech against song" not in dict(only_singing.of(left, right))
+    assert "speech against song" not in dict(only_singing.iterate_masks(left, right))
 
 
 def test_a_grid_of_trials_has_the_conditions_of_its_trials() -> None:
     described = UtteranceMetadata({"gender": GENDER, "song": SONG}, np.array([1.0, 3.0, 6.0, 20.0, 2.0]))
     left, right = np.meshgrid(np.arange(5), np.arange(5), indexing="ij")
-    grid = dict(Conditions(described).of(np.arange(5)[:, None], np.arange(5)[None]))
-    for name, kept in Conditions(described).of(left.ravel(), right.ravel()):
+    grid = dict(Conditions(described).iterate_masks(np.arange(5)[:, None], np.arange(5)[None]))
+    for name, kept in Conditions(described).iterate_masks(left.ravel(), right.ravel()):
         np.testing.assert_array_equal(grid[name].ravel(), kept)
 
 
 def test_hard_trials_are_those_of_another_song_where_all_are_of_one_gender() -> None:
     left, right = np.triu_indices(4, k=1)
     labels = {"gender": np.full(4, "male", object), "song": np.array(["a", "b", "a", "b"], object)}
-    kept = dict(Conditions(UtteranceMetadata(labels)).of(left, right))
+    kept = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(left, right))
     assert list(kept) == ["same song", "cross song", "hard"]  # a label that all share would repeat all trials
     np.testing.assert_array_equal(kept["hard"], kept["cross song"])

@@ -63,7 +63,7 @@ def kept(voices: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]) -> tuple[
 
 def test_figures_are_those_of_all_scores_at_once(voices: tuple) -> None:
     scores, is_target, _ = kept(voices)
-    figures = {name: estimate.value for name, estimate in judged(voices, scoring=CALIBRATED).figures.items()}
+    figures = {name: estimate.value for name, estimate in judged(voices, scoring=CALIBRATED).metrics.items()}
     ratios = 8.0 * scores - 3.0
     expected = {
         "eer": compute_eer(scores, is_target)[0],
@@ -95,7 +95,7 @@ def test_intervals_are_those_of_repeated_trials(voices: tuple) -> None:
         found["auc"].append(roc_auc_score(kinds, again))
         found["min_cllr"].append(compute_min_cllr(again, kinds))
         found["cllr"].append(compute_cllr(8.0 * again - 3.0, kinds))
-    figures = judged(voices, scoring=CALIBRATED).figures
+    figures = judged(voices, scoring=CALIBRATED).metrics
     for name, values in found.items():
         bounds = figures[name].low, figures[name].high
         assert bounds == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-6), name
@@ -137,7 +137,7 @@ def test_where_it_fails(voices: tuple) -> None:
         assert found == [{int(trials.left[place]), int(trials.right[place])} for place in expected]
         assert [trial.score for trial in worst] == pytest.approx(scores[expected], abs=1e-6)
     pairs = {}
-    threshold = judgement.figures["threshold"].value
+    threshold = judgement.metrics["threshold"].value
     for a in range(NUM_SINGERS):
         for b in range(a, NUM_SINGERS):
             between = {(a, b), (b, a)}
@@ -160,7 +160,7 @@ def test_where_it_fails(voices: tuple) -> None:
 def test_each_singer_is_judged_by_the_trials_with_this_singer(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     singers = voices[1]
-    for each in judged(voices).of_singers:
+    for each in judged(voices).by_singer:
         own = (singers[trials.left] == each.singer) | (singers[trials.right] == each.singer)
         assert (each.num_targets, each.num_nontargets) == (is_target[own].sum(), (~is_target)[own].sum())
         assert each.eer == pytest.approx(compute_eer(scores[own], is_target[own])[0], abs=1e-9)
@@ -172,13 +172,13 @@ def test_parts_of_any_size_hold_every_trial_once(
 ) -> None:
     monkeypatch.setattr(blocks, "MAX_TRIALS_PER_BLOCK", 16 * most_at_once)
     embeddings, singers, _ = voices
-    sides, trials = COSINE.sides(embeddings), build_all_pairs(singers)
+    sides, trials = COSINE.prepare_embeddings(embeddings), build_all_pairs(singers)
     expected = {frozenset(pair) for pair in zip(trials.left.tolist(), trials.right.tolist(), strict=True)}
     for source in (AllPairsSource(sides, singers, COSINE), TrialListSource(sides, singers, COSINE, trials)):
         found = []
         for singer in range(NUM_SINGERS):
             for is_target in (True, False):
-                for block in source.blocks(singer, is_target):
+                for block in source.iterate_blocks(singer, is_target):
                     left, right = np.broadcast_arrays(block.left, block.right)
                     assert left.shape == block.scores.shape
                     assert (singers[left] == singer).all()
@@ -193,8 +193,8 @@ def test_parts_of_any_size_hold_every_trial_once(
 
 def test_a_list_of_all_pairs_is_judged_like_all_pairs(voices: tuple) -> None:
     listed, every = judged(voices, trials=build_all_pairs(voices[1])), judged(voices)
-    for name, estimate in every.figures.items():
-        found = listed.figures[name]
+    for name, estimate in every.metrics.items():
+        found = listed.metrics[name]
         assert (found.value, found.low, found.high) == pytest.approx(
             (estimate.value, estimate.low, estimate.high), abs=1e-6
         )
@@ -204,7 +204,7 @@ def test_the_order_of_utterances_does_not_matter(voices: tuple) -> None:
     embeddings, singers, labels = voices
     order = np.random.default_rng(3).permutation(len(singers))
     shuffled = embeddings[order], singers[order], {label: values[order] for label, values in labels.items()}
-    first, second = (judged(each).figures for each in (voices, shuffled))
+    first, second = (judged(each).metrics for each in (voices, shuffled))
     for name in ("eer", "auc", "min_dcf_0.01"):
         assert first[name].value == pytest.approx(second[name].value, abs=1e-9)
 
@@ -214,9 +214,9 @@ def test_groups_of_singers_are_resampled_where_there_are_very_many(
 ) -> None:
     monkeypatch.setattr("singer_verify.evaluation.evaluate.MAX_BOOTSTRAP_UNITS", 4)
     grouped, single = judged(voices), judged(voices)
-    assert grouped.figures["eer"].value == pytest.approx(single.figures["eer"].value)
-    assert grouped.figures["eer"].low < grouped.figures["eer"].value < grouped.figures["eer"].high
-    assert grouped.of_singers == ()
+    assert grouped.metrics["eer"].value == pytest.approx(single.metrics["eer"].value)
+    assert grouped.metrics["eer"].low < grouped.metrics["eer"].value < grouped.metrics["eer"].high
+    assert grouped.by_singer == ()
 
 
 def test_refusals(voices: tuple) -> None:
@@ -234,13 +234,13 @@ def test_refusals(voices: tuple) -> None:
 
 def test_cells_part_the_axis_at_its_levels() -> None:
     cells = ScoreBins(np.array([0.1, 0.5]))
-    assert cells.of(np.array([0.0, 0.1, 0.3, 0.5, 0.9])).tolist() == [0, 1, 2, 3, 4]
+    assert cells.digitize(np.array([0.0, 0.1, 0.3, 0.5, 0.9])).tolist() == [0, 1, 2, 3, 4]
     fine = ScoreBins(np.arange(100) / 100)
     coarse = fine.thin(10)
     assert len(coarse.levels) <= 10
     assert (coarse.levels[0], coarse.levels[-1]) == (0.0, 0.99)
     scores = np.random.default_rng(0).choice(np.arange(-5, 220) / 200, 500)
-    np.testing.assert_array_equal(fine.map_to_coarser(coarse)[fine.of(scores)], coarse.of(scores))
+    np.testing.assert_array_equal(fine.map_to_coarser(coarse)[fine.digitize(scores)], coarse.digitize(scores))
 
 
 def test_a_tally_without_one_kind_has_no_rates() -> None:

@@ -39,12 +39,12 @@ def test_metrics() -> None:
 class StoredScores(Scoring):
     """Gives each trial of a list its stored score: the number of its left utterance is its place in the file."""
 
-    def sides(self, embeddings: np.ndarray) -> TrialEmbeddings:
+    def prepare_embeddings(self, embeddings: np.ndarray) -> TrialEmbeddings:
         return TrialEmbeddings(embeddings)
 
-    def pair_scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> np.ndarray:
+    def compute_pair_scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> np.ndarray:
         scores, _ = stored()
-        return scores[left.rows[:, 0].astype(np.int64)]
+        return scores[left.embeddings[:, 0].astype(np.int64)]
 
 
 def test_judgement() -> None:
@@ -56,7 +56,7 @@ def test_judgement() -> None:
     trials = Trials(np.arange(num_trials), np.full(num_trials, num_trials), is_target)
     scoring = StoredScores(calibration=CALIBRATION)
     evaluation = EvaluationSettings(scoring, trials, num_enrolment=num_trials, num_resamples=20)
-    figures = evaluate(rows, singer_index, UtteranceMetadata({}), evaluation).figures
+    figures = evaluate(rows, singer_index, UtteranceMetadata({}), evaluation).metrics
     wanted = {name: value for name, value in FIGURES.items() if name in figures}
     assert len(wanted) == 8
     assert {name: figures[name].value for name in wanted} == pytest.approx(wanted, abs=1e-9)

@@ -57,15 +57,20 @@ def test_accuracies_equal_a_slow_loop(num_enrolment: int, with_cohort: bool, mon
     monkeypatch.setattr(identification_module, "MAX_IDENTIFICATION_SCORES_PER_BLOCK", 50)  # seven queries at once
     rows, singers = shuffled(*sung(7, 6))
     scoring = Scoring(cohort=Cohort(sung(5, 5)[0][:, ::-1].copy(), 6)) if with_cohort else COSINE
-    found = compute_identification_metrics(scoring.sides(rows), singers, scoring, num_enrolment, 50, seed=3)
+    found = compute_identification_metrics(
+        scoring.prepare_embeddings(rows), singers, scoring, num_enrolment, 50, seed=3
+    )
     is_enrolled = draw_enrolment(singers, num_enrolment, 3)
     gallery = []
     for singer in range(7):
         mean = rows[is_enrolled & (singers == singer)].mean(axis=0)
-        gallery.append(scoring.sides((mean / np.linalg.norm(mean))[None]))
+        gallery.append(scoring.prepare_embeddings((mean / np.linalg.norm(mean))[None]))
     ranks = []
     for query in np.flatnonzero(~is_enrolled):
-        scores = [float(scoring.scores(scoring.sides(rows[query][None]), each)[0, 0]) for each in gallery]
+        scores = [
+            float(scoring.compute_score_matrix(scoring.prepare_embeddings(rows[query][None]), each)[0, 0])
+            for each in gallery
+        ]
         ranks.append(sorted(range(7), key=lambda singer: -scores[singer]).index(singers[query]))
     for top in (1, 5):
         estimate = found[f"top_{top}"]

@@ -128,7 +128,7 @@ def test_projections_refuse_what_tells_nothing() -> None:
 def test_cohort_statistics_equal_a_slow_loop(num_nearest: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cohort_module, "MAX_COHORT_SCORES_PER_BLOCK", 100)  # three sides at once
     cohort, sides = sung(10, 3, 8)[0], sung(5, 4, 8, seed=1)[0]
-    means, deviations = Cohort(cohort, num_nearest).statistics(sides)
+    means, deviations = Cohort(cohort, num_nearest).compute_statistics(sides)
     for side, mean, deviation in zip(sides, means, deviations, strict=True):
         scores = sorted((float(side @ other) for other in cohort), reverse=True)[:num_nearest]
         assert (mean, deviation) == (pytest.approx(np.mean(scores), abs=1e-5), pytest.approx(np.std(scores), abs=1e-5))
@@ -138,8 +138,8 @@ def test_cohort_statistics_equal_a_slow_loop(num_nearest: int | None, monkeypatc
 def test_normalised_scores_are_the_mean_of_what_both_sides_say() -> None:
     cohort, rows = sung(10, 3, 8)[0], sung(5, 4, 8, seed=1)[0]
     scoring = Scoring(cohort=Cohort(cohort, 7))
-    sides = scoring.sides(rows)
-    found = scoring.scores(sides[:3], sides[4:9])
+    sides = scoring.prepare_embeddings(rows)
+    found = scoring.compute_score_matrix(sides[:3], sides[4:9])
     for left in range(3):
         for right in range(4, 9):
             parts = []
@@ -147,15 +147,17 @@ def test_normalised_scores_are_the_mean_of_what_both_sides_say() -> None:
                 nearest = np.sort(cohort @ rows[side])[-7:]
                 parts.append((rows[left] @ rows[right] - nearest.mean()) / nearest.std())
             assert found[left, right - 4] == pytest.approx(np.mean(parts), abs=1e-3)
-    np.testing.assert_allclose(scoring.pair_scores(sides[:3], sides[4:7]), np.diag(found[:, :3]), atol=1e-3)
-    np.testing.assert_allclose(scoring.scores(sides, sides), scoring.scores(sides, sides).T, atol=1e-4)
+    np.testing.assert_allclose(scoring.compute_pair_scores(sides[:3], sides[4:7]), np.diag(found[:, :3]), atol=1e-3)
+    np.testing.assert_allclose(
+        scoring.compute_score_matrix(sides, sides), scoring.compute_score_matrix(sides, sides).T, atol=1e-4
+    )
 
 
 def test_deviation_is_never_zero() -> None:
     rows, _ = sung(2, 2, 8)
-    _, deviations = Cohort(np.repeat(rows[:1], 5, axis=0)).statistics(rows)
+    _, deviations = Cohort(np.repeat(rows[:1], 5, axis=0)).compute_statistics(rows)
     assert (deviations > 0).all()
-    assert [len(part) for part in Cohort(rows).statistics(rows[:0])] == [0, 0]
+    assert [len(part) for part in Cohort(rows).compute_statistics(rows[:0])] == [0, 0]
 
 
 def test_cohorts_too_small_are_refused() -> None:
@@ -170,7 +172,7 @@ def test_cohorts_too_small_are_refused() -> None:
 def test_scores_of_all_pairs_are_those_of_the_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_scores_module, "MAX_PAIR_SCORES_PER_BLOCK", 60)  # three rows at once
     rows, singers = sung(5, 4, 8)
-    pairs, trials = score_all_pairs(COSINE.sides(rows), singers, COSINE), build_all_pairs(singers)
+    pairs, trials = score_all_pairs(COSINE.prepare_embeddings(rows), singers, COSINE), build_all_pairs(singers)
     np.testing.assert_allclose(pairs.scores, (rows @ rows.T)[trials.left, trials.right], atol=1e-6)
     np.testing.assert_array_equal(pairs.is_target, trials.is_target)
     assert (pairs.num_targets, pairs.num_nontargets, len(pairs.scores)) == (30, 160, 190)
@@ -179,7 +181,9 @@ def test_scores_of_all_pairs_are_those_of_the_list_of_pairs(monkeypatch: pytest.
 def test_more_pairs_than_needed_are_drawn_and_the_same_for_two_scorings() -> None:
     rows, singers = sung(20, 15, 8)
     centred = Scoring(fit_centring(rows))
-    plain, other = (score_all_pairs(each.sides(rows), singers, each, most=3000) for each in (COSINE, centred))
+    plain, other = (
+        score_all_pairs(each.prepare_embeddings(rows), singers, each, most=3000) for each in (COSINE, centred)
+    )
     assert plain.is_target.sum() == plain.num_targets == 20 * 15 * 14 // 2
     assert abs((~plain.is_target).sum() - 3000) < 300
     np.testing.assert_array_equal(plain.is_target, other.is_target)
@@ -202,21 +206,21 @@ def test_a_cohort_helps_where_recordings_lie_about_their_singer() -> None:
     others, judged = recorded(40, 1), recorded(12, 2)
     projection = fit_projection(others, "lda", 10)
     fitted = fit_scoring(Scoring(projection, build_cohort(others, projection, "as-norm")), judged, "12 singers", 0.5)
-    assert fitted.figures["eer"] < 0.15 < 0.25 < fitted.figures["eer_cosine"]
-    assert fitted.figures["min_cllr"] <= fitted.figures["cllr"] < fitted.figures["min_cllr_cosine"]
+    assert fitted.metrics["eer"] < 0.15 < 0.25 < fitted.metrics["eer_cosine"]
+    assert fitted.metrics["min_cllr"] <= fitted.metrics["cllr"] < fitted.metrics["min_cllr_cosine"]
     assert fitted.scoring.threshold is not None
     assert fitted.scoring.threshold.origin == "equal error rate on 12 singers"
     assert fitted.scoring.cohort is not None
     assert fitted.scoring.cohort.num_nearest == 100  # a quarter of 400
     assert (fitted.num_trials, fitted.num_targets, fitted.num_used) == (7140, 540, 7140)
-    assert [each.num_recordings for each in fitted.scoring.several] == [2, 3, 5]  # no one has more than 10
+    assert [each.num_recordings for each in fitted.scoring.multi_enrolment] == [2, 3, 5]  # no one has more than 10
 
 
 def errors(scoring: Scoring, sung_by: LabelledEmbeddings, number: int, seed: int) -> np.ndarray:
     """Misses and false alarms of queries against singers known from so many recordings, at the scoring's threshold."""
-    sides = scoring.sides(sung_by.embeddings)
+    sides = scoring.prepare_embeddings(sung_by.embeddings)
     drawn = draw_gallery(sides, sung_by.singer_index, scoring, number, seed)
-    scores = scoring.scores(sides[drawn.queries], drawn.singers)
+    scores = scoring.compute_score_matrix(sides[drawn.queries], drawn.singers)
     is_target = drawn.target_index[:, None] == np.arange(len(drawn.singers))
     assert scoring.threshold is not None
     is_over = scores >= scoring.threshold.score
@@ -230,10 +234,12 @@ def test_singers_known_from_several_recordings_have_thresholds_of_their_own() ->
         for rows, singers in (sung(60, 15, 16, 1, 2), sung(60, 15, 16, 2, 2))
     )
     found = fit_scoring(COSINE, fitted, "60 singers")
-    assert [each.several.num_recordings for each in found.several] == [2, 3, 5, 10]
-    assert [each.eer for each in found.several] == sorted((each.eer for each in found.several), reverse=True)
-    for each in found.several:
-        number = each.several.num_recordings
+    assert [each.multi_enrolment.num_recordings for each in found.multi_enrolment] == [2, 3, 5, 10]
+    assert [each.eer for each in found.multi_enrolment] == sorted(
+        (each.eer for each in found.multi_enrolment), reverse=True
+    )
+    for each in found.multi_enrolment:
+        number = each.multi_enrolment.num_recordings
         pairs, own = (
             np.mean([errors(scoring, other, number, seed) for seed in range(5)], axis=0)
             for scoring in (found.scoring, found.scoring.with_enrolment_size(number))
@@ -241,15 +247,18 @@ def test_singers_known_from_several_recordings_have_thresholds_of_their_own() ->
         assert pairs[1] - pairs[0] > 0.1
         assert abs(own[1] - own[0]) < 0.05
         assert own == pytest.approx(each.eer, abs=0.05)
-        assert each.several.threshold.origin == f"equal error rate on 60 singers, each known from {number} recordings"
+        assert (
+            each.multi_enrolment.threshold.origin
+            == f"equal error rate on 60 singers, each known from {number} recordings"
+        )
     assert found.scoring.with_enrolment_size(1) == found.scoring
     assert found.scoring.with_enrolment_size(4) == found.scoring.with_enrolment_size(3)
-    assert found.scoring.with_enrolment_size(4).threshold == found.several[1].several.threshold
+    assert found.scoring.with_enrolment_size(4).threshold == found.multi_enrolment[1].multi_enrolment.threshold
 
 
 def test_what_is_fitted_for_several_recordings_equals_a_slow_loop() -> None:
     rows, singers = sung(6, 9, 8, spread=2.0)
-    (two, *_) = fit_scoring(COSINE, LabelledEmbeddings(rows, singers.astype(str)), "x", 0.2).several
+    (two, *_) = fit_scoring(COSINE, LabelledEmbeddings(rows, singers.astype(str)), "x", 0.2).multi_enrolment
     scores, is_target = [], []
     for seed in range(NUM_ENROLMENT_DRAWS):
         is_enrolled = draw_enrolment(singers, 2, seed)
@@ -260,15 +269,15 @@ def test_what_is_fitted_for_several_recordings_equals_a_slow_loop() -> None:
                 is_target.append(singers[query] == singer)
     expected = fit_calibration(np.array(scores), np.array(is_target), "x", 0.2)
     assert two.num_trials == len(scores) == 10 * 6 * 7 * 6
-    assert two.several.calibration.slope == pytest.approx(expected.slope, rel=1e-3)
-    assert two.several.calibration.offset == pytest.approx(expected.offset, rel=1e-3)
+    assert two.multi_enrolment.calibration.slope == pytest.approx(expected.slope, rel=1e-3)
+    assert two.multi_enrolment.calibration.offset == pytest.approx(expected.offset, rel=1e-3)
     assert two.eer == pytest.approx(compute_eer(np.array(scores), np.array(is_target))[0], abs=1e-3)
 
 
 def test_too_few_recordings_leave_pairs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, singers = sung(6, 4, 8, spread=2.0)
-    assert fit_scoring(COSINE, LabelledEmbeddings(rows, singers.astype(str)), "x").several == ()
+    assert fit_scoring(COSINE, LabelledEmbeddings(rows, singers.astype(str)), "x").multi_enrolment == ()
     monkeypatch.setattr(several_module, "MAX_SCORES_PER_KIND", 5000)
     rows, singers = sung(12, 20, 8, spread=2.0)
     fitted = fit_scoring(COSINE, LabelledEmbeddings(rows, singers.astype(str)), "x")
-    assert [each.num_trials for each in fitted.several] == [10 * 12 * (5000 // 120)] * 4  # drawn
+    assert [each.num_trials for each in fitted.multi_enrolment] == [10 * 12 * (5000 // 120)] * 4  # drawn

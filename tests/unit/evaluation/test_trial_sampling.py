@@ -97,7 +97,7 @@ def test_hard_trials_are_those_of_the_condition(seed: int) -> None:
     singers = np.random.default_rng(seed).integers(9, size=120)
     labels = labels_for(singers, seed)
     every = build_all_pairs(singers)
-    is_hard = dict(Conditions(UtteranceMetadata(labels)).of(every.left, every.right))[HARD]
+    is_hard = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(every.left, every.right))[HARD]
     pool = build_hard_pool(singers, labels)
     assert pool.num_available == (int(every.is_target[is_hard].sum()), int((~every.is_target[is_hard]).sum()))
     hard = Trials(every.left[is_hard], every.right[is_hard], every.is_target[is_hard])

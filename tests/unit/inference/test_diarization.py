@@ -132,7 +132,7 @@ def test_each_singer_has_the_threshold_for_as_many_recordings(embedder: Embedder
         EnrolledRecording("anna", "a2", "a2", ANNA),
         EnrolledRecording("bert", "b", "b", BERT),
     ]
-    known = Gallery(embedder, replace(over(0.5), several=(several,)), enrolled)
+    known = Gallery(embedder, replace(over(0.5), multi_enrolment=(several,)), enrolled)
     found = diarize(known, recording([ANNA, 0.8 * ANNA + 0.6 * OTHER, 0.8 * ANNA + 0.6 * BERT, BERT]), smooth_s=0.0)
     assert found.who == ("anna", "unknown", "bert", "bert")
     np.testing.assert_allclose(found.best_scores, [1.0, 0.8, 0.6, 1.0], atol=1e-6)

@@ -70,7 +70,7 @@ def test_a_singer_is_the_mean_of_the_recordings(run: Path, files: list[Path]) ->
     gallery.enrol("bert", [AudioClip(sing(7), RATE, "at hand")])
     mean = embedder.embed(files[0]) + embedder.embed(files[1])
     known = gallery.known()
-    np.testing.assert_allclose(known.sides.rows[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(known.sides.embeddings[0], mean / np.linalg.norm(mean), atol=1e-6)
     assert gallery.singers == known.names == ("anna", "bert")
     assert known.num_recordings == (2, 1)
     assert gallery.recordings("bert") == ("at hand",)
@@ -88,7 +88,7 @@ def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
     query = embedder.embed(files[1])
     assert {each.singer: each.score for each in found.candidates} == {
         singer: pytest.approx(float(row @ query), abs=1e-6)
-        for singer, row in zip(gallery.singers, gallery.known().sides.rows, strict=True)
+        for singer, row in zip(gallery.singers, gallery.known().sides.embeddings, strict=True)
     }
     gallery.scoring = replace(COSINE, threshold=Threshold(1.1, "somewhere"))
     assert (gallery.identify(files[1]).best, gallery.identify(files[1]).is_known) == (None, False)
@@ -98,7 +98,7 @@ def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
     assert gallery.identify(files[1]).candidates[0].probability == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert gallery.verify("bert", files[1]).score == pytest.approx(1.0)
     assert gallery.verify("anna", sing(1), RATE).score == pytest.approx(
-        float(gallery.known().sides.rows[0] @ query), abs=1e-6
+        float(gallery.known().sides.embeddings[0] @ query), abs=1e-6
     )
 
 
@@ -109,19 +109,19 @@ def test_singers_are_scored_as_an_evaluation_scores_them(run: Path) -> None:
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     singer_index = np.repeat(np.arange(4), 10)
     scoring = Scoring(fit_whitening(rows), Cohort(fit_whitening(rows)(rows[::2])))
-    drawn = draw_gallery(scoring.sides(rows), singer_index, scoring, 3, 0)
+    drawn = draw_gallery(scoring.prepare_embeddings(rows), singer_index, scoring, 3, 0)
     is_enrolled = np.ones(40, bool)
     is_enrolled[drawn.queries] = False
     recordings = [EnrolledRecording(f"{singer_index[n]}", f"{n}", f"{n}", rows[n]) for n in np.flatnonzero(is_enrolled)]
     gallery = Gallery(Embedder.load(run), scoring, recordings)
     for query in drawn.queries[:5]:
         found = rank_candidates(scoring, gallery.known(), rows[query], None, ())
-        expected = scoring.scores(scoring.sides(rows[query][None]), drawn.singers)[0]
+        expected = scoring.compute_score_matrix(scoring.prepare_embeddings(rows[query][None]), drawn.singers)[0]
         assert {each.singer: each.score for each in found.candidates} == {
             str(singer): pytest.approx(float(expected[singer]), abs=1e-5) for singer in range(4)
         }
     means = np.stack([average_embeddings(rows[is_enrolled & (singer_index == singer)]) for singer in range(4)])
-    assert np.abs(scoring.sides(means).rows - gallery.known().sides.rows).max() > 0.05
+    assert np.abs(scoring.prepare_embeddings(means).embeddings - gallery.known().sides.embeddings).max() > 0.05
 
 
 def test_singers_are_decided_on_by_how_many_recordings_they_are_known_from(run: Path) -> None:

@@ -39,7 +39,7 @@ def whole_scoring() -> Scoring:
         Threshold(0.1 + 0.2, "equal error rate on 4 singers of x/val"),
         calibration_singers=SeenSingers(frozenset({"a", "é"}), frozenset({-(2**63), 0, 2**63 - 1})),
         cohort_singers=SeenSingers(frozenset({"b"}), frozenset()),
-        several=(
+        multi_enrolment=(
             MultiEnrolmentCalibration(3, Calibration(4.5, -2.25, "x/val, known from 3"), Threshold(0.4, "of three")),
         ),
     )
@@ -68,11 +68,14 @@ def test_a_file_holds_all_of_a_scoring(tmp_path: Path) -> None:
     assert (found.calibration, found.threshold) == (scoring.calibration, scoring.threshold)
     assert found.threshold_singers is None
     assert (found.calibration_singers, found.cohort_singers) == (scoring.calibration_singers, scoring.cohort_singers)
-    assert found.several == scoring.several
+    assert found.multi_enrolment == scoring.multi_enrolment
     assert found.cohort is not None
     assert found.cohort.num_nearest == 4
     embeddings = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
-    scores = [each.scores(each.sides(embeddings), each.sides(embeddings)) for each in (scoring, found)]
+    scores = [
+        each.compute_score_matrix(each.prepare_embeddings(embeddings), each.prepare_embeddings(embeddings))
+        for each in (scoring, found)
+    ]
     np.testing.assert_array_equal(*scores)
     assert [file.name for file in tmp_path.iterdir()] == ["scoring.npz"]
 
@@ -133,7 +136,7 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
             assert scoring.cohort is not None
             np.testing.assert_array_equal(found.projection.mean, scoring.projection.mean)
             np.testing.assert_array_equal(found.projection.matrix, scoring.projection.matrix)
-            np.testing.assert_array_equal(found.cohort.rows, scoring.cohort.rows)
+            np.testing.assert_array_equal(found.cohort.embeddings, scoring.cohort.embeddings)
     for length in range(0, len(whole), 101):
         path.write_bytes(whole[:length])
         with pytest.raises(SingerVerifyError):

@@ -162,7 +162,7 @@ def test_figures_are_there_for_programs(
     assert record["fitted_figures"] == []
     assert (record["num_singers"], record["num_utterances"], record["num_trials"]) == (6, 36, 630)
     assert record["num_targets"] == judgement.conditions[0].num_targets == 6 * 15
-    assert record["figures"]["eer"]["value"] == judgement.figures["eer"].value
+    assert record["figures"]["eer"]["value"] == judgement.metrics["eer"].value
     assert record["figures"]["top_1"] == {"value": 1.0, "low": None, "high": None}
     assert [each["condition"] for each in record["conditions"]] == ["all", "cross gender", "hard"]
     assert record["conditions"][1]["eer"] is None
@@ -201,7 +201,7 @@ def test_limits_are_said(page: Parser, judgement: EvaluationResult, utterances: 
 def test_of_very_many_singers_no_pairs_are_shown(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, tmp_path: Path
 ) -> None:
-    whole = replace(judgement, singer_scores=None, of_singers=(), confused=())
+    whole = replace(judgement, singer_scores=None, by_singer=(), confused=())
     write_evaluation_report(whole, utterances, ABOUT, tmp_path, tmp_path)
     assert not (tmp_path / "similarity.svg").exists()
     assert not (tmp_path / "singers.png").exists()
@@ -296,11 +296,11 @@ def test_det_figure_has_a_line_for_each_condition_with_enough_trials(judgement: 
 def test_worst_singers_stand_on_top_with_their_nearest(
     judgement: EvaluationResult, utterances: EvaluatedUtterances
 ) -> None:
-    axes = plot_singer_eers(judgement.of_singers, utterances.singers, 0.2).axes[0]
+    axes = plot_singer_eers(judgement.by_singer, utterances.singers, 0.2).axes[0]
     dots = axes.get_lines()[0].get_xdata()
-    assert dots.tolist() == sorted((100 * each.eer for each in judgement.of_singers if each.eer), reverse=True)
+    assert dots.tolist() == sorted((100 * each.eer for each in judgement.by_singer if each.eer), reverse=True)
     names = [text.get_text() for text in axes.get_yticklabels()]
-    worst = max(judgement.of_singers, key=lambda each: each.eer or 0.0)
+    worst = max(judgement.by_singer, key=lambda each: each.eer or 0.0)
     assert names[0] == escape_figure_text(utterances.singers[worst.singer])
     assert axes.texts[0].get_text() == f"most like {escape_figure_text(utterances.singers[worst.nearest])}"
     assert axes.get_title() == "with too few trials for a rate: 1"

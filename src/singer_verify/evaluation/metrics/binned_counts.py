@@ -29,7 +29,7 @@ class ScoreBins:
     def __len__(self) -> int:
         return 2 * len(self.levels) + 1
 
-    def of(self, scores: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    def digitize(self, scores: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
         """Number of the cell of each score, counted from the lowest."""
         below = np.searchsorted(self.levels, scores)
         is_at = self.levels[np.minimum(below, len(self.levels) - 1)] == scores
@@ -55,7 +55,7 @@ class ScoreBins:
     def map_to_coarser(self, coarser: "ScoreBins") -> Int[np.ndarray, " cells"]:
         """For each of these cells, that of coarser ones in which it lies; their levels are some of these levels."""
         found = np.empty(len(self), np.int64)
-        found[1::2] = coarser.of(self.levels)
+        found[1::2] = coarser.digitize(self.levels)
         found[0] = 0
         found[2::2] = 2 * np.searchsorted(coarser.levels, self.levels, side="right")
         return found

@@ -131,11 +131,11 @@ class ResampledSums:
         self._pending: list[tuple[int, np.ndarray, np.ndarray]] = []
         self._num_pending = 0
 
-    def add(self, singer: int, of_singers: Num[np.ndarray, "singers width"]) -> None:
+    def add(self, singer: int, by_singer: Num[np.ndarray, "singers width"]) -> None:
         """Trials of one singer against each of the singers, himself included, summed by the other singer."""
-        others = np.flatnonzero(of_singers.any(axis=1))
-        self._pending.append((singer, others, of_singers[others]))
-        self._num_pending += len(others) * of_singers.shape[1]
+        others = np.flatnonzero(by_singer.any(axis=1))
+        self._pending.append((singer, others, by_singer[others]))
+        self._num_pending += len(others) * by_singer.shape[1]
         if self._num_pending > MAX_PENDING_VALUES:
             self._apply_weights()
 
@@ -183,11 +183,11 @@ class ResampledCounts:
             is_target: their kind.
         """
         counts = np.bincount(places, minlength=self.num_singers * self.num_bins)
-        of_singers = counts.reshape(self.num_singers, self.num_bins)
-        (self.targets if is_target else self.nontargets).add(singer, of_singers)
-        return of_singers
+        by_singer = counts.reshape(self.num_singers, self.num_bins)
+        (self.targets if is_target else self.nontargets).add(singer, by_singer)
+        return by_singer
 
-    def tally(self) -> BinnedCounts:
+    def build_binned_counts(self) -> BinnedCounts:
         return BinnedCounts(self.targets.sums, self.nontargets.sums)
 
 
@@ -220,8 +220,8 @@ def compute_resampled_rates(
     for singer in np.unique(left_singers).tolist():
         for kind in (True, False):
             chosen = (left_singers == singer) & (is_target == kind)
-            places = right_singers[chosen] * len(cells) + cells.of(scores[chosen])
+            places = right_singers[chosen] * len(cells) + cells.digitize(scores[chosen])
             counted.add(singer, places, kind)
-    tally = counted.tally()
+    tally = counted.build_binned_counts()
     eer, _ = compute_binned_eers(tally, cells.thresholds)
     return np.stack([eer, compute_binned_min_dcfs(tally, 0.01), compute_binned_min_dcfs(tally, 0.05)], axis=1)

@@ -38,7 +38,7 @@ class DecisionCosts:
     """
 
     def __init__(self, decisions: DecisionThresholds, draws: BootstrapWeights) -> None:
-        self.decisions, self.unit_of = decisions, draws.unit_of
+        self.decisions, self.unit_index = decisions, draws.unit_index
         once = np.ones((1, draws.counts.shape[1]), np.int64)
         self.num_units, self.width = draws.counts.shape[1], FIRST_ERROR_COLUMN + len(decisions.thresholds)
         self.targets, self.nontargets = (
@@ -48,10 +48,10 @@ class DecisionCosts:
     def add(self, block: TrialBlock, singer_index: Int[np.ndarray, " utterances"]) -> None:
         if not self.decisions:
             return
-        others = np.broadcast_to(self.unit_of[singer_index[block.right]], block.scores.shape).ravel()
+        others = np.broadcast_to(self.unit_index[singer_index[block.right]], block.scores.shape).ravel()
         columns = [np.ones(others.size), *self._compute_trial_costs(block.scores.ravel(), block.is_target)]
         summed = np.stack([np.bincount(others, column, self.num_units) for column in columns], axis=1)
-        (self.targets if block.is_target else self.nontargets).add(int(self.unit_of[block.singer]), summed)
+        (self.targets if block.is_target else self.nontargets).add(int(self.unit_index[block.singer]), summed)
 
     def _compute_trial_costs(self, scores: Float[np.ndarray, " trials"], is_target: bool) -> list[np.ndarray]:
         calibration = self.decisions.calibration

@@ -57,7 +57,7 @@ def compute_normalised_ranks(
     step = max(1, MAX_RANK_SCORES_PER_BLOCK // len(sides))
     for first in range(0, len(queries), step):
         block = queries[first : first + step]
-        for place, scores in enumerate(scoring.scores(sides[block], sides), first):
+        for place, scores in enumerate(scoring.compute_score_matrix(sides[block], sides), first):
             above[place] = _count_above(scores, int(queries[place]), singer_index, len(num_utterances))
     return NormalisedRanks(singer_index[queries], above, num_utterances)
 
@@ -94,7 +94,7 @@ def compute_identification_metrics(
     it easier. For the rank, see `normalised_rank`; there both sides change, as with trials.
 
     Args:
-        sides: of all utterances, as `scoring.sides` makes them.
+        sides: of all utterances, as `Scoring.prepare_embeddings` makes them.
         singer_index: who sings each, numbered from 0 without a gap.
         scoring: of these sides.
         num_enrolment: utterances for each singer.
@@ -115,14 +115,14 @@ def compute_identification_metrics(
         return {}
     any_two = np.broadcast_to(np.True_, (len(counts), len(counts)))
     draws = draw_bootstrap_weights(any_two, num_resamples, seed).astype(np.float64)
-    figures: dict[str, Estimate] = {}
+    metrics: dict[str, Estimate] = {}
     for top, found in zip(TOP_RANKS, _compute_top_hits(sides, gallery, scoring), strict=True):
         if len(gallery.singers) > top:
-            figures[f"top_{top}"] = _estimate_hit_rate(found, singer_index[gallery.queries], draws)
+            metrics[f"top_{top}"] = _estimate_hit_rate(found, singer_index[gallery.queries], draws)
     ranks = compute_normalised_ranks(sides, singer_index, scoring, seed)
     value = ranks.compute_mean_rank(np.ones((1, len(counts))))[0]
-    figures["mean_normalised_rank"] = compute_percentile_interval(float(value), ranks.compute_mean_rank(draws))
-    return figures
+    metrics["mean_normalised_rank"] = compute_percentile_interval(float(value), ranks.compute_mean_rank(draws))
+    return metrics
 
 
 def _estimate_hit_rate(
@@ -146,7 +146,7 @@ def _compute_top_hits(
     step = max(1, MAX_IDENTIFICATION_SCORES_PER_BLOCK // max(1, len(gallery.singers)))
     for first in range(0, len(gallery.queries), step):
         block = slice(first, first + step)
-        scores = scoring.scores(sides[gallery.queries[block]], gallery.singers)
+        scores = scoring.compute_score_matrix(sides[gallery.queries[block]], gallery.singers)
         right = np.take_along_axis(scores, gallery.target_index[block, None], axis=1)
         num_higher, num_equal = (scores > right).sum(axis=1), (scores == right).sum(axis=1)  # itself among the equal
         found[:, block] = [np.clip((top - num_higher) / num_equal, 0.0, 1.0) for top in TOP_RANKS]

@@ -27,16 +27,16 @@ class BootstrapWeights:
     """Resamples of singers, or, where there are very many, of groups of singers.
 
     Attributes:
-        unit_of: (singers,), the unit that each singer belongs to.
+        unit_index: (singers,), the unit that each singer belongs to.
         counts: (resamples, units), how often each unit counts.
     """
 
-    unit_of: Int[np.ndarray, " singers"]
+    unit_index: Int[np.ndarray, " singers"]
     counts: Int[np.ndarray, "resamples units"]
 
     @property
     def has_one_singer_per_unit(self) -> bool:
-        return len(self.unit_of) == self.counts.shape[1]
+        return len(self.unit_index) == self.counts.shape[1]
 
 
 class ConditionCounts:
@@ -53,7 +53,7 @@ class ConditionCounts:
         self.resampled_counts = ResampledCounts(draws.counts, num_coarse_cells)
 
     @property
-    def tally(self) -> BinnedCounts:
+    def binned_counts(self) -> BinnedCounts:
         return BinnedCounts(self.targets, self.nontargets)
 
     @property
@@ -79,7 +79,7 @@ class SingerCounts:
             self.nontargets[block.singer] += of_others.sum(axis=0)
 
     @property
-    def tally(self) -> BinnedCounts:
+    def binned_counts(self) -> BinnedCounts:
         return BinnedCounts(self.targets, self.nontargets)
 
 
@@ -96,9 +96,9 @@ class TrialCounts:
         cells: of the exact counts.
         coarse: of the counts under resamples.
         by_condition: by name, `all` first; conditions that no trial meets are absent.
-        of_singers: of each singer; None where units hold several.
-        lowest: score of any trial.
-        highest: likewise.
+        by_singer: of each singer; None where units hold several.
+        min_score: of any trial.
+        max_score: likewise.
 
     Raises:
         SingerVerifyError: a score is NaN or infinite, or there is no target trial.
@@ -109,18 +109,18 @@ class TrialCounts:
     ) -> None:
         self.source, self.conditions, self.draws = source, conditions, draws
         num_units = draws.counts.shape[1]
-        self.bins = ScoreBins.from_target_scores(collect_target_scores(source, len(draws.unit_of))).thin(
+        self.bins = ScoreBins.from_target_scores(collect_target_scores(source, len(draws.unit_index))).thin(
             MAX_EXACT_LEVELS
         )
         self.coarse_bins = self.bins.thin(min(MAX_RESAMPLED_LEVELS, max(MAX_COUNTS_PER_SINGER // (2 * num_units), 10)))
         self.coarse_bin_index = self.bins.map_to_coarser(self.coarse_bins)
         self.by_condition: dict[str, ConditionCounts] = {}
-        self.lowest, self.highest = np.inf, -np.inf
+        self.min_score, self.max_score = np.inf, -np.inf
         one_each = draws.has_one_singer_per_unit
-        self.of_singers = SingerCounts(num_units, len(self.coarse_bins)) if one_each else None
+        self.by_singer = SingerCounts(num_units, len(self.coarse_bins)) if one_each else None
         for singer in singers:
             for is_target in (True, False):
-                for block in source.blocks(singer, is_target):
+                for block in source.iterate_blocks(singer, is_target):
                     self._add(block)
         in_order = (ALL_TRIALS, *conditions.names)
         self.by_condition = {name: self.by_condition[name] for name in in_order if name in self.by_condition}
@@ -132,16 +132,16 @@ class TrialCounts:
                 f"{int((~np.isfinite(block.scores)).sum())} of {block.scores.size} scores are NaN or infinite; check "
                 f"the embeddings and the scoring."
             )
-        self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
-        cells = self.bins.of(block.scores).ravel()
-        units = self.draws.unit_of[self.source.singer_index[block.right]]
+        self.min_score, self.max_score = min(self.min_score, lowest), max(self.max_score, highest)
+        cells = self.bins.digitize(block.scores).ravel()
+        units = self.draws.unit_index[self.source.singer_index[block.right]]
         places = (
             np.broadcast_to(units * len(self.coarse_bins), block.scores.shape).ravel() + self.coarse_bin_index[cells]
         )
         of_units = self._count(ALL_TRIALS, block, cells, places)
-        if self.of_singers is not None:
-            self.of_singers.add(block, of_units)
-        for name, kept in self.conditions.of(block.left, block.right):
+        if self.by_singer is not None:
+            self.by_singer.add(block, of_units)
+        for name, kept in self.conditions.iterate_masks(block.left, block.right):
             chosen = np.flatnonzero(kept)
             if len(chosen):
                 self._count(name, block, cells.take(chosen), places.take(chosen))
@@ -155,7 +155,7 @@ class TrialCounts:
         counted = self.by_condition[name]
         kind = counted.targets if block.is_target else counted.nontargets
         kind[0] += np.bincount(cells, minlength=kind.shape[1])
-        return counted.resampled_counts.add(int(self.draws.unit_of[block.singer]), places, block.is_target)
+        return counted.resampled_counts.add(int(self.draws.unit_index[block.singer]), places, block.is_target)
 
 
 def collect_target_scores(source: TrialSource, num_singers: int) -> Float[np.ndarray, " targets"]:
@@ -174,4 +174,4 @@ def collect_target_scores(source: TrialSource, num_singers: int) -> Float[np.nda
 
 def _iterate_target_blocks(source: TrialSource, num_singers: int) -> Iterator[TrialBlock]:
     for singer in range(num_singers):
-        yield from source.blocks(singer, is_target=True)
+        yield from source.iterate_blocks(singer, is_target=True)

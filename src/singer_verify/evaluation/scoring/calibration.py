@@ -51,7 +51,7 @@ def fit_calibration(
     (Platt 1999, Probabilistic outputs for support vector machines), and the origin says so.
 
     Args:
-        scores: of `Scoring.scores`.
+        scores: of `Scoring.compute_score_matrix`.
         is_target: whether both sides of a trial are one singer.
         origin: whose trials these are, in words.
         prior: share of target trials for which the fit is best, between 0 and 1.

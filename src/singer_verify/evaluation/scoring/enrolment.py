@@ -32,7 +32,7 @@ def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"]
         groups: singer of each, numbered from 0 without a gap.
         scoring: of these sides.
     """
-    return scoring.prepare_projected(compute_enrolment_means(sides.rows, groups))
+    return scoring.prepare_projected(compute_enrolment_means(sides.embeddings, groups))
 
 
 def compute_enrolment_means(

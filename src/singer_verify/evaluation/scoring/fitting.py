@@ -62,7 +62,7 @@ def score_all_pairs(
     step = max(1, MAX_PAIR_SCORES_PER_BLOCK // max(1, len(sides)))
     for first in range(0, len(sides), step):
         rows, columns = slice(first, first + step), slice(first, None)
-        scores = scoring.scores(sides[rows], sides[columns])
+        scores = scoring.compute_score_matrix(sides[rows], sides[columns])
         is_target = singer_index[rows, None] == singer_index[columns]
         kept = np.triu(np.ones(scores.shape, bool), k=1)
         if kept_share.min() < 1.0:
@@ -80,12 +80,12 @@ NUM_ENROLMENT_DRAWS = 10  # of the recordings that singers are known from
 class FittedMultiEnrolment:
     """
     Attributes:
-        several: what was fitted.
+        multi_enrolment: what was fitted.
         eer: equal error rate of the trials that it was fitted to.
         num_trials: of them.
     """
 
-    several: MultiEnrolmentCalibration
+    multi_enrolment: MultiEnrolmentCalibration
     eer: float
     num_trials: int
 
@@ -132,7 +132,7 @@ def _score_enrolment_trials(
             break
         most = max(MAX_SCORES_PER_KIND // (NUM_ENROLMENT_DRAWS * num_known), MIN_TRIALS_PER_KIND)
         chosen = np.random.default_rng(seed).permutation(len(gallery.queries))[:most]
-        scores.append(scoring.scores(sides[gallery.queries[chosen]], gallery.singers).ravel())
+        scores.append(scoring.compute_score_matrix(sides[gallery.queries[chosen]], gallery.singers).ravel())
         is_target.append((gallery.target_index[chosen, None] == np.arange(num_known)).ravel())
     return np.concatenate(scores), np.concatenate(is_target)
 
@@ -166,7 +166,7 @@ class LabelledEmbeddings:
     @property
     def known(self) -> SeenSingers:
         """Them, as they are known again in another corpus."""
-        return SeenSingers.of(self.singers.tolist(), self.recordings)
+        return SeenSingers.from_names(self.singers.tolist(), self.recordings)
 
 
 @dataclass(frozen=True)
@@ -178,17 +178,17 @@ class FittedScoring:
         num_trials: of all pairs of the judged utterances.
         num_targets: of them, of one singer.
         num_used: trials that calibration and threshold were fitted to, and the figures are of.
-        figures: `eer` and `compute_min_cllr` of the scoring; `compute_cllr` of the calibrated ratios; `cllr_uncalibrated`, of the
+        metrics: `eer` and `compute_min_cllr` of the scoring; `compute_cllr` of the calibrated ratios; `cllr_uncalibrated`, of the
             scores taken for ratios; `eer_cosine`, `min_cllr_cosine` and `cllr_cosine`, the same of the plain cosine.
-        several: what was fitted for singers known from several recordings.
+        multi_enrolment: what was fitted for singers known from several recordings.
     """
 
     scoring: Scoring
     num_trials: int
     num_targets: int
     num_used: int
-    figures: dict[str, float]
-    several: tuple[FittedMultiEnrolment, ...]
+    metrics: dict[str, float]
+    multi_enrolment: tuple[FittedMultiEnrolment, ...]
 
 
 def require_disjoint_singers(judged: set[str], cohort: set[str]) -> None:
@@ -253,7 +253,7 @@ def fit_scoring(scoring: Scoring, judged: LabelledEmbeddings, origin: str, prior
     Raises:
         SingerVerifyError: trials of one kind only, or scores that cannot be calibrated.
     """
-    sides = scoring.sides(judged.embeddings)
+    sides = scoring.prepare_embeddings(judged.embeddings)
     pairs = score_all_pairs(sides, judged.singer_index, scoring)
     _, threshold = compute_eer(pairs.scores, pairs.is_target)
     calibration = fit_calibration(pairs.scores, pairs.is_target, origin, prior)
@@ -264,11 +264,11 @@ def fit_scoring(scoring: Scoring, judged: LabelledEmbeddings, origin: str, prior
         threshold=Threshold(threshold, f"equal error rate on {origin}"),
         threshold_singers=judged.known,
         calibration_singers=judged.known,
-        several=tuple(each.several for each in several),
+        multi_enrolment=tuple(each.multi_enrolment for each in several),
     )
     of_cosine = pairs
     if scoring.projection is not None or scoring.cohort is not None:
-        of_cosine = score_all_pairs(COSINE.sides(judged.embeddings), judged.singer_index, COSINE)
+        of_cosine = score_all_pairs(COSINE.prepare_embeddings(judged.embeddings), judged.singer_index, COSINE)
     figures = {
         f"{name}_cosine": value for name, value in _compute_scoring_metrics(of_cosine).items()
     } | _compute_scoring_metrics(pairs)

@@ -16,26 +16,26 @@ class Cohort:
     """Embeddings, projected like those of the trials.
 
     Attributes:
-        rows: (cohort, projected), of unit length.
+        embeddings: (cohort, projected), of unit length.
         num_nearest: of them, those that score highest against a side tell of it (adaptive s-norm); None takes all.
 
     Raises:
         SingerVerifyError: fewer than two rows, which have no deviation, or not as many as `num_nearest`.
     """
 
-    rows: Float[np.ndarray, "cohort projected"]
+    embeddings: Float[np.ndarray, "cohort projected"]
     num_nearest: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.rows) < 2:
-            raise SingerVerifyError(f"a cohort of {len(self.rows)} utterances: a deviation needs at least 2.")
-        if self.num_nearest is not None and not 2 <= self.num_nearest <= len(self.rows):
+        if len(self.embeddings) < 2:
+            raise SingerVerifyError(f"a cohort of {len(self.embeddings)} utterances: a deviation needs at least 2.")
+        if self.num_nearest is not None and not 2 <= self.num_nearest <= len(self.embeddings):
             raise SingerVerifyError(
-                f"the nearest {self.num_nearest} of a cohort of {len(self.rows)} utterances: expected a number from 2 "
-                f"to {len(self.rows)}."
+                f"the nearest {self.num_nearest} of a cohort of {len(self.embeddings)} utterances: expected a number from 2 "
+                f"to {len(self.embeddings)}."
             )
 
-    def statistics(
+    def compute_statistics(
         self, rows: Float[np.ndarray, "sides projected"]
     ) -> tuple[Float[np.ndarray, " sides"], Float[np.ndarray, " sides"]]:
         """Mean and standard deviation of each side's scores against the cohort, block by block.
@@ -49,7 +49,7 @@ class Cohort:
             means and deviations, (sides,), in the precision of the rows; no deviation is 0.
         """
         means, deviations = np.empty(len(rows), rows.dtype), np.empty(len(rows), rows.dtype)
-        step = max(1, MAX_COHORT_SCORES_PER_BLOCK // len(self.rows))
+        step = max(1, MAX_COHORT_SCORES_PER_BLOCK // len(self.embeddings))
         for first in range(0, len(rows), step):
             block = slice(first, first + step)
             scores = self._compute_cohort_scores(rows[block])
@@ -58,8 +58,8 @@ class Cohort:
         return means, np.maximum(deviations, rows.dtype.type(MIN_COHORT_STD))
 
     def _compute_cohort_scores(self, rows: Float[np.ndarray, "sides projected"]) -> Float[np.ndarray, "sides seen"]:
-        scores: np.ndarray = rows @ self.rows.T
-        if self.num_nearest is None or self.num_nearest == len(self.rows):
+        scores: np.ndarray = rows @ self.embeddings.T
+        if self.num_nearest is None or self.num_nearest == len(self.embeddings):
             return scores
-        scores.partition(len(self.rows) - self.num_nearest, axis=1)
-        return scores[:, len(self.rows) - self.num_nearest :]
+        scores.partition(len(self.embeddings) - self.num_nearest, axis=1)
+        return scores[:, len(self.embeddings) - self.num_nearest :]

@@ -18,7 +18,7 @@ class Threshold:
     """From which score on two recordings are taken for one singer's.
 
     Attributes:
-        score: of `Scoring.scores`, before calibration.
+        score: of `Scoring.compute_score_matrix`, before calibration.
         origin: where it comes from, in words that a user reads: "equal error rate on 4 singers of ravdess_song/val";
             `USER_DEFINED` for one that a user chose.
     """
@@ -55,20 +55,20 @@ class TrialEmbeddings:
     """Embeddings as they enter trials, on either side.
 
     Attributes:
-        rows: (sides, embedding), of unit length.
+        embeddings: (sides, embedding), of unit length.
         cohort_mean: (sides,), of the scores against the cohort; None without one.
         cohort_std: (sides,), likewise, never 0.
     """
 
-    rows: Float[np.ndarray, "sides embedding"]
+    embeddings: Float[np.ndarray, "sides embedding"]
     cohort_mean: Float[np.ndarray, " sides"] | None = None
     cohort_std: Float[np.ndarray, " sides"] | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.embeddings)
 
     def __getitem__(self, chosen: np.ndarray | slice) -> "TrialEmbeddings":
-        parts = (self.rows, self.cohort_mean, self.cohort_std)
+        parts = (self.embeddings, self.cohort_mean, self.cohort_std)
         return TrialEmbeddings(*(None if part is None else part[chosen] for part in parts))  # type: ignore[arg-type]
 
 
@@ -81,9 +81,9 @@ class Scoring:
         cohort: singers against whom scores are normalised.
         calibration: from scores of two recordings to log-likelihood ratios; None where it was never fitted.
         threshold: of scores of two recordings; None where none is known.
-        several: the same for singers known from several recordings, their numbers rising; empty where never fitted.
+        multi_enrolment: the same for singers known from several recordings, their numbers rising; empty where never fitted.
         threshold_singers: whom the threshold was fitted to; None where that is not recorded.
-        calibration_singers: whom calibration and `several` were fitted to, likewise.
+        calibration_singers: whom calibration and `multi_enrolment` were fitted to, likewise.
         cohort_singers: whom projection and cohort are made of, likewise.
     """
 
@@ -91,7 +91,7 @@ class Scoring:
     cohort: Cohort | None = None
     calibration: Calibration | None = None
     threshold: Threshold | None = None
-    several: tuple[MultiEnrolmentCalibration, ...] = ()
+    multi_enrolment: tuple[MultiEnrolmentCalibration, ...] = ()
     threshold_singers: SeenSingers | None = None
     calibration_singers: SeenSingers | None = None
     cohort_singers: SeenSingers | None = None
@@ -99,30 +99,34 @@ class Scoring:
     def with_enrolment_size(self, num_recordings: int) -> "Scoring":
         """The scoring where one side is the mean of so many recordings of a singer: calibration and threshold are those
         of the largest number fitted that is not above it; without one, those of two recordings."""
-        fitting = [each for each in self.several if each.num_recordings <= num_recordings]
+        fitting = [each for each in self.multi_enrolment if each.num_recordings <= num_recordings]
         return replace(self, calibration=fitting[-1].calibration, threshold=fitting[-1].threshold) if fitting else self
 
     def with_threshold(self, threshold: Threshold) -> "Scoring":
         """The scoring with this threshold in place of all others."""
-        several = tuple(replace(each, threshold=threshold) for each in self.several)
-        return replace(self, threshold=threshold, several=several)
+        several = tuple(replace(each, threshold=threshold) for each in self.multi_enrolment)
+        return replace(self, threshold=threshold, multi_enrolment=several)
 
-    def sides(self, embeddings: Float[np.ndarray, "sides embedding"]) -> TrialEmbeddings:
+    def prepare_embeddings(self, embeddings: Float[np.ndarray, "sides embedding"]) -> TrialEmbeddings:
         """What all scores of these embeddings need, computed once."""
         return self.prepare_projected(embeddings if self.projection is None else self.projection(embeddings))
 
     def prepare_projected(self, rows: Float[np.ndarray, "sides projected"]) -> TrialEmbeddings:
         """The same of rows that are projected already: those of other sides, or means of them."""
-        return TrialEmbeddings(rows) if self.cohort is None else TrialEmbeddings(rows, *self.cohort.statistics(rows))
+        return (
+            TrialEmbeddings(rows)
+            if self.cohort is None
+            else TrialEmbeddings(rows, *self.cohort.compute_statistics(rows))
+        )
 
-    def scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> Float[np.ndarray, "left right"]:
+    def compute_score_matrix(self, left: TrialEmbeddings, right: TrialEmbeddings) -> Float[np.ndarray, "left right"]:
         """Every side of the left against every side of the right."""
-        cosines: np.ndarray = left.rows @ right.rows.T
+        cosines: np.ndarray = left.embeddings @ right.embeddings.T
         return _normalise_scores(cosines, left, right, np.s_[:, None])
 
-    def pair_scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> Float[np.ndarray, " pairs"]:
+    def compute_pair_scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> Float[np.ndarray, " pairs"]:
         """Each side of the left against the one of the right in the same place."""
-        cosines: np.ndarray = np.einsum("pe,pe->p", left.rows, right.rows)
+        cosines: np.ndarray = np.einsum("pe,pe->p", left.embeddings, right.embeddings)
         return _normalise_scores(cosines, left, right, np.s_[:])
 
 

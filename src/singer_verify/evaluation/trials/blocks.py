@@ -39,15 +39,15 @@ class TrialSource(Protocol):
 
     singer_index: Int[np.ndarray, " utterances"]
 
-    def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
+    def build_trial_matrix(self, unit_index: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
         """Of each unit of singers against each; on the diagonal, whether one of its singers has target trials."""
         ...
 
-    def blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
+    def iterate_blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
         """The trials of this kind with this singer on the left."""
         ...
 
-    def between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
+    def iterate_between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
         """The trials of two singers, in either order."""
         ...
 
@@ -68,18 +68,18 @@ class AllPairsSource:
         singers = np.arange(int(singer_index.max(initial=-1)) + 2)
         self.bounds: list[int] = np.searchsorted(singer_index[self.order], singers).tolist()
 
-    def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
+    def build_trial_matrix(self, unit_index: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
         counts = np.diff(self.bounds)
-        of_units = np.bincount(unit_of, counts)
+        of_units = np.bincount(unit_index, counts)
         has_trials = np.outer(of_units, of_units) > 0
-        np.fill_diagonal(has_trials, np.bincount(unit_of, counts > 1) > 0)
+        np.fill_diagonal(has_trials, np.bincount(unit_index, counts > 1) > 0)
         return has_trials
 
-    def blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
+    def iterate_blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
         first, end = self.bounds[singer], self.bounds[singer + 1]
         yield from self._iterate_rows(singer, *((first, end) if is_target else (end, len(self.order))))
 
-    def between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
+    def iterate_between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
         lower, higher = sorted((left_singer, right_singer))
         yield from self._iterate_rows(lower, self.bounds[higher], self.bounds[higher + 1])
 
@@ -89,7 +89,7 @@ class AllPairsSource:
         rows_at_once = max(MAX_TRIALS_PER_BLOCK // max(width, 1), 1)
         for row in range(first, end if width else first, rows_at_once):
             rows = slice(row, min(row + rows_at_once, end))
-            scores = self.scoring.scores(self.sides[rows], self.sides[right_first:right_end])
+            scores = self.scoring.compute_score_matrix(self.sides[rows], self.sides[right_first:right_end])
             left, right = self.order[rows][:, None], self.order[right_first:right_end][None]
             if right_first != first:
                 yield TrialBlock(singer, left, right, scores, is_target=False)
@@ -119,13 +119,13 @@ class TrialListSource:
         order = np.argsort(keys, kind="stable")
         self.keys, self.left, self.right = keys[order], trials.left[order], trials.right[order]
 
-    def has_trials(self, unit_of: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
+    def build_trial_matrix(self, unit_index: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
         left, right = np.divmod(np.unique(self.keys), self.num_singers)
-        has_trials = build_trial_matrix(unit_of[left], unit_of[right], int(unit_of.max(initial=-1)) + 1)
-        np.fill_diagonal(has_trials, np.bincount(unit_of[left], left == right, len(has_trials)) > 0)
+        has_trials = build_trial_matrix(unit_index[left], unit_index[right], int(unit_index.max(initial=-1)) + 1)
+        np.fill_diagonal(has_trials, np.bincount(unit_index[left], left == right, len(has_trials)) > 0)
         return has_trials
 
-    def blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
+    def iterate_blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
         first, own = singer * self.num_singers, singer * self.num_singers + singer
         if is_target:
             yield from self._iterate_key_range(own, own + 1)
@@ -133,7 +133,7 @@ class TrialListSource:
             yield from self._iterate_key_range(first, own)
             yield from self._iterate_key_range(own + 1, first + self.num_singers)
 
-    def between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
+    def iterate_between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
         for first, second in dict.fromkeys([(left_singer, right_singer), (right_singer, left_singer)]):
             key = first * self.num_singers + second
             yield from self._iterate_key_range(key, key + 1)
@@ -143,6 +143,6 @@ class TrialListSource:
         for start in range(first, end, MAX_TRIALS_PER_BLOCK // 16):  # whose embeddings are copied
             chosen = slice(start, min(start + MAX_TRIALS_PER_BLOCK // 16, end))
             left, right = self.left[chosen], self.right[chosen]
-            scores = self.scoring.pair_scores(self.sides[left], self.sides[right])
+            scores = self.scoring.compute_pair_scores(self.sides[left], self.sides[right])
             singer, other = divmod(int(self.keys[start]), self.num_singers)
             yield TrialBlock(singer, left, right, scores, is_target=singer == other)

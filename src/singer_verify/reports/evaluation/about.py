@@ -109,7 +109,11 @@ def describe_scoring(scoring: Scoring) -> str:
         parts.append(f"of embeddings projected to {scoring.projection.matrix.shape[1]} dimensions")
     if scoring.cohort is not None:
         nearest = scoring.cohort.num_nearest
-        among = f"the {nearest} nearest of {len(scoring.cohort.rows)}" if nearest else f"{len(scoring.cohort.rows)}"
+        among = (
+            f"the {nearest} nearest of {len(scoring.cohort.embeddings)}"
+            if nearest
+            else f"{len(scoring.cohort.embeddings)}"
+        )
         parts.append(f"normalised against {among} embeddings of other singers")
     if scoring.calibration is not None:
         parts.append(f"calibrated on {scoring.calibration.origin}")

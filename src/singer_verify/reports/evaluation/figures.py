@@ -57,24 +57,24 @@ MAX_SHOWN_SINGERS = 40
 SINGER_ROW_INCHES = 0.26
 
 
-def sort_worst_first(of_singers: tuple[SingerMetrics, ...], singers: tuple[str, ...]) -> list[SingerMetrics]:
+def sort_worst_first(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, ...]) -> list[SingerMetrics]:
     """By falling rate, then by name; those without a rate last."""
 
     def place(each: SingerMetrics) -> tuple[bool, float, str]:
         return each.eer is None, -(each.eer or 0.0), singers[each.singer]
 
-    return sorted(of_singers, key=place)
+    return sorted(by_singer, key=place)
 
 
-def plot_singer_eers(of_singers: tuple[SingerMetrics, ...], singers: tuple[str, ...], eer: float) -> Figure:
+def plot_singer_eers(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, ...], eer: float) -> Figure:
     """A dot per singer, the worst on top, each with the singer most like him or her; of many the worst only.
 
     Args:
-        of_singers: figures of each.
+        by_singer: figures of each.
         singers: names.
         eer: of all trials, drawn as a line.
     """
-    rated = [each for each in sort_worst_first(of_singers, singers) if each.eer is not None]
+    rated = [each for each in sort_worst_first(by_singer, singers) if each.eer is not None]
     drawn = rated[:MAX_SHOWN_SINGERS]
     figure = Figure(figsize=(7.2, 1.5 + SINGER_ROW_INCHES * max(len(drawn), 1)), layout="constrained")
     axes = figure.subplots()
@@ -89,7 +89,7 @@ def plot_singer_eers(of_singers: tuple[SingerMetrics, ...], singers: tuple[str, 
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
     axes.set_xlim(0, max([100 * eer, *rates]) * 1.45 + 1.0)
     axes.set_xlabel("EER in % over all trials of the singer; dashed: of all singers together")
-    if title := _format_singers_title(len(drawn), len(rated), len(of_singers)):
+    if title := _format_singers_title(len(drawn), len(rated), len(by_singer)):
         axes.set_title(title, fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -132,7 +132,7 @@ def plot_evaluation(
     Raises:
         SingerVerifyError: a method that is not installed.
     """
-    figures = judgement.figures
+    figures = judgement.metrics
     return {
         "det": plot_det(judgement.conditions),
         "scores": plot_score_histogram(
@@ -150,8 +150,8 @@ def _plot_singers(judgement: EvaluationResult, singers: tuple[str, ...], scoring
         order = order_by_similarity(scores)
         names, title = tuple(singers[number] for number in order), f"Mean score of each pair of singers ({scoring})"
         found["similarity"] = plot_similarity(scores[np.ix_(order, order)], names, title, highest=None)
-    if any(each.eer is not None for each in judgement.of_singers):
-        found["singers"] = plot_singer_eers(judgement.of_singers, singers, judgement.figures["eer"].value)
+    if any(each.eer is not None for each in judgement.by_singer):
+        found["singers"] = plot_singer_eers(judgement.by_singer, singers, judgement.metrics["eer"].value)
     return found
 
 

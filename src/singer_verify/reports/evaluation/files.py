@@ -43,10 +43,10 @@ def build_metrics_record(
         "scoring": about.scoring,
         "calibrated_threshold": about.calibrated_threshold,
         "met_before": {occasion: None if met is None else asdict(met) for occasion, met in about.overlaps.items()},
-        "fitted_figures": find_fitted_metrics(judgement.figures, about.overlaps),
+        "fitted_figures": find_fitted_metrics(judgement.metrics, about.overlaps),
         "remarks": describe_overlaps(about.overlaps),
         "num_resamples": judgement.num_resamples,
-        "figures": {name: _build_estimate_record(estimate) for name, estimate in judgement.figures.items()},
+        "figures": {name: _build_estimate_record(estimate) for name, estimate in judgement.metrics.items()},
         "conditions": [_build_condition_record(each) for each in judgement.conditions],
         "confused": [_build_confusion_record(each, utterances.singers) for each in judgement.confused],
     }
@@ -71,7 +71,7 @@ def format_singers_csv(judgement: EvaluationResult, utterances: EvaluatedUtteran
             "num_nontargets": each.num_nontargets,
             "nearest": utterances.singers[each.nearest],
         }
-        for each in sort_worst_first(judgement.of_singers, utterances.singers)
+        for each in sort_worst_first(judgement.by_singer, utterances.singers)
     ]
     return _format_records_csv(rows)
 

@@ -114,7 +114,7 @@ def render_evaluation_page(
         condition_rows=[_build_condition_row(each, priors) for each in judgement.conditions],
         pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
         singer_rows=[
-            judged.build_singer_row(each) for each in sort_worst_first(judgement.of_singers, utterances.singers)
+            judged.build_singer_row(each) for each in sort_worst_first(judgement.by_singer, utterances.singers)
         ],
         trials={
             "False alarms: two singers with the highest scores": judged.trials(judgement.worst_false_alarms),

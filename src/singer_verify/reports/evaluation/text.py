@@ -145,7 +145,7 @@ class MetricRow:
 
 def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> list[MetricRow]:
     """All figures, those that are read first at the top."""
-    fitted = find_fitted_metrics(judgement.figures, about.overlaps)
+    fitted = find_fitted_metrics(judgement.metrics, about.overlaps)
     return [
         MetricRow(
             format_metric_name(key, fitted),
@@ -153,7 +153,7 @@ def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> 
             format_metric_interval(key, estimate),
             describe_metric(key),
         )
-        for key, estimate in sorted(judgement.figures.items(), key=lambda item: _get_metric_order(item[0]))
+        for key, estimate in sorted(judgement.metrics.items(), key=lambda item: _get_metric_order(item[0]))
     ]
 
 
