@@ -19,9 +19,8 @@ from singer_verify.evaluation.trials.sampling import (
     compute_default_num_trials,
     draw_trials,
     list_all_trials,
+    order_singer_pairs,
     sample_pairs,
-    schedule_pairs,
-    schedule_rounds,
 )
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs
 
@@ -121,7 +120,7 @@ def test_every_choice_is_equally_likely() -> None:
     pool = build_full_pool(np.repeat([0, 1], [6, 4]))
     for cell, wanted, num_pairs in (((0, 1), 3, 24), ((0, 1), 20, 24), ((0, 0), 3, 15)):
         cells = SingerPairBlocks(pool, np.array(cell[:1]), np.array(cell[1:]))
-        assert cells.num_trials_per_block.tolist() == [num_pairs]
+        assert cells.capacity.tolist() == [num_pairs]
         counts: Counter[tuple[int, int]] = Counter()
         for seed in range(600):
             left, right = sample_pairs(cells, np.array([wanted]), np.random.default_rng(seed))
@@ -143,23 +142,22 @@ def test_capacity_is_what_a_slow_loop_counts() -> None:
         )
         for a, b in zip(first, second, strict=True)
     ]
-    assert SingerPairBlocks(pool, first, second).num_trials_per_block.tolist() == expected
+    assert SingerPairBlocks(pool, first, second).capacity.tolist() == expected
 
 
-@pytest.mark.parametrize("num_players", [2, 3, 8, 9])
-def test_a_tournament_has_everyone_meet_everyone_once_and_once_a_round(num_players: int) -> None:
-    num_rounds = num_players - 1 + num_players % 2
-    first, second = schedule_rounds(num_players, num_rounds)
-    assert first.shape == (num_rounds, num_players // 2)
-    for one, other in zip(first, second, strict=True):
-        assert len({*one.tolist(), *other.tolist()}) == 2 * (num_players // 2)
-    met = Counter(frozenset(pair) for pair in zip(first.ravel().tolist(), second.ravel().tolist(), strict=True))
-    assert met == Counter(frozenset(pair) for pair in combinations(range(num_players), 2))
+@pytest.mark.parametrize("num_singers", [2, 3, 8, 9])
+def test_everyone_meets_everyone_once_and_once_a_round(num_singers: int) -> None:
+    first, second = order_singer_pairs([np.arange(num_singers)], 1.0)
+    for start in range(0, len(first), num_singers // 2):
+        part = slice(start, start + num_singers // 2)
+        assert len({*first[part].tolist(), *second[part].tolist()}) == 2 * (num_singers // 2)
+    pairs = Counter(frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True))
+    assert pairs == Counter(frozenset(pair) for pair in combinations(range(num_singers), 2))
 
 
 def test_groups_advance_side_by_side_and_never_meet() -> None:
     groups = [np.arange(10), np.arange(10, 14), np.array([14])]
-    first, second = schedule_pairs(groups, 1.0)
+    first, second = order_singer_pairs(groups, 1.0)
     assert len(first) == 45 + 6
     assert ((first < 10) == (second < 10)).all()
     half = first[: len(first) // 2]
