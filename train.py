@@ -55,6 +55,7 @@ from singer_verify.training.composition import resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherited_normalisation
 from singer_verify.training.fit import fit, write_training_results
 from singer_verify.training.module import ValidationSet, Verifier
+from singer_verify.training.parts import check_encoder, check_loss
 
 log = logging.getLogger("singer_verify.train")
 IS_FIRST_RANK = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of those that train one model: it writes
@@ -160,13 +161,14 @@ def build_data(config: DictConfig, parent: ParentCheckpoint | None = None) -> Si
         parent.require_match(data.recipe, instantiate(config.encoder).settings)
     data.prepare_data()
     data.setup()
-    if "ce" in config.loss.terms:
-        config.loss.terms.ce.num_singers = len(data.train_singers)
     return data
 
 
 def build_verifier(config: DictConfig, data: SingerDataModule, parent: ParentCheckpoint | None = None) -> Verifier:
-    encoder, loss, make_optimizer = (instantiate(part) for part in (config.encoder, config.loss, config.optimizer))
+    encoder, make_optimizer = instantiate(config.encoder), instantiate(config.optimizer)
+    check_encoder(encoder)
+    loss = instantiate(config.loss, num_singers=len(data.train_singers), embedding_size=encoder.embedding_size)
+    check_loss(loss, encoder)
     if parent and config.init_optimizer:
         make_optimizer = parent.transfer_optimizer_state(make_optimizer)
     freeze(encoder, config.freeze or [])

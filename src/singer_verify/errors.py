@@ -1,6 +1,7 @@
 """The one error that a user sees: a sentence that says what was found, what was expected and what to do."""
 
 import math
+from collections.abc import Mapping
 
 
 class SingerVerifyError(Exception):
@@ -54,3 +55,23 @@ def require_choice(allowed: tuple[str, ...], **settings: object) -> None:
     for name, value in settings.items():
         if value not in allowed:
             raise SingerVerifyError(f"{name}={value}: expected one of {', '.join(allowed)}.")
+
+
+def require_attributes(name: str, part: object, expected: Mapping[str, str]) -> None:
+    """Refuse an exchangeable part that lacks attributes which its Protocol asks for.
+
+    Args:
+        name: the part's name in the settings, for instance `encoder`.
+        part: an object of any class.
+        expected: the attributes and, in words, their values.
+
+    Raises:
+        SingerVerifyError: naming the part, its class and the first missing attribute.
+    """
+    for attribute, description in expected.items():
+        if not hasattr(part, attribute):
+            kind = type(part)
+            raise SingerVerifyError(
+                f"{name}: {kind.__module__}.{kind.__qualname__} has no {attribute}; expected {description} "
+                f"(see docs/extending.md)."
+            )

@@ -123,9 +123,9 @@ def test_a_child_begins_where_its_parent_was_best(base: Path, child: Path) -> No
 @pytest.mark.parametrize(
     ("singers_from", "loss", "remark"),
     [
-        ("corpus", "ge2e+ce", "classifier kept: the same 3 training singers"),
-        ("other_corpus", "ge2e+ce", "classifier dropped: other training singers (3 there, 3 here)"),
-        ("corpus", "ge2e", "classifier dropped: this loss has none"),
+        ("corpus", "ge2e+ce", "took encoder, ge2e, ce; dropped nothing"),
+        ("other_corpus", "ge2e+ce", "dropped ce (specific to other training singers: 3 there, 3 here)"),
+        ("corpus", "ge2e", "dropped ce (not a term of this loss)"),
     ],
 )
 def test_the_classifier_goes_with_its_singers(
@@ -147,8 +147,8 @@ def test_the_classifier_goes_with_its_singers(
     theirs, ours = parent.content["state_dict"], verifier.state_dict()
     same = {name for name in ours if torch.equal(ours[name], theirs[name])}
     classifier = {name for name in ours if "class_layer" in name}
-    assert same == set(ours) - (set() if "kept" in remark else classifier)
-    assert ("ce" in parts["taken"]) == ("kept" in remark)
+    assert same == set(ours) - (set() if "dropped nothing" in remark else classifier)
+    assert ("ce" in parts["taken"]) == ("dropped nothing" in remark)
 
 
 def test_other_features_are_refused_with_the_difference(

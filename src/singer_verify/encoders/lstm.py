@@ -49,6 +49,7 @@ class LSTMEncoder(nn.Module):
         require_between(0.0, 0.99, **{"encoder.dropout": dropout})
         require_choice(POOLINGS, **{"encoder.pooling": pooling})
         require_choice(INITIALISATIONS, **{"encoder.initialisation": initialisation})
+        self.embedding_size = embedding_size
         self.settings: dict[str, Any] = {
             "_target_": f"{__name__}.LSTMEncoder",
             "num_bins": num_bins,

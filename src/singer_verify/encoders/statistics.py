@@ -29,6 +29,7 @@ class StatisticsEncoder(nn.Module):
     def __init__(self, num_bins: int) -> None:
         super().__init__()
         require_at_least(1, **{"encoder.num_bins": num_bins})
+        self.embedding_size = 2 * num_bins
         self.settings: dict[str, Any] = {"_target_": f"{__name__}.StatisticsEncoder", "num_bins": num_bins}
 
     def forward(self, frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch embedding"]:

@@ -1,4 +1,4 @@
-"""Classification loss: name the training singer from the embedding."""
+"""Classification loss: predict the training singer from the embedding."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,17 +9,18 @@ from singer_verify.errors import require_at_least
 
 
 class ClassificationLoss(nn.Module):
-    """A linear layer over the training singers, with cross entropy. It is never used on other singers.
+    """Cross entropy of a linear layer over the training singers; never applied to validation singers.
 
-    Shape: embeddings (singers, utterances, embedding), singers (singers,) → {"ce": (), "accuracy": ()}.
+    Shape: embeddings (singers, utterances, embedding), singers (singers,) → {"ce": (), "ce/accuracy": ()}.
 
     Args:
-        num_singers: of the training split.
-        embedding_size: of the encoder.
+        num_singers: number of training singers.
+        embedding_size: size of the encoder's embeddings.
     """
 
     min_utterances = 1
     lr_multiplier = 1.0
+    singer_specific = True
 
     def __init__(self, num_singers: int, embedding_size: int) -> None:
         super().__init__()
@@ -33,4 +34,4 @@ class ClassificationLoss(nn.Module):
         labels = singers.repeat_interleave(embeddings.shape[1])
         with torch.no_grad():
             accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        return {"ce": cross_entropy(logits, labels), "accuracy": accuracy}
+        return {"ce": cross_entropy(logits, labels), "ce/accuracy": accuracy}

@@ -27,6 +27,7 @@ class GE2ELoss(nn.Module):
     """
 
     min_utterances = 2
+    singer_specific = False
 
     def __init__(
         self,

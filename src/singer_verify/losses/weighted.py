@@ -1,27 +1,53 @@
-"""Embeddings of a batch to named scalar terms."""
+"""Turn the embeddings of a batch into named scalars: the weighted sum of exchangeable terms."""
 
+import copy
+import inspect
 from collections.abc import Iterator, Mapping
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from singer_verify.distributed import gather_with_gradients
-from singer_verify.errors import SingerVerifyError, require_between
+from singer_verify.errors import SingerVerifyError, require_attributes, require_between
+
+TERM_ATTRIBUTES = {
+    "min_utterances": "the fewest utterances per singer in a batch, an int",
+    "lr_multiplier": "a factor on the learning rate of the term's own parameters, a float",
+    "singer_specific": "whether the term knows the training singers by number, a bool",
+}
 
 
 @runtime_checkable
 class LossTerm(Protocol):
-    """What every loss offers: called on a batch's embeddings and singers, it gives scalars by name.
+    """One term of the loss: an `nn.Module` that maps a batch's embeddings and singers to named scalars.
+
+    Law: the outputs are named after the term (`aam`, `aam/accuracy` for `loss.terms.aam`); the one that bears its name
+    is weighted and minimised, the others are logged. Embeddings have unit rows and are float32; the value does not
+    depend on the order of the singers in the batch.
+
+    A singer-specific term, such as a classifier, takes `num_singers` when it is constructed, and fine-tuning on other
+    singers drops its parameters. A term that takes `embedding_size` is given the encoder's.
+
+    Shape: embeddings (singers, utterances, embedding), singers (singers,) → {name: ()}.
 
     Attributes:
-        min_utterances: of a singer in a batch, without which the loss has no meaning.
-        lr_multiplier: the loss's own parameters learn at this multiple of the learning rate.
+        min_utterances: fewest utterances per singer in a batch for which the term is defined.
+        lr_multiplier: factor on the learning rate of the term's own parameters.
+        singer_specific: whether the parameters belong to the training singers.
+
+    Example:
+        class PullTogether(nn.Module):
+            min_utterances, lr_multiplier, singer_specific = 2, 1.0, False
+
+            def forward(self, embeddings, singers):
+                return {"pull": 1 - embeddings.mean(dim=1).norm(dim=1).mean()}
     """
 
     min_utterances: int
     lr_multiplier: float
+    singer_specific: bool
 
     def __call__(
         self, embeddings: Float[Tensor, "singers utterances embedding"], singers: Int[Tensor, " singers"]
@@ -36,23 +62,39 @@ class WeightedLoss(nn.Module):
     Shape: embeddings (singers, utterances, embedding), singers (singers,) → {"loss": (), each term's outputs: ()}.
 
     Args:
-        terms: losses by name; each returns its own name among its outputs, and may return figures to watch.
-        weights: of each term in the sum.
-        gather: whether devices that train together take the loss of the singers of all of them, as one device with a
-            batch of that size would, or each of its own and the mean of these.
+        terms: terms by name: modules, or settings with `_target_` from which they are built.
+        weights: weight of each term in the sum.
+        gather: whether devices that train together take the loss over the singers of all of them, as one device with a
+            batch of that size would, instead of each over its own singers, averaged.
+        num_singers: number of training singers, for terms whose constructor takes it.
+        embedding_size: size of the encoder's embeddings, for terms whose constructor takes it.
 
     Raises:
-        SingerVerifyError: terms and weights are not for the same names.
+        SingerVerifyError: terms and weights have different names, or a term lacks what `LossTerm` asks for.
     """
 
-    def __init__(self, terms: Mapping[str, LossTerm], weights: Mapping[str, float], gather: bool = False) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, Any],
+        weights: Mapping[str, float],
+        gather: bool = False,
+        num_singers: int | None = None,
+        embedding_size: int | None = None,
+    ) -> None:
         super().__init__()
         if set(terms) != set(weights) or not terms:
             raise SingerVerifyError(
                 f"loss.weights are for {sorted(weights)}, loss.terms are {sorted(terms)}; expected the same names."
             )
         require_between(0.0, 1e6, **{f"loss.weights.{name}": weight for name, weight in weights.items()})
-        self.terms = nn.ModuleDict(cast(Mapping[str, nn.Module], terms))
+        from_data = {"num_singers": num_singers, "embedding_size": embedding_size}
+        self.terms = nn.ModuleDict()
+        for name, term in terms.items():
+            built = _build_term(name, term, from_data) if isinstance(term, Mapping) else term
+            if not isinstance(built, nn.Module):
+                raise SingerVerifyError(f"loss.terms.{name}: is a {type(built).__name__}; expected an nn.Module.")
+            require_attributes(f"loss.terms.{name}", built, TERM_ATTRIBUTES)
+            self.terms[name] = built
         self.gather = gather
         self.weights = {name: float(weight) for name, weight in weights.items()}
 
@@ -75,18 +117,47 @@ class WeightedLoss(nn.Module):
         Raises:
             SingerVerifyError: naming the term and what it needs.
         """
-        for name, term in self._iterate_terms():
+        for name, term in self.iterate_terms():
             if utterances_per_singer < term.min_utterances:
                 raise SingerVerifyError(
                     f"data.utterances_per_singer={utterances_per_singer}: loss term {name} compares utterances of the "
                     f"same singer and needs at least {term.min_utterances}."
                 )
 
+    def require_named_outputs(self, embedding_size: int) -> None:
+        """Refuse a term whose outputs do not bear its name, by trying a copy of it on two singers.
+
+        Raises:
+            SingerVerifyError: naming the term and its outputs.
+        """
+        for name, term in self.iterate_terms():
+            embeddings = torch.eye(2, embedding_size)[:, None].repeat(1, max(term.min_utterances, 2), 1)
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                outputs = copy.deepcopy(term)(embeddings, torch.arange(2))
+            is_named = isinstance(outputs, dict) and all(key.split("/")[0] == name for key in outputs)
+            if not is_named or name not in outputs:
+                found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+                raise SingerVerifyError(
+                    f"loss.terms.{name}: returns {found}; expected scalars named {name} and, to be logged only, "
+                    f"{name}/...; rename the term in the yaml or its outputs."
+                )
+
     def parameter_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
-        """Parameters of each term with the multiple of the learning rate at which they learn."""
-        for _, term in self._iterate_terms():
+        """Iterate over the terms' learning-rate multipliers and parameters."""
+        for _, term in self.iterate_terms():
             yield term.lr_multiplier, list(term.parameters())
 
-    def _iterate_terms(self) -> Iterator[tuple[str, LossTerm]]:
+    def iterate_terms(self) -> Iterator[tuple[str, LossTerm]]:
         for name, term in self.terms.items():
             yield name, cast(LossTerm, term)
+
+
+def _build_term(name: str, settings: Mapping[str, Any], from_data: Mapping[str, int | None]) -> Any:
+    """Construct a term from its settings and, of what the data decide, what its constructor takes."""
+    from hydra.utils import get_class, instantiate  # half a second that loading a model does not need
+
+    parameters = inspect.signature(get_class(str(settings.get("_target_")))).parameters
+    given = {key: value for key, value in from_data.items() if key in parameters and key not in settings}
+    if missing := [key for key, value in given.items() if value is None]:
+        raise SingerVerifyError(f"loss.terms.{name}: takes {missing[0]}; pass it to WeightedLoss.")
+    return instantiate(dict(settings), **given)

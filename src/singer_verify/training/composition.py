@@ -66,21 +66,6 @@ def format_first_seeds(num_seeds: int) -> str:
     return ",".join(str(seed) for seed in range(1, num_seeds + 1))
 
 
-def get_embedding_size(encoder: DictConfig) -> int:
-    """What a classifier of an encoder's embeddings takes.
-
-    Raises:
-        SingerVerifyError: the encoder has none, because it is not trained.
-    """
-    if "embedding_size" not in encoder:
-        raise SingerVerifyError(
-            f"loss: its term ce trains a classifier together with the encoder, and encoder._target_={encoder._target_} "
-            f"is not trained; take loss=ge2e, which does nothing there, or another encoder."
-        )
-    return int(encoder.embedding_size)
-
-
-OmegaConf.register_new_resolver("embedding_size", get_embedding_size, replace=True)
 OmegaConf.register_new_resolver("run_path", build_run_path, replace=True)
 OmegaConf.register_new_resolver("job_folder_name", build_job_folder_name, replace=True)
 OmegaConf.register_new_resolver("first_seeds", format_first_seeds, replace=True)

@@ -70,23 +70,29 @@ class ParentCheckpoint:
     def transfer_weights(self, verifier: Verifier) -> dict[str, list[str]]:
         """Put the parent's weights into a verifier that matches; returns the parts that were `taken` and `dropped`.
 
-        Where both losses have a term, its parameters are taken too; a classifier only if the training singers are the
-        same ones.
+        Where both losses have a term, its parameters are taken too; those of a singer-specific term only if the
+        training singers are the same.
         """
         self._load_state(verifier.encoder, extract_encoder_state(self.content))
-        taken, classifier = ["encoder"], self._describe_classifier(verifier)
-        for name, term in verifier.loss.terms.items():
-            prefix = f"terms.{name}."
-            state = {
-                key.removeprefix(prefix): value for key, value in self._loss_state.items() if key.startswith(prefix)
-            }
-            if state and not (hasattr(term, "class_layer") and not classifier.startswith("kept")):
-                self._load_state(term, state)
-                taken.append(name)
+        theirs, ours = self.content[METADATA_KEY]["train_singers"], verifier.card["train_singers"]
+        states: dict[str, dict[str, Any]] = {}  # of the parent's terms that have parameters
+        for key, value in extract_loss_state(self.content).items():
+            _, name, parameter = key.split(".", 2)
+            states.setdefault(name, {})[parameter] = value
+        taken, dropped = ["encoder"], dict.fromkeys(states, "not a term of this loss")
+        for name, term in verifier.loss.iterate_terms():
+            if name not in states:
+                continue
+            if term.singer_specific and theirs != ours:
+                dropped[name] = f"specific to other training singers: {len(theirs)} there, {len(ours)} here"
+                continue
+            self._load_state(verifier.loss.terms[name], states[name])
+            taken.append(name)
+            del dropped[name]
         verifier.card["earlier"] = collect_seen_singers(self.content[METADATA_KEY])
-        dropped = sorted({key.split(".")[1] for key in self._loss_state} - set(taken))
-        log.info("%s, step %d: took %s; classifier %s.", self.path, self.step, ", ".join(taken), classifier)
-        return {"taken": taken, "dropped": dropped}
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in sorted(dropped.items())) or "nothing"
+        log.info("%s, step %d: took %s; dropped %s.", self.path, self.step, ", ".join(taken), reasons)
+        return {"taken": taken, "dropped": sorted(dropped)}
 
     def transfer_optimizer_state(
         self, make_optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -110,20 +116,6 @@ class ParentCheckpoint:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise SingerVerifyError(f"init_from={self.path}: its weights do not fit ({reason}).") from error
-
-    @property
-    def _loss_state(self) -> dict[str, Any]:
-        return extract_loss_state(self.content)
-
-    def _describe_classifier(self, verifier: Verifier) -> str:
-        theirs, ours = self.content[METADATA_KEY]["train_singers"], verifier.card["train_singers"]
-        if not any("class_layer" in key for key in self._loss_state):
-            return "of the parent: none"
-        if not any(hasattr(term, "class_layer") for term in verifier.loss.terms.values()):
-            return "dropped: this loss has none"
-        if theirs != ours:
-            return f"dropped: other training singers ({len(theirs)} there, {len(ours)} here)"
-        return f"kept: the same {len(ours)} training singers"
 
 
 def compute_sha256(path: Path) -> str:

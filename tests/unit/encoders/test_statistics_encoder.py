@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf.errors import OmegaConfBaseException
 from support.tiny_run import NUM_BINS, make_corpus, run, tiny
 from typer.testing import CliRunner
 
@@ -15,6 +14,7 @@ from singer_verify.cli import app
 from singer_verify.cli.console import format_user_error
 from singer_verify.encoders.encoder import build_encoder
 from singer_verify.encoders.statistics import StatisticsEncoder
+from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.inference import Embedder
 from singer_verify.runs.checkpoints import read_checkpoint
@@ -88,7 +88,7 @@ def test_nothing_is_trained_not_even_the_loss(baseline: Path) -> None:
 
 
 def test_refuses_a_classifier(monkeypatch: pytest.MonkeyPatch, corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(OmegaConfBaseException) as refused:
+    with pytest.raises(SingerVerifyError) as refused:
         run(monkeypatch, *settings(corpus), "loss=ce", folder=tmp_path / "run")
     assert "StatisticsEncoder is not trained; take loss=ge2e" in format_user_error(refused.value)
 

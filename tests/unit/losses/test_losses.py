@@ -91,14 +91,14 @@ def test_classification_has_a_gradient_and_a_true_accuracy() -> None:
     assert embeddings.grad is not None
     assert embeddings.grad.abs().sum() > 0
     predicted = loss.class_layer(embeddings).argmax(dim=2)
-    torch.testing.assert_close(outputs["accuracy"], (predicted == singers[:, None]).float().mean())
+    torch.testing.assert_close(outputs["ce/accuracy"], (predicted == singers[:, None]).float().mean())
 
 
 def test_weights_and_names() -> None:
     embeddings, singers = random_embeddings().float(), torch.arange(5)
     loss = WeightedLoss({"ge2e": GE2ELoss(), "ce": ClassificationLoss(5, 16)}, {"ge2e": 0.5, "ce": 2.0})
     outputs = loss(embeddings, singers)
-    assert set(outputs) == {"loss", "ge2e", "ce", "accuracy"}
+    assert set(outputs) == {"loss", "ge2e", "ce", "ce/accuracy"}
     torch.testing.assert_close(outputs["loss"], 0.5 * outputs["ge2e"] + 2.0 * outputs["ce"])
 
 
