@@ -37,7 +37,7 @@ def demo(
     )
 
     require_gradio()
-    with bind_socket(host, port) as taken, create_clip_folder() as clips:
+    with bind_socket(host, port) as listener, create_clip_folder() as clips:
         from singer_verify.demo.about import render_about
         from singer_verify.demo.answers import DemoHandlers
         from singer_verify.demo.clips import ClipLimits
@@ -51,4 +51,4 @@ def demo(
         if not is_loopback(host):
             LOGGER.warning(PUBLIC_HOST_WARNING, host)
         typer.echo(f"{format_url(host, port)} is ready; Ctrl-C ends it.")
-        serve(app, taken)
+        serve(app, listener)

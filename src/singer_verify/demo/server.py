@@ -1,7 +1,13 @@
-"""A gate before the page: what the page itself asks for passes, and nothing that makes the server fetch or show more.
+"""The web server behind the page.
 
-Gradio offers programs a description of the page, relays files from other addresses, and takes an address in place of an
-upload; none of it is needed here.
+Gradio serves the page, stores uploads, limits their size, deletes old ones, and serves no file but those. Three things
+are done here, because Gradio (6.31) does not do them:
+
+* `RequestFilter`: Gradio reads any file of this machine that a request names in place of an upload (it checks that only
+  in `Blocks.launch`), downloads web addresses, relays `file=http://...`, and offers every event by several paths.
+* `TrustedHostMiddleware`: a website may point its own name at 127.0.0.1 and so read a page on loopback (DNS rebinding).
+* `bind_socket` and `serve`: `Blocks.launch` sends a request to itself, which fails behind an HTTP proxy, and it binds
+  only once the model is loaded; here the address is taken first, and a browser that comes early waits.
 """
 
 from __future__ import annotations
@@ -28,68 +34,64 @@ if TYPE_CHECKING:  # all of the extra
     import fastapi
     import gradio
 
-
-ALLOWED_PAGES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
-ALLOWED_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
-ALLOWED_CALLS = ("/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/startup-events")
-PREDICT_PATH, CLIP_PATH_PREFIX = "/gradio_api/run/predict", "/gradio_api/file="
-MAX_REQUEST_BYTES = 100_000  # of a question, which holds names of clips and no clips
+UPLOAD_PATH, PREDICT_PATH = "/gradio_api/upload", "/gradio_api/run/predict"
+FILE_PATH_PREFIXES = ("/gradio_api/file=", "/gradio_api/file/")  # of one length; the second is an older form
+MAX_REQUEST_BYTES = 100_000  # of a prediction request, which names clips and holds none
+SHUTDOWN_TIMEOUT_S = 1  # open pages hold connections that never end by themselves
+LOOPBACK_NAMES = ["localhost", "127.0.0.1"]
 
 
 class RequestFilter:
-    """Refuses with 403 whatever else is asked.
+    """Refuse, with status 403, requests that the page does not send and Gradio would act on.
+
+    Only uploads and predictions may be posted, and the only files that may be named are uploaded clips.
 
     Args:
-        app: behind it.
-        clips: the folder that clips are uploaded to; questions may be about those only.
+        app: behind the filter.
+        clips: the folder of uploads.
     """
 
     def __init__(self, app: ASGIApp, clips: str) -> None:
-        self.app, self.clips = app, clips
+        self.app, self.clips = app, Path(clips).resolve()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        path = str(scope["path"])
-        if path == PREDICT_PATH:
-            body = await _read_body(receive)
-            if self.is_allowed_request(body):
-                await self.app(scope, _replay_body(body, receive), send)
+        if scope["type"] == "http":
+            path = str(scope["path"])
+            if path == PREDICT_PATH:
+                body = await _read_body(receive)
+                is_allowed, receive = self.names_only_clips(body), _replay_body(body, receive)
+            elif path.startswith(FILE_PATH_PREFIXES):
+                is_allowed = self.is_clip(path[len(FILE_PATH_PREFIXES[0]) :])
+            else:
+                is_allowed = scope["method"] in ("GET", "HEAD", "OPTIONS") or path == UPLOAD_PATH
+            if not is_allowed:
+                await PlainTextResponse("This page does not offer that.", status_code=403)(scope, receive, send)
                 return
-        elif self.is_allowed(path):
-            await self.app(scope, receive, send)
-            return
-        await PlainTextResponse("This page does not offer that.", status_code=403)(scope, receive, send)
+        await self.app(scope, receive, send)
 
-    def is_allowed(self, path: str) -> bool:
-        if path.startswith(CLIP_PATH_PREFIX):
-            return self.is_clip(path.removeprefix(CLIP_PATH_PREFIX))
-        return path in (*ALLOWED_PAGES, *ALLOWED_CALLS) or path.startswith(ALLOWED_FOLDERS)
+    def is_clip(self, path: Any) -> bool:
+        """Return whether a path lies in the folder of uploads; no web address does."""
+        return isinstance(path, str) and Path(path).resolve().is_relative_to(self.clips)
 
-    def is_allowed_request(self, body: bytes) -> bool:
+    def names_only_clips(self, body: bytes) -> bool:
+        """Return whether every `path` anywhere in a JSON body is that of a clip."""
         try:
-            question = json.loads(body)
+            remaining = [json.loads(body)]
         except ValueError:
             return False
-        return all(isinstance(path, str) and self.is_clip(path) for path in _find_values(question, "path"))
-
-    def is_clip(self, path: str) -> bool:
-        """Whether a path is of a file in the folder of clips."""
-        return Path(path).resolve().is_relative_to(Path(self.clips).resolve())
-
-
-def _find_values(content: Any, key: str) -> Iterator[Any]:
-    """Of a key, wherever it stands in nested content."""
-    if isinstance(content, dict):
-        yield from (value for name, value in content.items() if name == key and value is not None)
-    if isinstance(content, dict | list):
-        for part in content.values() if isinstance(content, dict) else content:
-            yield from _find_values(part, key)
+        while remaining:
+            value = remaining.pop()
+            if isinstance(value, dict):
+                if value.get("path") is not None and not self.is_clip(value["path"]):
+                    return False
+                remaining += value.values()
+            elif isinstance(value, list):
+                remaining += value
+        return True
 
 
 async def _read_body(receive: Receive) -> bytes:
-    """Of a request; nothing, where it is longer than any question."""
+    """Read the body of a request; return nothing if it is longer than any prediction request."""
     body, is_more = b"", True
     while is_more and len(body) <= MAX_REQUEST_BYTES:
         message = await receive()
@@ -99,64 +101,59 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 def _replay_body(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already, and then what comes after it."""
+    """Return a `receive` that gives a body that was already read, and then what comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def received() -> Message:
+    async def receive_again() -> Message:
         return messages.pop() if messages else await receive()
 
-    return received
-
-
-SHUTDOWN_TIMEOUT_S = 1  # open pages hold connections that never end by themselves
-LOOPBACK_NAMES = ["localhost", "127.0.0.1"]
+    return receive_again
 
 
 def require_gradio() -> None:
-    """
+    """Check that the extra `demo` is installed.
+
     Raises:
-        SingerVerifyError: it is not installed.
+        SingerVerifyError: it is not.
     """
     if find_spec("gradio") is None:
-        raise SingerVerifyError("the page needs Gradio, which is not installed: pip install 'singer_verify[demo]'.")
+        raise SingerVerifyError("the demo needs Gradio, which is not installed: pip install 'singer_verify[demo]'.")
 
 
-@contextmanager
-def bind_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """An address taken; browsers that come before the page is there wait.
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Listen on an address; browsers that come before the page is ready wait.
 
     Raises:
         SingerVerifyError: the address is in use, not allowed, or not of this machine.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, UnicodeError) as error:
-        raise SingerVerifyError(f"--host {host}: is no known address; 127.0.0.1 is this machine alone.") from error
-    with socket.socket(family, kind) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(address)
-        except PermissionError as error:
-            raise SingerVerifyError(f"--port {port}: is not allowed to you; choose one above 1023.") from error
-        except OSError as error:
-            raise SingerVerifyError(
-                f"--host {host} --port {port}: cannot be listened on ({error.strerror}); choose another, "
-                f"or end the program that has it."
-            ) from error
-        taken.listen()
-        yield taken
+        number = getattr(error, "errno", None) or -1
+        if number < 0:  # of getaddrinfo
+            raise SingerVerifyError(f"--host {host}: unknown host; use 127.0.0.1 for this machine alone.") from error
+        if isinstance(error, PermissionError):
+            raise SingerVerifyError(f"--port {port}: permission denied; choose a port above 1023.") from error
+        raise SingerVerifyError(
+            f"--host {host} --port {port}: cannot listen there ({os.strerror(number)}); choose another port or host, or "
+            f"stop the program that uses it."
+        ) from error
 
 
 @contextmanager
 def create_clip_folder() -> Iterator[str]:
-    """A folder for clips that only this user can read, gone at the end; Gradio is told of it before it is imported."""
+    """Make a folder for uploads that only this user can read and that is removed at the end.
+
+    Gradio reads these variables when it is imported, so this comes before. Its own `delete_cache` removes old clips
+    while the page runs, but leaves some behind when the process is interrupted.
+    """
     with tempfile.TemporaryDirectory(prefix="singer-verify-demo-") as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
         yield folder
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach an address."""
+    """Return whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -164,28 +161,35 @@ def is_loopback(host: str) -> bool:
 
 
 def format_url(host: str, port: int) -> str:
-    """What to type into the browser of this machine."""
+    """Format the address to type into a browser on this machine."""
     name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/"
 
 
 def build_app(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> fastapi.FastAPI:
-    """The page as a web application without anything but the page.
+    """Build the web application: the page, with everything else that Gradio offers switched off.
 
     Args:
         blocks: the page.
         host: that it will be served on.
         max_mb: the largest upload, in units of 2^20 bytes.
-        clips: the folder that they are uploaded to.
+        clips: the folder of uploads.
     """
+    import fastapi
     import gradio
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from singer_verify.demo.page import STYLES
 
+    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(RequestFilter, clips=clips)
+    if is_loopback(host) and ":" not in host:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_NAMES, host])
     return gradio.mount_gradio_app(
-        build_guarded_app(host, clips),
+        app,
         blocks,
         path="/",
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -199,29 +203,13 @@ def build_app(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> fa
     )
 
 
-def build_guarded_app(host: str, clips: str) -> fastapi.FastAPI:
-    """An empty application behind the gate.
-
-    On loopback it answers to the names of this machine only: another site that points its own name at 127.0.0.1 does
-    not get in.
-    """
-    import fastapi
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    empty = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    empty.add_middleware(RequestFilter, clips=clips)
-    if is_loopback(host) and ":" not in host:
-        empty.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_NAMES, host])
-    return empty
-
-
-def serve(app: fastapi.FastAPI, taken: socket.socket) -> None:
+def serve(app: fastapi.FastAPI, listener: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM, either of which ends it quietly."""
     import uvicorn
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder of clips is removed then too
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S)
     try:
-        uvicorn.Server(config).run(sockets=[taken])
+        uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:  # the server hands it on once it has ended
         return

@@ -185,13 +185,13 @@ def test_an_address_that_cannot_be_had_is_said() -> None:
         other.listen()
         port = other.getsockname()[1]
         assert refused_address("127.0.0.1", port) == (
-            f"--host 127.0.0.1 --port {port}: cannot be listened on (Address already in use); choose another, "
-            f"or end the program that has it."
+            f"--host 127.0.0.1 --port {port}: cannot listen there (Address already in use); choose another port or "
+            f"host, or stop the program that uses it."
         )
     with server.bind_socket("127.0.0.1", port) as taken:
         assert taken.getsockname() == ("127.0.0.1", port)
-    assert "is no known address" in refused_address("no.such.host.invalid", port)
-    assert "cannot be listened on (Cannot assign requested address)" in refused_address("192.0.2.1", port)
+    assert "unknown host" in refused_address("no.such.host.invalid", port)
+    assert "cannot listen there (Cannot assign requested address)" in refused_address("192.0.2.1", port)
 
 
 @pytest.mark.parametrize(

@@ -178,11 +178,12 @@ def status(gate: RequestFilter, path: str, *bodies: bytes) -> int:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(gate({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send))
+    scope = {"type": "http", "method": "POST" if bodies else "GET", "path": path, "headers": []}
+    asyncio.run(gate(scope, receive, send))
     return int(sent[0]["status"])
 
 
-def test_the_gate_lets_through_what_the_page_asks_for_and_no_other_address(tmp_path: Path) -> None:
+def test_the_gate_lets_through_what_the_page_asks_for_and_no_other_file(tmp_path: Path) -> None:
     received: list[bytes] = []
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
@@ -194,18 +195,14 @@ def test_the_gate_lets_through_what_the_page_asks_for_and_no_other_address(tmp_p
     assert status(gate, "/gradio_api/run/predict", about_clip[:30], about_clip[30:]) == 200
     assert received == [about_clip]
     for path in ("http://example.com/a.wav", "/etc/passwd", f"{tmp_path}/../x.wav", 3, ["/etc"]):
-        assert status(gate, "/gradio_api/run/predict", json.dumps({"data": [{"path": path}]}).encode()) == 403
+        for nested in ({"path": path}, {"x": [{"path": path}]}):
+            assert status(gate, "/gradio_api/run/predict", json.dumps({"data": [nested]}).encode()) == 403
     for body in (b"no json", b" " * (MAX_REQUEST_BYTES + 1)):
         assert status(gate, "/gradio_api/run/predict", body) == 403
-    for path in ("/", "/config", "/assets/a.js", "/gradio_api/upload", f"/gradio_api/file={tmp_path}/a/b.wav"):
+    for path in ("/", "/config", "/assets/a.js", f"/gradio_api/file={tmp_path}/a/b.wav"):
         assert status(gate, path) == 200
-    for path in (
-        "docs",
-        "gradio_api/info",
-        "gradio_api/queue/join",
-        "gradio_api/proxy=http://example.com",
-        "monitoring",
-    ):
-        assert status(gate, f"/{path}") == 403
-    assert status(gate, "/gradio_api/file=http://example.com/a.wav") == 403
-    assert status(gate, "/gradio_api/file=/etc/passwd") == 403
+    assert status(gate, "/gradio_api/upload", b"a clip") == 200
+    for path in ("queue/join", "call/predict", "api/predict", "run/other", "process_recording", "vibe-edit"):
+        assert status(gate, f"/gradio_api/{path}", b"{}") == 403
+    for path in ("http://example.com/a.wav", "/etc/passwd"):
+        assert status(gate, f"/gradio_api/file={path}") == status(gate, f"/gradio_api/file/{path}") == 403

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import soundfile
 from support.audio import SAMPLE_RATE, sing
@@ -185,6 +186,31 @@ def test_a_singer_of_the_gallery_is_named(demo: Demo, page: "Page", seen: Seen) 
     assert verdict.locator("tbody tr td:first-child").all_inner_texts() == ["anna", "bo", "cy"]
     assert seen.errors == []
     assert seen.hosts <= {"127.0.0.1", ""}
+
+
+def test_nothing_but_the_page_and_its_clips_is_served(demo: Demo) -> None:
+    """Gradio's own limits, as they are set for this page, and the filter before it."""
+    with httpx.Client(base_url=demo.address, trust_env=False, timeout=60) as client:
+        assert "Who is singing?" in client.get("/").text
+        assert client.get("/", headers={"host": "attacker.example"}).status_code == 400
+        assert client.get("/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
+        for path in ("docs", "openapi.json", "monitoring", "monitoring/summary", "gradio_api/proxy=http://example.com"):
+            assert client.get(f"/{path}").status_code >= 400
+        for path in ("/etc/passwd", str(demo.clips[0]), "http://example.com/a.wav"):
+            assert client.get(f"/gradio_api/file={path}").status_code == 403
+        assert client.post("/gradio_api/queue/join", json={}).status_code == 403
+        answer = client.post("/gradio_api/upload", files={"files": ("a.wav", b"x" * 1_100_000)})
+        assert answer.status_code == 413
+        for path in (str(demo.clips[0]), "/etc/passwd", "http://example.com/a.wav"):  # no upload
+            file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            answer = client.post("/gradio_api/run/predict", json={"fn_index": 0, "data": [file]})
+            assert answer.status_code >= 400
+            assert "data:image" not in answer.text
+        (uploaded,) = client.post("/gradio_api/upload", files={"files": ("a.wav", demo.clips[0].read_bytes())}).json()
+        assert client.get(f"/gradio_api/file={uploaded}").content == demo.clips[0].read_bytes()
+        file = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
+        answer = client.post("/gradio_api/run/predict", json={"fn_index": 0, "data": [file]})
+        assert "data:image" in answer.text
 
 
 def test_ctrl_c_ends_it_quietly_and_no_clip_is_left(demo: Demo) -> None:
