@@ -83,12 +83,11 @@ def _conditions(utterances: EvaluatedUtterances, trials: Trials, scores: np.ndar
 def _condition(name: str, scores: np.ndarray, is_target: np.ndarray) -> ConditionMetrics:
     num_targets, num_nontargets = int(is_target.sum()), int((~is_target).sum())
     if not num_targets:
-        return ConditionMetrics(name, 0, num_nontargets, None, {}, None)
+        return ConditionMetrics(name, 0, num_nontargets, {}, None)
     eer = compute_eer(scores, is_target)[0]
     miss = compute_miss_rates(scores, is_target, build_false_alarm_grid())
-    return ConditionMetrics(
-        name, num_targets, num_nontargets, Estimate(eer, eer / 2, eer * 2), {0.01: Estimate(0.9, 0.8, 1.0)}, miss
-    )
+    metrics = {"eer": Estimate(eer, eer / 2, eer * 2), "min_dcf_0.01": Estimate(0.9, 0.8, 1.0)}
+    return ConditionMetrics(name, num_targets, num_nontargets, metrics, miss)
 
 
 def _histogram(scores: np.ndarray, is_target: np.ndarray) -> ScoreHistogram:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.evaluation.metrics.binned_counts import compute_binned_eers
 from singer_verify.evaluation.metrics.decisions import DecisionCosts
-from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, TrialCounts
+from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, ExactCrossing, TrialCounts
 from singer_verify.evaluation.results import ConfusedSingers, ScoredTrial, ScoreHistogram
 from singer_verify.evaluation.trials.blocks import TrialBlock, TrialSource
 
@@ -159,12 +158,14 @@ class ErrorAnalysis:
     def __init__(
         self, source: TrialSource, counts: TrialCounts, decisions: DecisionCosts, singers: Iterable[int]
     ) -> None:
-        _, thresholds = compute_binned_eers(counts.by_condition[ALL_TRIALS].binned_counts, counts.bins.thresholds)
-        num_singers = len(counts.draws.unit_index)
+        binned_counts = counts.by_condition[ALL_TRIALS].binned_counts
+        _, (threshold,) = binned_counts.curve.compute_eer()
+        num_singers = len(counts.weights.unit_index)
+        self.crossing = ExactCrossing(binned_counts, counts.bins)
         self.scores = ScoreHistogramCounter(counts.min_score, counts.max_score)
         self.misses, self.false_alarms = WorstTrials(NUM_WORST_TRIALS, -1), WorstTrials(NUM_WORST_TRIALS, 1)
         self.confusions = (
-            SingerConfusionMatrix(source, float(thresholds[0]), num_singers)
+            SingerConfusionMatrix(source, float(threshold), num_singers)
             if num_singers <= MAX_PAIRWISE_SINGERS
             else None
         )
@@ -176,6 +177,7 @@ class ErrorAnalysis:
 
     def _add(self, block: TrialBlock) -> None:
         self.scores.add(block)
+        self.crossing.add(block)
         (self.misses if block.is_target else self.false_alarms).add(block)
         if self.confusions is not None:
             self.confusions.add(block)

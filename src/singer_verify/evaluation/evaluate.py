@@ -1,32 +1,29 @@
 """A model judged by its embeddings of a set of utterances."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, Conditions, UtteranceMetadata
 from singer_verify.evaluation.confusions import ErrorAnalysis, SingerConfusionMatrix
-from singer_verify.evaluation.metrics.binned_counts import (
-    BinnedCounts,
-    compute_binned_aucs,
-    compute_binned_eers,
-    compute_binned_min_dcfs,
-    compute_binned_miss_rates,
+from singer_verify.evaluation.metrics.bootstrap import (
+    BootstrapWeights,
+    Estimate,
+    compute_percentile_interval,
+    draw_bootstrap_weights,
 )
-from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval, draw_bootstrap_weights
-from singer_verify.evaluation.metrics.cllr import compute_min_cllr_from_counts
 from singer_verify.evaluation.metrics.decisions import DecisionCosts, DecisionThresholds, estimate_from_resamples
 from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid
 from singer_verify.evaluation.metrics.identification import compute_identification_metrics
-from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, BootstrapWeights, ConditionCounts, TrialCounts
+from singer_verify.evaluation.metrics.registry import EER, METRICS, TARGET_PRIORS
+from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, ConditionCounts, TrialCounts
 from singer_verify.evaluation.results import ConditionMetrics, EvaluationResult, SingerMetrics
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource, TrialSource
 from singer_verify.evaluation.trials.trial_list import Trials
 
-TARGET_PRIORS = (0.01, 0.05, 0.5)  # of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
 MAX_BOOTSTRAP_UNITS = 1000  # more singers than that are resampled in groups
 FIXED_THRESHOLD, BAYES_THRESHOLD = (
     "threshold",
@@ -93,11 +90,9 @@ def evaluate(
     identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings)
     pairs = details.confusions
     return EvaluationResult(
-        metrics=_compute_overall_metrics(counts.by_condition[ALL_TRIALS], counts)
-        | _compute_decision_metrics(decisions)
-        | identified,
+        metrics=_compute_overall_metrics(counts, details) | _compute_decision_metrics(decisions) | identified,
         conditions=tuple(
-            _compute_condition_metrics(name, counted, counts) for name, counted in counts.by_condition.items()
+            _compute_condition_metrics(name, condition) for name, condition in counts.by_condition.items()
         ),
         histogram=details.scores.histogram,
         singer_scores=None if pairs is None else pairs.mean_scores,
@@ -127,32 +122,17 @@ def _build_decision_thresholds(scoring: Scoring) -> DecisionThresholds:
     return DecisionThresholds(thresholds, scoring.calibration)
 
 
-def _compute_overall_metrics(counted: ConditionCounts, counts: TrialCounts) -> dict[str, Estimate]:
-    exact, resampled = counted.binned_counts, counted.resampled_counts.build_binned_counts()
-    eer, threshold = compute_binned_eers(exact, counts.bins.thresholds)
-    resampled_eer, resampled_threshold = compute_binned_eers(resampled, counts.coarse_bins.thresholds)
-    return {
-        "eer": compute_percentile_interval(float(eer[0]), resampled_eer),
-        "threshold": compute_percentile_interval(float(threshold[0]), resampled_threshold),
-        **{f"min_dcf_{prior:g}": cost for prior, cost in _estimate_min_dcfs(exact, resampled).items()},
-        "auc": compute_percentile_interval(float(compute_binned_aucs(exact)[0]), compute_binned_aucs(resampled)),
-        "min_cllr": compute_percentile_interval(
-            float(_compute_binned_min_cllrs(exact)[0]), _compute_binned_min_cllrs(resampled)
-        ),
+def _compute_overall_metrics(counts: TrialCounts, details: ErrorAnalysis) -> dict[str, Estimate]:
+    """Compute the metrics of all trials; equal error rate and threshold are exact, see `ExactCrossing`."""
+    overall = counts.by_condition[ALL_TRIALS]
+    estimates = overall.estimate(METRICS)
+    eer, threshold = details.crossing.compute_eer()
+    _, resampled_thresholds = overall.resampled_counts.build_binned_counts().curve.compute_eer()
+    exact = {
+        EER: replace(estimates[EER], value=eer),
+        "threshold": compute_percentile_interval(threshold, resampled_thresholds),
     }
-
-
-def _compute_binned_min_cllrs(tally: BinnedCounts) -> Float[np.ndarray, " resamples"]:
-    return np.array([compute_min_cllr_from_counts(*row) for row in zip(tally.targets, tally.nontargets, strict=True)])
-
-
-def _estimate_min_dcfs(exact: BinnedCounts, resampled: BinnedCounts) -> dict[float, Estimate]:
-    return {
-        prior: compute_percentile_interval(
-            float(compute_binned_min_dcfs(exact, prior)[0]), compute_binned_min_dcfs(resampled, prior)
-        )
-        for prior in TARGET_PRIORS
-    }
+    return exact | {name: estimate for name, estimate in estimates.items() if name != EER}
 
 
 def _compute_decision_metrics(sums: DecisionCosts) -> dict[str, Estimate]:
@@ -172,27 +152,19 @@ def _compute_decision_metrics(sums: DecisionCosts) -> dict[str, Estimate]:
     return found | ({"cllr": sums.compute_cllr()} if decisions.calibration is not None else {})
 
 
-def _compute_condition_metrics(name: str, counted: ConditionCounts, counts: TrialCounts) -> ConditionMetrics:
-    sizes = counted.num_targets, counted.num_nontargets
+def _compute_condition_metrics(name: str, counts: ConditionCounts) -> ConditionMetrics:
+    sizes = counts.num_targets, counts.num_nontargets
     if min(sizes) < MIN_TRIALS_PER_KIND:
-        return ConditionMetrics(name, *sizes, eer=None, min_dcf={}, miss=None)
-    exact, resampled = counted.binned_counts, counted.resampled_counts.build_binned_counts()
-    eer, _ = compute_binned_eers(exact, counts.bins.thresholds)
-    resampled_eer, _ = compute_binned_eers(resampled, counts.coarse_bins.thresholds)
-    return ConditionMetrics(
-        name,
-        *sizes,
-        eer=compute_percentile_interval(float(eer[0]), resampled_eer),
-        min_dcf=_estimate_min_dcfs(exact, resampled),
-        miss=compute_binned_miss_rates(exact, build_false_alarm_grid())[0],
-    )
+        return ConditionMetrics(name, *sizes, metrics={}, miss=None)
+    miss = counts.binned_counts.curve.compute_miss_rates(build_false_alarm_grid())[0]
+    return ConditionMetrics(name, *sizes, counts.estimate(METRICS), miss)
 
 
 def _compute_singer_metrics(counts: TrialCounts, pairs: SingerConfusionMatrix) -> tuple[SingerMetrics, ...]:
     assert counts.by_singer is not None
-    tally, nearest = counts.by_singer.binned_counts, pairs.find_nearest_singers()
-    eers, _ = compute_binned_eers(tally, counts.coarse_bins.thresholds)
-    sizes = np.stack([tally.targets.sum(axis=1), tally.nontargets.sum(axis=1)], axis=1)
+    binned_counts, nearest = counts.by_singer.binned_counts, pairs.find_nearest_singers()
+    eers = METRICS[EER].compute(binned_counts)
+    sizes = np.stack([binned_counts.targets.sum(axis=1), binned_counts.nontargets.sum(axis=1)], axis=1)
     return tuple(
         SingerMetrics(
             singer,

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.registry import EER
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,27 @@ class EvaluatedUtterances:
 
 @dataclass(frozen=True)
 class ConditionMetrics:
-    """Figures over the trials of one condition.
+    """Metrics over the trials of one condition.
 
     Attributes:
         condition: its name; "all" for all trials.
-        num_targets: trials of one singer.
-        num_nontargets: trials of two.
-        eer: equal error rate; None with fewer than `conditions.MIN_TRIALS_PER_KIND` of either kind, like the next two.
-        min_dcf: minimum detection cost by target prior; empty with too few trials.
-        miss: (points,), miss rates at `error_rates.build_false_alarm_grid()`.
+        num_targets: number of trials of one singer.
+        num_nontargets: number of trials of two singers.
+        metrics: those of `metrics.registry.METRICS` by name, each with its 95 % interval; empty with fewer than
+            `conditions.MIN_TRIALS_PER_KIND` trials of either kind.
+        miss: (points,), miss rates at `error_rates.build_false_alarm_grid()`; None with too few trials.
     """
 
     condition: str
     num_targets: int
     num_nontargets: int
-    eer: Estimate | None
-    min_dcf: dict[float, Estimate]
+    metrics: dict[str, Estimate]
     miss: Float[np.ndarray, " points"] | None
+
+    @property
+    def eer(self) -> Estimate | None:
+        """The equal error rate; None with too few trials."""
+        return self.metrics.get(EER)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class EvaluationResult:
     """Everything found.
 
     Attributes:
-        metrics: by name, each with its 95 % interval over singers: eer, threshold, min_dcf_<prior>, auc, compute_min_cllr,
+        metrics: by name, each with its 95 % interval over singers: those of `metrics.registry.METRICS`; threshold,
             top_1, top_5, mean_normalised_rank; where a threshold was known before, miss_at_threshold,
             false_alarm_at_threshold and actual_dcf_<prior>; where a calibration was, cllr, and actual_dcf_<prior> at
             the thresholds that follow from it. What cannot be told is absent.

@@ -14,11 +14,13 @@ from singer_verify.evaluation.metrics.bootstrap import (
     apply_holm_correction,
     build_trial_matrix,
     compute_percentile_interval,
-    compute_resampled_rates,
+    compute_resampled_metrics,
     compute_two_sided_p_value,
     draw_bootstrap_weights,
 )
 from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid, compute_miss_rates
+from singer_verify.evaluation.metrics.registry import EER, METRICS, Metric
+from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
 from singer_verify.sweeps.cells import SweepCell
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings
@@ -45,9 +47,7 @@ class LeaderboardEntry:
         name: what was typed for it and not for all others.
         varied: the same, setting by setting.
         seeds: of its runs.
-        eer: equal error rate.
-        min_dcf_01: minimum detection cost at a target prior of 0.01.
-        min_dcf_05: the same at 0.05.
+        metrics: those of `metrics.registry.METRICS` by name.
         seed_eers: for each run.
         miss: at the leaderboard's false-alarm rates.
         condition_eers: by the condition's name, where it has enough trials.
@@ -62,9 +62,7 @@ class LeaderboardEntry:
     name: str
     varied: tuple[str, ...]
     seeds: tuple[int, ...]
-    eer: Estimate
-    min_dcf_01: Estimate
-    min_dcf_05: Estimate
+    metrics: dict[str, Estimate]
     seed_eers: tuple[float, ...]
     miss: Float[np.ndarray, " points"]
     condition_eers: dict[str, Estimate]
@@ -74,6 +72,11 @@ class LeaderboardEntry:
     difference: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
+
+    @property
+    def eer(self) -> Estimate:
+        """The equal error rate, by which cells are sorted and compared."""
+        return self.metrics[EER]
 
 
 @dataclass(frozen=True)
@@ -116,19 +119,20 @@ class SharedTrials:
 
     Attributes:
         trials: all pairs of utterances.
-        left_singers: (trials,).
-        right_singers: (trials,).
+        singer_index: (utterances,), the singer of each, numbered from 0.
         draws: how often each singer counts; the first row is every singer once.
         conditions: named subsets of the trials.
-        num_utterances: of the split.
     """
 
     trials: Trials
-    left_singers: Int[np.ndarray, " trials"]
-    right_singers: Int[np.ndarray, " trials"]
+    singer_index: Int[np.ndarray, " utterances"]
     draws: Int[np.ndarray, "draws singers"]
     conditions: dict[str, Bool[np.ndarray, " trials"]]
-    num_utterances: int
+
+    @property
+    def singers(self) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
+        """The singers of both sides of each trial."""
+        return self.singer_index[self.trials.left], self.singer_index[self.trials.right]
 
     def count_condition_trials(self) -> tuple[ConditionSize, ...]:
         """The conditions, with how many trials of either kind each has."""
@@ -156,7 +160,7 @@ def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_
     drawn = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
     draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
     conditions = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(trials.left, trials.right))
-    return SharedTrials(trials, left, right, draws, conditions, len(singers))
+    return SharedTrials(trials, singer_index, draws, conditions)
 
 
 def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
@@ -217,9 +221,9 @@ def compare_cells(
         baseline=None if baseline is None else baseline.name,
         split=split,
         num_singers=shared.draws.shape[1],
-        num_utterances=shared.num_utterances,
+        num_utterances=len(shared.singer_index),
         num_targets=num_targets,
-        num_nontargets=len(shared.left_singers) - num_targets,
+        num_nontargets=len(shared.trials.is_target) - num_targets,
         num_resamples=len(shared.draws) - 1,
         conditions=shared.count_condition_trials(),
         false_alarms=false_alarms,
@@ -229,54 +233,58 @@ def compare_cells(
 def _build_entry(
     cell: SweepCell, runs: list[SplitEmbeddings], shared: SharedTrials, false_alarms: Float[np.ndarray, " points"]
 ) -> tuple[LeaderboardEntry, Float[np.ndarray, " resamples"]]:
-    """A cell's figures, and its EER in every resample."""
+    """Compute a cell's metrics, and its EER in every resample."""
     scores = [compute_cosine_scores(run.embeddings, shared.trials) for run in runs]
-    everywhere = np.ones(len(shared.left_singers), bool)
-    rates = np.stack([_compute_resampled_rates(each, shared, everywhere, shared.draws) for each in scores])
-    eer, min_dcf_01, min_dcf_05 = (_estimate_interval(rates[..., rate].mean(axis=0)) for rate in range(3))
+    verified = [verify_all_pairs(run.embeddings, shared.singer_index).metrics for run in runs]
+    resampled = _compute_resampled_means(
+        scores, shared, {name: each for name, each in METRICS.items() if not each.is_slow}
+    )
+    slow = {name: each for name, each in METRICS.items() if each.is_slow}
+    resampled |= _compute_resampled_means(scores, shared, slow, NUM_CONDITION_RESAMPLES)
     times = [run.seconds for run in cell.runs if run.seconds is not None]
-    standing = LeaderboardEntry(
+    entry = LeaderboardEntry(
         name=cell.name,
         varied=cell.varied,
         seeds=tuple(run.seed for run in cell.runs),
-        eer=eer,
-        min_dcf_01=min_dcf_01,
-        min_dcf_05=min_dcf_05,
-        seed_eers=tuple(rates[:, 0, 0].tolist()),
+        metrics={
+            name: compute_percentile_interval(
+                float(np.mean([metrics[name].value for metrics in verified])), resampled[name][1:]
+            )
+            for name in METRICS
+        },
+        seed_eers=tuple(metrics[EER].value for metrics in verified),
         miss=np.mean([compute_miss_rates(each, shared.trials.is_target, false_alarms) for each in scores], axis=0),
         condition_eers=_compute_condition_eers(scores, shared),
         num_parameters=runs[0].num_parameters,
         num_bins=runs[0].num_bins,
         seconds=float(np.mean(times)) if times else None,
     )
-    return standing, rates[:, 1:, 0].mean(axis=0)
+    return entry, resampled[EER][1:]
+
+
+def _compute_resampled_means(
+    scores: list[np.ndarray],
+    shared: SharedTrials,
+    metrics: dict[str, Metric],
+    num_resamples: int | None = None,
+    chosen: np.ndarray | slice = slice(None),
+) -> dict[str, Float[np.ndarray, " draws"]]:
+    """Compute metrics of some of the trials in each draw, as means over the seeds."""
+    left, right = (singers[chosen] for singers in shared.singers)
+    draws = shared.draws if num_resamples is None else shared.draws[: num_resamples + 1]
+    by_seed = [compute_resampled_metrics(each[chosen], left, right, draws, metrics) for each in scores]
+    return {name: np.mean([resampled[name] for resampled in by_seed], axis=0) for name in metrics}
 
 
 def _compute_condition_eers(scores: list[np.ndarray], shared: SharedTrials) -> dict[str, Estimate]:
-    draws = shared.draws[: NUM_CONDITION_RESAMPLES + 1]
-    return {
-        condition.name: _estimate_interval(
-            np.mean(
-                [
-                    _compute_resampled_rates(each, shared, shared.conditions[condition.name], draws)[:, 0]
-                    for each in scores
-                ],
-                axis=0,
-            )
-        )
+    eers = {
+        condition.name: _compute_resampled_means(
+            scores, shared, {EER: METRICS[EER]}, NUM_CONDITION_RESAMPLES, shared.conditions[condition.name]
+        )[EER]
         for condition in shared.count_condition_trials()
         if condition.has_enough_trials
     }
-
-
-def _compute_resampled_rates(
-    scores: np.ndarray, shared: SharedTrials, chosen: np.ndarray, draws: np.ndarray
-) -> np.ndarray:
-    return compute_resampled_rates(scores[chosen], shared.left_singers[chosen], shared.right_singers[chosen], draws)
-
-
-def _estimate_interval(resampled: Float[np.ndarray, " draws"]) -> Estimate:
-    return compute_percentile_interval(float(resampled[0]), resampled[1:])
+    return {name: compute_percentile_interval(float(values[0]), values[1:]) for name, values in eers.items()}
 
 
 def _add_differences(

@@ -20,6 +20,7 @@ from singer_verify.data.batches import SingerBatch, WindowBatch
 from singer_verify.data.windows import average_window_embeddings
 from singer_verify.distributed import gather_interleaved
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
@@ -59,9 +60,9 @@ class ValidationSet(NamedTuple):
 class Verifier(pl.LightningModule):
     """Holds an encoder and a loss, defines neither.
 
-    Training logs each term of the loss; validation logs `val/eer`, the cosine `val/threshold` where it is reached,
-    `val/min_dcf_0.01` and `val/min_dcf_0.05` over all pairs of whole utterances of unseen singers, and `val/ge2e` on
-    fixed batches of them. Where the loss has no GE2ELoss term, `val/ge2e` is taken with GE2ELoss's initial scale and offset. No
+    Training logs each term of the loss; validation logs the metrics of `evaluation.metrics.registry` (`val/eer`,
+    `val/min_dcf_0.01`, ...) over all pairs of whole utterances of unseen singers, the cosine `val/threshold` at the
+    equal error rate, and `val/ge2e` on fixed batches of them. Where the loss has no GE2ELoss term, `val/ge2e` is taken with GE2ELoss's initial scale and offset. No
     classifier ever sees validation singers.
 
     Args:
@@ -147,10 +148,9 @@ class Verifier(pl.LightningModule):
         embeddings = average_window_embeddings(windows.float(), utterances, len(self.validation_set.singer_index))
         self.validation_embeddings = embeddings
         whole = self.validation_set
-        figures = verify_all_pairs(embeddings.cpu().numpy(), whole.singer_index, whole.corpus_index)
-        self.log("val/eer", figures.eer, prog_bar=True)
-        self.log("val/threshold", figures.threshold)
-        self.log_dict({"val/min_dcf_0.01": figures.min_dcf_01, "val/min_dcf_0.05": figures.min_dcf_05})
+        metrics = verify_all_pairs(embeddings.cpu().numpy(), whole.singer_index, whole.corpus_index).metrics
+        for name, estimate in metrics.items():
+            self.log(f"val/{name}", estimate.value, prog_bar=name == EER)
         self.log("step", float(self.global_step))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

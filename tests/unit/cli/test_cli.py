@@ -47,9 +47,9 @@ def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None
     embeddings = np.stack([embedder.embed(path) for path in sorted((root / "val").rglob("*.flac"))])
     expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
     eer = judged["figures"]["eer"]
-    assert eer["value"] == pytest.approx(expected.eer)
+    assert eer["value"] == pytest.approx(expected.metrics["eer"].value)
     assert 0 <= eer["low"] <= eer["high"] <= 1
-    assert judged["figures"]["min_dcf_0.01"]["value"] == pytest.approx(expected.min_dcf_01)
+    assert judged["figures"]["min_dcf_0.01"]["value"] == pytest.approx(expected.metrics["min_dcf_0.01"].value)
     assert {"all", "shorter than 2 s"} <= {each["condition"] for each in judged["conditions"]}
     assert "95 % over singers" in call("evaluate", model, root)
 

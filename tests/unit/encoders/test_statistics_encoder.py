@@ -73,7 +73,9 @@ def test_its_run_has_the_figures_of_whole_utterances(baseline: Path, corpus: Pat
     embeddings = np.stack([statistics_of(np.load(path)) for path in files]).astype(np.float32)
     _, singer_index = np.unique([path.parent.name for path in files], return_inverse=True)
     metrics = json.loads((baseline / "metrics.json").read_text())
-    assert metrics["best"]["val/eer"] == pytest.approx(verify_all_pairs(embeddings, singer_index).eer, abs=1e-6)
+    assert metrics["best"]["val/eer"] == pytest.approx(
+        verify_all_pairs(embeddings, singer_index).metrics["eer"].value, abs=1e-6
+    )
     assert 0 < metrics["best"]["val/eer"] < 0.5
     assert (metrics["steps"], metrics["stopped"], metrics["best"]["step"]) == (0, "nothing to train", 0)
 

@@ -9,7 +9,7 @@ from singer_verify.evaluation.metrics.bootstrap import (
     apply_holm_correction,
     build_trial_matrix,
     compute_percentile_interval,
-    compute_resampled_rates,
+    compute_resampled_metrics,
     compute_two_sided_p_value,
     draw_bootstrap_weights,
 )
@@ -19,7 +19,15 @@ from singer_verify.evaluation.metrics.error_rates import (
     compute_min_dcf,
     compute_miss_rates,
 )
+from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.evaluation.trials.trial_list import build_all_pairs
+
+COMPARED = {name: METRICS[name] for name in ("eer", "min_dcf_0.01", "min_dcf_0.05")}
+
+
+def resampled_rates(scores: np.ndarray, left: np.ndarray, right: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """(resamples, 3), the metrics named in `COMPARED`."""
+    return np.stack(list(compute_resampled_metrics(scores, left, right, draws, COMPARED).values()), axis=1)
 
 
 def trials_of(seed: int, decimals: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,7 +53,7 @@ def repeated(values: np.ndarray, left: np.ndarray, right: np.ndarray, counts: np
 def test_resampled_rates_equal_those_of_repeated_trials(seed: int, decimals: int) -> None:
     scores, left, right = trials_of(seed, decimals)
     draws = drawn(left, right, 20, seed)
-    rates = compute_resampled_rates(scores, left, right, draws)
+    rates = resampled_rates(scores, left, right, draws)
     for counts, found in zip(draws, rates, strict=True):
         again, is_target = (repeated(each, left, right, counts) for each in (scores, left == right))
         expected = compute_eer(again, is_target)[0], *(compute_min_dcf(again, is_target, p) for p in (0.01, 0.05))
@@ -56,18 +64,18 @@ def test_resampled_rates_equal_those_of_repeated_trials(seed: int, decimals: int
 @pytest.mark.parametrize("seed", range(4))
 def test_every_singer_once_gives_the_plain_rates(seed: int, decimals: int) -> None:
     scores, left, right = trials_of(seed, decimals)
-    found = compute_resampled_rates(scores, left, right, np.ones((1, 5), np.int64))[0]
+    found = resampled_rates(scores, left, right, np.ones((1, 5), np.int64))[0]
     expected = compute_eer(scores, left == right)[0], *(compute_min_dcf(scores, left == right, p) for p in (0.01, 0.05))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_rates_are_none_where_a_resample_leaves_one_kind_of_trials() -> None:
     scores, left, right = trials_of(0)
-    rates = compute_resampled_rates(scores, left, right, np.array([[5, 0, 0, 0, 0], [4, 1, 0, 0, 0]]))
+    rates = resampled_rates(scores, left, right, np.array([[5, 0, 0, 0, 0], [4, 1, 0, 0, 0]]))
     assert np.isnan(rates[0]).all()
     assert np.isfinite(rates[1]).all()
     with pytest.raises(SingerVerifyError, match="1 of 190 scores are NaN or infinite"):
-        compute_resampled_rates(np.where(np.arange(190) == 7, np.nan, scores), left, right, np.ones((1, 5), np.int64))
+        resampled_rates(np.where(np.arange(190) == 7, np.nan, scores), left, right, np.ones((1, 5), np.int64))
 
 
 def test_draws_are_as_many_as_singers_and_leave_both_kinds_of_trials() -> None:
@@ -90,7 +98,7 @@ def test_many_target_scores_are_counted_in_levels_that_lose_next_to_nothing() ->
     singers = np.repeat(np.arange(4), 120)
     trials = build_all_pairs(singers)
     scores = np.random.default_rng(0).normal(trials.is_target * 1.5, 1.0)
-    rates = compute_resampled_rates(scores, singers[trials.left], singers[trials.right], np.ones((1, 4), np.int64))[0]
+    rates = resampled_rates(scores, singers[trials.left], singers[trials.right], np.ones((1, 4), np.int64))[0]
     expected = (
         compute_eer(scores, trials.is_target)[0],
         *(compute_min_dcf(scores, trials.is_target, p) for p in (0.01, 0.05)),
@@ -107,7 +115,7 @@ def test_no_interval_where_most_resamples_have_no_rate() -> None:
 
 def test_a_system_does_not_differ_from_itself_and_a_constant_difference_is_certain() -> None:
     scores, left, right = trials_of(2)
-    rates = compute_resampled_rates(scores, left, right, drawn(left, right, 99))[:, 0]
+    rates = resampled_rates(scores, left, right, drawn(left, right, 99))[:, 0]
     assert compute_two_sided_p_value(rates - rates) == 1.0
     assert compute_two_sided_p_value((rates + 0.01) - rates) == pytest.approx(2 / 100)
 
@@ -128,7 +136,7 @@ def test_equal_systems_are_rarely_found_different() -> None:
     for seed in range(40):
         generator = np.random.default_rng(seed)
         systems = (generator.normal(trials.is_target * 1.5, 1.0) for _ in range(2))
-        first, second = (compute_resampled_rates(scores, left, right, draws)[:, 0] for scores in systems)
+        first, second = (resampled_rates(scores, left, right, draws)[:, 0] for scores in systems)
         found += compute_two_sided_p_value(first - second) < 0.05
     assert found <= 8
 
@@ -140,9 +148,7 @@ def test_a_better_system_is_found_though_singers_differ_more_than_systems() -> N
     draws = drawn(left, right, 499)
     ease = np.linspace(-1.0, 4.0, 12)[left]  # of recognising each singer
     worse = np.random.default_rng(0).normal(trials.is_target * ease, 1.0)
-    rates = [
-        compute_resampled_rates(each, left, right, draws)[:, 0] for each in (worse + 1.0 * trials.is_target, worse)
-    ]
+    rates = [resampled_rates(each, left, right, draws)[:, 0] for each in (worse + 1.0 * trials.is_target, worse)]
     better, other = (compute_percentile_interval(0.0, each) for each in rates)
     assert better.high > other.low  # taken by themselves, their intervals overlap
     assert compute_two_sided_p_value(rates[0] - rates[1]) < 0.05

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
-from sklearn.metrics import roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.metrics.binned_counts import BinnedCounts
 from singer_verify.evaluation.metrics.error_rates import compute_eer, compute_error_curve, compute_min_dcf
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import build_all_pairs, compute_cosine_scores
@@ -117,5 +118,31 @@ def test_cosines_of_unit_vectors() -> None:
 
 
 def test_verification_of_perfect_embeddings() -> None:
-    figures = verify_all_pairs(np.eye(3)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2]))
-    assert (figures.eer, figures.min_dcf_01, figures.num_trials, figures.num_targets) == (0.0, 0.0, 15, 3)
+    found = verify_all_pairs(np.eye(3)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2]))
+    assert (found.num_trials, found.num_targets) == (15, 3)
+    assert [found.metrics[name].value for name in ("eer", "min_dcf_0.01", "auc", "min_cllr")] == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_eer_of_all_scores_at_once_is_not_the_mean_over_batches() -> None:
+    """A seed fed torchmetrics' BinaryEER batch by batch, which applies a sigmoid to some batches only."""
+    generator = np.random.default_rng(0)
+    is_target = np.tile([True, False], 400)
+    scores = np.tanh(generator.normal(is_target * 0.8, 0.5)) / 2 + np.repeat([0.4, -0.4], 400)  # batches apart
+    halves = [compute_eer(scores[half], is_target[half])[0] for half in (slice(400), slice(400, 800))]
+    false_alarm, hit, _ = roc_curve(is_target, scores, drop_intermediate=False)
+    expected = brentq(lambda rate: 1 - rate - interp1d(false_alarm, hit)(rate), 0, 1)
+    eer = compute_eer(scores, is_target)[0]
+    assert eer == pytest.approx(expected, abs=1e-9)
+    assert eer > np.mean(halves) + 0.1
+    order = np.concatenate([np.arange(0, 800, 2), np.arange(1, 800, 2)])  # other batches, the same rate
+    assert compute_eer(scores[order], is_target[order])[0] == eer
+
+
+@pytest.mark.parametrize("decimals", [8, 1])
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_with_a_bin_at_every_score_give_the_rates_of_the_scores(seed: int, decimals: int) -> None:
+    scores, is_target = random_trials(seed, decimals)
+    counts = BinnedCounts.from_scores(scores, is_target)
+    assert counts.curve.compute_eer()[0] == [compute_eer(scores, is_target)[0]]
+    assert counts.curve.compute_min_dcf(0.05) == [compute_min_dcf(scores, is_target, 0.05)]
+    assert counts.curve.compute_auc() == pytest.approx([roc_auc_score(is_target, scores)])

@@ -8,14 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, UtteranceMetadata
-from singer_verify.evaluation.evaluate import TARGET_PRIORS, EvaluationSettings, evaluate
-from singer_verify.evaluation.metrics.binned_counts import (
-    BinnedCounts,
-    ScoreBins,
-    compute_binned_aucs,
-    compute_binned_eers,
-    compute_binned_min_dcfs,
-)
+from singer_verify.evaluation.evaluate import EvaluationSettings, evaluate
+from singer_verify.evaluation.metrics.binned_counts import BinnedCounts, ScoreBins
 from singer_verify.evaluation.metrics.bootstrap import draw_bootstrap_weights
 from singer_verify.evaluation.metrics.cllr import compute_cllr, compute_min_cllr
 from singer_verify.evaluation.metrics.error_rates import (
@@ -24,11 +18,14 @@ from singer_verify.evaluation.metrics.error_rates import (
     compute_min_dcf,
     compute_miss_rates,
 )
+from singer_verify.evaluation.metrics.registry import METRICS, TARGET_PRIORS
+from singer_verify.evaluation.metrics.trial_counts import ExactCrossing
+from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.results import EvaluationResult
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring, Threshold
 from singer_verify.evaluation.trials import blocks
-from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource
+from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialBlock, TrialListSource
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
 
 NUM_SINGERS, NUM_UTTERANCES = 6, 9
@@ -112,7 +109,9 @@ def test_conditions_are_judged_by_their_own_trials(voices: tuple) -> None:
     assert (hard.num_targets, hard.num_nontargets) == (is_target[chosen].sum(), (~is_target)[chosen].sum())
     assert hard.eer is not None
     assert hard.eer.value == pytest.approx(compute_eer(scores[chosen], is_target[chosen])[0], abs=1e-9)
-    assert hard.min_dcf[0.01].value == pytest.approx(compute_min_dcf(scores[chosen], is_target[chosen], 0.01), abs=1e-9)
+    assert hard.metrics["min_dcf_0.01"].value == pytest.approx(
+        compute_min_dcf(scores[chosen], is_target[chosen], 0.01), abs=1e-9
+    )
     np.testing.assert_allclose(
         hard.miss, compute_miss_rates(scores[chosen], is_target[chosen], build_false_alarm_grid()), rtol=0, atol=1e-9
     )
@@ -120,7 +119,7 @@ def test_conditions_are_judged_by_their_own_trials(voices: tuple) -> None:
 
 def test_a_condition_of_few_trials_has_no_rate(voices: tuple) -> None:
     cross = next(each for each in judged(voices).conditions if each.condition == "cross gender")
-    assert (cross.num_targets, cross.eer, cross.min_dcf, cross.miss) == (0, None, {}, None)
+    assert (cross.num_targets, cross.eer, cross.metrics, cross.miss) == (0, None, {}, None)
     assert cross.num_nontargets > MIN_TRIALS_PER_KIND
 
 
@@ -244,11 +243,43 @@ def test_cells_part_the_axis_at_its_levels() -> None:
 
 
 def test_a_tally_without_one_kind_has_no_rates() -> None:
-    tally = BinnedCounts(np.array([[1, 2], [0, 0]]), np.array([[2, 1], [1, 1]]))
-    for figure in (
-        compute_binned_eers(tally, np.array([0.0, 0.5, np.inf]))[0],
-        compute_binned_min_dcfs(tally, 0.1),
-        compute_binned_aucs(tally),
-    ):
-        assert np.isfinite(figure[0])
-        assert np.isnan(figure[1])
+    counts = BinnedCounts(np.array([0.0, 0.5, np.inf]), np.array([[1, 2], [0, 0]]), np.array([[2, 1], [1, 1]]))
+    for metric in METRICS.values():
+        values = metric.compute(counts)
+        assert np.isfinite(values[0])
+        assert np.isnan(values[1])
+
+
+def test_eer_and_threshold_are_exact_though_bins_are_few(voices: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, singers, _ = voices
+    exact = verify_all_pairs(embeddings, singers).metrics
+    monkeypatch.setattr("singer_verify.evaluation.metrics.trial_counts.MAX_EXACT_LEVELS", 10)
+    thinned = judged(voices).metrics
+    for name in ("eer", "threshold"):
+        assert thinned[name].value == exact[name].value
+    assert thinned["min_dcf_0.01"].value != exact["min_dcf_0.01"].value
+
+
+@pytest.mark.parametrize("levels", [1, 3, 200])
+@pytest.mark.parametrize("decimals", [1, 2, 8])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crossing_found_in_bins_is_that_of_all_scores(seed: int, decimals: int, levels: int) -> None:
+    generator = np.random.default_rng(seed)
+    is_target = generator.random(300) < 0.3
+    scores = np.round(generator.normal(is_target * (seed + 0.5), 1.0), decimals).astype(np.float32)
+    bins = ScoreBins.from_target_scores(scores[is_target]).thin(levels)
+    kinds = [np.bincount(bins.digitize(scores[kind]), minlength=len(bins))[None] for kind in (is_target, ~is_target)]
+    crossing = ExactCrossing(BinnedCounts(bins.thresholds, *kinds), bins)
+    for kind in (True, False):
+        for part in np.array_split(np.flatnonzero(is_target == kind), 3):
+            crossing.add(TrialBlock(0, part, part, scores[part], kind))
+    assert crossing.compute_eer() == compute_eer(scores, is_target)
+
+
+def test_metrics_of_all_scores_in_memory_are_those_of_an_evaluation(voices: tuple) -> None:
+    """Validation and leaderboard keep all scores, an evaluation counts them: the same numbers, to the last digit."""
+    embeddings, singers, _ = voices
+    kept_in_memory, counted = verify_all_pairs(embeddings, singers).metrics, judged(voices).metrics
+    assert {name: counted[name].value for name in kept_in_memory} == {
+        name: estimate.value for name, estimate in kept_in_memory.items()
+    }

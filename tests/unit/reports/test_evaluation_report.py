@@ -166,7 +166,7 @@ def test_figures_are_there_for_programs(
     assert record["figures"]["top_1"] == {"value": 1.0, "low": None, "high": None}
     assert [each["condition"] for each in record["conditions"]] == ["all", "cross gender", "hard"]
     assert record["conditions"][1]["eer"] is None
-    assert record["conditions"][2]["min_dcf"]["0.01"] == {"value": 0.9, "low": 0.8, "high": 1.0}
+    assert record["conditions"][2]["min_dcf_0.01"] == {"value": 0.9, "low": 0.8, "high": 1.0}
     trials = list(csv.DictReader(StringIO((folder / "worst_trials.csv").read_text(errors="surrogateescape"))))
     first = judgement.worst_false_alarms[0]
     assert trials[0]["left"] == utterances.paths[first.left]
@@ -267,7 +267,7 @@ def test_singers_alike_stand_together() -> None:
 
 @pytest.mark.parametrize("name", ["same", "pitch within 2 semitones", "a condition of quite a long name, which is cut"])
 def test_det_figure_has_room_for_its_axes_names(judgement: EvaluationResult, name: str) -> None:
-    named = replace(judgement.conditions[0], condition=name, eer=Estimate(0.1247, 0.0694, 0.1681))
+    named = replace(judgement.conditions[0], condition=name, metrics={"eer": Estimate(0.1247, 0.0694, 0.1681)})
     figure = plot_det((*judgement.conditions, named))
     figure.savefig(BytesIO(), format="png")  # which lays it out
     for text in (figure.axes[0].yaxis.label, figure.axes[0].xaxis.label, *figure.legends[0].get_texts()):

@@ -142,7 +142,7 @@ def test_csv_holds_all_figures(board: Leaderboard) -> None:
     first = board.entries[0]
     assert float(rows[0]["eer"]) == first.eer.value
     assert float(rows[0]["difference_high"]) == first.difference.high
-    assert float(rows[0]["min_dcf_0.01"]) == first.min_dcf_01.value
+    assert float(rows[0]["min_dcf_0.01"]) == first.metrics["min_dcf_0.01"].value
     assert float(rows[0]["eer cross song"]) == first.condition_eers["cross song"].value
     assert (rows[0]["num_seeds"], rows[0]["seeds"], rows[0]["eer same rare"]) == ("2", "1 2", "")
     json.dumps(build_leaderboard_records(board), allow_nan=False)

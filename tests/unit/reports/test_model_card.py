@@ -44,15 +44,14 @@ FIGURES = {
         "min_dcf_0.01": {"value": 0.861, "low": 0.7, "high": 0.95},
     },
     "conditions": [
-        {"condition": "all", "num_targets": 3784, "num_nontargets": 11616, "eer": None, "min_dcf": {}},
+        {"condition": "all", "num_targets": 3784, "num_nontargets": 11616, "eer": None},
         {
             "condition": "cross song",
             "num_targets": 2000,
             "num_nontargets": 6000,
             "eer": {"value": 0.2, "low": 0.1, "high": 0.3},
-            "min_dcf": {},
         },
-        {"condition": "cross gender", "num_targets": 0, "num_nontargets": 6000, "eer": None, "min_dcf": {}},
+        {"condition": "cross gender", "num_targets": 0, "num_nontargets": 6000, "eer": None},
     ],
 }
 

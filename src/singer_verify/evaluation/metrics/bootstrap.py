@@ -1,42 +1,50 @@
-"""Systems compared on the same resamples of singers: intervals, p values, and their correction for many comparisons."""
+"""Intervals and p values from resampling singers.
 
+Trials of one singer are not independent, so a bootstrap resamples singers, not trials. A trial of two singers counts as
+often as both were drawn, one of a single singer as often as that singer was (two copies of a singer would otherwise be
+trials of a singer against himself). Both kinds are sums over pairs of singers, so trials are counted once, in any
+number of parts, and the counts weighted once for each resample. Systems are compared on the same resamples.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.metrics.binned_counts import (
-    BinnedCounts,
-    ScoreBins,
-    compute_binned_eers,
-    compute_binned_min_dcfs,
-)
+from singer_verify.evaluation.metrics.binned_counts import BinnedCounts, ScoreBins
+from singer_verify.evaluation.metrics.registry import Metric
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval; NaN bounds where there is none."""
+    """A metric and its 95 % interval; the bounds are NaN where there is none."""
 
     value: float
     low: float
     high: float
 
+    @classmethod
+    def without_interval(cls, value: float) -> "Estimate":
+        """Build an estimate of which only the value is known."""
+        return cls(value, np.nan, np.nan)
+
 
 def compute_percentile_interval(value: float, resampled: Float[np.ndarray, " resamples"]) -> Estimate:
-    """A figure with the 2.5th and 97.5th percentile of its resamples (Efron & Tibshirani 1993, section 13.3).
+    """Return a metric with the 2.5th and 97.5th percentile of its resamples (Efron & Tibshirani 1993, section 13.3).
 
-    Resamples in which the figure does not exist are NaN and left out; where that is most of them, there is no interval.
+    Resamples in which the metric does not exist are NaN and left out; if they are half or more, there is no interval.
     """
     valid = resampled[np.isfinite(resampled)]
     if len(valid) <= len(resampled) / 2:
-        return Estimate(value, np.nan, np.nan)
+        return Estimate.without_interval(value)
     low, high = np.percentile(valid, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
 def compute_two_sided_p_value(differences: Float[np.ndarray, " resamples"]) -> float:
-    """Twice the share of resampled differences on the rarer side of zero, at most 1.
+    """Return twice the share of resampled differences on the rarer side of zero, at most 1.
 
     Zero itself counts on both sides, and each side counts one more than was found, so p is never 0 and never below what
     this number of resamples can show: 2 / (resamples + 1). It is the level at which the percentile interval of the
@@ -50,7 +58,7 @@ def compute_two_sided_p_value(differences: Float[np.ndarray, " resamples"]) -> f
 
 
 def apply_holm_correction(p_values: list[float]) -> list[float]:
-    """p values corrected for their number, in the order given.
+    """Correct p values for their number; they stay in their order.
 
     The k-th smallest of m is multiplied by m - k + 1; none may be smaller than that of a smaller one, none above 1.
     Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
@@ -66,7 +74,7 @@ def apply_holm_correction(p_values: list[float]) -> list[float]:
 def build_trial_matrix(
     left_singers: Int[np.ndarray, " trials"], right_singers: Int[np.ndarray, " trials"], num_singers: int
 ) -> Bool[np.ndarray, "singers singers"]:
-    """Which singers have trials with which."""
+    """Mark which singers have trials with which."""
     has_trials = np.zeros((num_singers, num_singers), bool)
     has_trials[left_singers, right_singers] = True
     return has_trials
@@ -75,15 +83,15 @@ def build_trial_matrix(
 def draw_bootstrap_weights(
     has_trials: Bool[np.ndarray, "singers singers"], num_resamples: int, seed: int = 0
 ) -> Int[np.ndarray, "resamples singers"]:
-    """How often each singer is drawn in each resample of a bootstrap: as many draws as singers, with replacement.
+    """Draw as many singers as there are, with replacement, and count how often each was drawn in each resample.
 
     Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13. Draws that leave no target trial or no
     non-target trial (fewer than two different singers) are drawn again.
 
     Args:
-        has_trials: of each singer against each; on the diagonal, target trials.
-        num_resamples: of the bootstrap.
-        seed: of the draws.
+        has_trials: which singers have trials with which; target trials on the diagonal.
+        num_resamples: number of resamples.
+        seed: seed of the draws.
 
     Raises:
         SingerVerifyError: the trials are of fewer than two singers, or all of one kind.
@@ -108,12 +116,26 @@ def _has_nontarget_trials(has_trials: Bool[np.ndarray, "singers singers"], among
     return any((has_trials[singer, among] & (among != singer)).any() for singer in among)
 
 
-MAX_SCORE_LEVELS = 10_000  # of one system's scores: beyond that, a rate's step is under a ten-thousandth
-MAX_EXACT_FLOAT32_INTEGER = (
-    1 << 24
-)  # whole numbers below are exact in single precision, whose products are twice as fast
-MAX_PENDING_VALUES = 1 << 22  # numbers, of sums that wait to be weighted
-RATE_NAMES = ("eer", "min_dcf_0.01", "min_dcf_0.05")
+@dataclass(frozen=True)
+class BootstrapWeights:
+    """Resamples of singers, or, where there are very many, of groups of singers.
+
+    Attributes:
+        unit_index: (singers,), the unit that each singer belongs to.
+        counts: (resamples, units), how often each unit counts.
+    """
+
+    unit_index: Int[np.ndarray, " singers"]
+    counts: Int[np.ndarray, "resamples units"]
+
+    @property
+    def has_one_singer_per_unit(self) -> bool:
+        return len(self.unit_index) == self.counts.shape[1]
+
+
+MAX_SCORE_LEVELS = 10_000  # of one system's resamples: beyond that, a rate's step is under a ten-thousandth
+MAX_EXACT_FLOAT32_INTEGER = 1 << 24  # integers below are exact in single precision, whose products are twice as fast
+MAX_PENDING_VALUES = 1 << 22  # values of sums that wait to be weighted
 
 
 class ResampledSums:
@@ -121,7 +143,7 @@ class ResampledSums:
 
     Args:
         draws: (resamples, singers), how often each singer counts.
-        width: of what is summed for each trial: cells of the score axis, for instance.
+        width: number of values summed for each trial: bins of the score axis, for instance.
     """
 
     def __init__(self, draws: Int[np.ndarray, "resamples singers"], width: int) -> None:
@@ -132,7 +154,7 @@ class ResampledSums:
         self._num_pending = 0
 
     def add(self, singer: int, by_singer: Num[np.ndarray, "singers width"]) -> None:
-        """Trials of one singer against each of the singers, himself included, summed by the other singer."""
+        """Add trials of one singer against each of the singers, himself included, summed by the other singer."""
         others = np.flatnonzero(by_singer.any(axis=1))
         self._pending.append((singer, others, by_singer[others]))
         self._num_pending += len(others) * by_singer.shape[1]
@@ -145,67 +167,70 @@ class ResampledSums:
         return self._sums
 
     def _apply_weights(self) -> None:
-        """Add what waits, weighted for each resample: the fewer products of matrices, the faster."""
+        """Weight all pending sums at once: the fewer matrix products, the faster."""
         if not self._pending:
             return
         singers, others, sums = zip(*self._pending, strict=True)
-        left, right = np.repeat(singers, [len(each) for each in others]), np.concatenate(others)
+        left, right = np.repeat(singers, [len(part) for part in others]), np.concatenate(others)
         summed = np.concatenate(sums)
         largest = summed.sum(axis=0).max(initial=0) * self.max_weight**2
         is_exact = np.issubdtype(summed.dtype, np.integer) and largest < MAX_EXACT_FLOAT32_INTEGER
-        counts_of = self.singer_weights.astype(np.float32 if is_exact else np.float64)
-        weights = counts_of[left]
+        singer_weights = self.singer_weights.astype(np.float32 if is_exact else np.float64)
+        weights = singer_weights[left]
         weights[left == right] = 1.0
-        weights *= counts_of[right]
+        weights *= singer_weights[right]
         self._sums += weights.T @ summed.astype(weights.dtype)
         self._pending.clear()
         self._num_pending = 0
 
 
 class ResampledCounts:
-    """The tally of every resample.
+    """Trials counted by score bin, for every resample.
 
     Args:
         draws: (resamples, singers), how often each singer counts.
-        num_cells: of the score axis.
+        bins: of the score axis.
     """
 
-    def __init__(self, draws: Int[np.ndarray, "resamples singers"], num_cells: int) -> None:
-        self.num_singers, self.num_bins = draws.shape[1], num_cells
-        self.targets, self.nontargets = ResampledSums(draws, num_cells), ResampledSums(draws, num_cells)
+    def __init__(self, draws: Int[np.ndarray, "resamples singers"], bins: ScoreBins) -> None:
+        self.num_singers, self.bins = draws.shape[1], bins
+        self.targets, self.nontargets = ResampledSums(draws, len(bins)), ResampledSums(draws, len(bins))
 
-    def add(self, singer: int, places: Int[np.ndarray, " trials"], is_target: bool) -> Int[np.ndarray, "singers cells"]:
-        """Count trials of one kind of one singer; returns the counts by the other singer and cell.
+    def add(self, singer: int, places: Int[np.ndarray, " trials"], is_target: bool) -> Int[np.ndarray, "singers bins"]:
+        """Count trials of one kind of one singer; return the counts by the other singer and bin.
 
         Args:
-            singer: of all of them.
-            places: of each, the other singer's number × number of cells + its cell.
+            singer: number of the singer.
+            places: for each trial, the other singer's number × number of bins + its bin.
             is_target: their kind.
         """
-        counts = np.bincount(places, minlength=self.num_singers * self.num_bins)
-        by_singer = counts.reshape(self.num_singers, self.num_bins)
+        counts = np.bincount(places, minlength=self.num_singers * len(self.bins))
+        by_singer = counts.reshape(self.num_singers, len(self.bins))
         (self.targets if is_target else self.nontargets).add(singer, by_singer)
         return by_singer
 
     def build_binned_counts(self) -> BinnedCounts:
-        return BinnedCounts(self.targets.sums, self.nontargets.sums)
+        """Return the counts so far."""
+        return BinnedCounts(self.bins.thresholds, self.targets.sums, self.nontargets.sums)
 
 
-def compute_resampled_rates(
+def compute_resampled_metrics(
     scores: Float[np.ndarray, " trials"],
     left_singers: Int[np.ndarray, " trials"],
     right_singers: Int[np.ndarray, " trials"],
     draws: Int[np.ndarray, "resamples singers"],
-) -> Float[np.ndarray, "resamples 3"]:
-    """The rates named in `RATE_NAMES` for each resample; NaN where it leaves no target or no non-target trial.
+    metrics: Mapping[str, Metric],
+) -> dict[str, Float[np.ndarray, " resamples"]]:
+    """Compute metrics in each resample; NaN where it leaves no target or no non-target trial.
 
-    A resample of every singer once gives the rates themselves.
+    A resample of every singer once gives the metrics themselves, but for `MAX_SCORE_LEVELS`.
 
     Args:
         scores: of one system.
         left_singers: numbered from 0.
         right_singers: the same singer in a target trial.
         draws: how often each singer counts.
+        metrics: by name.
 
     Raises:
         SingerVerifyError: a score is NaN or infinite.
@@ -214,14 +239,13 @@ def compute_resampled_rates(
         raise SingerVerifyError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are NaN or infinite.")
     is_target = left_singers == right_singers
     if not is_target.any():
-        return np.full((len(draws), len(RATE_NAMES)), np.nan)
-    cells = ScoreBins.from_target_scores(scores[is_target]).thin(MAX_SCORE_LEVELS)
-    counted = ResampledCounts(draws, len(cells))
+        return {name: np.full(len(draws), np.nan) for name in metrics}
+    bins = ScoreBins.from_target_scores(scores[is_target]).thin(MAX_SCORE_LEVELS)
+    resampled = ResampledCounts(draws, bins)
     for singer in np.unique(left_singers).tolist():
         for kind in (True, False):
             chosen = (left_singers == singer) & (is_target == kind)
-            places = right_singers[chosen] * len(cells) + cells.digitize(scores[chosen])
-            counted.add(singer, places, kind)
-    tally = counted.build_binned_counts()
-    eer, _ = compute_binned_eers(tally, cells.thresholds)
-    return np.stack([eer, compute_binned_min_dcfs(tally, 0.01), compute_binned_min_dcfs(tally, 0.05)], axis=1)
+            places = right_singers[chosen] * len(bins) + bins.digitize(scores[chosen])
+            resampled.add(singer, places, kind)
+    counts = resampled.build_binned_counts()
+    return {name: metric.compute(counts) for name, metric in metrics.items()}

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.evaluation.metrics.bootstrap import Estimate, ResampledSums, compute_percentile_interval
-from singer_verify.evaluation.metrics.trial_counts import BootstrapWeights
+from singer_verify.evaluation.metrics.bootstrap import (
+    BootstrapWeights,
+    Estimate,
+    ResampledSums,
+    compute_percentile_interval,
+)
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.trials.blocks import TrialBlock
 

@@ -1,42 +1,116 @@
-"""Error rates of a verification system, from the scores of all its trials at once.
+"""Error rates of a verification system from the scores of all its trials, and its detection error trade-off (DET).
 
 Conventions: a trial is accepted if its score is at least the threshold. The miss rate is the share of target trials
-that are rejected, the false-alarm rate the share of non-target trials that are accepted. Equal scores cannot be told
-apart by any threshold, so they form one point of a curve.
+that are rejected, the false-alarm rate the share of non-target trials that are accepted. No threshold separates equal
+scores, so they form one point of a curve.
+
+Every rate in the package comes from `ErrorCurve`, that is from the numbers of trials below a few thresholds. The
+thresholds are all scores of target trials where the scores are in memory (`compute_eer`, `BinnedCounts.from_scores`),
+and the edges of score bins where they are counted as they stream by (`BinnedCounts`).
+
+DET curves: Martin, Doddington, Kamm, Ordowski & Przybocki 1997, The DET curve in assessment of detection task
+performance, Eurospeech.
 """
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Num
 
 from singer_verify.errors import SingerVerifyError
 
 
 @dataclass(frozen=True)
 class ErrorCurve:
-    """Error rates at the thresholds where the curve bends, in rising order; the last, infinity, rejects all.
+    """Error rates at rising thresholds, of one system or of many resamples of it.
 
     Between two scores of target trials only false alarms change, and the curve is straight there: its corners alone
-    give the same equal error rate and the same smallest cost as all its points.
+    give the same equal error rate, the same smallest cost and the same area as all its points.
 
     Attributes:
-        thresholds: (points,), the lowest score accepted.
-        miss: (points,), rising from 0 to 1.
-        false_alarm: (points,), falling from 1 to 0.
+        thresholds: (points,), the lowest score accepted; the last one rejects everything.
+        miss: (..., points), rising to 1; NaN where there are no target trials.
+        false_alarm: (..., points), falling to 0; NaN where there are no non-target trials.
     """
 
     thresholds: Float[np.ndarray, " points"]
-    miss: Float[np.ndarray, " points"]
-    false_alarm: Float[np.ndarray, " points"]
+    miss: Float[np.ndarray, "*resamples points"]
+    false_alarm: Float[np.ndarray, "*resamples points"]
+
+    @classmethod
+    def from_cumulative_counts(
+        cls,
+        thresholds: Float[np.ndarray, " points"],
+        num_missed: Num[np.ndarray, "*resamples points"],
+        num_rejected: Num[np.ndarray, "*resamples points"],
+        num_targets: Num[np.ndarray, "*resamples"] | int,
+        num_nontargets: Num[np.ndarray, "*resamples"] | int,
+    ) -> "ErrorCurve":
+        """Build the curve from the numbers of trials that score below each threshold.
+
+        Args:
+            thresholds: rising.
+            num_missed: target trials below each.
+            num_rejected: non-target trials below each.
+            num_targets: all target trials.
+            num_nontargets: all non-target trials.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            miss = num_missed / np.asarray(num_targets)[..., None]
+            false_alarm = 1.0 - num_rejected / np.asarray(num_nontargets)[..., None]
+        return cls(thresholds, miss, false_alarm)
+
+    def compute_eer(self) -> tuple[Float[np.ndarray, "*resamples"], Float[np.ndarray, "*resamples"]]:
+        """Compute the rate at which misses and false alarms are equally frequent, and its threshold.
+
+        Where no point makes them equal, both are interpolated linearly between the two points on either side.
+        """
+        excess = self.miss - self.false_alarm
+        after = np.argmax(excess >= 0.0, axis=-1, keepdims=True)  # 0 only where there are no rates
+        before = np.maximum(after - 1, 0)
+        (miss_before, miss_after), (excess_before, excess_after) = (
+            [np.take_along_axis(values, places, axis=-1) for places in (before, after)]
+            for values in (self.miss, excess)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = -excess_before / (excess_after - excess_before)
+        low, high = self.thresholds[before], self.thresholds[after]
+        high = np.where(np.isfinite(high), high, low)
+        return (miss_before + share * (miss_after - miss_before))[..., 0], (low + share * (high - low))[..., 0]
+
+    def compute_min_dcf(
+        self, p_target: float, miss_cost: float = 1.0, false_alarm_cost: float = 1.0
+    ) -> Float[np.ndarray, "*resamples"]:
+        """Compute the smallest detection cost over all thresholds, see the function `compute_min_dcf`."""
+        miss_weight, false_alarm_weight = p_target * miss_cost, (1.0 - p_target) * false_alarm_cost
+        costs = miss_weight * self.miss + false_alarm_weight * self.false_alarm
+        return np.asarray(costs.min(axis=-1) / min(miss_weight, false_alarm_weight))
+
+    def compute_auc(self) -> Float[np.ndarray, "*resamples"]:
+        """Compute how often a target trial scores higher than a non-target trial, equal scores counting half.
+
+        The area under the receiver operating characteristic: Hanley & McNeil 1982, The meaning and use of the area
+        under a receiver operating characteristic (ROC) curve, Radiology 143 (1).
+        """
+        widths, hits = -np.diff(self.false_alarm), 1.0 - self.miss
+        return np.asarray((widths * (hits[..., 1:] + hits[..., :-1]) / 2.0).sum(axis=-1))
+
+    def compute_miss_rates(self, false_alarms: Float[np.ndarray, " rates"]) -> Float[np.ndarray, "*resamples rates"]:
+        """Look up the miss rates at the lowest thresholds that keep false alarms at or below the given rates."""
+        rows = self.miss.reshape(-1, self.miss.shape[-1]), self.false_alarm.reshape(-1, self.miss.shape[-1])
+        found = [
+            miss[np.searchsorted(-false_alarm, -false_alarms, side="left")]
+            for miss, false_alarm in zip(*rows, strict=True)
+        ]
+        return np.stack(found).reshape(*self.miss.shape[:-1], len(false_alarms))
 
 
 @dataclass(frozen=True)
 class SortedScores:
-    """Scores of either kind of trials, rising.
+    """Scores of both kinds of trials, rising.
 
     Attributes:
         targets: (targets,).
@@ -47,8 +121,11 @@ class SortedScores:
     nontargets: Float[np.ndarray, " nontargets"]
 
     @classmethod
-    def of(cls, scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]) -> "SortedScores":
-        """
+    def from_trials(
+        cls, scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]
+    ) -> "SortedScores":
+        """Sort the scores of each kind.
+
         Raises:
             SingerVerifyError: a score is NaN or infinite, or one of the two kinds of trials is missing.
         """
@@ -60,82 +137,84 @@ class SortedScores:
                 f"{len(kinds.targets)} target and {len(kinds.nontargets)} non-target trials; error rates need both "
                 f"kinds: two utterances of one singer, and two singers."
             )
-        ends = [each[place] for each in (kinds.targets, kinds.nontargets) for place in (0, -1)]
-        if not np.isfinite(ends).all():  # NaN is sorted to the end
+        extremes = [kind[place] for kind in (kinds.targets, kinds.nontargets) for place in (0, -1)]
+        if not np.isfinite(extremes).all():  # NaN is sorted to the end
             raise SingerVerifyError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are NaN or infinite.")
         return kinds
 
-    def rates(
-        self, thresholds: Float[np.ndarray, " points"]
-    ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
-        """Misses and false alarms with these thresholds."""
-        miss, rejection = (
-            np.searchsorted(kind, thresholds.astype(kind.dtype)) / len(kind) for kind in (self.targets, self.nontargets)
-        )
-        return miss, 1.0 - rejection
-
-    def has_crossed(self, score: float, side: Literal["left", "right"]) -> bool:
-        """Whether misses are at least as frequent as false alarms, with the threshold at a score or right above it."""
+    def count_below(
+        self, thresholds: Float[np.ndarray, " points"], side: Literal["left", "right"] = "left"
+    ) -> tuple[Int[np.ndarray, " points"], Int[np.ndarray, " points"]]:
+        """Count target and non-target trials below each threshold; with `side="right"`, at or below it."""
         missed, rejected = (
-            int(np.searchsorted(kind, kind.dtype.type(score), side)) for kind in (self.targets, self.nontargets)
+            np.searchsorted(kind, thresholds.astype(kind.dtype), side) for kind in (self.targets, self.nontargets)
         )
-        return missed * len(self.nontargets) >= (len(self.nontargets) - rejected) * len(self.targets)
+        return missed, rejected
+
+    def build_curve(
+        self, thresholds: Float[np.ndarray, " points"], side: Literal["left", "right"] = "left"
+    ) -> ErrorCurve:
+        """Build the curve at these thresholds; with `side="right"`, right above them."""
+        counts = *self.count_below(thresholds, side), len(self.targets), len(self.nontargets)
+        return ErrorCurve.from_cumulative_counts(thresholds.astype(np.float64), *counts)
 
     def find_next_above(self, scores: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-        """The lowest score of any trial above each of these; infinity where there is none."""
+        """Find the lowest score of any trial above each of these; infinity where there is none."""
         nearest = np.full(len(scores), np.inf)
         for kind in (self.targets, self.nontargets):
             places = np.searchsorted(kind, scores, side="right")
-            found = np.where(places < len(kind), kind[np.minimum(places, len(kind) - 1)], np.inf)
-            nearest = np.minimum(nearest, found)
+            above = np.where(places < len(kind), kind[np.minimum(places, len(kind) - 1)], np.inf)
+            nearest = np.minimum(nearest, above)
         return nearest
+
+    def find_crossing(self) -> Float[np.ndarray, " 2"]:
+        """Find the two adjacent scores between which misses become at least as frequent as false alarms.
+
+        A bisection, since sorting dominates: a curve of 10⁸ points would take several times as long.
+        """
+        before = self.targets[_bisect(len(self.targets), lambda place: self._has_crossed(self.targets[[place]]))]
+        if self._has_crossed(np.array([before]), "left"):  # lower, where misses stay as they are
+            lower = _bisect(len(self.nontargets), lambda place: self._has_crossed(self.nontargets[[place]]))
+            before = self.nontargets[lower]
+        low = np.array([before])
+        return np.concatenate([low, self.find_next_above(low)]).astype(np.float64)
+
+    def _has_crossed(self, score: np.ndarray, side: Literal["left", "right"] = "right") -> bool:
+        curve = self.build_curve(score, side)
+        return bool(curve.miss[0] - curve.false_alarm[0] >= 0.0)  # as `ErrorCurve.compute_eer` decides it
+
+
+def _bisect(size: int, is_reached: Callable[[int], bool]) -> int:
+    """Return the first place where a condition holds that stays true from there on; the last, if it never does."""
+    low, high = 0, size - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_reached(middle) else (middle + 1, high)
+    return low
 
 
 def compute_error_curve(scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]) -> ErrorCurve:
-    """Miss and false-alarm rates over all thresholds.
+    """Compute miss and false-alarm rates over all thresholds.
 
     Raises:
-        SingerVerifyError: see `SortedScores.of`.
+        SingerVerifyError: see `SortedScores.from_trials`.
     """
-    kinds = SortedScores.of(scores, is_target)
+    kinds = SortedScores.from_trials(scores, is_target)
     levels = np.unique(kinds.targets)
     lowest = min(kinds.targets[0], kinds.nontargets[0])
-    thresholds = np.unique(
-        np.concatenate([[lowest], levels, kinds.find_next_above(levels), [np.inf]]).astype(np.float64)
-    )
-    return ErrorCurve(thresholds, *kinds.rates(thresholds))
+    thresholds = np.concatenate([[lowest], levels, kinds.find_next_above(levels), [np.inf]])
+    return kinds.build_curve(np.unique(thresholds.astype(np.float64)))
 
 
 def compute_eer(scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"]) -> tuple[float, float]:
-    """The rate at which misses and false alarms are equally frequent, and its threshold.
-
-    Where no threshold makes them equal, both are interpolated linearly between the two thresholds on either side.
+    """Compute the equal error rate of all scores at once, and its threshold, see `ErrorCurve.compute_eer`.
 
     Raises:
-        SingerVerifyError: see `SortedScores.of`.
+        SingerVerifyError: see `SortedScores.from_trials`.
     """
-    kinds = SortedScores.of(scores, is_target)
-    before = _find_last_before_crossing(kinds)
-    above = kinds.find_next_above(before)
-    miss, false_alarm = (float(rate[0]) for rate in kinds.rates(before))
-    miss_above, false_alarm_above = (float(rate[0]) for rate in kinds.rates(above))
-    rise, fall = miss_above - miss, false_alarm - false_alarm_above
-    share = (false_alarm - miss) / (rise + fall)
-    low, high = float(before[0]), float(above[0])
-    return miss + share * rise, low + share * (high - low) if math.isfinite(high) else low
-
-
-def _find_last_before_crossing(kinds: SortedScores) -> Float[np.ndarray, " 1"]:
-    """The score right above which there are, for the first time, at least as many misses as false alarms."""
-    low, high = 0, len(kinds.targets) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if kinds.has_crossed(float(kinds.targets[middle]), "right") else (middle + 1, high)
-    if not kinds.has_crossed(float(kinds.targets[low]), "left"):
-        return kinds.targets[[low]]
-    missed = int(np.searchsorted(kinds.targets, kinds.targets[low]))  # they meet lower, where misses stay as they are
-    fewest_rejected = -(-len(kinds.nontargets) * (len(kinds.targets) - missed) // len(kinds.targets))
-    return kinds.nontargets[[max(fewest_rejected - 1, 0)]]
+    kinds = SortedScores.from_trials(scores, is_target)
+    rate, threshold = kinds.build_curve(kinds.find_crossing()).compute_eer()
+    return float(rate), float(threshold)
 
 
 def compute_min_dcf(
@@ -145,31 +224,28 @@ def compute_min_dcf(
     miss_cost: float = 1.0,
     false_alarm_cost: float = 1.0,
 ) -> float:
-    """Smallest detection cost over all thresholds, divided by the cost of deciding without listening.
+    """Compute the smallest detection cost over all thresholds, divided by the cost of the better constant decision.
 
     NIST speaker recognition evaluation plan 2016, section 3.1.
 
     Args:
         scores: of all trials.
-        is_target: whether both sides of a trial are one singer.
-        p_target: assumed share of target trials.
-        miss_cost: of rejecting a target trial.
-        false_alarm_cost: of accepting a non-target trial.
+        is_target: whether both sides of a trial are the same singer.
+        p_target: assumed prior probability of a target trial.
+        miss_cost: cost of rejecting a target trial.
+        false_alarm_cost: cost of accepting a non-target trial.
 
     Raises:
-        SingerVerifyError: see `SortedScores.of`.
+        SingerVerifyError: see `SortedScores.from_trials`.
     """
-    curve = compute_error_curve(scores, is_target)
-    miss_weight, false_alarm_weight = p_target * miss_cost, (1.0 - p_target) * false_alarm_cost
-    costs = miss_weight * curve.miss + false_alarm_weight * curve.false_alarm
-    return float(costs.min() / min(miss_weight, false_alarm_weight))
+    return float(compute_error_curve(scores, is_target).compute_min_dcf(p_target, miss_cost, false_alarm_cost))
 
 
-MIN_DET_RATE, MAX_DET_RATE = 0.001, 0.6  # of both axes
+MIN_DET_RATE, MAX_DET_RATE = 0.001, 0.6  # on both axes of a DET plot
 
 
 def build_false_alarm_grid(num_points: int = 200) -> Float[np.ndarray, " points"]:
-    """False-alarm rates equally far apart on a normal-deviate axis, rising."""
+    """Return rising false-alarm rates, equally spaced on a normal-deviate axis."""
     low, high = (NormalDist().inv_cdf(rate) for rate in (MIN_DET_RATE, MAX_DET_RATE))
     return np.array([NormalDist().cdf(deviate) for deviate in np.linspace(low, high, num_points)])
 
@@ -179,14 +255,12 @@ def compute_miss_rates(
     is_target: Bool[np.ndarray, " trials"],
     false_alarms: Float[np.ndarray, " points"],
 ) -> Float[np.ndarray, " points"]:
-    """Miss rates at the lowest thresholds that keep the false-alarm rate at or under the given ones.
+    """Compute miss rates at the lowest thresholds that keep the false-alarm rate at or below the given ones.
 
-    Several systems' curves are averaged point by point: vertical averaging, Fawcett 2006, An introduction to ROC
-    analysis, Pattern Recognition Letters 27, section 8.1.
+    The curves of several systems can be averaged point by point: vertical averaging, Fawcett 2006, An introduction to
+    ROC analysis, Pattern Recognition Letters 27, section 8.1.
 
     Raises:
-        SingerVerifyError: see `error_rates.compute_error_curve`.
+        SingerVerifyError: see `SortedScores.from_trials`.
     """
-    curve = compute_error_curve(scores, is_target)
-    first = np.searchsorted(-curve.false_alarm, -false_alarms, side="left")
-    return curve.miss[first]
+    return compute_error_curve(scores, is_target).compute_miss_rates(false_alarms)

@@ -12,6 +12,7 @@ import pandas as pd
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.evaluation.results import ConditionMetrics, ConfusedSingers, EvaluatedUtterances, EvaluationResult
 from singer_verify.plotting import render_figure_files
 from singer_verify.reports.evaluation.about import EvaluationContext
@@ -115,17 +116,15 @@ def _build_condition_record(each: ConditionMetrics) -> dict[str, Any]:
         "condition": each.condition,
         "num_targets": each.num_targets,
         "num_nontargets": each.num_nontargets,
-        "eer": _build_estimate_record(each.eer),
-        "min_dcf": {f"{prior:g}": _build_estimate_record(cost) for prior, cost in each.min_dcf.items()},
+        **{name: _build_estimate_record(each.metrics.get(name)) for name in METRICS},
     }
 
 
 def _flatten_condition(condition: dict[str, Any]) -> dict[str, Any]:
     """`eer`, `eer_low`, `eer_high`, `min_dcf_0.01`, ... instead of nested figures."""
-    costs = {f"min_dcf_{prior}": cost for prior, cost in condition["min_dcf"].items()}
     flat = {name: condition[name] for name in ("condition", "num_targets", "num_nontargets")}
-    for name, estimate in {"eer": condition["eer"], **costs}.items():
-        values = estimate or {"value": None, "low": None, "high": None}
+    for name in METRICS:
+        values = condition[name] or {"value": None, "low": None, "high": None}
         flat |= {name: values["value"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
     return flat
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from singer_verify.audio import AUDIO_SUFFIXES, load_audio
 from singer_verify.errors import UtteranceError
+from singer_verify.evaluation.metrics.registry import METRICS, MIN_DCF_PREFIX
 from singer_verify.evaluation.results import (
     ConditionMetrics,
     ConfusedSingers,
@@ -104,14 +105,15 @@ def render_evaluation_page(
 ) -> str:
     """HTML that needs nothing else: pictures and sounds are in it, and it may not load anything."""
     judged = _UtteranceRows(utterances, parts.excerpts)
-    priors = sorted({prior for each in judgement.conditions for prior in each.min_dcf})
+    computed = {name for each in judgement.conditions for name in each.metrics if name.startswith(MIN_DCF_PREFIX)}
+    costs = {name: metric.label for name, metric in METRICS.items() if name in computed}
     return render_template(
         EVALUATION_TEMPLATE,
         title=about.title,
         figures=build_metric_rows(judgement, about),
         notes=build_evaluation_notes(judgement, utterances, about),
-        condition_headings=["condition", "EER", *(f"minDCF {prior:g}" for prior in priors), "target", "non-target"],
-        condition_rows=[_build_condition_row(each, priors) for each in judgement.conditions],
+        condition_headings=["condition", "EER", *costs.values(), "target", "non-target"],
+        condition_rows=[_build_condition_row(each, list(costs)) for each in judgement.conditions],
         pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
         singer_rows=[
             judged.build_singer_row(each) for each in sort_worst_first(judgement.by_singer, utterances.singers)
@@ -163,10 +165,10 @@ class _UtteranceRows:
         return {"singer": singer, "path": path, "sound": self.excerpts.address(path)}
 
 
-def _build_condition_row(each: ConditionMetrics, priors: list[float]) -> list[tuple[str, str | float]]:
+def _build_condition_row(each: ConditionMetrics, names: list[str]) -> list[tuple[str, str | float]]:
     costs = [
         (format_condition_cost(cost), MISSING_SORT_KEY if cost is None else cost.value)
-        for cost in map(each.min_dcf.get, priors)
+        for cost in map(each.metrics.get, names)
     ]
     counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
     rate = (format_condition_eer(each), MISSING_SORT_KEY if each.eer is None else each.eer.value)

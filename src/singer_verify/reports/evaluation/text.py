@@ -11,6 +11,7 @@ from rich.text import Text
 
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
 from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.registry import METRICS, MIN_DCF_PREFIX
 from singer_verify.evaluation.results import ConditionMetrics, EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.seen_singers import (
     CALIBRATION,
@@ -104,16 +105,12 @@ def _describe_overlap(occasion: OverlapWording, found: SingerOverlap | None) -> 
 
 
 NO_VALUE = "–"
-MIN_DCF_PREFIX = "min_dcf_"
-PERCENT_METRICS = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "auc", "top_1", "top_5")
+PERCENT_METRICS = ("miss_at_threshold", "false_alarm_at_threshold", "top_1", "top_5")  # beside those of the registry
 METRIC_NAMES = {
-    "eer": "EER",
     "threshold": "threshold",
     "miss_at_threshold": "misses at the known threshold",
     "false_alarm_at_threshold": "false alarms at the known threshold",
-    "auc": "AUC",
     "cllr": "Cllr",
-    "min_cllr": "minimum Cllr",
     "top_1": "top-1 identification",
     "top_5": "top-5 identification",
     "mean_normalised_rank": "mean normalised rank",
@@ -160,9 +157,10 @@ def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> 
 def format_metric_name(key: str, fitted: Collection[str] = ()) -> str:
     """What a reader calls a figure; marked, if it is among those that were fitted to the singers judged."""
     mark = FITTED_MARK if key in fitted else ""
-    for prefix, name in ((MIN_DCF_PREFIX, "minDCF"), (ACTUAL_DCF_PREFIX, "actual DCF")):
-        if key.startswith(prefix):
-            return f"{name} at prior {key.removeprefix(prefix)}{mark}"
+    if key in METRICS:
+        return METRICS[key].label + mark
+    if key.startswith(ACTUAL_DCF_PREFIX):
+        return f"actual DCF at prior {key.removeprefix(ACTUAL_DCF_PREFIX)}{mark}"
     return METRIC_NAMES.get(key, key) + mark
 
 
@@ -179,14 +177,18 @@ def describe_metric(key: str) -> str:
 
 
 def format_metric_value(key: str, estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.2f} %" if key in PERCENT_METRICS else f"{estimate.value:.3f}"
+    return f"{100 * estimate.value:.2f} %" if _is_percentage(key) else f"{estimate.value:.3f}"
+
+
+def _is_percentage(key: str) -> bool:
+    return METRICS[key].is_percentage if key in METRICS else key in PERCENT_METRICS
 
 
 def format_metric_interval(key: str, estimate: Estimate) -> str:
     """Empty where there is no interval."""
     if math.isnan(estimate.low):
         return ""
-    if key in PERCENT_METRICS:
+    if _is_percentage(key):
         return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %"
     return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
@@ -252,7 +254,7 @@ def _get_metric_order(key: str) -> tuple[int, str]:
     return next((number for number, start in enumerate(order) if key.startswith(start)), len(order)), key
 
 
-DISPLAYED_PRIOR = 0.05
+DISPLAYED_MIN_DCF = "min_dcf_0.05"
 
 
 def build_evaluation_table(
@@ -270,10 +272,10 @@ def build_evaluation_table(
 def build_conditions_table(conditions: Sequence[ConditionMetrics]) -> Table:
     """A row per condition; one with too few trials has no rate. The costs at other priors are in the report."""
     table = Table(title="by condition, with 95 % intervals over singers", show_edge=False)
-    for name in ("condition", "EER", f"minDCF at prior {DISPLAYED_PRIOR:g}", "target trials", "non-target"):
+    for name in ("condition", "EER", METRICS[DISPLAYED_MIN_DCF].label, "target trials", "non-target"):
         table.add_column(name, justify="left" if name == "condition" else "right")
     for each in conditions:
-        cost = format_condition_cost(each.min_dcf.get(DISPLAYED_PRIOR))
+        cost = format_condition_cost(each.metrics.get(DISPLAYED_MIN_DCF))
         table.add_row(
             Text(each.condition), format_condition_eer(each), cost, str(each.num_targets), str(each.num_nontargets)
         )

@@ -7,6 +7,7 @@ from singer_verify.plotting import BLACK, COLOURS, UNKNOWN_GREY
 from singer_verify.reports.det_figure import AXIS_LENGTH, build_det_ticks, compute_axis_position, format_svg_points
 from singer_verify.reports.html import render_template
 from singer_verify.reports.leaderboard.text import (
+    DISPLAYED_MIN_DCF,
     build_conditions_note,
     build_headings,
     build_leaderboard_notes,
@@ -45,7 +46,7 @@ def _build_page_row(standing: LeaderboardEntry, board: Leaderboard, colour: str)
         texts[0],
         len(standing.seeds),
         standing.eer.value,
-        standing.min_dcf_05.value,
+        standing.metrics[DISPLAYED_MIN_DCF].value,
         0.0
         if standing.name == board.baseline
         else LAST_SORT_KEY

@@ -15,6 +15,7 @@ from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 MINUS, NAME_SEPARATOR, NO_VALUE = "−", " · ", "–"
 MIN_RELIABLE_SINGERS = 30
 SIGNIFICANCE_LEVEL = 0.05
+DISPLAYED_MIN_DCF = "min_dcf_0.05"
 
 
 def build_headings(board: Leaderboard) -> list[str]:
@@ -29,7 +30,7 @@ def format_entry(standing: LeaderboardEntry, board: Leaderboard) -> list[str]:
         format_short_name(standing, board),
         str(len(standing.seeds)),
         format_eer(standing.eer),
-        format_min_dcf(standing.min_dcf_05),
+        format_min_dcf(standing.metrics[DISPLAYED_MIN_DCF]),
         "baseline"
         if is_baseline
         else NO_VALUE

@@ -9,6 +9,7 @@ from typing import Any
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.results import ConditionMetrics
 from singer_verify.reports.evaluation.files import METRICS_FILE_NAME
 from singer_verify.reports.evaluation.text import (
@@ -123,10 +124,9 @@ def _parse_estimate(figure: dict[str, float | None] | None) -> Estimate | None:
 
 
 def _format_condition_row(found: dict[str, Any]) -> tuple[str, str, str, int, int]:
-    condition = ConditionMetrics(
-        found["condition"], found["num_targets"], found["num_nontargets"], _parse_estimate(found["eer"]), {}, None
-    )
-    eer = condition.eer
+    eer = _parse_estimate(found["eer"])
+    metrics = {} if eer is None else {EER: eer}
+    condition = ConditionMetrics(found["condition"], found["num_targets"], found["num_nontargets"], metrics, None)
     texts = (
         (explain_missing_eer(condition), "")
         if eer is None
