@@ -134,7 +134,7 @@ def test_calibrated_ratios_lose_little_more_than_the_least() -> None:
 def test_separable_scores_are_bounded_and_said(gap: float) -> None:
     scores, is_target = np.concatenate([np.linspace(0, 0.4, 20), np.linspace(0.4 + gap, 1, 10)]), np.arange(30) >= 20
     calibration = fit_calibration(scores, is_target, "a few trials")
-    assert calibration.origin.startswith("a few trials; no scores of the two kinds overlap")
+    assert calibration.origin.startswith("a few trials; the scores of the two kinds do not overlap")
     ratios = calibration.log_likelihood_ratio(scores)
     assert 0 < calibration.slope < 1000
     assert np.abs(ratios).max() < 15
@@ -143,7 +143,7 @@ def test_separable_scores_are_bounded_and_said(gap: float) -> None:
 
 def test_refusals_of_calibration() -> None:
     scores, is_target = random_trials(1)
-    with pytest.raises(SingerVerifyError, match=r"a slope of -1.*higher scores must speak for one singer"):
+    with pytest.raises(SingerVerifyError, match=r"a slope of -1.*higher scores must mean the same singer"):
         fit_calibration(-scores, is_target, "x")
     with pytest.raises(SingerVerifyError, match="a slope of -"):
         fit_calibration(np.array([0.1, 0.2, 0.8, 0.9]), np.array([True, True, False, False]), "x")

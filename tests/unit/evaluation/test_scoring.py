@@ -113,10 +113,10 @@ def test_projections_refuse_what_tells_nothing() -> None:
         with pytest.raises(SingerVerifyError, match="1 embeddings"):
             fit(rows[:1])
     with pytest.raises(
-        SingerVerifyError, match="3 singers with embeddings of 8 dimensions tell at most 2 apart, and 3"
+        SingerVerifyError, match="3 singers with embeddings of 8 dimensions allow at most 2 dimensions, but num_dims=3"
     ):
         fit_lda(rows, singers, 3)
-    with pytest.raises(SingerVerifyError, match=r"1 singers .* at most 0 apart"):
+    with pytest.raises(SingerVerifyError, match=r"1 singers .* at most 0 dimensions"):
         fit_lda(rows, np.zeros(12, int))
     with pytest.raises(SingerVerifyError, match="none of 3 singers has two utterances that differ"):
         fit_lda(np.repeat(rows[::4], 4, axis=0), singers)

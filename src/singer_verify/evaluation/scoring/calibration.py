@@ -1,10 +1,9 @@
-"""Scores as log-likelihood ratios: how much more likely a score is of one singer than of two."""
+"""Calibration: scores to log-likelihood ratios of one singer against two."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from singer_verify.errors import SingerVerifyError, require_between
@@ -12,12 +11,12 @@ from singer_verify.errors import SingerVerifyError, require_between
 
 @dataclass(frozen=True)
 class Calibration:
-    """The natural logarithm of the likelihood ratio is slope × score + offset.
+    """Affine map of scores to natural logarithms of likelihood ratios: slope × score + offset.
 
     Attributes:
         slope: positive.
         offset: at a score of 0.
-        origin: on whose trials it was fitted, in words that a user reads.
+        origin: whose trials it was fitted to, in words shown to users.
     """
 
     slope: float
@@ -25,33 +24,36 @@ class Calibration:
     origin: str
 
     def log_likelihood_ratio(self, scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Return slope × score + offset."""
         return np.asarray(self.slope * scores + self.offset)  # a single score stays an array
 
     def probability(self, scores: Float[np.ndarray, "*shape"], prior: float = 0.5) -> Float[np.ndarray, "*shape"]:
-        """That both sides are one singer, where that is so in a share `prior` of all trials."""
+        """Return the probability of a target trial, where `prior` is the share of target trials."""
         return np.asarray(expit(self.log_likelihood_ratio(scores) + logit(prior)))
 
     def threshold(self, prior: float) -> float:
-        """The score from which on accepting costs least, both errors costing the same (Bayes)."""
+        """Return the Bayes decision threshold, both errors costing the same."""
         return float((-logit(prior) - self.offset) / self.slope)
 
 
 MIN_PRIOR = 1e-6
-SEPARABLE_NOTE = "; no scores of the two kinds overlap, so the ratios are kept to what this many trials can show"
+SEPARABLE_NOTE = (
+    "; the scores of the two kinds do not overlap, so the ratios are limited to what this many trials can show"
+)
 
 
 def fit_calibration(
     scores: Float[np.ndarray, " trials"], is_target: Bool[np.ndarray, " trials"], origin: str, prior: float = 0.5
 ) -> Calibration:
-    """Logistic regression of the answers on the scores, without regularisation, the two kinds weighted to the prior.
+    """Fit a calibration: unregularised logistic regression of labels on scores, both kinds weighted to a prior.
 
     Brümmer & Doddington 2013, Likelihood-ratio calibration using prior-weighted proper scoring rules, Interspeech; as
     in the FoCal toolkit. Where every target trial scores at least as high as every other trial, the likelihood has no
-    maximum; each answer is then taken as slightly uncertain, as if one more trial of each kind had been seen
+    maximum; each label is then taken as slightly uncertain, as if one more trial of each kind had been observed
     (Platt 1999, Probabilistic outputs for support vector machines), and the origin says so.
 
     Args:
-        scores: of `Scoring.compute_score_matrix`.
+        scores: of `Scoring.scores`.
         is_target: whether both sides of a trial are one singer.
         origin: whose trials these are, in words.
         prior: share of target trials for which the fit is best, between 0 and 1.
@@ -60,19 +62,29 @@ def fit_calibration(
         SingerVerifyError: a score is not finite, one kind of trials is missing, or a higher score does not mean that
             one singer is more likely, so that there is nothing to calibrate.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second to import, and only fitting needs it
+
     require_between(MIN_PRIOR, 1.0 - MIN_PRIOR, prior=prior)
     _check_calibration_scores(scores, is_target)
     is_separable = bool(scores[is_target].min() >= scores[~is_target].max())
     mean, deviation = scores.mean(dtype=np.float64), scores.std(dtype=np.float64)
-    for_target, for_nontarget = _compute_label_weights(is_target, prior, is_separable)
-    slope, offset = _fit_logistic_regression((scores - mean) / deviation, for_target, for_nontarget)
-    slope, offset = slope / deviation, offset - slope * mean / deviation - float(logit(prior))
+    standardised = ((scores - mean) / deviation)[:, None]
+    num_targets, num_nontargets = int(is_target.sum()), int((~is_target).sum())
+    weight = np.where(is_target, prior / num_targets, (1.0 - prior) / num_nontargets)
+    regression = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-9)
+    if is_separable:  # every trial twice, the second time with the other label and the weight of its uncertainty
+        uncertain = weight / (np.where(is_target, num_targets, num_nontargets) + 2.0)
+        standardised, weight = np.concatenate([standardised] * 2), np.concatenate([weight - uncertain, uncertain])
+        is_target = np.concatenate([is_target, ~is_target])
+    regression.fit(standardised, is_target, sample_weight=weight)
+    slope = float(regression.coef_.item() / deviation)
+    offset = float(regression.intercept_.item() - slope * mean - logit(prior))
     if not slope > 0.0:
         raise SingerVerifyError(
-            f"calibration on {origin}: a slope of {slope:.3g}, where higher scores must speak for one singer; this "
-            f"model does not tell these singers apart, so its scores have no likelihood ratios."
+            f"calibration on {origin}: a slope of {slope:.3g}, but higher scores must mean the same singer; this model "
+            f"does not tell these singers apart, so its scores have no likelihood ratios."
         )
-    return Calibration(float(slope), float(offset), origin + (SEPARABLE_NOTE if is_separable else ""))
+    return Calibration(slope, offset, origin + (SEPARABLE_NOTE if is_separable else ""))
 
 
 def _check_calibration_scores(scores: np.ndarray, is_target: np.ndarray) -> None:
@@ -86,32 +98,3 @@ def _check_calibration_scores(scores: np.ndarray, is_target: np.ndarray) -> None
         )
     if scores.min() == scores.max():
         raise SingerVerifyError(f"all {scores.size} scores are equal ({scores[0]:.4g}); there is nothing to calibrate.")
-
-
-def _compute_label_weights(is_target: np.ndarray, prior: float, is_smoothed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """How much each trial speaks for either answer; all of them together, `prior` for one singer if not smoothed."""
-    num_targets = is_target.sum()
-    num_nontargets = is_target.size - num_targets
-    weight = np.where(is_target, prior / num_targets, (1.0 - prior) / num_nontargets)
-    share = np.where(is_target, 1.0, 0.0)  # of the trial's weight that speaks for one singer
-    if is_smoothed:
-        share = np.where(is_target, (num_targets + 1.0) / (num_targets + 2.0), 1.0 / (num_nontargets + 2.0))
-    return weight * share, weight * (1.0 - share)
-
-
-def _fit_logistic_regression(
-    scores: Float[np.ndarray, " trials"],
-    for_target: Float[np.ndarray, " trials"],
-    for_nontarget: Float[np.ndarray, " trials"],
-) -> tuple[float, float]:
-    """Slope and offset of the log odds that cost least."""
-    weight = for_target + for_nontarget
-
-    def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
-        log_odds = line[0] * scores + line[1]
-        loss = for_target @ np.logaddexp(0.0, -log_odds) + for_nontarget @ np.logaddexp(0.0, log_odds)
-        residual = weight * expit(log_odds) - for_target
-        return float(loss), np.array([residual @ scores, residual.sum()])
-
-    slope, offset = minimize(cost, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9}).x
-    return float(slope), float(offset)
