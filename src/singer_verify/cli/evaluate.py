@@ -147,11 +147,11 @@ def _check_evaluation_options(enrol: int, resamples: int, seed: int, umap: bool,
 def _print_evaluation(
     judgement: "EvaluationResult", utterances: "EvaluatedUtterances", about: "EvaluationContext", as_json: bool
 ) -> None:
-    from singer_verify.reports.evaluation.files import build_metrics_record
+    from singer_verify.reports.evaluation.files import build_evaluation_record
     from singer_verify.reports.evaluation.text import build_conditions_table, build_evaluation_table
 
     if as_json:
-        typer.echo(json.dumps(build_metrics_record(judgement, utterances, about), indent=2))
+        typer.echo(json.dumps(build_evaluation_record(judgement, utterances, about), indent=2))
         return
     console = Console(width=max(Console().width, MIN_CONSOLE_COLUMNS))
     console.print(build_evaluation_table(judgement, utterances, about))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
 MODEL_CARD_FILE_NAME = "MODEL_CARD.md"
 EvaluationOption = Annotated[
     list[Path] | None,
-    typer.Option(help="figures.json of an evaluation; may be repeated (default: those in the run's folder)"),
+    typer.Option(help="evaluation.json of an evaluation; may be repeated (default: those in the run's folder)"),
 ]
 LicenceOption = Annotated[str | None, typer.Option(help="Of the weights, for the card; an SPDX name like cc-by-4.0.")]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from singer_verify.demo.page import MAX_CLIP_AGE_S
 from singer_verify.demo.templates import render_panel
+from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS
 from singer_verify.features.recipe import build_feature
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL, find_checkpoint, read_checkpoint
 from singer_verify.runs.folder import find_run_folder
 from singer_verify.runs.model_metadata import METADATA_KEY
 from singer_verify.runs.tree import read_run_metrics
 
-MIN_RELIABLE_SINGERS = 30  # with fewer of them, an error rate is uncertain by points
 LIMITS = (
     "It is no proof of identity. Do not use it to let anybody in, to accuse anybody, or on people who have not agreed.",
     "It is wrong more often with accompaniment, choirs, effects, clips of a second or two, and with voices, languages, "

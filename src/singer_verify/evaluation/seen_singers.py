@@ -7,7 +7,7 @@ are called 01 and 02. So namesakes are counted apart.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-TRAINING, MODEL_SELECTION = "training", "choosing"  # of the model, and of its best step
+TRAINING, MODEL_SELECTION = "training", "model_selection"  # of the model, and of its best step
 THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # parts of a scoring, and whom they are from
 
 

@@ -9,13 +9,12 @@ from rich.text import Text
 
 from singer_verify.corpora.corpus import SPLITS
 from singer_verify.corpora.labels import NON_LABEL_COLUMNS, UTTERANCE_COLUMN
+from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS
 from singer_verify.evaluation.scoring.fitting import FittedMultiEnrolment, FittedScoring, LabelledEmbeddings
 from singer_verify.evaluation.scoring.scoring import Threshold
 from singer_verify.inference.identification import IdentificationResult
 from singer_verify.inference.verification import VerificationResult
 from singer_verify.runs.tree import RunSummary
-
-MIN_CALIBRATION_SINGERS = 30
 
 
 def build_calibration_record(
@@ -124,7 +123,7 @@ def _format_trial_counts(result: dict[str, Any]) -> str:
 def _format_caution(result: dict[str, Any]) -> str:
     few = (
         ", who are few: other singers will move threshold and ratios"
-        if result["num_singers"] < MIN_CALIBRATION_SINGERS
+        if result["num_singers"] < MIN_RELIABLE_SINGERS
         else ""
     )
     return f"these figures are of the {result['num_singers']} singers it was fitted to{few}; judge it on other singers"

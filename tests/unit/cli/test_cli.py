@@ -46,10 +46,10 @@ def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None
     embedder = Embedder.load(model)
     embeddings = np.stack([embedder.embed(path) for path in sorted((root / "val").rglob("*.flac"))])
     expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
-    eer = judged["figures"]["eer"]
+    eer = judged["metrics"]["eer"]
     assert eer["value"] == pytest.approx(expected.metrics["eer"].value)
     assert 0 <= eer["low"] <= eer["high"] <= 1
-    assert judged["figures"]["min_dcf_0.01"]["value"] == pytest.approx(expected.metrics["min_dcf_0.01"].value)
+    assert judged["metrics"]["min_dcf_0.01"]["value"] == pytest.approx(expected.metrics["min_dcf_0.01"].value)
     assert {"all", "shorter than 2 s"} <= {each["condition"] for each in judged["conditions"]}
     assert "95 % over singers" in call("evaluate", model, root)
 
@@ -87,7 +87,7 @@ def test_evaluate_judges_a_list_and_names_its_faults(
     judged = json.loads(call("evaluate", model, root, "--trials", tmp_path / "list.txt", "--json"))
     every = json.loads(call("evaluate", model, root, "--json"))
     assert judged["num_trials"] == every["num_trials"] == 66
-    assert judged["figures"]["eer"] == every["figures"]["eer"]
+    assert judged["metrics"]["eer"] == every["metrics"]["eer"]
     assert "those of list.txt" in judged["trials"]
     for told in ("12", "itself", "nobody"):
         assert told in caplog.text
@@ -97,8 +97,8 @@ def test_evaluate_writes_a_report(model: Path, make_corpus: MakeCorpus, tmp_path
     root = make_corpus(val=4, utterances=5)
     call("evaluate", model, root, "--out", tmp_path / "report", "--resamples", 20)
     written = {path.name for path in (tmp_path / "report").iterdir()}
-    assert {"report.html", "figures.json", "conditions.csv", "singers.csv", "worst_trials.csv", "det.png"} <= written
-    figures = json.loads((tmp_path / "report/figures.json").read_text())
+    assert {"report.html", "evaluation.json", "conditions.csv", "singers.csv", "worst_trials.csv", "det.png"} <= written
+    figures = json.loads((tmp_path / "report/evaluation.json").read_text())
     assert figures["num_trials"] == 190
 
 

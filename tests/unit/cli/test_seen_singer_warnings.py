@@ -53,20 +53,20 @@ def test_the_choice_of_the_best_step_is_said_wherever_the_files_lie(
     for model in (home / "run", home / "run/saved_model.pt", alone):
         for corpus, split in ((home / "corpus", "val"), (moved, "val"), (linked, "test")):
             record = judged(model, corpus, "--split", split)
-            assert record["met_before"]["choosing"] == {"num_singers": 4, "num_recognised": 4, "num_namesakes": 0}
+            assert record["seen_singers"]["model_selection"] == {"num_singers": 4, "num_recognised": 4, "num_namesakes": 0}
             assert any(remark.startswith(CHOSEN) for remark in record["remarks"])
-            assert record["met_before"]["training"] == {"num_singers": 4, "num_recognised": 0, "num_namesakes": 0}
+            assert record["seen_singers"]["training"] == {"num_singers": 4, "num_recognised": 0, "num_namesakes": 0}
     assert CHOSEN in " ".join(call("evaluate", home / "run", moved, "--resamples", 20).split())
 
 
 def test_singers_of_the_training_are_said(home: Path, tmp_path: Path) -> None:
     record = judged(home / "run", home / "corpus", "--split", "train")
-    assert record["met_before"]["training"] == {"num_singers": 5, "num_recognised": 5, "num_namesakes": 0}
+    assert record["seen_singers"]["training"] == {"num_singers": 5, "num_recognised": 5, "num_namesakes": 0}
     assert any(remark.startswith("The model was trained on these very singers") for remark in record["remarks"])
     printed = call("evaluate", home / "run", home / "corpus", "--split", "train", "--out", tmp_path / "report")
     assert "The model was trained on these very singers" in printed
     assert "The model was trained on these very singers" in (tmp_path / "report/report.html").read_text()
-    call("card", home / "run", "--evaluation", tmp_path / "report/figures.json", "--out", tmp_path / "card.md")
+    call("card", home / "run", "--evaluation", tmp_path / "report/evaluation.json", "--out", tmp_path / "card.md")
     assert "The model was trained on these very singers" in (tmp_path / "card.md").read_text()
 
 
@@ -78,24 +78,24 @@ def test_singers_of_the_parents_training_are_said_too(home: Path, tmp_path: Path
         run(patch, f"resume={child}", "trainer.max_steps=16", folder=child)
     for model in ("checkpoints/last.ckpt", "saved_model.pt"):
         record = judged(child / model, home / "corpus", "--split", "train")
-        assert record["met_before"]["training"]["num_recognised"] == 5
-        assert judged(child / model, home / "corpus")["met_before"]["choosing"]["num_recognised"] == 0
+        assert record["seen_singers"]["training"]["num_recognised"] == 5
+        assert judged(child / model, home / "corpus")["seen_singers"]["model_selection"]["num_recognised"] == 0
 
 
 def test_a_name_alone_may_be_chance(home: Path) -> None:
     record = judged(home / "run", home / "other", "--split", "train")
-    assert record["met_before"]["training"] == {"num_singers": 5, "num_recognised": 0, "num_namesakes": 5}
+    assert record["seen_singers"]["training"] == {"num_singers": 5, "num_recognised": 0, "num_namesakes": 5}
     (remark,) = record["remarks"]
     assert remark.startswith("5 of 5 singers have names of singers the model was trained on. That may be chance")
-    assert record["fitted_figures"] == []
+    assert record["fitted_metrics"] == []
 
 
 def test_a_threshold_of_the_training_is_not_known_before_on_its_own_singers(home: Path) -> None:
-    assert judged(home / "run", home / "corpus")["fitted_figures"] == [*AT_THRESHOLD, *ACTUAL]
-    assert judged(home / "run", home / "corpus", "--split", "train")["fitted_figures"] == []
+    assert judged(home / "run", home / "corpus")["fitted_metrics"] == [*AT_THRESHOLD, *ACTUAL]
+    assert judged(home / "run", home / "corpus", "--split", "train")["fitted_metrics"] == []
     given = judged(home / "run", home / "corpus", "--threshold", 0.5)
-    assert given["fitted_figures"] == []
-    assert "threshold" not in given["met_before"]
+    assert given["fitted_metrics"] == []
+    assert "threshold" not in given["seen_singers"]
     printed = call("evaluate", home / "run", home / "corpus", "--resamples", 20)
     assert "misses at the known threshold (fitted to singers judged here)" in printed
     assert "EER (fitted" not in printed
@@ -105,21 +105,21 @@ def test_a_calibration_is_not_known_before_on_its_own_singers(home: Path, tmp_pa
     scoring = tmp_path / "scoring.npz"
     call("calibrate", home / "run", home / "other", "--out", scoring)
     record = judged(home / "run", home / "other", "--scoring", scoring)
-    assert sorted(record["fitted_figures"]) == sorted([*AT_THRESHOLD, *ACTUAL, "cllr"])
+    assert sorted(record["fitted_metrics"]) == sorted([*AT_THRESHOLD, *ACTUAL, "cllr"])
     assert any(remark.startswith("The calibration was fitted to these very singers") for remark in record["remarks"])
     record = judged(home / "run", home / "other", "--split", "train", "--scoring", scoring)
-    assert record["fitted_figures"] == []
-    assert "calibration" in record["met_before"]
+    assert record["fitted_metrics"] == []
+    assert "calibration" in record["seen_singers"]
     assert not any("calibration" in remark for remark in record["remarks"])
     record = judged(home / "run", home / "other", "--scoring", scoring, "--threshold", 0.5)
-    assert sorted(record["fitted_figures"]) == sorted([*ACTUAL, "cllr"])
+    assert sorted(record["fitted_metrics"]) == sorted([*ACTUAL, "cllr"])
 
 
 def test_the_cohorts_own_singers_are_said(home: Path, tmp_path: Path) -> None:
     scoring = tmp_path / "scoring.npz"
     call("calibrate", home / "run", home / "other", "--project", "centre", "--out", scoring)
     record = judged(home / "run", home / "other", "--split", "train", "--scoring", scoring)
-    assert record["met_before"]["cohort"]["num_recognised"] == 5
+    assert record["seen_singers"]["cohort"]["num_recognised"] == 5
     assert any(
         remark.startswith("Projection and cohort were made of these very singers") for remark in record["remarks"]
     )
@@ -140,15 +140,15 @@ def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) 
         del earlier[METADATA_KEY][name]
     torch.save(earlier, tmp_path / "earlier.ckpt")
     record = judged(tmp_path / "earlier.ckpt", home / "corpus")
-    assert record["met_before"]["choosing"] is record["met_before"]["threshold"] is None
-    assert record["met_before"]["training"]["num_namesakes"] == 0
+    assert record["seen_singers"]["model_selection"] is record["seen_singers"]["threshold"] is None
+    assert record["seen_singers"]["training"]["num_namesakes"] == 0
     said = ["the best step of the model was chosen on", "the threshold was fitted to"]
     assert record["remarks"] == [
         f"Which singers {each} is not recorded: they may be among those who are judged here." for each in said
     ]
     earlier[METADATA_KEY]["train_singers"] = []
     torch.save(earlier, tmp_path / "earlier.ckpt")
-    assert judged(tmp_path / "earlier.ckpt", home / "corpus")["met_before"]["training"] is None
+    assert judged(tmp_path / "earlier.ckpt", home / "corpus")["seen_singers"]["training"] is None
 
 
 def test_a_model_knows_its_run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_it_embeds_whole_files_as_a_checkpoint_or_a_saved_model(baseline: Path, 
 def test_it_is_evaluated_and_listed_like_any_run(baseline: Path, corpus: Path) -> None:
     said = CliRunner().invoke(app, ["evaluate", str(baseline), str(corpus), "--json"]).stdout
     metrics = json.loads((baseline / "metrics.json").read_text())
-    assert json.loads(said)["figures"]["eer"]["value"] == pytest.approx(metrics["best"]["val/eer"], abs=1e-6)
+    assert json.loads(said)["metrics"]["eer"]["value"] == pytest.approx(metrics["best"]["val/eer"], abs=1e-6)
     (listed,) = read_run_tree(baseline.parent)
     assert (listed.status, listed.steps, listed.best_eer) == ("finished", 0, metrics["best"]["val/eer"])
 

@@ -96,7 +96,7 @@ def page(folder: Path) -> Parser:
 def test_folder_holds_every_form_and_nothing_half_written(folder: Path) -> None:
     figures = ("det", "scores", "map_tsne", "similarity", "singers")
     assert {path.name for path in folder.iterdir()} == {
-        *("report.html", "figures.json", "conditions.csv", "singers.csv", "worst_trials.csv"),
+        *("report.html", "evaluation.json", "conditions.csv", "singers.csv", "worst_trials.csv"),
         *(f"{name}.{suffix}" for name in figures for suffix in ("png", "svg")),
     }
     assert all(path.stat().st_size for path in folder.iterdir())
@@ -150,20 +150,20 @@ def test_too_few_trials_are_said_never_a_number(folder: Path, judgement: Evaluat
 def test_figures_are_there_for_programs(
     folder: Path, judgement: EvaluationResult, utterances: EvaluatedUtterances
 ) -> None:
-    record = json.loads((folder / "figures.json").read_text())
+    record = json.loads((folder / "evaluation.json").read_text())
     assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine, $a cohort_{$")
     assert record["fingerprint"] == "a" * 64
-    assert record["met_before"] == {
+    assert record["seen_singers"] == {
         "training": None,
-        "choosing": {"num_singers": 6, "num_recognised": 6, "num_namesakes": 0},
+        "model_selection": {"num_singers": 6, "num_recognised": 6, "num_namesakes": 0},
         "threshold": {"num_singers": 6, "num_recognised": 0, "num_namesakes": 2},
     }
     assert len(record["remarks"]) == 3
-    assert record["fitted_figures"] == []
+    assert record["fitted_metrics"] == []
     assert (record["num_singers"], record["num_utterances"], record["num_trials"]) == (6, 36, 630)
     assert record["num_targets"] == judgement.conditions[0].num_targets == 6 * 15
-    assert record["figures"]["eer"]["value"] == judgement.metrics["eer"].value
-    assert record["figures"]["top_1"] == {"value": 1.0, "low": None, "high": None}
+    assert record["metrics"]["eer"]["value"] == judgement.metrics["eer"].value
+    assert record["metrics"]["top_1"] == {"value": 1.0, "low": None, "high": None}
     assert [each["condition"] for each in record["conditions"]] == ["all", "cross gender", "hard"]
     assert record["conditions"][1]["eer"] is None
     assert record["conditions"][2]["min_dcf_0.01"] == {"value": 0.9, "low": 0.8, "high": 1.0}

@@ -35,8 +35,8 @@ FIGURES = {
     "num_targets": 3784,
     "scoring": "cosine",
     "remarks": [],
-    "fitted_figures": [],
-    "figures": {
+    "fitted_metrics": [],
+    "metrics": {
         "eer": {"value": 0.1064, "low": 0.05, "high": 0.17},
         "threshold": {"value": 0.8123, "low": 0.7, "high": 0.9},
         "cllr": None,
@@ -161,7 +161,7 @@ def test_a_bare_checkpoint_has_less_to_tell_and_invents_nothing(bare: Path) -> N
 
 
 def test_figures_come_with_their_intervals(bare: Path) -> None:
-    path = bare.parent / "figures.json"
+    path = bare.parent / "evaluation.json"
     path.write_text(json.dumps(figures_of(bare)))
     card = card_of(bare, "--evaluation", path, "--licence", "cc-by-4.0")
     assert "| EER | 10.64 % | 5.0 to 17.0 % |" in card
@@ -176,7 +176,7 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
     assert "From a score of 0.8123 on" in card
     assert "/corpora" not in card
     remark = "The best step of the model was chosen on these very singers."
-    path.write_text(json.dumps(figures_of(bare) | {"remarks": [remark], "fitted_figures": ["eer"]}))
+    path.write_text(json.dumps(figures_of(bare) | {"remarks": [remark], "fitted_metrics": ["eer"]}))
     flattered = card_of(bare, "--evaluation", path)
     assert f"\n{remark}\n" in flattered
     assert "| EER (fitted to singers judged here) | 10.64 % |" in flattered
@@ -194,12 +194,12 @@ def test_evaluations_in_the_run_are_found(runs: tuple[Path, Path]) -> None:
     parent, _ = runs
     folder = parent / "evaluation" / "val"
     folder.mkdir(parents=True)
-    (folder / "figures.json").write_text(json.dumps(figures_of(parent)))
+    (folder / "evaluation.json").write_text(json.dumps(figures_of(parent)))
     try:
         assert "| EER | 10.64 %" in card_of(parent)
         assert "chosen among others" not in card_of(parent)
     finally:
-        (folder / "figures.json").unlink()
+        (folder / "evaluation.json").unlink()
 
 
 def test_figures_of_another_model_are_never_taken(
@@ -207,12 +207,12 @@ def test_figures_of_another_model_are_never_taken(
 ) -> None:
     """Given, they are refused; found in the run, where a training may have left them behind, left out and named."""
     parent, child = runs
-    path = bare.parent / "figures.json"
+    path = bare.parent / "evaluation.json"
     for content, said in ((figures_of(child), "are of another model"), (FIGURES, "do not say of which model they are")):
         path.write_text(json.dumps(content))
         with pytest.raises(SingerVerifyError, match=rf"figures\.json: its figures {said}; evaluate this one again"):
             card_of(parent, "--evaluation", path)
-        found = parent / "evaluation/old/figures.json"
+        found = parent / "evaluation/old/evaluation.json"
         found.parent.mkdir(parents=True, exist_ok=True)
         found.write_text(json.dumps(content))
         caplog.clear()
@@ -222,10 +222,10 @@ def test_figures_of_another_model_are_never_taken(
 
 
 @pytest.mark.parametrize(
-    "content", ["no json", "[]", json.dumps({"figures": {}}), json.dumps(FIGURES | {"figures": 3})]
+    "content", ["no json", "[]", json.dumps({"metrics": {}}), json.dumps(FIGURES | {"metrics": 3})]
 )
 def test_what_is_no_evaluation_is_refused(bare: Path, content: str) -> None:
-    path = bare.parent / "figures.json"
+    path = bare.parent / "evaluation.json"
     path.write_text(content)
     with pytest.raises(SingerVerifyError, match=r"figures\.json: cannot be read .* expected a figures\.json"):
         card_of(bare, "--evaluation", path)
@@ -238,7 +238,7 @@ def test_threshold_of_the_model_goes_first(bare: Path, monkeypatch: pytest.Monke
 
     own = Scoring(threshold=Threshold(0.55, "equal error rate on 9 singers"))
     monkeypatch.setattr(model_card, "load_model_scoring", lambda model: own)
-    path = bare.parent / "figures.json"
+    path = bare.parent / "evaluation.json"
     path.write_text(json.dumps(figures_of(bare)))
     assert "From a score of 0.5500 on" in card_of(bare, "--evaluation", path)
 

@@ -153,7 +153,7 @@ def test_an_imported_run_is_evaluated_and_trained_on(
     child = train(corpus, f"init_from={run}", "name=tuned", "features=mel40", "data.num_frames=160")
     assert child == run / "tuned"
     figures = json.loads((child / "metrics.json").read_text())["untrained"]
-    assert figures["val/eer"] == pytest.approx(json.loads(before.stdout)["figures"]["eer"]["value"], abs=1e-6)
+    assert figures["val/eer"] == pytest.approx(json.loads(before.stdout)["metrics"]["eer"]["value"], abs=1e-6)
     listed = json.loads(CliRunner().invoke(app, ["runs", str(tmp_path), "--json"]).stdout)
     statuses = {each["path"]: each["status"] for each in listed}
     assert statuses == {"imported": "imported", "imported/tuned": "finished"}

@@ -16,6 +16,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.binned_counts import BinnedCounts, ScoreBins
 from singer_verify.evaluation.metrics.registry import Metric
 
+MIN_RELIABLE_SINGERS = 30  # with fewer, an error rate varies by several percentage points from one set to another
+
 
 @dataclass(frozen=True)
 class Estimate:

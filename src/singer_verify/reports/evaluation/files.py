@@ -21,12 +21,12 @@ from singer_verify.reports.evaluation.page import ExcerptEncoder, PageMedia, ren
 from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
 
 
-def build_metrics_record(
+def build_evaluation_record(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
 ) -> dict[str, Any]:
     """Plain values; rates between 0 and 1, None where there is no figure or no interval.
 
-    `met_before` counts, for `training`, `choosing` (of the best step), `threshold`, `calibration` and `cohort`, the
+    `seen_singers` counts, for `training`, `model_selection` (of the best step), `threshold`, `calibration` and `cohort`, the
     singers who were met there: None where that is not recorded. `find_fitted_metrics` names those that are in-sample, for
     their threshold or calibration was fitted to singers judged here; `remarks` says the same in sentences.
     """
@@ -43,11 +43,11 @@ def build_metrics_record(
         "num_targets": everything.num_targets,
         "scoring": about.scoring,
         "calibrated_threshold": about.calibrated_threshold,
-        "met_before": {occasion: None if met is None else asdict(met) for occasion, met in about.overlaps.items()},
-        "fitted_figures": find_fitted_metrics(judgement.metrics, about.overlaps),
+        "seen_singers": {occasion: None if met is None else asdict(met) for occasion, met in about.overlaps.items()},
+        "fitted_metrics": find_fitted_metrics(judgement.metrics, about.overlaps),
         "remarks": describe_overlaps(about.overlaps),
         "num_resamples": judgement.num_resamples,
-        "figures": {name: _build_estimate_record(estimate) for name, estimate in judgement.metrics.items()},
+        "metrics": {name: _build_estimate_record(estimate) for name, estimate in judgement.metrics.items()},
         "conditions": [_build_condition_record(each) for each in judgement.conditions],
         "confused": [_build_confusion_record(each, utterances.singers) for each in judgement.confused],
     }
@@ -139,7 +139,7 @@ def _build_confusion_record(pair: ConfusedSingers, singers: tuple[str, ...]) -> 
     }
 
 
-REPORT_FILE_NAME, METRICS_FILE_NAME = "report.html", "figures.json"
+REPORT_FILE_NAME, EVALUATION_FILE_NAME = "report.html", "evaluation.json"
 
 
 def require_report_folder(folder: Path, setting: str = "--out") -> None:
@@ -167,7 +167,7 @@ def write_evaluation_report(
     audio_root: Path,
     map_methods: tuple[str, ...] = ("tsne",),
 ) -> None:
-    """Write report.html, figures.json, conditions.csv, singers.csv, worst_trials.csv, and each figure as png and svg.
+    """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv, and each figure as png and svg.
 
     Args:
         judgement: what was found.
@@ -185,7 +185,7 @@ def write_evaluation_report(
     parts = PageMedia({name: files["svg"] for name, files in pictures.items()}, ExcerptEncoder(audio_root))
     contents = {
         REPORT_FILE_NAME: render_evaluation_page(judgement, utterances, about, parts).encode(),
-        METRICS_FILE_NAME: format_json(build_metrics_record(judgement, utterances, about)),
+        EVALUATION_FILE_NAME: format_json(build_evaluation_record(judgement, utterances, about)),
         **_format_evaluation_tables(judgement, utterances),
         **{f"{name}.{suffix}": file for name, files in pictures.items() for suffix, file in files.items()},
     }

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
-from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
 from singer_verify.evaluation.metrics.registry import METRICS, MIN_DCF_PREFIX
 from singer_verify.evaluation.results import ConditionMetrics, EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.seen_singers import (
@@ -22,7 +22,6 @@ from singer_verify.evaluation.seen_singers import (
     SingerOverlap,
 )
 from singer_verify.reports.evaluation.about import EvaluationContext
-from singer_verify.reports.leaderboard.text import MIN_RELIABLE_SINGERS
 
 THRESHOLD_METRICS, CALIBRATION_METRICS = ("miss_at_threshold", "false_alarm_at_threshold"), ("cllr",)
 ACTUAL_DCF_PREFIX = (

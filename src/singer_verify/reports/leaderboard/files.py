@@ -61,18 +61,20 @@ def _build_legend(board: Leaderboard) -> list[Line2D]:
     return [*marks, Line2D([], [], color=SEED_COLOUR, marker="|", linestyle="", label="one seed")]
 
 
-# Characters that LaTeX reads as commands, or that its usual fonts lack.
-LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "−": "$-$",
-    "–": "--",
-    "·": r"$\cdot$",
-}
+# Characters that LaTeX reads as commands, or that its usual fonts lack. pandas escapes only the former.
+LATEX_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "−": "$-$",
+        "–": "--",
+        "·": r"$\cdot$",
+    }
+)
 
 
 def build_leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -126,9 +128,11 @@ def format_leaderboard_markdown(board: Leaderboard) -> str:
     return "\n\n".join([*parts, "\n".join(f"- {note}" for note in said)]) + "\n"
 
 
-def _format_markdown_table(names: list[str], rows: list[list[str]]) -> str:
-    lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in cells)} |" for cells in lines)
+def _format_markdown_table(headings: list[str], rows: list[list[str]]) -> str:
+    frame = pd.DataFrame(rows, columns=headings).map(lambda text: text.replace("|", r"\|"))
+    alignment = ("left", *["right"] * (len(headings) - 1))
+    names = [name.replace("|", r"\|") for name in headings]
+    return frame.to_markdown(index=False, headers=names, colalign=alignment, disable_numparse=True)
 
 
 def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
@@ -142,33 +146,24 @@ def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]
 
 
 def format_leaderboard_latex(board: Leaderboard) -> str:
-    r"""A `table` environment for `\usepackage{booktabs}`, with the notes as its caption."""
-    rows = [
-        [
-            rf"\textbf{{{_escape_latex(text)}}}" if is_significant(standing) and text else _escape_latex(text)
-            for text in cells
-        ]
-        for standing in board.entries
-        for cells in [format_entry(standing, board)]
-    ]
-    frame = pd.DataFrame(rows, columns=[_escape_latex(name) for name in build_headings(board)])
-    return str(
-        frame.to_latex(
-            index=False,
-            escape=False,
-            column_format="l" + "r" * (frame.shape[1] - 1),
-            caption=(
-                " ".join(map(_escape_latex, build_leaderboard_notes(board))),
-                _escape_latex(f"Leaderboard, {board.split} split"),
-            ),
-            label="tab:leaderboard",
-            position="htbp",
-        )
+    r"""Format a `table` environment for `\usepackage{booktabs}`: significant rows in bold, the notes as its caption."""
+    frame = pd.DataFrame([format_entry(entry, board) for entry in board.entries], columns=build_headings(board))
+    bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry in board.entries]
+    style = frame.style.hide(axis="index").format(_escape_latex).format_index(_escape_latex, axis=1)
+    return style.apply(lambda column: bold, axis=0).to_latex(
+        hrules=True,
+        column_format="l" + "r" * (frame.shape[1] - 1),
+        caption=(
+            " ".join(map(_escape_latex, build_leaderboard_notes(board))),
+            _escape_latex(f"Leaderboard, {board.split} split"),
+        ),
+        label="tab:leaderboard",
+        position="htbp",
     )
 
 
-def _escape_latex(text: str) -> str:
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+def _escape_latex(text: object) -> str:
+    return str(text).translate(LATEX_ESCAPES)
 
 
 def write_leaderboard(board: Leaderboard, folder: Path) -> None:

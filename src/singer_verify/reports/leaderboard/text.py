@@ -9,13 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
-from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
+from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
-MINUS, NAME_SEPARATOR, NO_VALUE = "−", " · ", "–"
-MIN_RELIABLE_SINGERS = 30
+MINUS, NAME_SEPARATOR = "−", " · "
 SIGNIFICANCE_LEVEL = 0.05
-DISPLAYED_MIN_DCF = "min_dcf_0.05"
 
 
 def build_headings(board: Leaderboard) -> list[str]:

@@ -177,7 +177,7 @@ def render_model_card(
 
     Args:
         model: a run folder, a `.ckpt` or a `saved_model.pt`.
-        evaluations: `figures.json` files; without any, those in the run's folder.
+        evaluations: `evaluation.json` files; without any, those in the run's folder.
         licence: of the weights, if one was given.
         onnx: the exported model that the card will lie beside.
 

@@ -1,4 +1,4 @@
-"""Figures of evaluations, as `figures.json` has them, for a model card."""
+"""Figures of evaluations, as `evaluation.json` has them, for a model card."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.results import ConditionMetrics
-from singer_verify.reports.evaluation.files import METRICS_FILE_NAME
+from singer_verify.reports.evaluation.files import EVALUATION_FILE_NAME
 from singer_verify.reports.evaluation.text import (
     explain_missing_eer,
     format_metric_interval,
@@ -21,8 +21,8 @@ from singer_verify.reports.evaluation.text import (
 
 log = logging.getLogger(__name__)
 
-EVALUATION_GLOB = f"evaluation/**/{METRICS_FILE_NAME}"  # in the folder of a run
-EXPECTED_METRICS_FILE = f"expected a {METRICS_FILE_NAME} that `singer-verify evaluate ... --out` wrote"
+EVALUATION_GLOB = f"evaluation/**/{EVALUATION_FILE_NAME}"  # in the folder of a run
+EXPECTED_EVALUATION_FILE = f"expected a {EVALUATION_FILE_NAME} that `singer-verify evaluate ... --out` wrote"
 
 
 class EvaluationModelMismatchError(SingerVerifyError):
@@ -60,7 +60,7 @@ def read_evaluations(given: list[Path] | None, run: Path | None, fingerprint: st
     """Of the given files; where none is given, of those in the run's folder that are of this model.
 
     Args:
-        given: `figures.json` files.
+        given: `evaluation.json` files.
         run: the folder of the run; None where the model lies in none.
         fingerprint: of the model.
 
@@ -80,12 +80,14 @@ def read_evaluations(given: list[Path] | None, run: Path | None, fingerprint: st
 
 def _read_evaluation(path: Path, fingerprint: str) -> EvaluationSummary:
     if not path.is_file():
-        raise SingerVerifyError(f"--evaluation {path}: no such file; {EXPECTED_METRICS_FILE}.")
+        raise SingerVerifyError(f"--evaluation {path}: no such file; {EXPECTED_EVALUATION_FILE}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         evaluated, found = _summarise_evaluation(content), content.get("fingerprint")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SingerVerifyError(f"--evaluation {path}: cannot be read ({error!r}); {EXPECTED_METRICS_FILE}.") from error
+        raise SingerVerifyError(
+            f"--evaluation {path}: cannot be read ({error!r}); {EXPECTED_EVALUATION_FILE}."
+        ) from error
     if found != fingerprint:
         whose = "are of another model" if found else "do not say of which model they are"
         raise EvaluationModelMismatchError(f"{path}: its figures {whose}; evaluate this one again with --out.")
@@ -94,9 +96,9 @@ def _read_evaluation(path: Path, fingerprint: str) -> EvaluationSummary:
 
 
 def _summarise_evaluation(content: dict[str, Any]) -> EvaluationSummary:
-    given = {name: _parse_estimate(figure) for name, figure in content["figures"].items()}
+    given = {name: _parse_estimate(figure) for name, figure in content["metrics"].items()}
     figures = {name: estimate for name, estimate in given.items() if estimate is not None}
-    corpus, fitted = Path(content["corpus"]).name, content.get("fitted_figures", [])
+    corpus, fitted = Path(content["corpus"]).name, content.get("fitted_metrics", [])
     words = {name: format_metric_name(name, fitted) for name in figures}
     return EvaluationSummary(
         title=f"{corpus}, {content['split']}",
