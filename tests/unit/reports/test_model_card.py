@@ -210,7 +210,7 @@ def test_figures_of_another_model_are_never_taken(
     path = bare.parent / "evaluation.json"
     for content, said in ((figures_of(child), "are of another model"), (FIGURES, "do not say of which model they are")):
         path.write_text(json.dumps(content))
-        with pytest.raises(SingerVerifyError, match=rf"figures\.json: its figures {said}; evaluate this one again"):
+        with pytest.raises(SingerVerifyError, match=rf"evaluation\.json: its figures {said}; evaluate this one again"):
             card_of(parent, "--evaluation", path)
         found = parent / "evaluation/old/evaluation.json"
         found.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def test_figures_of_another_model_are_never_taken(
 def test_what_is_no_evaluation_is_refused(bare: Path, content: str) -> None:
     path = bare.parent / "evaluation.json"
     path.write_text(content)
-    with pytest.raises(SingerVerifyError, match=r"figures\.json: cannot be read .* expected a figures\.json"):
+    with pytest.raises(SingerVerifyError, match=r"evaluation\.json: cannot be read .* expected a evaluation\.json"):
         card_of(bare, "--evaluation", path)
     with pytest.raises(SingerVerifyError, match="no such file"):
         card_of(bare, "--evaluation", bare.parent / "none.json")
