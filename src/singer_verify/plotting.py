@@ -1,4 +1,7 @@
-"""Colours of figures, pages and their kinds of things, told apart by colour-blind readers (Okabe & Ito)."""
+"""What all figures share: colours, names as text, rendering to PNG and SVG, and the picture of singer similarities.
+
+The colours are those of Okabe & Ito, which colour-blind readers can tell apart. Files are reproducible to the byte.
+"""
 
 import io
 import warnings
@@ -27,29 +30,32 @@ MAX_NAME_LENGTH, MAX_TITLE_LENGTH = 28, 110
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def escape_figure_text(name: str, longest: int = MAX_NAME_LENGTH) -> str:
-    """A name that matplotlib draws as it is: no formula, no control character, its middle left out if it is long.
+def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    """Escape a name so that matplotlib draws it verbatim; cut out the middle of a long one.
 
-    matplotlib reads `$...$` as a formula and refuses a wrong one, leaves labels out that begin with an underscore, and
-    writes into an SVG what no XML may hold.
+    matplotlib reads `$...$` as a formula and fails on an invalid one, omits labels that begin with an underscore, and
+    writes control characters into an SVG that XML does not allow.
     """
     printable = "".join(character if character.isprintable() else REPLACEMENT for character in name)
-    if len(printable) > longest:
-        half = (longest - 1) // 2
-        printable = f"{printable[: longest - 1 - half]}…{printable[-half:]}"
+    if len(printable) > max_length:
+        half = (max_length - 1) // 2
+        printable = f"{printable[: max_length - 1 - half]}…{printable[-half:]}"
     escaped = printable.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 DPI = 200
-SVG_HASH_SALT = "singer_verify"  # of names within an SVG, which would otherwise be drawn by chance
+SVG_HASH_SALT = "singer_verify"  # of the identifiers within an SVG, which would otherwise be random
 NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}}
 
 
 def render_figure_files(figure: Figure) -> dict[str, bytes]:
-    """By suffix, `png` and `svg`.
+    """Render a figure as `png` and `svg`.
 
-    In the SVG texts stay texts: smaller, found by a search, and drawn with whatever font the reader has for them.
+    Text stays text in the SVG: smaller, searchable, and drawn with the reader's fonts.
+
+    Returns:
+        the contents of both files, by suffix.
     """
     return {suffix: _render_figure(figure, suffix) for suffix in ("png", "svg")}
 
@@ -57,12 +63,14 @@ def render_figure_files(figure: Figure) -> dict[str, bytes]:
 def _render_figure(figure: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SALT}):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # of a PNG only: the SVG has the letter
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from font"
+        )  # in the PNG only: the SVG has the character
         figure.savefig(buffer, format=suffix, dpi=DPI, metadata=NO_DATE[suffix])
     return buffer.getvalue()
 
 
-MAX_AXIS_NAMES = 80  # more names than that cannot be read along an axis
+MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
 POINTS_PER_INCH = 72
 
 
@@ -72,13 +80,13 @@ def plot_similarity(
     title: str = "Mean cosine of validation singers",
     highest: float | None = 1.0,
 ) -> Figure:
-    """Mean score of each pair of singers; a good encoder has a bright diagonal.
+    """Plot the mean score of each pair of singers; a good encoder has a bright diagonal.
 
     Args:
         matrix: NaN where there is none, left white.
         singers: names along both axes.
         title: of the figure.
-        highest: score with the brightest colour; None takes that of the matrix.
+        highest: score with the brightest colour; None takes the maximum of the matrix.
     """
     size = min(max(3.5, 0.45 * len(singers) + 2.0), 12.0)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
@@ -99,7 +107,7 @@ def plot_similarity(
 
 
 def order_by_similarity(matrix: Float[np.ndarray, "singers singers"]) -> Int[np.ndarray, " singers"]:
-    """An order in which singers stand beside those most like them: the leaves of average-linkage clustering."""
+    """Order singers so that similar ones are neighbours: the leaves of average-linkage clustering."""
     if len(matrix) < 3:
         return np.arange(len(matrix))
     filled = np.where(np.isfinite(matrix), matrix, np.nanmean(matrix))

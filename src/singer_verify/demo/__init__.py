@@ -1,1 +1,1 @@
-"""A page in the browser that compares two clips, and tells who of a gallery sings."""
+"""A web page that compares two clips and identifies singers of a gallery."""

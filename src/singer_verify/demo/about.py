@@ -1,4 +1,4 @@
-"""What the page says of its model, in words that need no training in statistics."""
+"""What the page says about its model, in words that need no training in statistics."""
 
 import json
 from pathlib import Path
@@ -14,66 +14,71 @@ from singer_verify.runs.model_metadata import METADATA_KEY
 from singer_verify.runs.tree import read_run_metrics
 
 LIMITS = (
-    "It is no proof of identity. Do not use it to let anybody in, to accuse anybody, or on people who have not agreed.",
-    "It is wrong more often with accompaniment, choirs, effects, clips of a second or two, and with voices, languages, "
-    "rooms and microphones unlike those it was trained on.",
-    "A score close to the threshold says little. Compare more clips of the same voices.",
+    "It is no proof of identity. Do not use it to grant access, to accuse anybody, or on people who have not agreed.",
+    "It is wrong more often with accompaniment, choirs, effects and clips of a second or two, and with voices, "
+    "languages, rooms and microphones unlike those it was trained on.",
+    "A score close to the threshold says little; compare more clips of the same voices.",
 )
 PRIVACY = (
-    f"They go to the program that serves this page, and nowhere else. It keeps a clip for {MAX_CLIP_AGE_S // 60} minutes "
-    f"at most, learns nothing from it, and leaves nothing behind when it ends."
+    f"They are sent to the program that serves this page, and nowhere else. It keeps a clip for at most "
+    f"{MAX_CLIP_AGE_S // 60} minutes, does not train on it, and deletes everything when it ends."
 )
 
 
 def render_about(model: Path) -> str:
-    """HTML of what the model is, what it cannot do, and what becomes of clips.
+    """Render what the model is, what it cannot do, and what happens to clips, as HTML.
 
     Raises:
-        SingerVerifyError: not a model of ours.
+        SingerVerifyError: not a checkpoint of singer_verify.
     """
     return render_panel("about", model=describe_model(model), limits=LIMITS, privacy=PRIVACY)
 
 
 def describe_model(model: Path) -> str:
-    """What a model listens to, what it was trained on, and how often it is wrong, where that is known.
+    """Describe the input of a model, its training, and its error rate where that is known.
 
     Raises:
-        SingerVerifyError: not a model of ours.
+        SingerVerifyError: not a checkpoint of singer_verify.
     """
     checkpoint = find_checkpoint(model)
     card = read_checkpoint(checkpoint)[METADATA_KEY]
     num_singers = len(card["train_singers"])
-    trained = f"It was trained on {num_singers} singers." if num_singers else "On whom it was trained is not recorded."
+    trained = f"It was trained on {num_singers} singers." if num_singers else "Its training singers are not recorded."
     return f"{describe_recipe(card['recipe'])} {trained} {describe_error_rate(_read_run_metrics(checkpoint))}"
 
 
 def describe_recipe(recipe: dict[str, Any]) -> str:
-    """For instance: It hears Mel frames: 80 bins every 10 ms, up to 7600 Hz, normalised (global_bins)."""
+    """Describe a recipe, for instance "It takes MelSpectrogram frames: 80 bins every 10 ms, up to 7600 Hz"."""
     feature = build_feature(recipe)
     normalised = str(recipe.get("normalise", "none"))
     return (
-        f"It hears {str(recipe['_target_']).rpartition('.')[2]} frames: {feature.num_bins} bins every "
+        f"It takes {str(recipe['_target_']).rpartition('.')[2]} frames: {feature.num_bins} bins every "
         f"{feature.hop_ms:g} ms, up to {feature.bandwidth_hz:g} Hz"
         f"{'' if normalised == 'none' else f', normalised ({normalised})'}."
     )
 
 
 def describe_error_rate(metrics: dict[str, Any] | None) -> str:
-    """How often it is wrong: what the validations of its training found."""
+    """Describe the best validation EER of a training."""
     best = (metrics or {}).get("best") or {}
     if "val/eer" not in best:
-        return "How often it is wrong is not recorded."
+        return "Its error rate is not recorded."
     assert metrics is not None
     num_singers, percent = metrics["num_val_singers"], 100 * best["val/eer"]
-    few = " So few singers leave that figure uncertain by several points." if num_singers < MIN_RELIABLE_SINGERS else ""
+    few = (
+        " With so few singers, expect this to vary by several percentage points."
+        if num_singers < MIN_RELIABLE_SINGERS
+        else ""
+    )
     return (
-        f"Tested on {num_singers} singers whom it had never heard, it took {percent:.1f} % of the pairs of two singers "
-        f"for one, and as many pairs of one singer for two (equal error rate).{few}"
+        f"Tested on {num_singers} singers who were not in its training, it took {percent:.1f} % of the pairs of "
+        f"different singers for the same singer, and as many pairs of the same singer for different ones "
+        f"(equal error rate).{few}"
     )
 
 
 def _read_run_metrics(checkpoint: Path) -> dict[str, Any] | None:
-    """Figures of the run whose best model this is; a damaged record counts as none, for the model does without it."""
+    """Read the metrics of the run whose best model this is; return None where there are none or they are damaged."""
     if checkpoint.name not in (BEST_CHECKPOINT.name, SAVED_MODEL.name):
         return None
     if (run := find_run_folder(checkpoint)) is None:

@@ -1,4 +1,4 @@
-"""What the page shows when it is asked: pictures of clips, verdicts, candidates; or one sentence that says why not."""
+"""The event handlers of the page: pictures of clips, verdicts and candidates as HTML, or an error in one sentence."""
 
 import filecmp
 from collections.abc import Callable
@@ -30,35 +30,35 @@ MAX_CANDIDATES = 10  # shown
 TONES = {True: "same", False: "different", None: "open"}
 
 
-def show_errors_on_page(answer: Callable[..., str]) -> Callable[..., str]:
-    """A refusal takes the answer's place on the page. Whoever asks meanwhile waits: a model takes all cores."""
+def show_errors_on_page(handler: Callable[..., str]) -> Callable[..., str]:
+    """Decorate a handler: its errors are shown on the page, and calls run one at a time, as a model takes all cores."""
 
-    @wraps(answer)
-    def answered(self: "DemoHandlers", *uploads: str | None) -> str:
+    @wraps(handler)
+    def handle(self: "DemoHandlers", *uploads: str | None) -> str:
         try:
             with self.lock:
-                return answer(self, *uploads)
+                return handler(self, *uploads)
         except SingerVerifyError as error:
             return render_panel("refusal", sentence=replace_paths(str(error), name_uploads(*uploads)))
 
-    return answered
+    return handle
 
 
 def name_uploads(*uploads: str | None) -> dict[str, str]:
-    """What clips are called on the page."""
+    """Map the paths of clips to what they are called on the page."""
     is_one = len(set(uploads)) == 1  # the same file twice lies in one place
     names = ("the clip",) * len(uploads) if is_one else ("the first clip", "the second clip")
     return {upload: name for upload, name in zip(uploads, names, strict=True) if upload is not None}
 
 
 class DemoHandlers:
-    """Of one model. Every answer is HTML.
+    """The event handlers of the page for one model; each returns HTML.
 
     Args:
         embedder: the model.
-        scoring: scores and decides.
+        scoring: of the model's embeddings.
         limits: of a clip.
-        gallery: of known singers; None where there is none, and who sings is not asked.
+        gallery: of enrolled singers; None leaves out identification.
 
     Raises:
         SingerVerifyError: the model takes ready features, which no recording has; or the gallery is empty.
@@ -76,7 +76,7 @@ class DemoHandlers:
 
     @show_errors_on_page
     def show(self, upload: str | None) -> str:
-        """The picture of a clip; nothing, where there is no clip."""
+        """Render the picture of a clip; return nothing if there is no clip."""
         if upload is None:
             return ""
         clip = read_clip_preview(check_clip(upload, "", self.limits), self.embedder)
@@ -94,9 +94,9 @@ class DemoHandlers:
 
     @show_errors_on_page
     def compare(self, left: str | None, right: str | None) -> str:
-        """Whether two clips are of one singer."""
-        first = check_clip(left, "Record or upload the first clip, too.", self.limits)
-        second = check_clip(right, "Record or upload the second clip, too.", self.limits)
+        """Decide whether two clips are of the same singer."""
+        first = check_clip(left, "Record or upload the first clip too.", self.limits)
+        second = check_clip(right, "Record or upload the second clip too.", self.limits)
         verdict = verify(self.embedder, self.scoring, first, second)
         scale, threshold = build_score_scale(self.scoring), verdict.threshold
         remarks = [SAME_CLIP_MESSAGE] if filecmp.cmp(first, second, shallow=False) else []
@@ -115,26 +115,26 @@ class DemoHandlers:
 
     @show_errors_on_page
     def identify(self, upload: str | None) -> str:
-        """Who of the gallery sings."""
+        """Rank the singers of the gallery for a clip."""
         assert self.gallery is not None
         path = check_clip(upload, "Record or upload a clip first.", self.limits)
-        found = self.gallery.identify(path)
-        scale, shown = build_score_scale(self.scoring), found.candidates[:MAX_CANDIDATES]
+        result = self.gallery.identify(path)
+        scale, shown = build_score_scale(self.scoring), result.candidates[:MAX_CANDIDATES]
         return render_panel(
             "candidates",
-            tone=TONES[found.is_known],
-            decision=describe_candidate(shown[0].singer, found.is_known),
+            tone=TONES[result.is_known],
+            decision=describe_candidate(shown[0].singer, result.is_known),
             rows=[_build_candidate_row(candidate, scale) for candidate in shown],
-            num_others=len(found.candidates) - len(shown),
-            has_probabilities=found.prior is not None,
-            threshold_words=describe_threshold(found),
+            num_others=len(result.candidates) - len(shown),
+            has_probabilities=result.prior is not None,
+            threshold_words=describe_threshold(result),
             probability_words=describe_prior(self.scoring.calibration),
-            remarks=[replace_paths(remark, name_uploads(upload)) for remark in found.remarks],
+            remarks=[replace_paths(remark, name_uploads(upload)) for remark in result.remarks],
         )
 
 
 def _build_candidate_row(candidate: Candidate, scale: ScoreScale) -> dict[str, object]:
-    """Of the table of candidates."""
+    """Build a row of the table of candidates."""
     return {
         "singer": candidate.singer,
         "score": f"{candidate.score:.3f}",

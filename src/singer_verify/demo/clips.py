@@ -1,4 +1,4 @@
-"""What a clip must be before it is listened to: there, audio, not too large, not too long."""
+"""The limits of a clip, checked before it is embedded: audio, not too large, not too long; and its preview."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from singer_verify.inference.frames import load_frames
 
 PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4"}  # a browser calls that a video, which the page's field for audio refuses
 READABLE_FORMATS = ", ".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
-MAX_CLIP_SECONDS = 600.0  # frames of ten minutes, and their picture, are there within seconds
+MAX_CLIP_SECONDS = 600.0  # the frames of ten minutes and their picture take seconds
 BYTES_PER_MB = 1 << 20  # as Gradio counts
 
 
 @dataclass(frozen=True)
 class ClipLimits:
-    """Of one clip.
+    """The limits of one clip.
 
     Attributes:
         max_mb: size of its file, in units of 2^20 bytes.
@@ -33,11 +33,11 @@ class ClipLimits:
 
 
 def check_clip(upload: str | None, missing: str, limits: ClipLimits) -> Path:
-    """The file of a clip that may be embedded.
+    """Return the file of a clip that may be embedded.
 
     Args:
         upload: where the page put the clip; None, where nothing was recorded or uploaded.
-        missing: what to say then.
+        missing: the message in that case.
         limits: of the clip.
 
     Raises:
@@ -47,33 +47,34 @@ def check_clip(upload: str | None, missing: str, limits: ClipLimits) -> Path:
         raise UtteranceError(missing)
     path = Path(upload)
     if not path.is_file():
-        raise UtteranceError(f"{path}: is not kept any longer; record or upload it again.")
+        raise UtteranceError(f"{path}: has expired; record or upload it again.")
     if path.suffix.lower() not in PAGE_SUFFIXES:
-        raise UtteranceError(f"{path}: is not audio that this page reads ({READABLE_FORMATS}); choose another file.")
+        raise UtteranceError(f"{path}: is not audio that this page can read ({READABLE_FORMATS}); choose another file.")
     if path.stat().st_size > limits.max_mb * BYTES_PER_MB:
         megabytes = path.stat().st_size / BYTES_PER_MB
-        raise UtteranceError(f"{path}: has {megabytes:.1f} MB, more than {limits.max_mb:g} MB; cut out a part.")
+        raise UtteranceError(f"{path}: has {megabytes:.1f} MB, more than {limits.max_mb:g} MB; upload a part of it.")
     _check_clip_length(path, limits.max_seconds)
     return path
 
 
 def _check_clip_length(path: Path, longest_seconds: float) -> None:
-    """Decodes block by block and stops at the limit, because a small file may hold hours, and its header may lie."""
+    """Decode block by block up to the limit, because a small file may hold hours and its header may be wrong."""
     seconds = 0.0
     for channels, sample_rate in decode_blocks(path):
         seconds += len(channels) / sample_rate
         if seconds > longest_seconds:
-            raise UtteranceError(f"{path}: lasts more than {longest_seconds / 60:g} minutes; cut out a part.")
+            raise UtteranceError(f"{path}: lasts more than {longest_seconds / 60:g} minutes; upload a part of it.")
 
 
 @dataclass(frozen=True)
 class ClipPreview:
-    """
+    """What the picture of a clip shows.
+
     Attributes:
         samples: of one channel, at the sample rate of the recipe.
-        frames: as the network gets them, normalised where the model does so.
+        frames: as the encoder gets them, normalised if the model does so.
         times_s: when each frame is.
-        is_whole: whether the recipe leaves out none of the clip, neither silence nor unvoiced parts.
+        is_whole: whether the recipe drops no part of the clip, neither silence nor unvoiced frames.
     """
 
     samples: Float[np.ndarray, " samples"]
@@ -83,7 +84,8 @@ class ClipPreview:
 
 
 def read_clip_preview(path: Path, embedder: Embedder) -> ClipPreview:
-    """
+    """Read the samples and frames of a clip.
+
     Raises:
         UtteranceError: the file cannot be used, see `Embedder.embed`.
     """

@@ -1,4 +1,4 @@
-"""The page itself: its tabs, fields and buttons, and what each of them calls."""
+"""The page: its tabs, fields and buttons, and the handler that each of them calls."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PLAYER_WAVE_COLOUR, PLAYER_PROGRESS_COLOUR = "#8fb8d6", "#0072B2"
 
 
 def build_page(answers: DemoHandlers, about: str) -> gradio.Blocks:
-    """The page, ready to be served.
+    """Build the page, ready to be served.
 
     Args:
-        answers: what it shows.
+        answers: the event handlers.
         about: HTML of what the model is.
     """
     import gradio
@@ -46,7 +46,10 @@ def build_page(answers: DemoHandlers, about: str) -> gradio.Blocks:
 def _add_comparison(answers: DemoHandlers) -> None:
     import gradio
 
-    words = f"Record or upload two clips ({READABLE_FORMATS}), best some seconds of one voice alone: does one singer sing both?"
+    words = (
+        f"Record or upload two clips ({READABLE_FORMATS}), ideally several seconds of one voice alone: does the same "
+        f"singer sing both?"
+    )
     _add_html(render_panel("lead", words=words))
     with gradio.Row():
         with gradio.Column(min_width=320):
@@ -61,7 +64,8 @@ def _add_identification(answers: DemoHandlers, singers: str) -> None:
 
     _add_html(
         render_panel(
-            "lead", words=f"Record or upload a clip ({READABLE_FORMATS}): which of these sings, if any? {singers}"
+            "lead",
+            words=f"Record or upload a clip ({READABLE_FORMATS}): which of these singers is it, if any? {singers}",
         )
     )
     with gradio.Row():
@@ -72,7 +76,7 @@ def _add_identification(answers: DemoHandlers, singers: str) -> None:
 
 
 def _add_clip_field(label: str, answers: DemoHandlers) -> gradio.Audio:
-    """A field for a clip, and its picture below it."""
+    """Add a field for a clip, and its picture below."""
     import gradio
 
     colours = gradio.WaveformOptions(waveform_color=PLAYER_WAVE_COLOUR, waveform_progress_color=PLAYER_PROGRESS_COLOUR)
@@ -90,7 +94,7 @@ def _add_clip_field(label: str, answers: DemoHandlers) -> gradio.Audio:
 
 
 def _add_question_button(label: str, answer: Callable[..., str], clips: list[Any]) -> None:
-    """A button and the place of its answer, which the browser empties as soon as a clip is another."""
+    """Add a button and a place for its answer, which the browser clears as soon as a clip changes."""
     import gradio
 
     button = gradio.Button(label, variant="primary", elem_classes="question-button")
@@ -101,16 +105,16 @@ def _add_question_button(label: str, answer: Callable[..., str], clips: list[Any
 
 
 def _bind_event(event: Callable[..., Any], answer: Callable[..., str], clips: list[Any], place: gradio.HTML) -> None:
-    """A question and its answer in one request, not offered to programs.
+    """Bind a handler to an event, answered in the same request and not offered to programs.
 
-    Gradio's queue answers over a connection of its own, and loses a question that is put as that closes (6.31), for
-    instance the second of two clips that are taken away at once. That answers come one at a time is their own affair.
+    Gradio's queue answers over a second connection and loses an event that arrives while that closes (6.31), for
+    instance the second of two clips that are cleared at once. The handlers take care of running one at a time.
     """
     event(answer, clips, place, api_visibility="private", queue=False, show_progress="minimal")
 
 
 def _add_html(content: str = "") -> gradio.HTML:
-    """A place for HTML of ours, which runs no script."""
+    """Add a place for HTML, which runs no script."""
     import gradio
 
     return gradio.HTML(content, js_on_load=None, elem_classes="plain")

@@ -1,4 +1,4 @@
-"""The picture of a clip: its waveform, and below it the frames that the model sees, over one time axis."""
+"""The picture of a clip: its waveform and, over the same time axis, the frames that the model sees."""
 
 import base64
 import io
@@ -23,13 +23,14 @@ def plot_clip(
     times_s: Float[np.ndarray, " frames"],
     hop_ms: float,
 ) -> Figure:
-    """
+    """Plot the waveform and the frames of a clip.
+
     Args:
         samples: of the clip, as the recipe gets them.
         sample_rate: in Hz.
-        frames: as the network gets them, normalised.
-        times_s: when each frame is; times without one, where a recipe leaves out silence or unvoiced parts, are grey.
-        hop_ms: from frame to frame where none is left out.
+        frames: as the encoder gets them, normalised.
+        times_s: when each frame is; times without one, because the recipe drops silence or unvoiced frames, are grey.
+        hop_ms: between frames where none is dropped.
     """
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained", dpi=DOTS_PER_INCH)
     figure.get_layout_engine().set(w_pad=PAD_INCHES, h_pad=PAD_INCHES)  # type: ignore[union-attr,call-arg]
@@ -44,7 +45,7 @@ def plot_clip(
 
 
 def compute_envelope(samples: Float[np.ndarray, " samples"]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest sample of each of at most `MAX_COLUMNS` stretches of equal length."""
+    """Compute the lowest and highest sample of at most `MAX_COLUMNS` segments of equal length."""
     count = min(len(samples), MAX_COLUMNS)
     starts = np.arange(count) * len(samples) // count
     return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
@@ -53,7 +54,7 @@ def compute_envelope(samples: Float[np.ndarray, " samples"]) -> tuple[np.ndarray
 def average_columns(
     frames: Float[np.ndarray, "frames bins"], times_s: Float[np.ndarray, " frames"], seconds: float, num_columns: int
 ) -> Float[np.ndarray, "columns bins"]:
-    """The mean frame of each of equal stretches of time; NaN where there is none."""
+    """Average the frames within each of `num_columns` equal intervals; NaN where there is none."""
     column = np.minimum((times_s / seconds * num_columns + COLUMN_TOLERANCE).astype(int), num_columns - 1)
     counts = np.bincount(column, minlength=num_columns)
     sums = np.zeros((num_columns, frames.shape[1]))
@@ -63,7 +64,7 @@ def average_columns(
 
 
 def encode_data_uri(figure: Figure) -> str:
-    """A figure as an address that holds the picture itself, so that no file is written for it."""
+    """Encode a figure as a data URI, so that no file is written for it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

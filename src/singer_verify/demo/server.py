@@ -135,8 +135,8 @@ def bind_socket(host: str, port: int) -> socket.socket:
         if isinstance(error, PermissionError):
             raise SingerVerifyError(f"--port {port}: permission denied; choose a port above 1023.") from error
         raise SingerVerifyError(
-            f"--host {host} --port {port}: cannot listen there ({os.strerror(number)}); choose another port or host, or "
-            f"stop the program that uses it."
+            f"--host {host} --port {port}: cannot listen there ({os.strerror(number)}); choose another port or host, "
+            f"or stop the program that uses it."
         ) from error
 
 

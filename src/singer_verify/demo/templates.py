@@ -1,4 +1,4 @@
-"""Parts of the page as HTML; whatever comes from a user or a file is escaped."""
+"""Parts of the page as HTML; everything that comes from a user or a file is escaped."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ PANEL_ENVIRONMENT = Environment(
 
 
 def render_panel(name: str, **content: Any) -> str:
-    """One of the templates, filled in.
+    """Render one of the templates.
 
     Args:
         name: of the template, without its suffix.
-        content: what it asks for.
+        content: its variables.
     """
     return PANEL_ENVIRONMENT.get_template(f"{name}.html.jinja").render(content)

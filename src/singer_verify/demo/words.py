@@ -1,4 +1,4 @@
-"""The line on which a score and a threshold are shown."""
+"""The sentences of the page about scores, thresholds and probabilities, and the scale that scores are drawn on."""
 
 from dataclasses import dataclass
 
@@ -6,104 +6,102 @@ from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.inference import IdentificationResult
 
-MAX_NORMALISED_SCORE = 4.0  # standard deviations of a cohort's scores; further out is shown at the end
+MAX_NORMALISED_SCORE = 4.0  # standard deviations of a cohort's scores; scores beyond are drawn at the end
 
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """From the lowest score shown to the highest."""
+    """The range of scores that is drawn."""
 
     low: float
     high: float
 
     def place(self, score: float) -> float:
-        """In percent of the line, from its low end."""
+        """Return the position of a score in percent of the scale, from its low end."""
         share = (score - self.low) / (self.high - self.low)
         return round(100 * min(max(share, 0.0), 1.0), 1)
 
 
 def build_score_scale(scoring: Scoring) -> ScoreScale:
-    """Cosines lie between -1 and 1; scores normalised by a cohort have no ends."""
+    """Build the scale of a scoring: cosines lie between -1 and 1, scores normalised by a cohort are unbounded."""
     return ScoreScale(-1.0, 1.0) if scoring.cohort is None else ScoreScale(-MAX_NORMALISED_SCORE, MAX_NORMALISED_SCORE)
 
 
-NO_THRESHOLD_MESSAGE = (
-    "This model has no threshold that decides; singer-verify calibrate finds one, --threshold sets one."
-)
+NO_THRESHOLD_MESSAGE = "This model has no decision threshold; singer-verify calibrate fits one, --threshold sets one."
 MAX_LISTED_NAMES = 12
-SAME_CLIP_MESSAGE = "Both clips are the same recording, so the score tells nothing of the model."
+SAME_CLIP_MESSAGE = "Both clips are the same recording, so the score says nothing about the model."
 
 
 def describe_decision(is_same: bool | None) -> str:
-    """What is said of two clips."""
+    """Describe the decision about two clips."""
     if is_same is None:
         return "No decision"
     return "Most likely the same singer" if is_same else "Most likely two different singers"
 
 
 def describe_candidate(singer: str, is_known: bool | None) -> str:
-    """What is said of a clip and the singer it is most like."""
+    """Describe the decision about a clip and the closest singer."""
     if is_known is None:
         return f"No decision; closest is {singer}"
-    return f"Most likely {singer}" if is_known else f"Unknown: none of the known singers, though closest to {singer}"
+    return f"Most likely {singer}" if is_known else f"Unknown singer; closest is {singer}"
 
 
 def format_singer_names(singers: list[str]) -> str:
-    """The names of a gallery, or the first of them."""
+    """List the first names of a gallery and count the others."""
     others = len(singers) - MAX_LISTED_NAMES
     return ", ".join(singers[:MAX_LISTED_NAMES]) + (f" and {others} more" if others > 0 else "")
 
 
 def describe_score(score: float, threshold: Threshold | None) -> str:
-    """The score beside the threshold, and where that comes from."""
+    """Describe a score relative to the threshold, and where that comes from."""
     if threshold is None:
         return f"Score {score:.3f}. {NO_THRESHOLD_MESSAGE}"
     side = "at or above" if score >= threshold.score else "below"
     return f"Score {score:.3f}, {side} the threshold of {threshold.score:.3f} ({threshold.origin})."
 
 
-def describe_threshold(found: IdentificationResult) -> str:
-    """From which score on a singer is taken for known, and where that comes from."""
-    if found.threshold is None:
+def describe_threshold(result: IdentificationResult) -> str:
+    """Describe the score from which a singer is accepted, and where it comes from."""
+    if result.threshold is None:
         return NO_THRESHOLD_MESSAGE
-    score, origin = found.threshold.score, found.threshold.origin
-    if all(candidate.threshold == score for candidate in found.candidates):
-        return f"From {score:.3f} on, the mark on the bars, a score is high enough ({origin})."
+    score, origin = result.threshold.score, result.threshold.origin
+    if all(candidate.threshold == score for candidate in result.candidates):
+        return f"The mark on the bars is the threshold, {score:.3f} ({origin})."
     return (
-        f"The mark on each bar is where a score is high enough: further on for singers known from more recordings. For "
-        f"{found.candidates[0].singer} it is {score:.3f} ({origin})."
+        f"The mark on each bar is the threshold, which is higher for singers enrolled with more recordings. For "
+        f"{result.candidates[0].singer} it is {score:.3f} ({origin})."
     )
 
 
 def describe_probability(probability: float | None, calibration: Calibration | None) -> str:
-    """Empty, where the scores were never calibrated."""
+    """Describe a probability; return nothing if the scores are not calibrated."""
     if probability is None or calibration is None:
         return ""
     return (
-        f"Probability of one singer: {format_percent(probability)}, if one singer and two are equally likely beforehand "
+        f"Probability of the same singer: {format_percent(probability)}, if both answers are equally likely a priori "
         f"(calibrated on {calibration.origin})."
     )
 
 
 def describe_prior(calibration: Calibration | None) -> str:
-    """What the probabilities of candidates take for granted; empty, where the scores were never calibrated."""
+    """Describe the prior of the candidates' probabilities; return nothing if the scores are not calibrated."""
     if calibration is None:
         return ""
     return (
-        f"Each probability is of that singer against anybody else, if both are equally likely beforehand (calibrated "
+        f"Each probability is that of the singer against anybody else, if both are equally likely a priori (calibrated "
         f"on {calibration.origin})."
     )
 
 
 def format_percent(probability: float) -> str:
-    """Never 0 or 100: no calibration is that sure."""
+    """Format a probability as a percentage, never 0 or 100: no calibration is that certain."""
     if probability < 0.001:
         return "under 0.1 %"
     return "over 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
 
 
 def replace_paths(text: str, names: dict[str, str]) -> str:
-    """A sentence that calls clips by what they are called on the page, in place of where they lie.
+    """Replace the paths of clips in a sentence by what the clips are called on the page.
 
     Args:
         text: the sentence.

@@ -59,15 +59,15 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert refusal(None) == "Record or upload a clip."
     (video := tmp_path / "video.mp4").write_bytes(b"")
     for other in (text, video):
-        assert "is not audio that this page reads (aac, flac, m4a, mp3, ogg, wav)" in refusal(str(other))
+        assert "is not audio that this page can read (aac, flac, m4a, mp3, ogg, wav)" in refusal(str(other))
     assert "cannot be decoded as audio" in refusal(str(renamed))
     assert "the file is empty" in refusal(str(empty))
-    assert "is not kept any longer" in refusal(str(tmp_path / "gone.wav"))
+    assert "has expired" in refusal(str(tmp_path / "gone.wav"))
 
 
 def test_too_large_and_too_long_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", sing(0, 1.0))  # 32 kB
-    assert "has 0.0 MB, more than 0.03 MB; cut out a part." in refusal(path, ClipLimits(0.03))
+    assert "has 0.0 MB, more than 0.03 MB; upload a part of it." in refusal(path, ClipLimits(0.03))
     long = write(tmp_path / "long.flac", np.zeros(3 * SAMPLE_RATE))  # a small file
     assert Path(long).stat().st_size < 1000
     assert "lasts more than 0.0333333 minutes" in refusal(long)
@@ -115,14 +115,13 @@ def test_decisions_in_words() -> None:
         "Score 0.610, at or above the threshold of 0.600 (equal error rate on 4 singers)."
     )
     assert "0.590, below the threshold of 0.600" in describe_score(0.59, threshold)
-    assert "has no threshold" in describe_score(0.59, None)
+    assert "has no decision threshold" in describe_score(0.59, None)
 
 
 def test_probabilities_are_said_where_scores_are_calibrated_and_never_for_sure() -> None:
     calibration = Calibration(10.0, -5.0, "4 singers")
     assert describe_probability(0.9321, calibration) == (
-        "Probability of one singer: 93.2 %, if one singer and two are equally likely beforehand "
-        "(calibrated on 4 singers)."
+        "Probability of the same singer: 93.2 %, if both answers are equally likely a priori (calibrated on 4 singers)."
     )
     assert describe_probability(None, None) == ""
     assert [format_percent(each) for each in (0.0, 0.5, 1.0)] == ["under 0.1 %", "50.0 %", "over 99.9 %"]
@@ -131,10 +130,10 @@ def test_probabilities_are_said_where_scores_are_calibrated_and_never_for_sure()
 def test_a_mark_for_each_singer_is_explained() -> None:
     first = Candidate("anna", 3, 0.95, 0.9, True, None)
     found = IdentificationResult((first, replace(first, singer="bo")), Threshold(0.9, "of three"), True, None, ())
-    assert describe_threshold(found) == "From 0.900 on, the mark on the bars, a score is high enough (of three)."
+    assert describe_threshold(found) == "The mark on the bars is the threshold, 0.900 (of three)."
     differing = replace(found, candidates=(first, replace(first, singer="bo", num_recordings=1, threshold=0.8)))
-    assert "further on for singers known from more recordings. For anna it is 0.900" in describe_threshold(differing)
-    assert "has no threshold" in describe_threshold(replace(found, threshold=None))
+    assert "higher for singers enrolled with more recordings. For anna it is 0.900" in describe_threshold(differing)
+    assert "has no decision threshold" in describe_threshold(replace(found, threshold=None))
 
 
 def test_clips_are_called_by_what_the_page_calls_them() -> None:
@@ -162,15 +161,15 @@ def test_markup_in_names_is_text_on_the_page() -> None:
 
 def test_a_model_is_told_in_words() -> None:
     assert describe_recipe(MelSpectrogram(40).recipe | {"normalise": "global_bins"}) == (
-        "It hears MelSpectrogram frames: 40 bins every 10 ms, up to 7600 Hz, normalised (global_bins)."
+        "It takes MelSpectrogram frames: 40 bins every 10 ms, up to 7600 Hz, normalised (global_bins)."
     )
     metrics = {"best": {"val/eer": 0.1064}, "num_val_singers": 4}
-    assert "Tested on 4 singers whom it had never heard, it took 10.6 % of the pairs" in describe_error_rate(metrics)
-    assert "uncertain by several points" in describe_error_rate(metrics)
-    assert "uncertain" not in describe_error_rate(metrics | {"num_val_singers": 40})
-    assert [describe_error_rate(each) for each in (None, {"best": None})] == [
-        "How often it is wrong is not recorded."
-    ] * 2
+    assert "Tested on 4 singers who were not in its training, it took 10.6 % of the pairs" in describe_error_rate(
+        metrics
+    )
+    assert "vary by several percentage points" in describe_error_rate(metrics)
+    assert "vary by" not in describe_error_rate(metrics | {"num_val_singers": 40})
+    assert [describe_error_rate(each) for each in (None, {"best": None})] == ["Its error rate is not recorded."] * 2
 
 
 def refused_address(host: str, port: int) -> str:

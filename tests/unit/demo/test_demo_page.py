@@ -170,7 +170,7 @@ def test_what_is_no_clip_is_refused_and_the_page_goes_on(demo: Demo, page: "Page
     page.locator("#first-clip input[type=file]").set_input_files(large)
     page.get_by_text("exceed the maximum allowed size of 1.0 Mb").wait_for()
     page.get_by_role("button", name="Compare").click()
-    page.get_by_text("Record or upload the first clip, too.").wait_for()
+    page.get_by_text("Record or upload the first clip too.").wait_for()
 
     page.reload()
     upload(page, "first-clip", demo.clips[0])
