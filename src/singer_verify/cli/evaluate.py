@@ -101,6 +101,7 @@ def evaluate_model(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Judge a model: error rates and costs with 95 % intervals over singers, by condition, and where it fails."""
+    from singer_verify.evaluation.embedding_map import MIN_MAP_UTTERANCES, map_utterances
     from singer_verify.evaluation.evaluate import EvaluationSettings
     from singer_verify.evaluation.trials.formats import read_trials
     from singer_verify.inference import Embedder
@@ -120,7 +121,10 @@ def evaluate_model(
     about = build_evaluation_context(model, corpus, split, fitted, utterances, source)
     _print_evaluation(judgement, utterances, about, as_json)
     if out is not None:  # after the figures were printed: a full disk does not take them
-        write_evaluation_report(judgement, utterances, about, out, corpus, ("tsne", "umap") if umap else ("tsne",))
+        methods = ("tsne", "umap") if umap else ("tsne",)
+        has_map = len(utterances.paths) >= MIN_MAP_UTTERANCES
+        maps = [map_utterances(utterances.embeddings, method) for method in methods if has_map]
+        write_evaluation_report(judgement, utterances, about, out, corpus, maps)
     if not as_json:
         typer.echo(
             f"{out}: report.html and its figures and tables." if out else "--out DIR writes a report with figures."

@@ -24,10 +24,11 @@ def draw_corpus_map(
 ) -> None:
     """Draw the embeddings of a split in two dimensions, coloured by singer and by labels."""
     from singer_verify.corpora.labels import read_utterance_labels
+    from singer_verify.evaluation.embedding_map import map_utterances
     from singer_verify.inference import Embedder
     from singer_verify.reports.embedding_map import (
+        build_corpus_map,
         check_map_options,
-        compute_corpus_map,
         parse_label_names,
         write_corpus_map,
     )
@@ -35,8 +36,8 @@ def draw_corpus_map(
     check_map_options(out, method, seed)
     names = None if by is None else parse_label_names(by, ["singer", *read_utterance_labels([], corpus)])
     utterances = embed_split(Embedder.load(model), corpus, split)
-    title = f"{model.resolve().name} on {corpus.resolve().name}, {split} split"
-    drawn = compute_corpus_map(utterances, names, method, seed, title)
+    title = f"{model.resolve().name} on {corpus.resolve().name}, {split} split: "
+    drawn = build_corpus_map(utterances, map_utterances(utterances.embeddings, method, seed), names, title)
     write_corpus_map(drawn, out)
     if as_json:
         typer.echo(json.dumps(drawn.to_records(), indent=2))

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,8 +16,40 @@ MAX_MAP_UTTERANCES = 3000  # of more, as many are drawn: enough for a picture, a
 DEFAULT_PERPLEXITY, DEFAULT_NUM_NEIGHBOURS = 30.0, 15
 
 
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Positions of utterances in the plane.
+
+    Attributes:
+        method: one of `MAP_METHODS`.
+        chosen: (chosen,), rising indices of the utterances that are on the map.
+        positions: of these.
+    """
+
+    method: str
+    chosen: Int[np.ndarray, " chosen"]
+    positions: Float[np.ndarray, "chosen 2"]
+
+
+def map_utterances(
+    embeddings: Float[np.ndarray, "utterances embedding"], method: str = "tsne", seed: int = 0
+) -> EmbeddingMap:
+    """Compute the map of a split; with very many utterances, of a random sample.
+
+    Args:
+        embeddings: rows of unit length.
+        method: one of `MAP_METHODS`.
+        seed: of the method and of the sample.
+
+    Raises:
+        SingerVerifyError: too few embeddings, or UMAP is not installed.
+    """
+    chosen = sample_utterances(len(embeddings), seed)
+    return EmbeddingMap(method, chosen, compute_embedding_map(embeddings[chosen], method, seed))
+
+
 def sample_utterances(num_utterances: int, seed: int, most: int = MAX_MAP_UTTERANCES) -> Int[np.ndarray, " chosen"]:
-    """All of them, or of more than `most` a draw of as many, in their order."""
+    """Return the indices of all utterances, or of a random sample of `most`, in rising order."""
     if num_utterances <= most:
         return np.arange(num_utterances)
     drawn = np.random.default_rng(seed).choice(num_utterances, most, replace=False)
@@ -24,12 +57,13 @@ def sample_utterances(num_utterances: int, seed: int, most: int = MAX_MAP_UTTERA
 
 
 def find_available_methods() -> tuple[str, ...]:
-    """Of `MAP_METHODS`, those whose library is installed."""
+    """Return those of `MAP_METHODS` whose library is installed."""
     return MAP_METHODS if importlib.util.find_spec("umap") is not None else MAP_METHODS[:1]
 
 
 def require_map_method(method: str) -> None:
-    """
+    """Check that the library of a method is installed.
+
     Raises:
         SingerVerifyError: the library of a method is not installed.
     """
@@ -42,7 +76,7 @@ def require_map_method(method: str) -> None:
 def compute_embedding_map(
     embeddings: Float[np.ndarray, "utterances embedding"], method: str = "tsne", seed: int = 0
 ) -> Float[np.ndarray, "utterances 2"]:
-    """A place in the plane for each embedding; the same for the same seed.
+    """Compute a position in the plane for each embedding; the same for the same seed.
 
     t-SNE: van der Maaten & Hinton 2008, Visualizing data using t-SNE, JMLR 9. UMAP: McInnes, Healy & Melville 2018,
     arXiv:1802.03426. Both lose distances: how far apart two clusters lie says nothing.

@@ -1,4 +1,4 @@
-"""The map of embeddings as a figure: a panel for each label, a colour for each of its values."""
+"""The map of embeddings as a figure and a table: a panel for each label, a colour for each of its values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,8 @@ from singer_verify.evaluation.conditions import UNKNOWN
 from singer_verify.evaluation.embedding_map import (
     MAP_METHOD_NAMES,
     MAP_METHODS,
-    compute_embedding_map,
+    EmbeddingMap,
     require_map_method,
-    sample_utterances,
 )
 from singer_verify.evaluation.results import EvaluatedUtterances
 from singer_verify.plotting import COLOURS, MAX_TITLE_LENGTH, UNKNOWN_GREY, escape_figure_text, render_figure_files
@@ -28,26 +27,22 @@ from singer_verify.plotting import COLOURS, MAX_TITLE_LENGTH, UNKNOWN_GREY, esca
 SINGER_LABEL = "singer"
 PREFERRED_LABELS = ("gender", "technique", "song", "emotion", "style", "vowel", "exercise")
 MAX_PANELS, MAX_PANEL_COLUMNS = 6, 3
-MAX_NAMED_VALUES = 20  # values of a label: of more, no names are given
+MAX_NAMED_VALUES = 20  # a label with more values gets no legend
 MARKERS = ("o", "^", "s", "D", "v", "P")
 POINT_STYLES = tuple((colour, marker) for marker, colour in product(MARKERS, COLOURS))
 PANEL_INCHES, LEGEND_INCHES = 4.0, 0.9
-NUM_PANEL_CHARACTERS, NUM_MARKER_CHARACTERS, MAX_VALUE_NAME_LENGTH = (
-    54,
-    5,
-    14,
-)  # that fit side by side in a panel's legend
-MIN_POINT_SIZE, MAX_POINT_SIZE = 4.0, 28.0  # square points
-MAX_VECTOR_POINTS = 1500  # more points make an SVG too large, so that they become a picture in it
+NUM_PANEL_CHARACTERS, NUM_MARKER_CHARACTERS, MAX_VALUE_NAME_LENGTH = 54, 5, 14  # in a row of a panel's legend
+MIN_POINT_SIZE, MAX_POINT_SIZE = 4.0, 28.0  # in square points
+MAX_VECTOR_POINTS = 1500  # more points would make an SVG too large, and are rasterised
 
 
 def collect_label_values(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
-    """Of every utterance the singer, and the value of each label."""
+    """Collect the singer and the label values of every utterance."""
     return {SINGER_LABEL: np.array(utterances.singers, object)[utterances.singer_index], **utterances.labels}
 
 
 def choose_map_labels(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
-    """The labels worth a panel, singers first: at least two values, and not another for nearly every utterance."""
+    """Choose the labels worth a panel, singers first: at least two values, and not a new one for nearly every utterance."""
     known = collect_label_values(utterances)
     first = [name for name in (SINGER_LABEL, *PREFERRED_LABELS) if name in known]
     found = {}
@@ -60,7 +55,8 @@ def choose_map_labels(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
 
 
 def plot_embedding_map(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.ndarray], title: str) -> Figure:
-    """
+    """Plot a panel per label.
+
     Args:
         places: of the utterances.
         labels: for each panel the value of every utterance, `""` where unknown.
@@ -79,7 +75,7 @@ def plot_embedding_map(places: Float[np.ndarray, "utterances 2"], labels: dict[s
 
 
 def _draw_map_panel(axes: Axes, places: np.ndarray, values: np.ndarray, label: str) -> None:
-    """Values beyond the styles there are share them."""
+    """Draw one panel; values beyond the number of styles share them."""
     known = sorted({str(value) for value in values if value != UNKNOWN})
     number_of = {value: number % len(POINT_STYLES) for number, value in enumerate(known)}
     styles = [(UNKNOWN_GREY, "."), *POINT_STYLES[: len(known)]]
@@ -96,7 +92,7 @@ def _draw_map_panel(axes: Axes, places: np.ndarray, values: np.ndarray, label: s
 
 
 def _add_panel_legend(axes: Axes, label: str, values: list[str], marker_scale: float) -> None:
-    """A legend below, no wider than the panel; of very many values, their number alone."""
+    """Add a legend below, no wider than the panel; for very many values, only their number."""
     if len(values) > MAX_NAMED_VALUES:
         repeated = ", styles repeat" if len(values) > len(POINT_STYLES) else ""
         axes.set_title(f"{label}: {len(values)} values{repeated}")
@@ -111,13 +107,13 @@ def _add_panel_legend(axes: Axes, label: str, values: list[str], marker_scale: f
 
 @dataclass(frozen=True)
 class CorpusMap:
-    """Where each utterance lies.
+    """Positions of a split's utterances, with the labels that are drawn.
 
     Attributes:
         paths: (utterances,), relative to the corpus root.
         places: of the utterances.
         labels: those drawn, for each its value for every utterance.
-        title: of the picture.
+        title: of the figure.
     """
 
     paths: np.ndarray
@@ -126,19 +122,20 @@ class CorpusMap:
     title: str
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per utterance: its path, x, y, and its labels."""
+        """Return a row per utterance: its path, x, y, and its labels."""
         places = {"x": self.places[:, 0], "y": self.places[:, 1]}
         return pd.DataFrame({"utterance": self.paths, **places, **self.labels})
 
     def to_records(self) -> list[dict[str, Any]]:
-        """The rows of the table as plain values."""
+        """Return the rows of the table as plain values."""
         return [{str(name): value for name, value in row.items()} for row in self.to_frame().to_dict("records")]
 
 
 def check_map_options(out: Path, method: str, seed: int) -> None:
-    """
+    """Check the options of `singer-verify map`.
+
     Raises:
-        SingerVerifyError: a file name that is not a PNG's, an unknown method or one that is not installed, a negative
+        SingerVerifyError: a file name that does not end in .png, an unknown method or one that is not installed, a negative
             seed.
     """
     if out.suffix != ".png":
@@ -149,51 +146,56 @@ def check_map_options(out: Path, method: str, seed: int) -> None:
 
 
 def parse_label_names(by: str, known: Sequence[str]) -> list[str]:
-    """The labels in a text of names separated by commas.
+    """Parse the names of labels, separated by commas.
 
     Raises:
-        SingerVerifyError: none or too many of them, or one that is not known.
+        SingerVerifyError: none or too many of them, or an unknown one.
     """
     names = list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     if strange := [name for name in names if name not in known]:
-        raise SingerVerifyError(f"--by {strange[0]}: the corpus has no such label; it has {', '.join(known)}.")
+        raise SingerVerifyError(f"--by {strange[0]}: unknown label; the corpus has {', '.join(known)}.")
     if not 1 <= len(names) <= MAX_PANELS:
         raise SingerVerifyError(f"--by {by}: {len(names)} labels; expected one to {MAX_PANELS}.")
     return names
 
 
-def compute_corpus_map(
-    utterances: EvaluatedUtterances, by: list[str] | None, method: str, seed: int, title: str
+def build_corpus_map(
+    utterances: EvaluatedUtterances, embedding_map: EmbeddingMap, by: list[str] | None, title: str
 ) -> CorpusMap:
-    """Find the utterances' places; of very many utterances, those of a draw.
+    """Join the positions of a map with the labels to colour by.
 
     Args:
-        utterances: with their embeddings.
-        by: labels to colour by, or `singer`; None takes those worth it.
-        method: of `embedding_map.MAP_METHODS`.
-        seed: of the method and of the draw.
-        title: of the picture.
-
-    Raises:
-        SingerVerifyError: too few utterances, or a method that is not installed.
+        utterances: of the split.
+        embedding_map: of their embeddings.
+        by: labels, or `singer`; None chooses them.
+        title: of the split.
     """
     known = collect_label_values(utterances)
     labels = choose_map_labels(utterances) if by is None else {name: known[name] for name in by}
-    chosen = sample_utterances(len(utterances.paths), seed)
-    places = compute_embedding_map(utterances.embeddings[chosen], method, seed)
-    drawn = {name: values[chosen] for name, values in labels.items()}
-    title = f"{title}: {MAP_METHOD_NAMES[method]} of {len(chosen)} utterances"
-    return CorpusMap(utterances.paths[chosen], places, drawn, title)
+    chosen = embedding_map.chosen
+    total = len(utterances.paths)
+    count = f"{len(chosen)} of {total} utterances" if len(chosen) < total else f"{total} utterances"
+    return CorpusMap(
+        utterances.paths[chosen],
+        embedding_map.positions,
+        {name: values[chosen] for name, values in labels.items()},
+        f"{title}{MAP_METHOD_NAMES[embedding_map.method]} of {count}",
+    )
 
 
-def write_corpus_map(drawn: CorpusMap, out: Path) -> None:
-    """Write the picture as png and svg, and the places as csv beside it.
+def plot_corpus_map(corpus_map: CorpusMap) -> Figure:
+    """Plot a map with a panel per label."""
+    return plot_embedding_map(corpus_map.places, corpus_map.labels, corpus_map.title)
+
+
+def write_corpus_map(corpus_map: CorpusMap, out: Path) -> None:
+    """Write the figure as png and svg, and the positions as csv beside it.
 
     Raises:
         SingerVerifyError: the folder cannot be written to.
     """
-    pictures = render_figure_files(plot_embedding_map(drawn.places, drawn.labels, drawn.title))
-    table = str(drawn.to_frame().to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
+    pictures = render_figure_files(plot_corpus_map(corpus_map))
+    table = str(corpus_map.to_frame().to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
     write_files_atomically(
         {f"{out.stem}.{suffix}": file for suffix, file in {**pictures, "csv": table}.items()}, out.parent
     )

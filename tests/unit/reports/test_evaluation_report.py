@@ -20,6 +20,7 @@ from support.audio import SAMPLE_RATE, sing
 from support.evaluations import judged_utterances, judgement_of
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.embedding_map import map_utterances
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.seen_singers import MODEL_SELECTION, THRESHOLD, TRAINING, SingerOverlap
@@ -63,7 +64,7 @@ def folder(
     for trial in judgement.worst_misses:
         soundfile.write(root / f"{trial.left}.flac", sing(trial.left, seconds=9.0), SAMPLE_RATE)
     out = tmp_path_factory.mktemp("report") / "new" / "folder"
-    write_evaluation_report(judgement, utterances, ABOUT, out, root)
+    write_evaluation_report(judgement, utterances, ABOUT, out, root, [map_utterances(utterances.embeddings)])
     return out
 
 
@@ -211,7 +212,8 @@ def test_of_very_many_singers_no_pairs_are_shown(
 def test_the_same_judgement_makes_the_same_files(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, folder: Path, tmp_path: Path
 ) -> None:
-    write_evaluation_report(judgement, utterances, ABOUT, tmp_path, tmp_path)
+    maps = [map_utterances(utterances.embeddings)]
+    write_evaluation_report(judgement, utterances, ABOUT, tmp_path, tmp_path, maps)
     for path in folder.iterdir():
         if path.suffix in (".svg", ".csv", ".json"):
             assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name

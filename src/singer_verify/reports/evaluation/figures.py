@@ -1,14 +1,11 @@
 """Scores of target and of non-target trials as a figure, with the thresholds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from singer_verify.evaluation.embedding_map import (
-    MAP_METHOD_NAMES,
-    MIN_MAP_UTTERANCES,
-    compute_embedding_map,
-    sample_utterances,
-)
+from singer_verify.evaluation.embedding_map import EmbeddingMap
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, ScoreHistogram, SingerMetrics
 from singer_verify.plotting import (
     BLACK,
@@ -21,7 +18,7 @@ from singer_verify.plotting import (
     plot_similarity,
 )
 from singer_verify.reports.det_figure import plot_det
-from singer_verify.reports.embedding_map import choose_map_labels, plot_embedding_map
+from singer_verify.reports.embedding_map import build_corpus_map, plot_corpus_map
 from singer_verify.reports.evaluation.about import EvaluationContext
 
 
@@ -102,7 +99,6 @@ def _format_singers_title(num_drawn: int, num_rated: int, num_singers: int) -> s
     return "; ".join(parts)
 
 
-MAP_SEED = 0
 FIGURE_CAPTIONS = {
     "det": "Detection error trade-off by condition, on axes of normal deviates: misses at each false-alarm rate. The "
     "thin diagonal is where both are equal; lower and further left is better.",
@@ -119,7 +115,7 @@ def plot_evaluation(
     judgement: EvaluationResult,
     utterances: EvaluatedUtterances,
     about: EvaluationContext,
-    map_methods: tuple[str, ...] = ("tsne",),
+    maps: Sequence[EmbeddingMap] = (),
 ) -> dict[str, Figure]:
     """By the names that `FIGURE_CAPTIONS` has.
 
@@ -127,10 +123,7 @@ def plot_evaluation(
         judgement: what was found.
         utterances: that were judged.
         about: of what.
-        map_methods: of `embedding_map.MAP_METHODS`.
-
-    Raises:
-        SingerVerifyError: a method that is not installed.
+        maps: of the embeddings.
     """
     figures = judgement.metrics
     return {
@@ -138,7 +131,7 @@ def plot_evaluation(
         "scores": plot_score_histogram(
             judgement.histogram, figures["threshold"].value, about.calibrated_threshold, about.scoring
         ),
-        **_plot_maps(utterances, map_methods),
+        **{f"map_{each.method}": plot_corpus_map(build_corpus_map(utterances, each, None, "")) for each in maps},
         **_plot_singers(judgement, utterances.singers, about.scoring),
     }
 
@@ -152,19 +145,4 @@ def _plot_singers(judgement: EvaluationResult, singers: tuple[str, ...], scoring
         found["similarity"] = plot_similarity(scores[np.ix_(order, order)], names, title, highest=None)
     if any(each.eer is not None for each in judgement.by_singer):
         found["singers"] = plot_singer_eers(judgement.by_singer, singers, judgement.metrics["eer"].value)
-    return found
-
-
-def _plot_maps(utterances: EvaluatedUtterances, methods: tuple[str, ...]) -> dict[str, Figure]:
-    """A map by each method; none of too few utterances."""
-    total = len(utterances.paths)
-    if total < MIN_MAP_UTTERANCES:
-        return {}
-    chosen = sample_utterances(total, MAP_SEED)
-    labels = {name: values[chosen] for name, values in choose_map_labels(utterances).items()}
-    drawn = f"{len(chosen)} of {total} utterances" if len(chosen) < total else f"{total} utterances"
-    found = {}
-    for method in methods:
-        places = compute_embedding_map(utterances.embeddings[chosen], method, MAP_SEED)
-        found[f"map_{method}"] = plot_embedding_map(places, labels, f"{MAP_METHOD_NAMES[method]} of {drawn}")
     return found

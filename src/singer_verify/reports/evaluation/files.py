@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.embedding_map import EmbeddingMap
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.evaluation.results import ConditionMetrics, ConfusedSingers, EvaluatedUtterances, EvaluationResult
@@ -165,7 +167,7 @@ def write_evaluation_report(
     about: EvaluationContext,
     folder: Path,
     audio_root: Path,
-    map_methods: tuple[str, ...] = ("tsne",),
+    maps: Sequence[EmbeddingMap] = (),
 ) -> None:
     """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv, and each figure as png and svg.
 
@@ -175,12 +177,12 @@ def write_evaluation_report(
         about: of what.
         folder: made where it is missing.
         audio_root: where the utterances' paths begin, for the sounds of the worst trials.
-        map_methods: of `embedding_map.MAP_METHODS`; `umap` takes twenty seconds before it begins.
+        maps: of the embeddings.
 
     Raises:
-        SingerVerifyError: the folder cannot be written to, or a method that is not installed.
+        SingerVerifyError: the folder cannot be written to.
     """
-    figures = plot_evaluation(judgement, utterances, about, map_methods)
+    figures = plot_evaluation(judgement, utterances, about, maps)
     pictures = {name: render_figure_files(figure) for name, figure in figures.items()}
     parts = PageMedia({name: files["svg"] for name, files in pictures.items()}, ExcerptEncoder(audio_root))
     contents = {
