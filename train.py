@@ -37,7 +37,7 @@ from singer_verify.features.recipe import canonical_recipe, get_feature_settings
 from singer_verify.features.trimming import with_trimming
 from singer_verify.runs.checkpoints import LAST_CHECKPOINT
 from singer_verify.runs.folder import claim_run_folder, find_run_folder, record_run
-from singer_verify.runs.model_metadata import build_model_metadata
+from singer_verify.runs.model_metadata import ModelMetadata
 from singer_verify.runs.settings import find_allowed_changes, merge_overrides, read_overrides
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.sweeps.callback import report_failed_jobs
@@ -177,7 +177,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: ParentChe
         compute_split_recording_ids(data.corpus.root, data.stores),
         (data.train_singers, data.stores["val"].singers),
     )
-    card = build_model_metadata(data.recipe, encoder.settings, data.window_frames, *singers, recordings)
+    card = ModelMetadata(data.recipe, encoder.settings, data.window_frames, *singers, recordings)
     scheduler, interval = instantiate(config.scheduler), config.trainer.val_check_interval
     verifier = Verifier(encoder, loss, make_optimizer, scheduler, config.monitor, interval, card)
     verifier.validation_set = ValidationSet.of(data.stores["val"], data.corpus)

@@ -35,8 +35,8 @@ from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.scoring.scoring import COSINE
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.resemblyzer import Resemblyzer
-from singer_verify.inference import Embedder
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.inference import load_model
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.import_weights import import_weights_as_run
 
 EXAMPLES = Path(__file__).parents[1] / "example_dataset"
@@ -68,11 +68,11 @@ def embedding_table(num_clips: int, repeats: int) -> Table | None:
         import_weights_as_run(
             Path(resemblyzer.__file__).parent / "pretrained.pt", Resemblyzer(), 160, Path(folder) / "run"
         )
-        ours = Embedder.load(Path(folder) / "run")
+        ours = load_model(Path(folder) / "run")
     clips = clips_of(num_clips)
     audio_s = sum(map(len, clips)) / SAMPLE_RATE
     windows = torch.rand(64, 160, 40)
-    num_windows = sum(len(ours.windows(clip, SAMPLE_RATE).windows) for clip in clips)
+    num_windows = sum(len(ours.embed_windows(clip, SAMPLE_RATE).windows) for clip in clips)
     table = Table("cores", "ours, × real time", "resemblyzer", "ratio", "bare LSTM on its windows", "of that ceiling")
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -168,11 +168,11 @@ def evaluation_table(num_utterances: int, num_scores: int) -> Table:
 def cold_start_seconds(repeats: int) -> float:
     """From typing `singer-verify verify` to its answer, with a model of the default size."""
     encoder = LSTMEncoder(40)
-    card = build_model_metadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b"))
+    card = ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b"))
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     left, right = sorted(EXAMPLES.rglob("*.flac"))[:2]
     with tempfile.TemporaryDirectory() as folder:
-        torch.save({"state_dict": state, METADATA_KEY: card}, Path(folder) / "model.ckpt")
+        torch.save({"state_dict": state, METADATA_KEY: card.to_dict()}, Path(folder) / "model.ckpt")
         given = [f"{folder}/model.ckpt", str(left), str(right), "--threshold", "0.5"]
         durations = []
         for _ in range(repeats):

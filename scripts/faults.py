@@ -22,7 +22,7 @@ import torch
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs import checkpoints
 from singer_verify.runs.folder import RUN_FILENAME
 from singer_verify.store import extraction
@@ -153,11 +153,11 @@ def damage(path: Path, dice: random.Random) -> None:
 
 
 def damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random.Random) -> Outcome:
-    before = Embedder.load(original).embed(recording)
+    before = load_model(original).embed(recording)
     shutil.copyfile(original, copy)
     damage(copy, dice)
     try:
-        after = Embedder.load(copy).embed(recording)
+        after = load_model(copy).embed(recording)
     except SingerVerifyError:
         return SURVIVED
     return HARMLESS if np.array_equal(before, after) else LOST

@@ -19,7 +19,7 @@ from singer_verify.cli.console import format_user_error
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 
 SIX_STEPS = ("data.singers_per_batch=3", "trainer.max_steps=6")
@@ -121,7 +121,7 @@ def test_a_checkpoint_alone_embeds_audio_as_validation_did(run: Path, corpus: Pa
     alone = tmp_path / "moved.ckpt"
     alone.write_bytes((run / "checkpoints/best.ckpt").read_bytes())
     path = corpus / "val/val0/1.flac"
-    embeddings = [Embedder.load(model).embed(path) for model in (run, alone, run / "saved_model.pt")]
+    embeddings = [load_model(model).embed(path) for model in (run, alone, run / "saved_model.pt")]
     assert np.linalg.norm(embeddings[0]) == pytest.approx(1.0, abs=1e-5)
     np.testing.assert_array_equal(embeddings[0], embeddings[1])
     np.testing.assert_array_equal(embeddings[0], embeddings[2])
@@ -180,7 +180,7 @@ def test_more_validation_than_training_singers_is_no_problem(make_corpus: MakeCo
 def test_ready_features_train_unchanged(make_ready_corpus: MakeCorpus, tmp_path: Path) -> None:
     root = make_ready_corpus()
     run = train(tmp_path / "run", root, "trainer.max_steps=2")
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     assert embedder.embed(root / "val/val_singer0/song0.npy").shape == (8,)
     with pytest.raises(SingerVerifyError, match="trained on ready features"):
         embedder.feature(torch.zeros(16_000))

@@ -6,7 +6,7 @@ import torch
 
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 
 
 def untrained_run(folder: Path) -> Path:
@@ -14,7 +14,7 @@ def untrained_run(folder: Path) -> Path:
     torch.manual_seed(0)
     encoder = LSTMEncoder(40, 16, 1, 8)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    card = build_model_metadata(MelSpectrogram(40).recipe, encoder.settings, 30, ("a", "b"))
+    card = ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, 30, ("a", "b"))
     (folder / "checkpoints").mkdir(parents=True)
-    torch.save({"state_dict": state, METADATA_KEY: card}, folder / "checkpoints/best.ckpt")
+    torch.save({"state_dict": state, METADATA_KEY: card.to_dict()}, folder / "checkpoints/best.ckpt")
     return folder

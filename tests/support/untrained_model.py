@@ -7,7 +7,7 @@ import torch
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 
 WINDOW_FRAMES = 30
 
@@ -25,7 +25,7 @@ def make_run(folder: Path, feature: Feature | None = None, seed: int = 0, **prep
     torch.manual_seed(seed)
     encoder = LSTMEncoder(feature.num_bins, 16, 1, 8, relu=False)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    card = build_model_metadata(feature.recipe | preparation, encoder.settings, WINDOW_FRAMES, ("a", "b"))
+    card = ModelMetadata(feature.recipe | preparation, encoder.settings, WINDOW_FRAMES, ("a", "b"))
     (folder / "checkpoints").mkdir(parents=True)
-    torch.save({"state_dict": state, METADATA_KEY: card}, folder / "checkpoints/best.ckpt")
+    torch.save({"state_dict": state, METADATA_KEY: card.to_dict()}, folder / "checkpoints/best.ckpt")
     return folder

@@ -22,9 +22,9 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.precomputed import read_feat_params, read_precomputed_frames
 from singer_verify.features.recipe import read_recipe
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.tree import read_run_tree
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.store.extraction import load_or_compute_store
@@ -53,7 +53,8 @@ def trace(tmp_path: Path) -> Path:
 def make_checkpoint(path: Path, **changes: Any) -> Path:
     encoder = LSTMEncoder(40, 4, 1, 3)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    card = build_model_metadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b")) | changes.pop("card", {})
+    card = ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b")).to_dict()
+    card |= changes.pop("card", {})
     torch.save({"state_dict": state, "global_step": 1, "optimizer_states": [], METADATA_KEY: card} | changes, path)
     return path
 
@@ -65,7 +66,7 @@ def test_the_trap_works(tmp_path: Path, trace: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "old checkpoint", "pickle", "npz", "npy"])
-@pytest.mark.parametrize("reader", [read_checkpoint, read_external_weights, Embedder.load, ParentCheckpoint.read])
+@pytest.mark.parametrize("reader", [read_checkpoint, read_external_weights, load_model, ParentCheckpoint.read])
 def test_a_model_made_to_execute_code_is_refused_and_does_not(
     kind: str, reader: Any, tmp_path: Path, trace: Path
 ) -> None:
@@ -143,7 +144,7 @@ def test_yaml_made_to_execute_code_is_refused_and_does_not(reader: Any, tmp_path
 def test_a_checkpoint_can_name_our_classes_only(target: str, part: str, tmp_path: Path) -> None:
     settings = {"_target_": target, "command": f"touch {tmp_path}/it_ran"}
     with pytest.raises(SingerVerifyError, match=r"not ours|cannot be rebuilt"):
-        Embedder.load(make_checkpoint(tmp_path / "model.ckpt", card={part: settings}))
+        load_model(make_checkpoint(tmp_path / "model.ckpt", card={part: settings}))
     assert not (tmp_path / "it_ran").exists()
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,11 +14,11 @@ from singer_verify.cli.options import ModelArgument
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
     from singer_verify.evaluation.scoring.scoring import Scoring
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import Model
 
 
 def calibrate(
-    model: ModelArgument,
+    model_path: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     split: Annotated[str, typer.Option(help="The split to calibrate on.")] = "val",
     project: Annotated[str, typer.Option(help="none, centre, whiten or lda, fitted to the cohort.")] = "none",
@@ -39,32 +39,30 @@ def calibrate(
     others, as far as the corpus has so many of each singer.
     """
     from singer_verify.evaluation.scoring.fitting import fit_scoring, require_disjoint_singers
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import load_model
     from singer_verify.inference.scoring_file import save_scoring
     from singer_verify.reports.console_tables import build_calibration_record, build_calibration_table
-    from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
-    from singer_verify.runs.model_metadata import METADATA_KEY
 
     _check_calibration_options(project, dims, norm, nearest, cohort, prior)
-    path = _resolve_scoring_path(model, out)
+    path = _resolve_scoring_path(model_path, out)
     needs_cohort = (project, norm) != ("none", "none")
-    checkpoint, embedder = read_checkpoint(find_checkpoint(model)), Embedder.load(model)
+    model = load_model(model_path)
     judged_files = read_split_singers(corpus, split)
-    cohort_files = _find_cohort_files(embedder, cohort or corpus, cohort_split) if needs_cohort else {}
+    cohort_files = _find_cohort_files(model, cohort or corpus, cohort_split) if needs_cohort else {}
     require_disjoint_singers(set(judged_files.values()), set(cohort_files.values()))
-    others = _embed_labelled_files(embedder, cohort_files) if needs_cohort else None
+    others = _embed_labelled_files(model, cohort_files) if needs_cohort else None
     scoring = _fit_uncalibrated_scoring(others, project, dims, norm, nearest)
-    judged = _embed_labelled_files(embedder, judged_files)
-    _warn_seen_singers(judged, checkpoint[METADATA_KEY])
+    judged = _embed_labelled_files(model, judged_files)
+    _warn_seen_singers(judged, model)
     origin = f"{judged.num_singers} singers of {corpus.resolve().name}/{split}"
     fitted = fit_scoring(scoring, judged, origin, prior)
-    save_scoring(path, fitted.scoring, compute_fingerprint(checkpoint))
+    save_scoring(path, fitted.scoring, model.fingerprint)
     result = {"out": str(path), "split": split, "project": project, "norm": norm, "prior": prior}
     result |= build_calibration_record(judged, others, fitted)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        Console().print(build_calibration_table(result, model))
+        Console().print(build_calibration_table(result, model_path))
         typer.echo(f"{path}: written.")
 
 
@@ -105,14 +103,14 @@ def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
     return path
 
 
-def _find_cohort_files(embedder: "Embedder", folder: Path, split: str) -> dict[Path, str]:
+def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, str]:
     """Files and their singers: those of a corpus' split, or of a folder of folders, one for each singer."""
     from singer_verify.corpora.corpus import SPLITS
     from singer_verify.errors import SingerVerifyError
 
     if any((folder / name).is_dir() for name in (split, *SPLITS)):
         return read_split_singers(folder, split)
-    files = embedder.find_files([folder])
+    files = model.find_files([folder])
     if loose := [file for file in files if file.parent == folder or file == folder]:
         raise SingerVerifyError(
             f"{loose[0]}: lies in no singer's folder; a cohort is a corpus, or a folder with a folder for each singer."
@@ -120,13 +118,13 @@ def _find_cohort_files(embedder: "Embedder", folder: Path, split: str) -> dict[P
     return {file: file.relative_to(folder).parts[0] for file in files}
 
 
-def _embed_labelled_files(embedder: "Embedder", singer_of: dict[Path, str]) -> "LabelledEmbeddings":
+def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "LabelledEmbeddings":
     import numpy as np
 
     from singer_verify.corpora.duplicates import compute_recording_ids
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
 
-    files, embeddings = embed_files(embedder, list(singer_of))
+    files, embeddings = embed_files(model, list(singer_of))
     return LabelledEmbeddings(
         embeddings, np.array([singer_of[file] for file in files]), tuple(compute_recording_ids(files))
     )
@@ -144,12 +142,12 @@ def _fit_uncalibrated_scoring(
     return Scoring(projection, build_cohort(others, projection, norm, nearest), cohort_singers=others.known)
 
 
-def _warn_seen_singers(judged: "LabelledEmbeddings", card: dict[str, Any]) -> None:
+def _warn_seen_singers(judged: "LabelledEmbeddings", model: "Model") -> None:
     from singer_verify.evaluation.seen_singers import TRAINING, compute_singer_overlap
     from singer_verify.reports.evaluation.text import describe_overlaps
-    from singer_verify.runs.model_metadata import collect_training_singers
 
-    if (known := collect_training_singers(card)) is not None:
+    assert model.checkpoint is not None
+    if (known := model.checkpoint.metadata.collect_training_singers()) is not None:
         for sentence in describe_overlaps(
             {TRAINING: compute_singer_overlap(known, judged.singers.tolist(), judged.recordings)}
         ):

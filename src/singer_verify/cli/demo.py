@@ -15,7 +15,7 @@ PUBLIC_HOST_WARNING = (
 
 
 def demo(
-    model: ModelArgument,
+    model_path: ModelArgument,
     gallery: Annotated[Path | None, typer.Option(help="Of enrolled singers: adds the question who sings.")] = None,
     scoring: ScoringOption = None,
     threshold: ThresholdOption = None,
@@ -42,11 +42,12 @@ def demo(
         from singer_verify.demo.answers import DemoHandlers
         from singer_verify.demo.clips import ClipLimits
         from singer_verify.demo.page import build_page
-        from singer_verify.inference import Embedder, Gallery, load_model_scoring
+        from singer_verify.inference import Gallery, load_model, load_model_scoring
 
-        embedder, scored = Embedder.load(model), load_model_scoring(model, scoring, threshold)
-        known = None if gallery is None else Gallery.load(gallery, embedder, scored)
-        answers = DemoHandlers(embedder, scored, ClipLimits(max_mb), known)
+        model = load_model(model_path)
+        scored = load_model_scoring(model, scoring, threshold)
+        known = None if gallery is None else Gallery.load(gallery, model, scored)
+        answers = DemoHandlers(model, scored, ClipLimits(max_mb), known)
         app = build_app(build_page(answers, render_about(model)), host, max_mb, clips)
         if not is_loopback(host):
             LOGGER.warning(PUBLIC_HOST_WARNING, host)

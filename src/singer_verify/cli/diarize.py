@@ -18,7 +18,7 @@ MAX_DEFAULT_HOP_S = 0.5
 
 
 def diarize(
-    model: ModelArgument,
+    model_path: ModelArgument,
     gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
     file: Annotated[Path, typer.Argument(help="A recording of any length.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
@@ -47,11 +47,11 @@ def diarize(
         plot_diarization,
     )
 
-    embedder, of_model = load_model_and_scoring(model, scoring, threshold, False, prior)
-    hop = min(MAX_DEFAULT_HOP_S, window_s or embedder.window_s) if hop_s is None else hop_s
-    known = Gallery.load(gallery, embedder, of_model)
+    model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior)
+    hop = min(MAX_DEFAULT_HOP_S, window_s or model.window_s) if hop_s is None else hop_s
+    known = Gallery.load(gallery, model, of_model)
     with Console(stderr=True).status("Embedding"):
-        found = diarize_windows(known, embedder.windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
+        found = diarize_windows(known, model.embed_windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
     contents = {"segments.csv": format_segments_csv(found), "windows.csv": format_windows_csv(found)}
     pictures = render_figure_files(plot_diarization(found, file.name))
     write_files_atomically(contents | {f"diarization.{suffix}": content for suffix, content in pictures.items()}, out)

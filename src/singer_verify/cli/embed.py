@@ -14,10 +14,10 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
     import numpy as np
 
     from singer_verify.evaluation.results import EvaluatedUtterances
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import Model
 
 
-def embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:
+def embed_files(model: "Model", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:
     """Embeddings of the files that can be used; the others are named and counted."""
     import numpy as np
     from rich.progress import track
@@ -25,7 +25,7 @@ def embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "n
     from singer_verify.errors import SingerVerifyError, UtteranceError
 
     kept, embeddings = [], []
-    found = embedder.embed_many(files)
+    found = model.embed_many(files)
     for file, embedded in track(
         zip(files, (each for _, each in found), strict=True),
         "Embedding",
@@ -44,7 +44,7 @@ def embed_files(embedder: "Embedder", files: list[Path]) -> tuple[list[Path], "n
     return kept, np.stack(embeddings)
 
 
-def embed_split(embedder: "Embedder", corpus: Path, split: str) -> "EvaluatedUtterances":
+def embed_split(model: "Model", corpus: Path, split: str) -> "EvaluatedUtterances":
     """The utterances of a split that can be used, embedded, with who sings them and what is known of them."""
     import numpy as np
 
@@ -52,7 +52,7 @@ def embed_split(embedder: "Embedder", corpus: Path, split: str) -> "EvaluatedUtt
     from singer_verify.evaluation.results import EvaluatedUtterances
 
     singer_of = read_split_singers(corpus, split)
-    files, embeddings = embed_files(embedder, list(singer_of))
+    files, embeddings = embed_files(model, list(singer_of))
     singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
     paths = [file.relative_to(corpus).as_posix() for file in files]
     return EvaluatedUtterances(
@@ -69,7 +69,7 @@ def read_split_singers(corpus: Path, split: str) -> dict[Path, str]:
 
 
 def embed(
-    model: ModelArgument,
+    model_path: ModelArgument,
     paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders searched recursively.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
 ) -> None:
@@ -77,11 +77,11 @@ def embed(
     import numpy as np
 
     from singer_verify.atomic_files import atomic_write
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import load_model
 
     require_output_file("--out", out, ".npz")
-    embedder = Embedder.load(model)
-    files, embeddings = embed_files(embedder, embedder.find_files(paths))
+    model = load_model(model_path)
+    files, embeddings = embed_files(model, model.find_files(paths))
     with atomic_write(out, "--out") as part, open(part, "wb") as file:
         np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
     typer.echo(f"{out}: {len(files)} embeddings of {embeddings.shape[1]} dimensions.")
@@ -106,7 +106,7 @@ def import_weights(
 
 
 def table(
-    model: ModelArgument,
+    model_path: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     out: Annotated[Path, typer.Option(help="The .npz or .csv to write; without a suffix, both.")],
     split: Annotated[list[str] | None, typer.Option(help="A split to take; again for others (default: all)")] = None,
@@ -120,7 +120,7 @@ def table(
     from singer_verify.atomic_files import write_files_atomically
     from singer_verify.corpora.corpus import SPLITS, read_corpus
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import load_model
     from singer_verify.inference.singer_table import (
         build_singer_table,
         format_singer_table_csv,
@@ -137,10 +137,10 @@ def table(
     }
     if not place_of:
         raise SingerVerifyError(f"{corpus}: has none of the folders {', '.join(SPLITS)}; name others with --split.")
-    embedder = Embedder.load(model)
-    files, embeddings = embed_files(embedder, list(place_of))
+    model = load_model(model_path)
+    files, embeddings = embed_files(model, list(place_of))
     found = build_singer_table((*place_of[file], row) for file, row in zip(files, embeddings, strict=True))
-    contents = {".npz": format_singer_table_npz(found, embedder.fingerprint), ".csv": format_singer_table_csv(found)}
+    contents = {".npz": format_singer_table_npz(found, model.fingerprint), ".csv": format_singer_table_csv(found)}
     wanted = {suffix: content for suffix, content in contents.items() if out.suffix in ("", suffix)}
     write_files_atomically({f"{out.stem}{suffix}": content for suffix, content in wanted.items()}, out.parent)
     written = [str(out.with_suffix(suffix)) for suffix in wanted]

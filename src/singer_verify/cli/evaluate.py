@@ -83,7 +83,7 @@ MIN_CONSOLE_COLUMNS = 120  # of the tables, so that a line is a condition
 
 
 def evaluate_model(
-    model: ModelArgument,
+    model_path: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     split: Annotated[str, typer.Option(help="The split to evaluate_model on.")] = "val",
     trials: Annotated[Path | None, typer.Option(help="A list of trials (default: all pairs of utterances)")] = None,
@@ -104,7 +104,7 @@ def evaluate_model(
     from singer_verify.evaluation.embedding_map import MIN_MAP_UTTERANCES, map_utterances
     from singer_verify.evaluation.evaluate import EvaluationSettings
     from singer_verify.evaluation.trials.formats import read_trials
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import load_model
     from singer_verify.inference.scoring_file import load_model_scoring
     from singer_verify.reports.evaluation.about import build_evaluation_context
     from singer_verify.reports.evaluation.files import write_evaluation_report
@@ -112,8 +112,9 @@ def evaluate_model(
     _check_evaluation_options(enrol, resamples, seed, umap, out)
     listed = None if trials is None else read_trials(trials)
     choice = choose_split_conditions(conditions, corpus, split)
+    model = load_model(model_path)
     fitted = load_model_scoring(model, scoring, threshold)
-    utterances = embed_split(Embedder.load(model), corpus, split)
+    utterances = embed_split(model, corpus, split)
     numbered = None if trials is None or listed is None else select_usable_trials(listed, trials, corpus, utterances)
     evaluation = EvaluationSettings(fitted, numbered, enrol, resamples, seed, choice.names)
     judgement = evaluate_with_progress(utterances, measure_descriptions(utterances, corpus, choice), evaluation)

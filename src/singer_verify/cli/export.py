@@ -10,7 +10,7 @@ from singer_verify.cli.console import LOGGER, require_output_file
 from singer_verify.cli.options import ModelArgument
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import Model
 
 MODEL_CARD_FILE_NAME = "MODEL_CARD.md"
 EvaluationOption = Annotated[
@@ -21,7 +21,7 @@ LicenceOption = Annotated[str | None, typer.Option(help="Of the weights, for the
 
 
 def export(
-    model: ModelArgument,
+    model_path: ModelArgument,
     onnx: Annotated[Path, typer.Option(help="The .onnx file to write.")],
     frames: Annotated[bool, typer.Option("--frames", help="Leave the recipe out: frames in, not samples.")] = False,
     card: Annotated[bool, typer.Option(help=f"Write {MODEL_CARD_FILE_NAME} beside it.")] = True,
@@ -32,15 +32,16 @@ def export(
     """Write the model as ONNX: samples of a recording in, embedding out, the same as here to 1e-4, which is checked."""
     from singer_verify.atomic_files import require_output_path, write_bytes_atomically
     from singer_verify.export.onnx import require_onnx
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import load_model
     from singer_verify.reports.model_card.card import OnnxFile, render_model_card
 
     require_output_file("--onnx", onnx, ".onnx")
     if card:
         require_output_path(onnx.with_name(MODEL_CARD_FILE_NAME))
     require_onnx()
+    model = load_model(model_path)
     text = render_model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
-    deviation = _write_checked_onnx(model, Embedder.load(model), onnx, frames)
+    deviation = _write_checked_onnx(model, onnx, frames)
     written = [onnx]
     if text is not None:
         written.append(onnx.with_name(MODEL_CARD_FILE_NAME))
@@ -55,33 +56,33 @@ def export(
 
 
 def card(
-    model: ModelArgument,
+    model_path: ModelArgument,
     out: Annotated[Path, typer.Option(help="The .md file to write.")] = Path(MODEL_CARD_FILE_NAME),
     evaluation: EvaluationOption = None,
     licence: LicenceOption = None,
 ) -> None:
     """Write a model card: what the model is, what it was trained on, how good it is, what it is for and not for."""
     from singer_verify.atomic_files import write_bytes_atomically
+    from singer_verify.inference import load_model
     from singer_verify.reports.model_card.card import render_model_card
 
     require_output_file("--out", out, ".md")
-    write_bytes_atomically(out, render_model_card(model, evaluation, licence).encode("utf-8", "replace"), "--out")
+    write_bytes_atomically(
+        out, render_model_card(load_model(model_path), evaluation, licence).encode("utf-8", "replace"), "--out"
+    )
     typer.echo(f"{out}: the model card.")
 
 
-def _write_checked_onnx(model: Path, embedder: "Embedder", onnx: Path, frames: bool) -> float:
+def _write_checked_onnx(model: "Model", onnx: Path, frames: bool) -> float:
     """Write the ONNX file if it gives the model's embeddings; returns the largest deviation."""
     from singer_verify.atomic_files import atomic_write
     from singer_verify.export.onnx import build_onnx_metadata, build_onnx_program, write_onnx
     from singer_verify.export.onnx_check import measure_max_deviation
     from singer_verify.inference.scoring_file import load_model_scoring
-    from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
 
     LOGGER.info("Tracing the model; this takes a few seconds.")
-    program = build_onnx_program(embedder, frames)
-    metadata = build_onnx_metadata(
-        embedder, compute_fingerprint(read_checkpoint(find_checkpoint(model))), load_model_scoring(model), frames
-    )
+    program = build_onnx_program(model, frames)
+    metadata = build_onnx_metadata(model, load_model_scoring(model), frames)
     with atomic_write(onnx, "--onnx") as part:
         write_onnx(program, part, metadata)
-        return measure_max_deviation(part, embedder, frames)
+        return measure_max_deviation(part, model, frames)

@@ -14,7 +14,7 @@ GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of known singers
 
 
 def enrol(
-    model: ModelArgument,
+    model_path: ModelArgument,
     gallery: GalleryArgument,
     name: Annotated[str, typer.Argument(help="Of the singer, a new or a known one.")],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders searched recursively.")],
@@ -24,16 +24,16 @@ def enrol(
     from rich.progress import track
 
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.inference import Embedder, Gallery
+    from singer_verify.inference import Gallery, load_model
     from singer_verify.inference.gallery_file import lock_gallery, require_gallery_path
 
     require_gallery_path(gallery)
-    embedder = Embedder.load(model)
+    model = load_model(model_path)
 
     def loaded() -> Gallery:
-        return Gallery.load(gallery, embedder) if gallery.exists() else Gallery(embedder)
+        return Gallery.load(gallery, model) if gallery.exists() else Gallery(model)
 
-    found = track(embedder.find_files(files), "Embedding", console=Console(stderr=True))
+    found = track(model.find_files(files), "Embedding", console=Console(stderr=True))
     embedded, remarks = loaded().embed_recordings(name, found)
     with lock_gallery(gallery):
         changed = loaded()

@@ -11,7 +11,7 @@ from singer_verify.cli.options import ModelArgument
 
 
 def draw_corpus_map(
-    model: ModelArgument,
+    model_path: ModelArgument,
     corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
     out: Annotated[Path, typer.Option(help="The .png to write; .svg, and .csv of the places, are written beside it.")],
     split: Annotated[str, typer.Option(help="The split to draw.")] = "val",
@@ -25,7 +25,7 @@ def draw_corpus_map(
     """Draw the embeddings of a split in two dimensions, coloured by singer and by labels."""
     from singer_verify.corpora.labels import read_utterance_labels
     from singer_verify.evaluation.embedding_map import map_utterances
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import load_model
     from singer_verify.reports.embedding_map import (
         build_corpus_map,
         check_map_options,
@@ -35,8 +35,8 @@ def draw_corpus_map(
 
     check_map_options(out, method, seed)
     names = None if by is None else parse_label_names(by, ["singer", *read_utterance_labels([], corpus)])
-    utterances = embed_split(Embedder.load(model), corpus, split)
-    title = f"{model.resolve().name} on {corpus.resolve().name}, {split} split: "
+    utterances = embed_split(load_model(model_path), corpus, split)
+    title = f"{model_path.resolve().name} on {corpus.resolve().name}, {split} split: "
     drawn = build_corpus_map(utterances, map_utterances(utterances.embeddings, method, seed), names, title)
     write_corpus_map(drawn, out)
     if as_json:

@@ -14,4 +14,6 @@ ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
-ModelArgument = Annotated[Path, typer.Argument(help="A run folder (its best model), a .ckpt or a saved_model.pt.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")
+]

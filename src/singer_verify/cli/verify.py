@@ -18,14 +18,14 @@ from singer_verify.cli.options import (
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
-    from singer_verify.inference import Embedder
+    from singer_verify.inference import Model
 
 
 EXIT_DIFFERENT_SINGER, EXIT_UNDECIDED = 3, 4  # exit codes; 1 is a mistake in the input, 2 one in the command
 
 
 def verify(
-    model: ModelArgument,
+    model_path: ModelArgument,
     left: Annotated[Path, typer.Argument(metavar="A", help="A recording.")],
     right: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
     threshold: ThresholdOption = None,
@@ -42,7 +42,7 @@ def verify(
     from singer_verify.inference.verification import verify as compare
     from singer_verify.reports.console_tables import build_verification_table
 
-    verdict = compare(*load_model_and_scoring(model, scoring, threshold, probability, prior), left, right, prior)
+    verdict = compare(*load_model_and_scoring(model_path, scoring, threshold, probability, prior), left, right, prior)
     if as_json:
         record = {"left": str(left), "right": str(right), **vars(verdict)}
         typer.echo(json.dumps(record | {"threshold": build_threshold_record(verdict.threshold)}, indent=2))
@@ -52,7 +52,7 @@ def verify(
 
 
 def identify(
-    model: ModelArgument,
+    model_path: ModelArgument,
     gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
     file: Annotated[Path, typer.Argument(help="A recording.")],
     threshold: ThresholdOption = None,
@@ -69,7 +69,7 @@ def identify(
     from singer_verify.inference import Gallery
     from singer_verify.reports.console_tables import build_identification_table, format_identification
 
-    found = Gallery.load(gallery, *load_model_and_scoring(model, scoring, threshold, probability, prior)).identify(
+    found = Gallery.load(gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior)).identify(
         file, prior=prior
     )
     if as_json:
@@ -84,24 +84,25 @@ def identify(
 
 
 def load_model_and_scoring(
-    model: Path, scoring: Path | None, threshold: float | None, probability: bool, prior: float | None
-) -> "tuple[Embedder, Scoring]":
-    """A model and its scoring.
+    path: Path, scoring: Path | None, threshold: float | None, probability: bool, prior: float | None
+) -> "tuple[Model, Scoring]":
+    """Load a model and its scoring.
 
     Raises:
         SingerVerifyError: probabilities or a prior are asked for, and the model is not calibrated.
     """
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.inference import Embedder, load_model_scoring
+    from singer_verify.inference import load_model, load_model_scoring
 
-    found = load_model_scoring(model, scoring, threshold)
-    if found.calibration is None and (probability or prior is not None):
+    model = load_model(path)
+    fitted = load_model_scoring(model, scoring, threshold)
+    if fitted.calibration is None and (probability or prior is not None):
         asked = "--probability" if probability else f"--prior {prior:g}"
         raise SingerVerifyError(
-            f"{asked}: {model} is not calibrated, so its scores tell no probabilities; calibrate it with singer-verify "
-            f"calibrate {model} CORPUS, on singers that it was not trained on."
+            f"{asked}: {path} is not calibrated, so its scores tell no probabilities; calibrate it with singer-verify "
+            f"calibrate {path} CORPUS, on singers that it was not trained on."
         )
-    return Embedder.load(model), found
+    return model, fitted
 
 
 def build_threshold_record(threshold: "Threshold | None") -> dict[str, Any] | None:

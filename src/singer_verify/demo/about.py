@@ -8,9 +8,9 @@ from singer_verify.demo.page import MAX_CLIP_AGE_S
 from singer_verify.demo.templates import render_panel
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS
 from singer_verify.features.recipe import build_feature
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL, find_checkpoint, read_checkpoint
+from singer_verify.inference import Model
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
 from singer_verify.runs.folder import find_run_folder
-from singer_verify.runs.model_metadata import METADATA_KEY
 from singer_verify.runs.tree import read_run_metrics
 
 LIMITS = (
@@ -25,26 +25,20 @@ PRIVACY = (
 )
 
 
-def render_about(model: Path) -> str:
-    """Render what the model is, what it cannot do, and what happens to clips, as HTML.
-
-    Raises:
-        SingerVerifyError: not a checkpoint of singer_verify.
-    """
+def render_about(model: Model) -> str:
+    """Render what the model is, what it cannot do, and what happens to clips, as HTML."""
     return render_panel("about", model=describe_model(model), limits=LIMITS, privacy=PRIVACY)
 
 
-def describe_model(model: Path) -> str:
-    """Describe the input of a model, its training, and its error rate where that is known.
-
-    Raises:
-        SingerVerifyError: not a checkpoint of singer_verify.
-    """
-    checkpoint = find_checkpoint(model)
-    card = read_checkpoint(checkpoint)[METADATA_KEY]
-    num_singers = len(card["train_singers"])
+def describe_model(model: Model) -> str:
+    """Describe the input of a model, its training, and its error rate where that is known."""
+    assert model.checkpoint is not None
+    metadata = model.checkpoint.metadata
+    num_singers = len(metadata.train_singers)
     trained = f"It was trained on {num_singers} singers." if num_singers else "Its training singers are not recorded."
-    return f"{describe_recipe(card['recipe'])} {trained} {describe_error_rate(_read_run_metrics(checkpoint))}"
+    return (
+        f"{describe_recipe(metadata.recipe)} {trained} {describe_error_rate(_read_run_metrics(model.checkpoint.path))}"
+    )
 
 
 def describe_recipe(recipe: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from singer_verify.demo.words import (
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.inference import Candidate, Embedder, Gallery, verify
+from singer_verify.inference import Candidate, Gallery, Model, verify
 
 MAX_CANDIDATES = 10  # shown
 TONES = {True: "same", False: "different", None: "open"}
@@ -64,9 +64,7 @@ class DemoHandlers:
         SingerVerifyError: the model takes ready features, which no recording has; or the gallery is empty.
     """
 
-    def __init__(
-        self, embedder: Embedder, scoring: Scoring, limits: ClipLimits, gallery: Gallery | None = None
-    ) -> None:
+    def __init__(self, embedder: Model, scoring: Scoring, limits: ClipLimits, gallery: Gallery | None = None) -> None:
         if isinstance(embedder.feature, PrecomputedFeature):
             raise SingerVerifyError("the model takes ready features, which no recording has; give a model of audio.")
         if gallery is not None and not gallery.singers:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from singer_verify.audio import AUDIO_SUFFIXES, load_audio
 from singer_verify.audio.decoding import decode_blocks
 from singer_verify.errors import UtteranceError
-from singer_verify.inference import Embedder
+from singer_verify.inference import Model
 from singer_verify.inference.frames import load_frames
 
 PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4"}  # a browser calls that a video, which the page's field for audio refuses
@@ -83,11 +83,11 @@ class ClipPreview:
     is_whole: bool
 
 
-def read_clip_preview(path: Path, embedder: Embedder) -> ClipPreview:
+def read_clip_preview(path: Path, embedder: Model) -> ClipPreview:
     """Read the samples and frames of a clip.
 
     Raises:
-        UtteranceError: the file cannot be used, see `Embedder.embed`.
+        UtteranceError: the file cannot be used, see `Model.embed`.
     """
     feature = embedder.feature
     facts, pieces = load_frames(path, feature, embedder.normalisation)

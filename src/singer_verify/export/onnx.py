@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.scoring import Scoring
-from singer_verify.export.traceable_model import EndToEndModel, find_export_obstacle, find_min_samples
-from singer_verify.inference.embedder import Embedder
+from singer_verify.inference.end_to_end import EndToEndModel, find_min_samples, find_torch_obstacle
+from singer_verify.inference.model import Model
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -113,27 +113,26 @@ def translate_matmul(left: Any, right: Any) -> Any:
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.matmul.default: translate_matmul}
 
 
-def build_onnx_metadata(embedder: Embedder, fingerprint: str, scoring: Scoring, from_frames: bool) -> dict[str, str]:
+def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> dict[str, str]:
     """Names and values of ONNX's `metadata_props`, all of them text.
 
     A threshold is told where it is one of cosines of embeddings, which is what the file can be used for.
 
     Args:
-        embedder: the model.
-        fingerprint: by which the model is known again, see `runs.fingerprint`.
+        model: the model.
         scoring: that belongs to the model.
         from_frames: whether the recipe is left out of the graph.
     """
-    feature, normalisation = embedder.feature, embedder.normalisation
+    feature, normalisation = model.feature, model.normalisation
     recipe = feature.recipe | {"normalise": normalisation.name} | normalisation.statistics
     known = {
         "singer_verify": version("singer_verify"),
-        "fingerprint": fingerprint,
+        "fingerprint": model.fingerprint,
         "input": FRAMES_INPUT if from_frames else SAMPLES_INPUT,
         "sample_rate": str(feature.sample_rate),
         "hop_ms": str(feature.hop_ms),
         "num_bins": str(feature.num_bins),
-        "window_frames": str(embedder.window_frames),
+        "window_frames": str(model.window_frames),
         "recipe": json.dumps(recipe),
     }
     if not from_frames:
@@ -164,26 +163,26 @@ def require_onnx() -> None:
         )
 
 
-def require_exportable_front_end(embedder: Embedder) -> None:
+def require_exportable_front_end(model: Model) -> None:
     """
     Raises:
         SingerVerifyError: the recipe cannot be part of the graph.
     """
-    if reason := find_export_obstacle(embedder.feature):
+    if reason := find_torch_obstacle(model.feature):
         raise SingerVerifyError(
             f"the recipe cannot be exported: {reason}; export the encoder alone, from frames on, with --frames."
         )
 
 
-def build_onnx_program(embedder: Embedder, from_frames: bool) -> "ONNXProgram":
+def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
     """The model as a graph: `samples` (batch, samples) or `frames` (batch, frames, bins) → `embedding`.
 
-    The graph does all that `Embedder` does to the recordings of a batch, which are of one length, whatever length:
+    The graph does all that `Model` does to the recordings of a batch, which are of one length, whatever length:
     frames, their normalisation, overlapping windows, the encoder, the mean over windows. Frames are given as the
     recipe makes them, before normalisation.
 
     Args:
-        embedder: the model.
+        model: the model.
         from_frames: leave the recipe out of the graph.
 
     Raises:
@@ -191,16 +190,16 @@ def build_onnx_program(embedder: Embedder, from_frames: bool) -> "ONNXProgram":
     """
     require_onnx()
     if not from_frames:
-        require_exportable_front_end(embedder)
-    front_end = None if from_frames else embedder.feature
+        require_exportable_front_end(model)
+    front_end = None if from_frames else model.feature
     assert front_end is None or isinstance(front_end, nn.Module)
-    encoder = replace_lstms(copy.deepcopy(embedder.encoder))
-    whole = EndToEndModel(front_end, embedder.normalisation, encoder, embedder.window_frames).eval()
+    encoder = replace_lstms(copy.deepcopy(model.encoder))
+    whole = EndToEndModel(front_end, model.normalisation, encoder, model.window_frames).eval()
     name = FRAMES_INPUT if from_frames else SAMPLES_INPUT
-    fewest = 1 if from_frames else find_min_samples(embedder.feature)
+    fewest = 1 if from_frames else find_min_samples(model.feature)
     dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim(name, min=fewest)}
     with _silence_exporter():
-        return _trace_model(whole, _build_example_input(embedder, from_frames), name, dimensions)
+        return _trace_model(whole, _build_example_input(model, from_frames), name, dimensions)
 
 
 def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> None:
@@ -258,13 +257,13 @@ def _name_axes(program: "ONNXProgram", names: tuple[str, str]) -> None:
     program.rename_axes(dict(zip(map(str, shape), names, strict=False)))
 
 
-def _build_example_input(embedder: Embedder, from_frames: bool) -> Tensor:
+def _build_example_input(model: Model, from_frames: bool) -> Tensor:
     """Two recordings of a few windows: sizes of one would be taken for granted."""
-    num_frames = NUM_TRACED_WINDOWS * embedder.window_frames
+    num_frames = NUM_TRACED_WINDOWS * model.window_frames
     if from_frames:
-        return torch.rand(2, num_frames, embedder.feature.num_bins)
-    num_samples = num_frames * round(embedder.feature.hop_ms * embedder.feature.sample_rate / 1000)
-    return torch.rand(2, max(num_samples, 2 * find_min_samples(embedder.feature)))
+        return torch.rand(2, num_frames, model.feature.num_bins)
+    num_samples = num_frames * round(model.feature.hop_ms * model.feature.sample_rate / 1000)
+    return torch.rand(2, max(num_samples, 2 * find_min_samples(model.feature)))
 
 
 @contextmanager

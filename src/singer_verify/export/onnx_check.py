@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.export.traceable_model import find_min_samples
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.inference.embedder import Embedder
+from singer_verify.inference.end_to_end import find_min_samples
+from singer_verify.inference.model import Model
 
 NUM_HARMONICS = 30
 VIBRATO_HZ, VIBRATO_SEMITONES = 5.5, 0.8
@@ -43,14 +43,14 @@ EXPORT_TOLERANCE = 1e-4  # of any number of an embedding
 CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
 
 
-def measure_max_deviation(path: Path, embedder: Embedder, from_frames: bool) -> float:
+def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
     """The largest difference between numbers of embeddings by onnxruntime and by the model itself.
 
     Two test voices of each length of `generate_check_recordings` are embedded, together in one batch.
 
     Args:
         path: of the exported model.
-        embedder: the model.
+        model: the model.
         from_frames: whether it takes frames.
 
     Raises:
@@ -60,10 +60,10 @@ def measure_max_deviation(path: Path, embedder: Embedder, from_frames: bool) -> 
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     name, deviation = session.get_inputs()[0].name, 0.0
-    for samples in generate_check_recordings(embedder):
-        frames = _compute_check_frames(samples, embedder)
+    for samples in generate_check_recordings(model):
+        frames = _compute_check_frames(samples, model)
         (given,) = session.run(None, {name: frames.numpy() if from_frames else samples})
-        expected = np.stack([embedder.embed_frames(each) for each in frames])
+        expected = np.stack([model.embed_frames(each) for each in frames])
         deviation = max(deviation, float(np.abs(given - expected).max()))
     if not deviation <= EXPORT_TOLERANCE:
         raise SingerVerifyError(
@@ -73,12 +73,12 @@ def measure_max_deviation(path: Path, embedder: Embedder, from_frames: bool) -> 
     return deviation
 
 
-def generate_check_recordings(embedder: Embedder) -> Iterator[Float[np.ndarray, "2 samples"]]:
+def generate_check_recordings(model: Model) -> Iterator[Float[np.ndarray, "2 samples"]]:
     """Two voices at each length: the shortest there is, around one window, and up to 20 s."""
-    feature = embedder.feature
+    feature = model.feature
     hop = feature.hop_ms * feature.sample_rate / 1000.0
     fewest = round(hop) if isinstance(feature, PrecomputedFeature) else find_min_samples(feature)
-    around_window = [round((embedder.window_frames + more) * hop) for more in (-1, 0, 1)]
+    around_window = [round((model.window_frames + more) * hop) for more in (-1, 0, 1)]
     lengths = {fewest, *around_window, *(round(seconds * feature.sample_rate) for seconds in CHECK_DURATIONS_S)}
     for length in sorted(length for length in lengths if length >= fewest):
         yield np.stack([synthesise_voice(length, feature.sample_rate, seed) for seed in (0, 1)])
@@ -86,10 +86,10 @@ def generate_check_recordings(embedder: Embedder) -> Iterator[Float[np.ndarray, 
 
 @torch.inference_mode()
 def _compute_check_frames(
-    samples: Float[np.ndarray, "2 samples"], embedder: Embedder
+    samples: Float[np.ndarray, "2 samples"], model: Model
 ) -> Float[torch.Tensor, "2 frames bins"]:
     """As the recipe makes them; where it makes none, between 0 and 1, as many as it would."""
-    feature = embedder.feature
+    feature = model.feature
     if not isinstance(feature, PrecomputedFeature):
         return torch.stack([feature(torch.from_numpy(voice)) for voice in samples])
     num_frames = round(samples.shape[1] / feature.sample_rate * 1000.0 / feature.hop_ms)

@@ -1,4 +1,4 @@
-"""Work done in the background while what is done before is used."""
+"""Full batches of windows over many recordings, while the next recordings are decoded in the background."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +17,12 @@ Result = TypeVar("Result")
 
 
 def prefetch(work: Callable[[Item], Result], items: Iterable[Item], num_threads: int) -> Iterator[Result]:
-    """The results of all items, in their order, of which a few are computed before they are asked for.
+    """Yield the result of each item, in order, computing a few of them ahead in background threads.
 
     Args:
-        work: what is done with an item; an exception of it is raised when its result is due.
+        work: function of an item; an exception it raises is raised when its result is due.
         items: read only as far as needed.
-        num_threads: that work at once; so many results, and one more, lie ready at most.
+        num_threads: threads that work at once; at most one result more than that is kept ready.
     """
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(num_threads)
@@ -45,7 +45,7 @@ Frames = Float[torch.Tensor, "frames bins"]
 
 
 class _PendingRecording(Generic[Owner]):
-    """A recording of which some windows are not embedded yet."""
+    """A recording some of whose windows are not embedded yet."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -55,27 +55,28 @@ class _PendingRecording(Generic[Owner]):
 
 
 class WindowBatcher(Generic[Owner]):
-    """Embeds windows, gathered over recordings into full batches; windows of different lengths never share one.
+    """Embed windows in full batches gathered over recordings; windows of different lengths never share a batch.
 
-    What stands beside a window changes its embedding by rounding only, since encoders see each row for itself.
+    The other rows of a batch change an embedding by rounding only, since encoders treat each row independently.
 
     Args:
         encoder: (batch, frames, bins) → (batch, embedding).
+        device: of the encoder.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: nn.Module, device: torch.device | str = "cpu") -> None:
+        self.encoder, self.device = encoder, device
         self.pending: list[_PendingRecording[Owner]] = []
         self.queued: dict[int, list[tuple[_PendingRecording[Owner], int, Frames]]] = defaultdict(list)
 
     def embed(
         self, recordings: Iterable[tuple[Owner, Iterable[Frames]]]
     ) -> Iterator[tuple[Owner, Float[np.ndarray, "windows embedding"] | UtteranceError]]:
-        """The windows' embeddings of each recording, in the order of the recordings.
+        """Yield the window embeddings of each recording, in the order of the recordings.
 
         Args:
-            recordings: with each its windows, in order. Where reading them raises an UtteranceError, the recording has
-                that in place of embeddings.
+            recordings: an owner, and its windows in order. Where reading the windows raises an UtteranceError, that
+                error is yielded in place of embeddings.
         """
         for owner, windows in recordings:
             whole = _PendingRecording(owner)
@@ -106,13 +107,14 @@ class WindowBatcher(Generic[Owner]):
     @torch.inference_mode()
     def _embed_batch(self, length: int) -> None:
         group = self.queued.pop(length)
-        rows = self.encoder(torch.stack([window for _, _, window in group])).numpy()
+        frames = torch.stack([window for _, _, window in group]).to(self.device)
+        rows = self.encoder(frames).cpu().numpy()
         for (whole, place, _), row in zip(group, rows, strict=True):
             whole.rows[place] = row
             whole.num_missing -= 1
 
     def _pop_complete(self) -> Iterator[tuple[Owner, Float[np.ndarray, "windows embedding"] | UtteranceError]]:
-        """Those at the front of the queue of which nothing is missing."""
+        """Yield the recordings at the front of the queue that are complete."""
         while self.pending and not self.pending[0].num_missing:
             whole = self.pending.pop(0)
             yield whole.owner, whole.error or np.array(whole.rows)

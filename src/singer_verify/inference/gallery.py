@@ -9,7 +9,6 @@ from jaxtyping import Num
 from singer_verify.audio.clip import AudioClip
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
-from singer_verify.inference.embedder import Embedder
 from singer_verify.inference.enrolment import (
     RESERVED_NAMES,
     EnrolledRecording,
@@ -24,47 +23,46 @@ from singer_verify.inference.enrolment import (
 )
 from singer_verify.inference.gallery_file import read_gallery, write_gallery
 from singer_verify.inference.identification import IdentificationResult, rank_candidates
+from singer_verify.inference.model import Model
 from singer_verify.inference.verification import VerificationResult, decide_score
 
 
 class Gallery:
     """Singers that a model shall know again.
 
-        gallery = Gallery(Embedder.load(Path("runs/first")))
+        gallery = Gallery(load_model(Path("runs/first")))
         gallery.enrol("anna", [Path("anna1.wav"), Path("anna2.wav")])
         gallery.save(Path("choir.npz"))
-        gallery = Gallery.load(Path("choir.npz"), embedder, scoring)
+        gallery = Gallery.load(Path("choir.npz"), model, scoring)
         gallery.identify(Path("who.wav")).best
 
     A singer is the mean of the recordings, each as the scoring projects it. Several processes that enrol in one file
     use `gallery_file.lock_gallery`, which keeps them from losing each other's.
 
     Args:
-        embedder: the model; a gallery belongs to one.
+        model: the model; a gallery belongs to one.
         scoring: of its embeddings.
         enrolled: recordings that are in it.
     """
 
-    def __init__(
-        self, embedder: Embedder, scoring: Scoring = COSINE, enrolled: Iterable[EnrolledRecording] = ()
-    ) -> None:
-        self.embedder, self.scoring = embedder, scoring
+    def __init__(self, model: Model, scoring: Scoring = COSINE, enrolled: Iterable[EnrolledRecording] = ()) -> None:
+        self.model, self.scoring = model, scoring
         self.enrolled = list(enrolled)
 
     @classmethod
-    def load(cls, path: str | Path, embedder: Embedder, scoring: Scoring = COSINE) -> "Gallery":
+    def load(cls, path: str | Path, model: Model, scoring: Scoring = COSINE) -> "Gallery":
         """From the file that `save` wrote.
 
         Raises:
             SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
         """
         fingerprint, enrolled = read_gallery(Path(path))
-        if fingerprint != embedder.fingerprint:
+        if fingerprint != model.fingerprint:
             raise SingerVerifyError(
                 f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
                 f"model, or enrol the recordings again with this one."
             )
-        return cls(embedder, scoring, enrolled)
+        return cls(model, scoring, enrolled)
 
     def save(self, path: str | Path) -> None:
         """Write the whole gallery, or leave what is there: an `.npz` of plain arrays (see `gallery_file`).
@@ -72,9 +70,9 @@ class Gallery:
         Raises:
             SingerVerifyError: it cannot be written, or the model comes from no file and could not be known again.
         """
-        if not self.embedder.fingerprint:
-            raise SingerVerifyError(f"{path}: its model was not loaded from a file; use Embedder.load.")
-        write_gallery(Path(path), self.embedder.fingerprint, self.enrolled)
+        if not self.model.fingerprint:
+            raise SingerVerifyError(f"{path}: its model was not loaded from a file; use load_model.")
+        write_gallery(Path(path), self.model.fingerprint, self.enrolled)
 
     @property
     def singers(self) -> tuple[str, ...]:
@@ -126,7 +124,7 @@ class Gallery:
             )
         found: list[EnrolledRecording] = []
         remarks: list[str] = []
-        for recording, embedded in self.embedder.embed_many(recordings):
+        for recording, embedded in self.model.embed_many(recordings):
             if isinstance(embedded, UtteranceError):
                 remarks.append(str(embedded))
             else:
@@ -171,7 +169,7 @@ class Gallery:
         """Who of the known singers sings.
 
         Args:
-            recording: as of `Embedder.embed`.
+            recording: as for `Model.embed`.
             sample_rate: of samples, in Hz.
             prior: share of recordings that are of a singer, before each is heard; probabilities and thresholds follow
                 it, see `verify`.
@@ -181,7 +179,7 @@ class Gallery:
             SingerVerifyError: nobody is enrolled, or a prior has no effect.
         """
         known = self.known()
-        found = self.embedder.windows(recording, sample_rate)
+        found = self.model.embed_windows(recording, sample_rate)
         return rank_candidates(self.scoring, known, found.embedding, prior, found.remarks)
 
     def verify(
@@ -198,7 +196,7 @@ class Gallery:
         """
         known = build_enrolled_singers(find_singer_recordings(self.enrolled, singer), self.scoring)
         (number,) = known.num_recordings
-        found = self.embedder.windows(recording, sample_rate)
+        found = self.model.embed_windows(recording, sample_rate)
         score = float(
             self.scoring.compute_pair_scores(known.sides, self.scoring.prepare_embeddings(found.embedding[None]))[0]
         )

@@ -1,4 +1,4 @@
-"""A scoring as a file, which knows the model that it was fitted for."""
+"""The scoring of a model: the file `singer-verify calibrate` writes, bound to the model it was fitted for."""
 
 import json
 import logging
@@ -16,15 +16,9 @@ from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
 from singer_verify.evaluation.seen_singers import SeenSingers
+from singer_verify.inference.model import Model
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
-from singer_verify.runs.checkpoints import (
-    compute_fingerprint,
-    find_checkpoint,
-    read_checkpoint,
-    read_validation_threshold,
-)
 from singer_verify.runs.folder import find_run_folder
-from singer_verify.runs.model_metadata import METADATA_KEY, collect_validation_singers
 
 SCORING_FORMAT_VERSION = 1
 FITTED_SINGER_FIELDS = (
@@ -187,62 +181,62 @@ log = logging.getLogger(__name__)
 SCORING_FILE_NAME = "scoring.npz"
 
 
-def load_model_scoring(model: str | Path, scoring: Path | None = None, threshold: float | None = None) -> Scoring:
-    """How a model's embeddings are scored and decided on.
+def load_model_scoring(model: Model, scoring: Path | None = None, threshold: float | None = None) -> Scoring:
+    """Load how a model's embeddings are scored and decided on.
 
-    Without a scoring that was fitted, it is the cosine, with the threshold of the model's own validation where the
-    checkpoint tells it, and no calibration.
+    Without a fitted scoring it is the cosine, with the threshold of the model's own validation where its checkpoint
+    records one, and no calibration.
 
     Args:
-        model: a run folder, a `.ckpt` or a `saved_model.pt`.
-        scoring: a file that `singer-verify calibrate` wrote; None takes the one in the run's folder, if there is one.
-        threshold: in place of any other.
+        model: from `load_model`.
+        scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, if there is one.
+        threshold: of scores, in place of any other.
 
     Raises:
-        SingerVerifyError: not a model of ours, a scoring that cannot be read or was fitted for another model, or a
-            threshold that is no number. Where a checkpoint was named that is not the run's best, the scoring in the
-            run's folder, which is for the best, is left out instead, and a line says so.
+        SingerVerifyError: a scoring that cannot be read or was fitted for another model, or a threshold that is not
+            finite. Where the model is a checkpoint other than the run's best, the scoring in the run folder, which
+            belongs to the best, is left out with a warning instead.
     """
-    model = Path(model)
-    checkpoint = read_checkpoint(find_checkpoint(model))
-    found = _load_fitted_scoring(model, scoring, compute_fingerprint(checkpoint))
-    if found is None:
-        own = _get_validation_threshold(checkpoint)
-        known = None if own is None else collect_validation_singers(checkpoint[METADATA_KEY])
-        found = replace(COSINE, threshold=own, threshold_singers=known)
+    fitted = _load_fitted_scoring(model, scoring) or _build_validation_scoring(model)
     if threshold is None:
-        return found
+        return fitted
     require_finite(threshold=threshold)
-    return replace(found.with_threshold(Threshold(float(threshold), USER_DEFINED)), threshold_singers=None)
+    return replace(fitted.with_threshold(Threshold(float(threshold), USER_DEFINED)), threshold_singers=None)
 
 
-def find_scoring_path(model: Path) -> Path | None:
-    """Where the scoring of a model lies, if there is one: in the folder of its run; None for a file in no run."""
-    run = find_run_folder(model)
+def find_scoring_path(model_path: Path) -> Path | None:
+    """Return where the scoring of a model lies, if it has one: in its run folder; None for a file outside a run."""
+    run = find_run_folder(model_path)
     return None if run is None else run / SCORING_FILE_NAME
 
 
-def _load_fitted_scoring(model: Path, given: Path | None, model_fingerprint: str) -> Scoring | None:
-    """The scoring that was given, or the one of the run, or None."""
+def _load_fitted_scoring(model: Model, given: Path | None) -> Scoring | None:
+    """Load the given scoring, or the run's; None where there is neither."""
     if given is not None:
-        return load_scoring(given, model_fingerprint)
-    path = find_scoring_path(model)
+        return load_scoring(given, model.fingerprint)
+    if model.checkpoint is None:
+        return None
+    model_path = model.checkpoint.model_path
+    path = find_scoring_path(model_path)
     if path is None or not path.is_file():
         return None
     try:
-        return load_scoring(path, model_fingerprint)
+        return load_scoring(path, model.fingerprint)
     except ScoringModelMismatchError as error:
-        if model.is_dir():
+        if model_path.is_dir():
             raise SingerVerifyError(
                 f"{path}: was fitted for another model than the run's best; calibrate it again, or delete that file."
             ) from error
-        log.warning("%s is for another checkpoint than %s, which is scored by plain cosine.", path, model)
+        log.warning("%s belongs to another checkpoint than %s, which is scored by plain cosine.", path, model_path)
         return None
 
 
-def _get_validation_threshold(checkpoint: dict[str, Any]) -> Threshold | None:
-    found = read_validation_threshold(checkpoint)
-    if found is None:
-        return None
-    score, num_singers = found
-    return Threshold(score, f"equal error rate on the {num_singers} validation singers of its training")
+def _build_validation_scoring(model: Model) -> Scoring:
+    """Build the cosine with the threshold of the training's validation, where the checkpoint records it."""
+    if model.checkpoint is None or (recorded := model.checkpoint.validation_threshold) is None:
+        return COSINE
+    score, num_singers = recorded
+    threshold = Threshold(score, f"equal error rate on the {num_singers} validation singers of its training")
+    return replace(
+        COSINE, threshold=threshold, threshold_singers=model.checkpoint.metadata.collect_validation_singers()
+    )

@@ -12,11 +12,6 @@ def format_minutes(seconds: float) -> str:
     return f"{math.floor(seconds) // 60}:{math.floor(seconds) % 60:02d}"
 
 
-def format_span(start_s: float, end_s: float) -> str:
-    """For instance "1:23–1:25", each to the nearest second, so that spans which do not overlap are not shown to."""
-    return f"{format_minutes(start_s + 0.5)}–{format_minutes(end_s + 0.5)}"
-
-
 def smooth_embeddings(
     windows: Float[np.ndarray, "windows embedding"],
     middles_s: Float[np.ndarray, " windows"],

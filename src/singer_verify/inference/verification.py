@@ -8,8 +8,7 @@ import numpy as np
 from singer_verify.audio.clip import AudioClip
 from singer_verify.errors import SingerVerifyError, require_between
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
-from singer_verify.inference.disagreement import describe_mixed_singers
-from singer_verify.inference.embedder import Embedder
+from singer_verify.inference.model import Model
 from singer_verify.inference.windows import RecordingEmbedding
 
 DEFAULT_PRIOR = 0.5  # the prior of who gives none
@@ -40,7 +39,7 @@ class VerificationResult:
 
 
 def verify(
-    embedder: Embedder,
+    model: Model,
     scoring: Scoring,
     left: str | Path | AudioClip,
     right: str | Path | AudioClip,
@@ -49,7 +48,7 @@ def verify(
     """Compare two recordings.
 
     Args:
-        embedder: the model.
+        model: the model.
         scoring: that belongs to it.
         left: a file, or samples at hand.
         right: likewise.
@@ -60,7 +59,7 @@ def verify(
         UtteranceError: a recording cannot be used.
         SingerVerifyError: a prior, and no calibration that it would have an effect on.
     """
-    return verify_embeddings(scoring, embedder.windows(left), embedder.windows(right), prior)
+    return verify_embeddings(scoring, model.embed_windows(left), model.embed_windows(right), prior)
 
 
 def verify_embeddings(
@@ -69,11 +68,9 @@ def verify_embeddings(
     """As `verify`, of recordings that are embedded."""
     sides = [scoring.prepare_embeddings(each.embedding[None]) for each in (left, right)]
     score = float(scoring.compute_pair_scores(*sides)[0])
-    threshold = resolve_threshold(scoring, prior)
-    disagreeing = () if threshold is None else describe_mixed_singers(scoring, threshold.score, left, right)
     is_one = left.windows.shape == right.windows.shape and np.array_equal(left.windows, right.windows)
     same = ("both sides are the same recording.",) if is_one else ()
-    return decide_score(scoring, score, prior, (*left.remarks, *right.remarks, *same, *disagreeing))
+    return decide_score(scoring, score, prior, (*left.remarks, *right.remarks, *same))
 
 
 def decide_score(scoring: Scoring, score: float, prior: float | None, remarks: tuple[str, ...]) -> VerificationResult:

@@ -1,10 +1,12 @@
-"""Checkpoints read, without running anything in them."""
+"""Checkpoints: find, read and write them, without executing anything they hold."""
 
 import hashlib
 import json
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -14,15 +16,18 @@ from torch import Tensor
 
 from singer_verify.atomic_files import atomic_write_many
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
+from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION, ModelMetadata
 
 BEST_CHECKPOINT, LAST_CHECKPOINT, SAVED_MODEL = (
     Path("checkpoints/best.ckpt"),
     Path("checkpoints/last.ckpt"),
     Path("saved_model.pt"),
 )
+SETTINGS_KEY = "singer_verify_settings"  # of the training, written by training.callbacks.exact_resume
+HISTORY_KEY = "MetricHistory"  # the state of training.callbacks.metric_history, whose import takes seconds
+WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "optimizer_state", "loops")
 MODEL_PATH_HINT = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"
-# What reading a damaged file can end in.
+# Errors that reading a damaged file can raise.
 DAMAGED_FILE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -35,7 +40,7 @@ DAMAGED_FILE_ERRORS = (
     struct.error,
     OverflowError,
 )
-# Names in a Lightning checkpoint, and the names that earlier singer encoders gave the same tensors.
+# Names of tensors in a Lightning checkpoint, and in the files of earlier singer encoders.
 LEGACY_PARAMETER_NAMES = {
     "loss.terms.ge2e.scale": "similarity_weight",
     "loss.terms.ge2e.offset": "similarity_bias",
@@ -44,11 +49,82 @@ LEGACY_PARAMETER_NAMES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint, read and checked once, then handed to everything that needs it.
+
+        checkpoint = Checkpoint.read("runs/first")
+        checkpoint.metadata.train_singers, checkpoint.fingerprint
+
+    Attributes:
+        model_path: what was given: a run folder or a file.
+        path: the checkpoint file.
+        content: its plain values and tensors.
+        metadata: how to rebuild the model, and whose voices it has seen.
+    """
+
+    model_path: Path
+    path: Path
+    content: dict[str, Any]
+    metadata: ModelMetadata
+
+    @classmethod
+    def read(cls, model: str | Path) -> "Checkpoint":
+        """Read the best checkpoint of a run folder, a `.ckpt` or a `saved_model.pt`, on the CPU.
+
+        Raises:
+            SingerVerifyError: no such file, not a checkpoint of singer_verify, damaged, or of another version.
+        """
+        path = find_checkpoint(Path(model))
+        content = read_checkpoint(path)
+        try:
+            metadata = ModelMetadata.from_dict(content[METADATA_KEY])
+        except (KeyError, TypeError) as error:
+            raise SingerVerifyError(f"{path}: its metadata is incomplete ({error}); the file is damaged.") from error
+        return cls(Path(model), path, content, metadata)
+
+    def without_weights(self) -> "Checkpoint":
+        """Return the same checkpoint without weights and optimiser state, which take most of its memory."""
+        content = {name: value for name, value in self.content.items() if name not in WEIGHT_KEYS}
+        light = Checkpoint(self.model_path, self.path, content, self.metadata)
+        light.__dict__["fingerprint"] = self.fingerprint
+        return light
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the model, see `compute_fingerprint`; computed once."""
+        return compute_fingerprint(self.content)
+
+    @property
+    def step(self) -> int | None:
+        """Training step of the weights; None where the file does not record it."""
+        return self.content.get("global_step", self.content.get("step"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Configuration of the training; empty where the file does not record it."""
+        return self.content.get(SETTINGS_KEY) or {}
+
+    @property
+    def validation_threshold(self) -> tuple[float, int] | None:
+        """Cosine at the equal error rate of this step's validation, and the number of its singers.
+
+        None where the model was not validated at its step, or where the file does not record it: a `saved_model.pt`,
+        or imported weights.
+        """
+        history = self.content.get("callbacks", {}).get(HISTORY_KEY, {})
+        num_singers = history.get("num_singers")
+        for metrics in reversed(history.get("figures", [])):
+            if metrics["step"] == self.step and "val/threshold" in metrics and num_singers:
+                return float(metrics["val/threshold"]), int(num_singers)
+        return None
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content on the CPU; nothing in it is executed.
+    """Return a checkpoint's content on the CPU; nothing in it is executed.
 
     Raises:
-        SingerVerifyError: no such file, not a checkpoint, not ours, or of another version.
+        SingerVerifyError: no such file, not a checkpoint of singer_verify, damaged, or of another version.
     """
     if not path.is_file():
         raise SingerVerifyError(f"{path}: no such file; {MODEL_PATH_HINT}.")
@@ -59,14 +135,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise SingerVerifyError(
             f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; {MODEL_PATH_HINT}."
         ) from error
-    card = checkpoint.get(METADATA_KEY) if isinstance(checkpoint, dict) else None
-    if not isinstance(card, dict):
+    metadata = checkpoint.get(METADATA_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(metadata, dict):
         raise SingerVerifyError(
             f"{path}: is not a checkpoint of singer_verify (it carries no recipe); {MODEL_PATH_HINT}."
         )
-    if card.get("version") != METADATA_VERSION:
+    if metadata.get("version") != METADATA_VERSION:
         raise SingerVerifyError(
-            f"{path}: has format {card.get('version')}; this version reads {METADATA_VERSION}; {MODEL_PATH_HINT}."
+            f"{path}: has format {metadata.get('version')}; this version reads {METADATA_VERSION}; {MODEL_PATH_HINT}."
         )
     assert isinstance(checkpoint, dict)
     return checkpoint
@@ -83,19 +159,19 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
         with atomic_write_many(path) as (part,):
             torch.save(checkpoint, part)
     except (OSError, RuntimeError) as error:
-        before = "the one before is still there" if path.exists() else "there is none before it"
-        raise SingerVerifyError(f"{path}: cannot be written ({error}); {before}; free some space.") from error
+        previous = "the previous one is still there" if path.exists() else "there is no previous one"
+        raise SingerVerifyError(f"{path}: cannot be written ({error}); {previous}; free some space.") from error
 
 
 def _verify_zip_checksums(path: Path) -> None:
-    """Compare every entry of the file with its checksum, which torch does for some of them only."""
+    """Compare every entry of the file with its checksum; torch does so for some of them only."""
     with zipfile.ZipFile(path) as entries:
         if (damaged := entries.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not agree with its checksum")
+            raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
 
 
 def find_checkpoint(model: Path) -> Path:
-    """The checkpoint meant by a run folder (its best) or by a path to a checkpoint.
+    """Return the best checkpoint of a run folder; any other path is returned as it is.
 
     Raises:
         SingerVerifyError: the folder has no best checkpoint.
@@ -104,13 +180,13 @@ def find_checkpoint(model: Path) -> Path:
         return model
     if not (model / BEST_CHECKPOINT).is_file():
         raise SingerVerifyError(
-            f"{model}: has no {BEST_CHECKPOINT}, so it is not the folder of a run; {MODEL_PATH_HINT}."
+            f"{model}: has no {BEST_CHECKPOINT}, so it is not a run folder with a trained model; {MODEL_PATH_HINT}."
         )
     return model / BEST_CHECKPOINT
 
 
 def extract_encoder_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The encoder's weights in a Lightning checkpoint or in a `saved_model.pt`, under the encoder's own names."""
+    """Return the encoder's weights in a checkpoint or a `saved_model.pt`, under the encoder's own names."""
     if "model_state" in checkpoint:
         others = LEGACY_PARAMETER_NAMES.values()
         return {name: tensor for name, tensor in checkpoint["model_state"].items() if name not in others}
@@ -120,7 +196,7 @@ def extract_encoder_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def extract_loss_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The loss's parameters in a Lightning checkpoint or in a `saved_model.pt`, under the loss's own names."""
+    """Return the loss's parameters in a Lightning checkpoint or in a `saved_model.pt`, under the loss's own names."""
     prefix = "loss."
     state = checkpoint.get("state_dict", {})
     if "model_state" in checkpoint:
@@ -129,7 +205,7 @@ def extract_loss_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def rename_legacy_parameters(model_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The losses' parameters in the `model_state` of earlier singer encoders, as a Lightning checkpoint names them."""
+    """Return the losses' parameters in a seed's `model_state`, under the names of a Lightning checkpoint."""
     tensors = {name: model_state[earlier] for name, earlier in LEGACY_PARAMETER_NAMES.items() if earlier in model_state}
     return {name: tensor.reshape(()) if "ge2e" in name else tensor for name, tensor in tensors.items()}
 
@@ -138,36 +214,17 @@ FINGERPRINT_KEYS = ("recipe", "encoder", "window_frames")
 
 
 def compute_fingerprint(checkpoint: dict[str, Any]) -> str:
-    """SHA-256 of the encoder's weights, of its settings and of the feature recipe, as hexadecimal digits.
+    """Return the SHA-256 of the encoder's weights, its settings and the feature recipe, as hexadecimal digits.
 
-    The best checkpoint of a run and its `saved_model.pt` have the same one.
+    The best checkpoint of a run and its `saved_model.pt` have the same fingerprint.
 
     Args:
         checkpoint: content of a Lightning checkpoint or of a `saved_model.pt`.
     """
-    card = checkpoint[METADATA_KEY]
-    parts = {name: card[name] for name in FINGERPRINT_KEYS}
+    metadata = checkpoint[METADATA_KEY]
+    parts = {name: metadata[name] for name in FINGERPRINT_KEYS}
     checksum = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for name, tensor in sorted(extract_encoder_state(checkpoint).items()):
         checksum.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         checksum.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return checksum.hexdigest()
-
-
-HISTORY_KEY = "MetricHistory"  # `runs.history`, which is not imported here: Lightning takes seconds
-
-
-def read_validation_threshold(checkpoint: dict[str, Any]) -> tuple[float, int] | None:
-    """The cosine at the equal error rate of the validation of this very model, and the number of singers it heard.
-
-    None where the model was not validated at its step, or the checkpoint does not tell: a `saved_model.pt`, imported
-    weights, or one of an earlier version.
-
-    Args:
-        checkpoint: content of a Lightning checkpoint.
-    """
-    history = checkpoint.get("callbacks", {}).get(HISTORY_KEY, {})
-    for figures in reversed(history.get("figures", [])):
-        if figures["step"] == checkpoint["global_step"] and "val/threshold" in figures and history.get("num_singers"):
-            return float(figures["val/threshold"]), int(history["num_singers"])
-    return None

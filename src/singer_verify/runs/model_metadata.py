@@ -1,5 +1,6 @@
-"""What a checkpoint carries besides weights, in plain values, so that it alone is enough to embed audio."""
+"""Model metadata: what a checkpoint carries besides weights, so that it alone is enough to embed audio."""
 
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -8,73 +9,87 @@ from torch import Tensor
 
 from singer_verify.evaluation.seen_singers import SeenSingers
 
-METADATA_KEY = "singer_verify"
-METADATA_VERSION = 1
+METADATA_KEY = "singer_verify"  # in a checkpoint
+METADATA_VERSION = 2
 
 
-def build_model_metadata(
-    recipe: dict[str, Any],
-    encoder: dict[str, Any],
-    window_frames: int,
-    train_singers: tuple[str, ...],
-    val_singers: tuple[str, ...] = (),
-    recordings: dict[str, Tensor] | None = None,
-) -> dict[str, Any]:
+def _no_recording_ids() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelMetadata:
+    """How to rebuild a model, and whose voices it has seen. Checkpoints hold it as a plain dict.
+
+    Attributes:
+        recipe: settings of the feature and its preparation, as plain values.
+        encoder: settings that rebuild the encoder, with `_target_`.
+        window_frames: length of an evaluation window, in frames.
+        train_singers: names of the training singers, in the order of their class numbers.
+        val_singers: names of the singers on whom the best step was chosen.
+        recordings: content identifiers of the recordings of the splits `train` and `val`, see
+            `corpora.duplicates.compute_recording_ids`.
+        pretraining_singers: training singers of all earlier trainings whose weights this one began with.
+        pretraining_recordings: identifiers of their recordings.
     """
-    What is known of trainings whose weights a model began with, `earlier`, is put in by `runs.lineage`.
 
-    Args:
-        recipe: of the feature.
-        encoder: settings that rebuild the encoder.
-        window_frames: length of an evaluation window.
-        train_singers: in the order of their numbers.
-        val_singers: on whom the best step was chosen.
-        recordings: of the splits `train` and `val`, by what they are known again, see `corpora.identities`.
-    """
-    return {
-        "version": METADATA_VERSION,
-        "recipe": recipe,
-        "encoder": encoder,
-        "window_frames": window_frames,
-        "train_singers": list(train_singers),
-        "val_singers": list(val_singers),
-        "recordings": recordings or {},
-        "earlier": {},
-    }
+    recipe: dict[str, Any]
+    encoder: dict[str, Any]
+    window_frames: int
+    train_singers: tuple[str, ...]
+    val_singers: tuple[str, ...] = ()
+    recordings: dict[str, Tensor] = field(default_factory=dict)
+    pretraining_singers: tuple[str, ...] = ()
+    pretraining_recordings: Tensor = field(default_factory=_no_recording_ids)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "ModelMetadata":
+        """Restore what `to_dict` returned.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        values = {entry.name: plain[entry.name] for entry in fields(cls)}
+        names = ("train_singers", "val_singers", "pretraining_singers")
+        return cls(**values | {name: tuple(plain[name]) for name in names})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values and tensors, which a checkpoint can hold."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {"version": METADATA_VERSION} | {
+            name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+        }
+
+    def with_pretraining(self, parent: "ModelMetadata") -> "ModelMetadata":
+        """Return this metadata for a training that began with the parent's weights."""
+        recordings = (parent.recordings.get("train", _no_recording_ids()), parent.pretraining_recordings)
+        return replace(
+            self,
+            pretraining_singers=tuple(sorted({*parent.train_singers, *parent.pretraining_singers})),
+            pretraining_recordings=torch.unique(torch.cat(recordings)),
+        )
+
+    def with_pretraining_of(self, other: "ModelMetadata") -> "ModelMetadata":
+        """Return this metadata with the earlier trainings that another one records, as for a run that is resumed."""
+        return replace(
+            self,
+            pretraining_singers=other.pretraining_singers,
+            pretraining_recordings=other.pretraining_recordings,
+        )
+
+    def collect_training_singers(self) -> SeenSingers | None:
+        """Return all singers the weights were trained on, earlier trainings included.
+
+        None where that is not recorded, for instance for imported weights.
+        """
+        seen = self.with_pretraining(self)
+        return _build_seen_singers(seen.pretraining_singers, seen.pretraining_recordings)
+
+    def collect_validation_singers(self) -> SeenSingers | None:
+        """Return the singers on whom the best step was chosen; None where that is not recorded."""
+        return _build_seen_singers(self.val_singers, self.recordings.get("val", _no_recording_ids()))
 
 
-EMPTY_RECORDING_IDS = torch.zeros(0, dtype=torch.int64)
-
-
-def collect_training_singers(card: dict[str, Any]) -> SeenSingers | None:
-    """Also of the trainings whose weights this one began with; None where it is not recorded, as of imported weights.
-
-    Args:
-        card: see `model_metadata.build_model_metadata`.
-    """
-    heard = collect_seen_singers(card)
-    return _build_seen_singers(heard["singers"], heard["recordings"])
-
-
-def collect_validation_singers(card: dict[str, Any]) -> SeenSingers | None:
-    """Those by whom the best step was chosen; None where it is not recorded."""
-    return _build_seen_singers(card.get("val_singers", []), card.get("recordings", {}).get("val", EMPTY_RECORDING_IDS))
-
-
-def collect_seen_singers(card: dict[str, Any]) -> dict[str, Any]:
-    """`singers` and `recordings` of a model's trainings, as the card of a model that begins with its weights keeps
-    them under `earlier`."""
-    before = card.get("earlier", {})
-    recordings = (
-        card.get("recordings", {}).get("train", EMPTY_RECORDING_IDS),
-        before.get("recordings", EMPTY_RECORDING_IDS),
-    )
-    return {
-        "singers": sorted({*card["train_singers"], *before.get("singers", [])}),
-        "recordings": torch.unique(torch.cat(recordings)),
-    }
-
-
-def _build_seen_singers(names: list[str], recordings: Int[Tensor, " utterances"]) -> SeenSingers | None:
-    known = SeenSingers.from_names(names, recordings.tolist())
-    return known if known.names or known.recordings else None
+def _build_seen_singers(names: tuple[str, ...], recordings: Int[Tensor, " utterances"]) -> SeenSingers | None:
+    seen = SeenSingers.from_names(names, recordings.tolist())
+    return seen if seen.names or seen.recordings else None

@@ -1,4 +1,4 @@
-"""How a model came about, as far as its checkpoint and the folder of its run tell."""
+"""Provenance of a model, as far as its checkpoint and its run folder record it."""
 
 import json
 from dataclasses import dataclass
@@ -8,31 +8,30 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
+from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, find_run_folder
-from singer_verify.runs.model_metadata import METADATA_KEY
-
-SETTINGS_KEY = "singer_verify_settings"  # `runs.continuation`, which is not imported here: Lightning takes seconds
+from singer_verify.runs.model_metadata import ModelMetadata
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """
+    """Where a model comes from.
+
     Attributes:
-        checkpoint: its path.
-        fingerprint: by which the model is known again.
-        card: what it carries, see `model_metadata.build_model_metadata`.
-        step: of the training; None where it does not say.
-        run: the folder of the run that wrote it; None where it lies in none.
-        settings: of the training, `{}` where they are not recorded.
-        record: of the run (`run.json`), `{}` where there is none.
-        metrics: of the run (`metrics.json`), `{}` where there are none.
-        ancestors: runs whose weights it goes back to, the nearest first: names of their folders, and the step.
+        checkpoint: path of its file.
+        fingerprint: identity of the model.
+        metadata: what its checkpoint carries besides weights.
+        step: training step of the weights; None where it is not recorded.
+        run: folder of the run that wrote it; None where the file lies in none.
+        settings: configuration of the training; `{}` where it is not recorded.
+        record: the run's `run.json`; `{}` where there is none.
+        metrics: the run's `metrics.json`; `{}` where there is none.
+        ancestors: runs whose weights it goes back to, nearest first: name of the folder, and step.
     """
 
     checkpoint: Path
     fingerprint: str
-    card: dict[str, Any]
+    metadata: ModelMetadata
     step: int | None
     run: Path | None
     settings: dict[str, Any]
@@ -42,30 +41,26 @@ class Provenance:
 
     @property
     def validation(self) -> dict[str, Any]:
-        """The validation of these very weights; `{}` where the run has none of this step."""
-        candidates = [self.metrics.get(which) or {} for which in ("best", "final", "untrained")]
-        return next((figures for figures in candidates if figures and figures["step"] == self.step), {})
+        """Validation metrics of exactly these weights; `{}` where the run has none for this step."""
+        candidates = [self.metrics.get(stage) or {} for stage in ("best", "final", "untrained")]
+        return next((metrics for metrics in candidates if metrics and metrics["step"] == self.step), {})
 
 
-def read_provenance(model: Path) -> Provenance:
-    """
-    Args:
-        model: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
+def read_provenance(checkpoint: Checkpoint) -> Provenance:
+    """Collect what a checkpoint and its run folder record.
 
     Raises:
-        SingerVerifyError: not a model of ours, or a record of its run that cannot be read.
+        SingerVerifyError: a file of the run cannot be read.
     """
-    path = find_checkpoint(model)
-    checkpoint, run = read_checkpoint(path), find_run_folder(path)
+    run = find_run_folder(checkpoint.path)
     record = _read_json_record(run / RUN_FILENAME) if run else {}
-    settings = checkpoint.get(SETTINGS_KEY) or (_read_yaml_record(run / "config.yaml") if run else {})
     return Provenance(
-        checkpoint=path,
-        fingerprint=compute_fingerprint(checkpoint),
-        card=checkpoint[METADATA_KEY],
-        step=checkpoint.get("global_step", checkpoint.get("step")),
+        checkpoint=checkpoint.path,
+        fingerprint=checkpoint.fingerprint,
+        metadata=checkpoint.metadata,
+        step=checkpoint.step,
         run=run,
-        settings=settings,
+        settings=checkpoint.settings or (_read_yaml_record(run / "config.yaml") if run else {}),
         record=record,
         metrics=_read_json_record(run / METRICS_FILENAME) if run else {},
         ancestors=_find_ancestors(run, record) if run else (),
@@ -73,17 +68,17 @@ def read_provenance(model: Path) -> Provenance:
 
 
 def _find_ancestors(run: Path, record: dict[str, Any]) -> tuple[tuple[str, int], ...]:
-    found: list[tuple[str, int]] = []
-    seen = {run.resolve()}
+    ancestors: list[tuple[str, int]] = []
+    visited = {run.resolve()}
     while parent := record.get("parent"):
         checkpoint = (run / parent["checkpoint"]).resolve()
-        around = find_run_folder(checkpoint)
-        found.append(((around or checkpoint).name, parent["step"]))
-        if around is None or around.resolve() in seen:
+        parent_run = find_run_folder(checkpoint)
+        ancestors.append(((parent_run or checkpoint).name, parent["step"]))
+        if parent_run is None or parent_run.resolve() in visited:
             break
-        seen.add(around.resolve())
-        run, record = around, _read_json_record(around / RUN_FILENAME)
-    return tuple(found)
+        visited.add(parent_run.resolve())
+        run, record = parent_run, _read_json_record(parent_run / RUN_FILENAME)
+    return tuple(ancestors)
 
 
 def _read_json_record(path: Path) -> dict[str, Any]:
@@ -92,7 +87,7 @@ def _read_json_record(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise SingerVerifyError(f"{path}: is no record of a run ({error}); restore it or delete it.") from error
+        raise SingerVerifyError(f"{path}: not a record of a run ({error}); restore it or delete it.") from error
 
 
 def _read_yaml_record(path: Path) -> dict[str, Any]:
@@ -101,4 +96,4 @@ def _read_yaml_record(path: Path) -> dict[str, Any]:
     try:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
-        raise SingerVerifyError(f"{path}: is no record of a run ({error}); restore it or delete it.") from error
+        raise SingerVerifyError(f"{path}: not a record of a run ({error}); restore it or delete it.") from error

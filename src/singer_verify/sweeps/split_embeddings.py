@@ -14,7 +14,7 @@ from rich.progress import track
 from singer_verify.atomic_files import atomic_write
 from singer_verify.corpora.corpus import Corpus, read_corpus
 from singer_verify.errors import SingerVerifyError
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT
 from singer_verify.store.extraction import load_or_compute_store
@@ -104,7 +104,7 @@ def load_split_embeddings(run: FinishedRun, split: str, corpus: Path | None, tit
 
 
 def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
-    embedder = Embedder.load(run.path)
+    embedder = load_model(run.path)
     store_root, dtype = Path(run.data["store_root"]), run.data["store_dtype"]
     store = load_or_compute_store(
         read_split_corpus(root, split), split, embedder.feature, store_root, dtype, count_available_cores()

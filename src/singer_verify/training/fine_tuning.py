@@ -15,7 +15,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_state, find_checkpoint, read_checkpoint
-from singer_verify.runs.model_metadata import METADATA_KEY, collect_seen_singers
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.module import Verifier
 from singer_verify.training.optimizers import wrap_optimizer_factory
 
@@ -74,7 +74,7 @@ class ParentCheckpoint:
         training singers are the same.
         """
         self._load_state(verifier.encoder, extract_encoder_state(self.content))
-        theirs, ours = self.content[METADATA_KEY]["train_singers"], verifier.card["train_singers"]
+        theirs, ours = self.content[METADATA_KEY]["train_singers"], list(verifier.metadata.train_singers)
         states: dict[str, dict[str, Any]] = {}  # of the parent's terms that have parameters
         for key, value in extract_loss_state(self.content).items():
             _, name, parameter = key.split(".", 2)
@@ -89,7 +89,7 @@ class ParentCheckpoint:
             self._load_state(verifier.loss.terms[name], states[name])
             taken.append(name)
             del dropped[name]
-        verifier.card["earlier"] = collect_seen_singers(self.content[METADATA_KEY])
+        verifier.metadata = verifier.metadata.with_pretraining(ModelMetadata.from_dict(self.content[METADATA_KEY]))
         reasons = ", ".join(f"{name} ({reason})" for name, reason in sorted(dropped.items())) or "nothing"
         log.info("%s, step %d: took %s; dropped %s.", self.path, self.step, ", ".join(taken), reasons)
         return {"taken": taken, "dropped": sorted(dropped)}

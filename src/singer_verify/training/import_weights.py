@@ -20,7 +20,7 @@ from singer_verify.features.normalisation import NO_NORMALISATION, STATISTICS_KE
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, rename_legacy_parameters
 from singer_verify.runs.folder import record_run, refuse_existing_run
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.checkpoint_io import AtomicCheckpointIO
 from singer_verify.training.fine_tuning import compute_sha256
 
@@ -104,11 +104,11 @@ def import_weights_as_run(
             f"the recipe as {STATISTICS_KEY}: {{mean: [...], deviation: [...]}}."
         )
     recipe = canonical_recipe(feature.recipe | {"normalise": normalisation.name})
-    card = build_model_metadata(recipe | normalisation.statistics, weights.encoder, window_frames, ())
+    card = ModelMetadata(recipe | normalisation.statistics, weights.encoder, window_frames, ())
     config = {"features": recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
     imported = {"file": path.name, "sha256": compute_sha256(path), "step": weights.step, "dropped": weights.dropped}
     AtomicCheckpointIO().save_checkpoint(
-        _build_lightning_checkpoint(weights) | {METADATA_KEY: card}, run / BEST_CHECKPOINT
+        _build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT
     )
     export_saved_model(run)
     record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)

@@ -24,7 +24,7 @@ from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
-from singer_verify.runs.model_metadata import METADATA_KEY
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.store.packed import PackedStore
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Verifier(pl.LightningModule):
         scheduler: makes the schedule of the learning rate; a plateau schedule follows `monitor` at each validation.
         monitor: metric that a plateau schedule follows.
         val_check_interval: steps from one validation to the next.
-        card: what a checkpoint carries besides weights, so that it alone can embed audio.
+        metadata: what a checkpoint carries besides weights, so that it alone can embed audio.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Verifier(pl.LightningModule):
         scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau],
         monitor: str,
         val_check_interval: int,
-        card: dict[str, Any],
+        metadata: ModelMetadata,
     ) -> None:
         super().__init__()
         self.encoder, self.loss = encoder, loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.monitor, self.val_check_interval, self.card = monitor, val_check_interval, card
+        self.monitor, self.val_check_interval, self.metadata = monitor, val_check_interval, metadata
         self.validation_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self.gradient_norm: Tensor | None = None
@@ -170,10 +170,11 @@ class Verifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[METADATA_KEY] = self.card
+        checkpoint[METADATA_KEY] = self.metadata.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.card["earlier"] = checkpoint[METADATA_KEY].get("earlier", {})  # the parent is not read again
+        stored = ModelMetadata.from_dict(checkpoint[METADATA_KEY])
+        self.metadata = self.metadata.with_pretraining_of(stored)  # the parent is not read again
 
     @property
     def _ge2e(self) -> GE2ELoss:

@@ -16,9 +16,9 @@ from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.scoring.calibration import fit_calibration
 from singer_verify.evaluation.trials.trial_list import build_all_pairs
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.inference.scoring_file import load_model_scoring
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def model(tmp_path: Path) -> Path:
     """The run folder of a model that needs no training."""
     encoder = StatisticsEncoder(NUM_BINS)
     recipe = PrecomputedFeature({"num_feats": NUM_BINS, "sr": 16000, "hop_size": 160}).recipe
-    card = build_model_metadata(recipe, encoder.settings, 30, ("a", "b"))
+    card = ModelMetadata(recipe, encoder.settings, 30, ("a", "b"))
     folder = tmp_path / "run/checkpoints"
     folder.mkdir(parents=True)
-    torch.save({"state_dict": {}, METADATA_KEY: card, "global_step": 0}, folder / "best.ckpt")
+    torch.save({"state_dict": {}, METADATA_KEY: card.to_dict(), "global_step": 0}, folder / "best.ckpt")
     return tmp_path / "run"
 
 
@@ -44,7 +44,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def embedded(model: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    embedder, files = Embedder.load(model), sorted(folder.rglob("*.npy"))
+    embedder, files = load_model(model), sorted(folder.rglob("*.npy"))
     rows = np.stack([embedder.embed(file) for file in files])
     return rows, np.unique([file.parent.name for file in files], return_inverse=True)[1]
 
@@ -55,7 +55,7 @@ def test_calibration_and_threshold_are_those_of_all_pairs(model: Path, corpus: P
     trials = build_all_pairs(singers)
     scores = (rows @ rows.T)[trials.left, trials.right]
     expected = fit_calibration(scores, trials.is_target, "4 singers of corpus/val", 0.1)
-    found = load_model_scoring(model)
+    found = load_model_scoring(load_model(model))
     assert found.projection is found.cohort is None
     assert found.calibration is not None
     assert found.calibration.slope == pytest.approx(expected.slope, rel=1e-3)
@@ -76,7 +76,7 @@ def test_singers_known_from_several_recordings_are_fitted_too(model: Path, corpu
             frames = np.load(path) + generator.normal(0, 0.8, NUM_BINS).astype(np.float32)
             np.save(path.with_name(f"{number}.npy"), frames)
     figures = json.loads(call("calibrate", model, corpus, "--json"))["several"]
-    several = load_model_scoring(model).multi_enrolment
+    several = load_model_scoring(load_model(model)).multi_enrolment
     assert [each["num_recordings"] for each in figures] == [each.num_recordings for each in several] == [2, 3]
     for figure, each in zip(figures, several, strict=True):
         assert (figure["threshold"], figure["slope"]) == (each.threshold.score, each.calibration.slope)
@@ -107,7 +107,7 @@ def test_everything_that_was_fitted_is_kept(
     assert (figures["num_dims"], figures["num_nearest"], figures["num_singers"]) == (num_dims, num_nearest, 4)
     assert (figures["num_cohort_singers"], figures["num_cohort_utterances"]) == (6, 18)
     assert figures["min_cllr"] <= figures["cllr"] <= figures["cllr_uncalibrated"] + 1e-9
-    scoring = load_model_scoring(model, out)
+    scoring = load_model_scoring(load_model(model), out)
     rows, singers = embedded(model, corpus / "val")
     trials, sides = build_all_pairs(singers), scoring.prepare_embeddings(rows)
     scores = scoring.compute_score_matrix(sides, sides)[trials.left, trials.right]

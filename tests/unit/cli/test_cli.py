@@ -11,7 +11,7 @@ from support.audio import MakeCorpus
 from support.cli import call, refusal
 
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
@@ -43,7 +43,7 @@ def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None
     root = make_corpus(val=3, utterances=4)
     judged = json.loads(call("evaluate", model, root, "--json"))
     assert (judged["num_trials"], judged["num_targets"], judged["num_singers"]) == (66, 18, 3)
-    embedder = Embedder.load(model)
+    embedder = load_model(model)
     embeddings = np.stack([embedder.embed(path) for path in sorted((root / "val").rglob("*.flac"))])
     expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
     eer = judged["metrics"]["eer"]

@@ -15,7 +15,6 @@ from singer_verify.cli import app, evaluate
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation import embedding_map
 from singer_verify.evaluation.conditions import ConditionSelection, select_conditions
-from singer_verify.inference import Embedder
 from singer_verify.reports.evaluation import files
 
 LABELS = {
@@ -41,7 +40,7 @@ def test_cheap_mistakes_are_found_before_the_work(
     model: Path, make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_corpus()
-    monkeypatch.setattr(Embedder, "load", refuse_to_work)
+    monkeypatch.setattr("singer_verify.inference.load_model", refuse_to_work)
     monkeypatch.setattr(embedding_map, "find_available_methods", lambda: ("tsne",))
     (tmp_path / "list.txt").write_text("1 a.wav\n")
     evaluate = ("evaluate", model, root)

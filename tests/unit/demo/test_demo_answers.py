@@ -22,14 +22,14 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import COSINE, Threshold
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.inference import Embedder, Gallery, verify
+from singer_verify.inference import Gallery, Model, load_model, verify
 
 LIMITS = ClipLimits(20.0)
 
 
 @pytest.fixture
-def embedder(tmp_path: Path) -> Embedder:
-    return Embedder.load(untrained_run(tmp_path / "run"))
+def embedder(tmp_path: Path) -> Model:
+    return load_model(untrained_run(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def clips(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def score_of(embedder: Embedder, *clips: str) -> float:
+def score_of(embedder: Model, *clips: str) -> float:
     return verify(embedder, COSINE, *map(Path, clips)).score
 
 
@@ -58,7 +58,7 @@ def refusal(html: str) -> str:
     return found.group(1)
 
 
-def test_two_clips_are_decided_by_the_threshold_and_its_origin_is_said(embedder: Embedder, clips: list[str]) -> None:
+def test_two_clips_are_decided_by_the_threshold_and_its_origin_is_said(embedder: Model, clips: list[str]) -> None:
     score = score_of(embedder, clips[0], clips[1])
     for above, expected in ((-0.01, "Most likely the same singer"), (0.01, "Most likely two different singers")):
         threshold = Threshold(score + above, "equal error rate on 4 singers")
@@ -72,19 +72,19 @@ def test_two_clips_are_decided_by_the_threshold_and_its_origin_is_said(embedder:
     assert "has no decision threshold" in undecided
 
 
-def test_a_calibrated_model_gives_a_probability(embedder: Embedder, clips: list[str]) -> None:
+def test_a_calibrated_model_gives_a_probability(embedder: Model, clips: list[str]) -> None:
     score = score_of(embedder, clips[0], clips[1])
     calibration = Calibration(1.0, -score, "4 singers")  # so that this score is worth nothing
     html = DemoHandlers(embedder, replace(COSINE, calibration=calibration), LIMITS).compare(clips[0], clips[1])
     assert "Probability of the same singer: 50.0 %" in html
 
 
-def test_one_recording_against_itself_is_remarked(embedder: Embedder, clips: list[str]) -> None:
+def test_one_recording_against_itself_is_remarked(embedder: Model, clips: list[str]) -> None:
     assert "Both clips are the same recording" in DemoHandlers(embedder, COSINE, LIMITS).compare(clips[0], clips[0])
     assert "Both clips" not in DemoHandlers(embedder, COSINE, LIMITS).compare(clips[0], clips[1])
 
 
-def test_a_picture_is_shown_of_a_clip_and_none_of_no_clip(embedder: Embedder, clips: list[str]) -> None:
+def test_a_picture_is_shown_of_a_clip_and_none_of_no_clip(embedder: Model, clips: list[str]) -> None:
     answers = DemoHandlers(embedder, COSINE, LIMITS)
     html = answers.show(clips[0])
     assert 'src="data:image/png;base64,iVBOR' in html
@@ -93,7 +93,7 @@ def test_a_picture_is_shown_of_a_clip_and_none_of_no_clip(embedder: Embedder, cl
 
 
 def test_what_cannot_be_used_is_said_in_one_sentence_without_a_path(
-    embedder: Embedder, clips: list[str], tmp_path: Path
+    embedder: Model, clips: list[str], tmp_path: Path
 ) -> None:
     answers = DemoHandlers(embedder, COSINE, LIMITS)
     bad = {
@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_said_in_one_sentence_without_a_path(
     assert refusal(answers.compare(clips[0], None)) == "Record or upload the second clip too."
 
 
-def test_answers_come_one_at_a_time(embedder: Embedder, clips: list[str]) -> None:
+def test_answers_come_one_at_a_time(embedder: Model, clips: list[str]) -> None:
     answers = DemoHandlers(embedder, COSINE, LIMITS)
     with ThreadPoolExecutor() as threads:
         with answers.lock:
@@ -130,7 +130,7 @@ def test_answers_come_one_at_a_time(embedder: Embedder, clips: list[str]) -> Non
     assert not answers.lock.locked()  # not after a refusal either
 
 
-def test_candidates_are_ranked_and_the_unknown_are_said(embedder: Embedder, clips: list[str]) -> None:
+def test_candidates_are_ranked_and_the_unknown_are_said(embedder: Model, clips: list[str]) -> None:
     names = ("anna", "bo", "<b>cy")
     scores = [score_of(embedder, clips[0], clip) for clip in clips]
     assert scores[0] > max(scores[1:])
@@ -147,7 +147,7 @@ def test_candidates_are_ranked_and_the_unknown_are_said(embedder: Embedder, clip
     assert refusal(DemoHandlers(embedder, scoring, LIMITS, gallery).identify(None)) == "Record or upload a clip first."
 
 
-def test_models_and_galleries_that_the_page_cannot_use_are_refused(embedder: Embedder) -> None:
+def test_models_and_galleries_that_the_page_cannot_use_are_refused(embedder: Model) -> None:
     with pytest.raises(SingerVerifyError, match="the gallery is empty"):
         DemoHandlers(embedder, COSINE, LIMITS, Gallery(embedder))
     embedder.feature = PrecomputedFeature({"num_feats": 40, "sr": 16000, "hop_size": 160})

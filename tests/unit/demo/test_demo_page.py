@@ -19,7 +19,7 @@ from support.audio import SAMPLE_RATE, sing
 from support.small_models import untrained_run
 
 from singer_verify.evaluation.scoring.scoring import COSINE
-from singer_verify.inference import Embedder, Gallery, verify
+from singer_verify.inference import Gallery, Model, load_model, verify
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -60,7 +60,7 @@ class Seen:
     errors: list[str] = field(default_factory=list)
 
 
-def clips_of(folder: Path, embedder: Embedder) -> tuple[list[Path], tuple[float, float]]:
+def clips_of(folder: Path, embedder: Model) -> tuple[list[Path], tuple[float, float]]:
     """Three clips, and the scores of the first with the second, which is the higher one, and with the last."""
     clips = [folder / f"{number}.wav" for number in range(3)]
     for number, clip in enumerate(clips):
@@ -79,7 +79,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    embedder = Embedder.load(untrained_run(folder / "run"))
+    embedder = load_model(untrained_run(folder / "run"))
     clips, scores = clips_of(folder, embedder)
     gallery = Gallery(embedder)
     for name, clip in zip(("anna", "bo", "cy"), clips, strict=True):

@@ -16,7 +16,7 @@ from singer_verify.encoders.encoder import build_encoder
 from singer_verify.encoders.statistics import StatisticsEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.tree import read_run_tree
 
@@ -100,7 +100,7 @@ def test_it_embeds_whole_files_as_a_checkpoint_or_a_saved_model(baseline: Path, 
         expected = statistics_of(np.load(path))
         assert expected.shape == (2 * NUM_BINS,)
         for model in (baseline, baseline / "saved_model.pt"):
-            np.testing.assert_allclose(Embedder.load(model).embed(path), expected, atol=1e-6)
+            np.testing.assert_allclose(load_model(model).embed(path), expected, atol=1e-6)
 
 
 def test_it_is_evaluated_and_listed_like_any_run(baseline: Path, corpus: Path) -> None:
@@ -116,7 +116,7 @@ def test_it_takes_a_normalisation(monkeypatch: pytest.MonkeyPatch, corpus: Path,
     training = np.concatenate([np.load(path) for path in sorted((corpus / "train").rglob("*.npy"))])
     path = corpus / "val/val0/0.npy"
     expected = statistics_of((np.load(path) - training.mean(axis=0)) / training.std(axis=0))
-    np.testing.assert_allclose(Embedder.load(floor).embed(path), expected, atol=1e-5)
+    np.testing.assert_allclose(load_model(floor).embed(path), expected, atol=1e-5)
 
 
 def test_resuming_it_finds_the_same_again(monkeypatch: pytest.MonkeyPatch, corpus: Path, tmp_path: Path) -> None:

@@ -23,12 +23,6 @@ from singer_verify.evaluation.scoring.scoring import COSINE, Scoring, Threshold
 from singer_verify.export import onnx as onnx_export
 from singer_verify.export.onnx import build_onnx_metadata, build_onnx_program, write_onnx
 from singer_verify.export.onnx_check import EXPORT_TOLERANCE, measure_max_deviation
-from singer_verify.export.traceable_model import (
-    FrameNormalisation,
-    compute_traceable_window_starts,
-    find_export_obstacle,
-    find_min_samples,
-)
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
@@ -36,15 +30,20 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import build_feature, read_recipe
 from singer_verify.features.stack import FeatureStack
 from singer_verify.features.trimming import TrimmedFeature
-from singer_verify.inference import Embedder
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.inference import Model
+from singer_verify.inference.end_to_end import (
+    FrameNormalisation,
+    compute_traceable_window_starts,
+    find_min_samples,
+    find_torch_obstacle,
+)
+from singer_verify.runs.checkpoints import Checkpoint
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 
 WINDOW_FRAMES = 31
 
 
-def embedder_of(
-    recipe: str | Feature, normalise: str = "none", encoder: nn.Module | None = None, **lstm: Any
-) -> Embedder:
+def embedder_of(recipe: str | Feature, normalise: str = "none", encoder: nn.Module | None = None, **lstm: Any) -> Model:
     """Untrained; rectified embeddings of it are easily all zero, so they are not."""
     torch.manual_seed(0)
     feature = build_feature(read_recipe(recipe)) if isinstance(recipe, str) else recipe
@@ -52,14 +51,15 @@ def embedder_of(
     figures = (generator.normal(size=feature.num_bins), generator.uniform(0.5, 2.0, feature.num_bins))
     normalisation = Normalisation(normalise, *(figures if normalise.startswith("global") else (None, None)))
     encoder = encoder or LSTMEncoder(feature.num_bins, 16, 2, 10, relu=False, **lstm)
-    return Embedder(encoder, feature, WINDOW_FRAMES, normalisation)
+    metadata = ModelMetadata(feature.recipe, {}, WINDOW_FRAMES, ())
+    content = {"model_state": encoder.state_dict(), METADATA_KEY: metadata.to_dict()}
+    checkpoint = Checkpoint(Path("run"), Path("run/saved_model.pt"), content, metadata)
+    return Model(encoder, feature, WINDOW_FRAMES, normalisation, checkpoint)
 
 
-def written(embedder: Embedder, folder: Path, from_frames: bool = False, scoring: Scoring = COSINE) -> Path:
+def written(embedder: Model, folder: Path, from_frames: bool = False, scoring: Scoring = COSINE) -> Path:
     path = folder / "model.onnx"
-    write_onnx(
-        build_onnx_program(embedder, from_frames), path, build_onnx_metadata(embedder, "abc", scoring, from_frames)
-    )
+    write_onnx(build_onnx_program(embedder, from_frames), path, build_onnx_metadata(embedder, scoring, from_frames))
     return path
 
 
@@ -69,7 +69,7 @@ def run(path: Path, recordings: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Embedder, Path]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
     """A model of mel frames and its ONNX file."""
     embedder = embedder_of("mel40", "global_bins", pooling="last")
     return embedder, written(embedder, tmp_path_factory.mktemp("small"))
@@ -112,7 +112,7 @@ def test_encoder_that_is_no_lstm_and_nothing_said_on_the_way(capfd: pytest.Captu
     assert measure_max_deviation(path, embedder, from_frames=False) < EXPORT_TOLERANCE / 10
 
 
-def test_recordings_of_a_batch_do_not_touch_each_other(small: tuple[Embedder, Path]) -> None:
+def test_recordings_of_a_batch_do_not_touch_each_other(small: tuple[Model, Path]) -> None:
     _, path = small
     voices = np.stack([sing(seed, 1.0) for seed in range(3)])
     together = run(path, voices)
@@ -121,7 +121,7 @@ def test_recordings_of_a_batch_do_not_touch_each_other(small: tuple[Embedder, Pa
         np.testing.assert_allclose(run(path, voice[None])[0], embedding, rtol=0, atol=1e-6)
 
 
-def test_input_and_output_say_what_they_are(small: tuple[Embedder, Path]) -> None:
+def test_input_and_output_say_what_they_are(small: tuple[Model, Path]) -> None:
     _, path = small
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     sides = [*session.get_inputs(), *session.get_outputs()]
@@ -132,33 +132,37 @@ def test_input_and_output_say_what_they_are(small: tuple[Embedder, Path]) -> Non
     onnx.checker.check_model(path, full_check=True)
 
 
-def test_metadata_rebuild_the_recipe(small: tuple[Embedder, Path]) -> None:
+def test_metadata_rebuild_the_recipe(small: tuple[Model, Path]) -> None:
     embedder, path = small
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     known = session.get_modelmeta().custom_metadata_map
     recipe = json.loads(known["recipe"])
     assert build_feature(recipe).recipe == embedder.feature.recipe
     assert Normalisation.from_recipe(recipe).statistics == embedder.normalisation.statistics
-    assert (known["sample_rate"], known["window_frames"], known["fingerprint"]) == ("16000", str(WINDOW_FRAMES), "abc")
+    assert (known["sample_rate"], known["window_frames"], known["fingerprint"]) == (
+        "16000",
+        str(WINDOW_FRAMES),
+        embedder.fingerprint,
+    )
     assert known["shortest_samples"] == "513"
     assert "threshold" not in known
 
 
 def test_threshold_is_told_only_where_it_is_one_of_cosines() -> None:
     embedder, threshold = embedder_of("mel40"), Threshold(0.7, "equal error rate on 4 singers")
-    known = build_onnx_metadata(embedder, "abc", Scoring(threshold=threshold), from_frames=False)
+    known = build_onnx_metadata(embedder, Scoring(threshold=threshold), from_frames=False)
     assert (known["threshold"], known["threshold_origin"]) == ("0.7", "equal error rate on 4 singers")
     normalised = Scoring(cohort=Cohort(np.eye(3), None), threshold=threshold)
-    assert "threshold" not in build_onnx_metadata(embedder, "abc", normalised, from_frames=False)
+    assert "threshold" not in build_onnx_metadata(embedder, normalised, from_frames=False)
 
 
-def test_file_does_not_tell_where_it_was_made(small: tuple[Embedder, Path]) -> None:
+def test_file_does_not_tell_where_it_was_made(small: tuple[Model, Path]) -> None:
     model = onnx.load(small[1])
     assert str(Path(__file__).parents[3]).encode() not in model.SerializeToString()
     assert not any(node.metadata_props for node in model.graph.node)
 
 
-def test_deviation_is_found(small: tuple[Embedder, Path]) -> None:
+def test_deviation_is_found(small: tuple[Model, Path]) -> None:
     embedder, path = small
     other = embedder_of("mel40", "global_bins", pooling="last")
     assert measure_max_deviation(path, embedder, from_frames=False) < EXPORT_TOLERANCE / 10
@@ -198,9 +202,9 @@ def test_frames_are_scaled_as_in_training(name: str) -> None:
             FeatureStack([MelSpectrogram(8, high_pass_hz=30.0), MelSpectrogram(9)]),
             "high-pass filter is computed by scipy",
         ),
-        (TrimmedFeature(MelSpectrogram(8), 40.0, False), "silence is cut off"),
-        (TrimmedFeature(MelSpectrogram(8), None, True), "unvoiced frames are left out"),
-        (PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}), "ready-made"),
+        (TrimmedFeature(MelSpectrogram(8), 40.0, False), "silence is trimmed"),
+        (TrimmedFeature(MelSpectrogram(8), None, True), "unvoiced frames are dropped"),
+        (PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}), "frames are precomputed"),
     ],
 )
 def test_recipes_outside_torch_are_refused_and_told_the_way_out(feature: Feature, reason: str) -> None:
@@ -210,7 +214,7 @@ def test_recipes_outside_torch_are_refused_and_told_the_way_out(feature: Feature
 
 @pytest.mark.parametrize("name", ["mel40", "mfcc", "energy", "mfcc+deltas", "mel40+energy", "cqt", "mel128_44k"])
 def test_recipes_of_torch_are_not_refused(name: str) -> None:
-    assert find_export_obstacle(build_feature(read_recipe(name))) is None
+    assert find_torch_obstacle(build_feature(read_recipe(name))) is None
 
 
 @pytest.mark.parametrize("feature", [MelSpectrogram(8, hop_ms=20.0), build_feature(read_recipe("mel40+energy"))])
@@ -250,7 +254,10 @@ def model(tmp_path: Path) -> Path:
     encoder = LSTMEncoder(8, 6, 1, 4)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     torch.save(
-        {"state_dict": state, METADATA_KEY: build_model_metadata(MelSpectrogram(8).recipe, encoder.settings, 20, ())},
+        {
+            "state_dict": state,
+            METADATA_KEY: ModelMetadata(MelSpectrogram(8).recipe, encoder.settings, 20, ()).to_dict(),
+        },
         tmp_path / "a.ckpt",
     )
     return tmp_path / "a.ckpt"

@@ -19,7 +19,7 @@ from singer_verify.data.windows import average_window_embeddings, build_window_g
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NORMALISATIONS, Normalisation
 from singer_verify.features.statistics import compute_frame_statistics, pool_over_bins, pool_over_frames
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
 from singer_verify.store.packed import NormalisedStore, PackedStore, fit_normalisation
@@ -198,7 +198,7 @@ def test_batches_and_windows_are_normalised() -> None:
 def test_a_file_is_embedded_as_in_validation(make_corpus: MakeCorpus, tmp_path: Path, name: str) -> None:
     settings = f"features.normalise={name}", "data.store_dtype=float32", f"hydra.run.dir={tmp_path}/run"
     root = make_corpus(utterances=2)
-    embedder = Embedder.load(train(root, *settings, "trainer.max_steps=2"))
+    embedder = load_model(train(root, *settings, "trainer.max_steps=2"))
     config, _ = compose_training(root, *settings)
     data = train_module().build_data(config)
     store = data.stores["val"]
@@ -280,7 +280,7 @@ def test_a_recipe_from_before_normalisation_is_none(base: Path, corpus: Path, tm
         torch.save(content, plain / name)
     train(corpus, f"init_from={plain}", "name=tuned", "trainer.max_steps=1")
     train(corpus, f"ckpt_path={plain}/checkpoints/last.ckpt", f"hydra.run.dir={plain}", "trainer.max_steps=3")
-    assert Embedder.load(plain).normalisation.name == "none"
+    assert load_model(plain).normalisation.name == "none"
 
 
 def test_a_continued_run_keeps_its_own_statistics(corpus: Path, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_continued_run_keeps_its_own_statistics(corpus: Path, tmp_path: Path) 
 
 
 def test_imported_weights_need_their_statistics(base: Path, tmp_path: Path) -> None:
-    embedder = Embedder.load(base)
+    embedder = load_model(base)
     torch.save({"model_state": embedder.encoder.state_dict()}, tmp_path / "weights.pt")
     with pytest.raises(SingerVerifyError, match="needs the statistics of its training corpus; add them to the recipe"):
         import_weights_as_run(

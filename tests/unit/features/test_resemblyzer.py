@@ -12,7 +12,7 @@ from support.audio import sing
 from singer_verify.data.windows import compute_window_starts
 from singer_verify.features.recipe import build_feature
 from singer_verify.features.resemblyzer import Resemblyzer, count_padded_frames, raise_volume
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.training.import_weights import import_weights_as_run
 
 
@@ -82,7 +82,7 @@ def test_embeddings_equal_the_packages_own(five_clips: list[Path], tmp_path: Pat
     package = Path(resemblyzer.__file__).parent
     theirs = resemblyzer.VoiceEncoder("cpu", verbose=False)
     import_weights_as_run(package / "pretrained.pt", Resemblyzer(), 160, tmp_path / "run")
-    ours = Embedder.load(tmp_path / "run")
+    ours = load_model(tmp_path / "run")
     for clip in five_clips:
         trimmed = tmp_path / f"{clip.stem}.wav"
         soundfile.write(trimmed, resemblyzer.preprocess_wav(clip), 16_000, subtype="FLOAT")

@@ -19,7 +19,7 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import build_feature
 from singer_verify.features.resemblyzer import Resemblyzer
 from singer_verify.features.trimming import TrimmedFeature, find_trim_bounds, with_trimming
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
 from singer_verify.store.extraction import load_or_compute_store
@@ -173,7 +173,7 @@ def test_a_checkpoint_embeds_as_it_was_trained(make_corpus: MakeCorpus, tmp_path
     run = train(root, *settings, f"hydra.run.dir={tmp_path}/run", "trainer.max_steps=1")
     recipe = read_checkpoint(run / "checkpoints/best.ckpt")[METADATA_KEY]["recipe"]
     assert (recipe["trim_silence_db"], recipe["voiced_only"], recipe["normalise"]) == (40, True, "utterance_bins")
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     path = root / "val/val_singer0/song0.flac"
     frames = extract_frames(path, TrimmedFeature(MelSpectrogram(40), 40.0, True))
     assert torch.equal(extract_frames(path, embedder.feature), frames)

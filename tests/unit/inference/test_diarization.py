@@ -16,7 +16,7 @@ from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
-from singer_verify.inference import Embedder, Gallery
+from singer_verify.inference import Gallery, Model, load_model
 from singer_verify.inference.diarization import Diarization, diarize
 from singer_verify.inference.enrolment import EnrolledRecording
 from singer_verify.inference.segments import smooth_embeddings
@@ -36,11 +36,11 @@ ANNA, BERT, OTHER = np.eye(3, dtype=np.float32)
 
 
 @pytest.fixture
-def embedder(tmp_path: Path) -> Embedder:
-    return Embedder.load(make_run(tmp_path / "run"))
+def embedder(tmp_path: Path) -> Model:
+    return load_model(make_run(tmp_path / "run"))
 
 
-def gallery(embedder: Embedder, scoring: Scoring) -> Gallery:
+def gallery(embedder: Model, scoring: Scoring) -> Gallery:
     rows = {"anna": ANNA, "bert": BERT}
     return Gallery(embedder, scoring, [EnrolledRecording(name, f"{name}.wav", name, row) for name, row in rows.items()])
 
@@ -64,7 +64,7 @@ def segments(found: Diarization) -> list[tuple[float, float, str]]:
     return [(each.start_s, each.end_s, each.who) for each in found.segments]
 
 
-def test_segments_meet_between_the_middles_of_windows(embedder: Embedder) -> None:
+def test_segments_meet_between_the_middles_of_windows(embedder: Model) -> None:
     windows = [ANNA] * 4 + [BERT] * 3 + [OTHER] * 3
     found = diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0)
     assert segments(found) == [(0.0, 4.5, "anna"), (4.5, 7.5, "bert"), (7.5, 11.0, "unknown")]
@@ -72,14 +72,14 @@ def test_segments_meet_between_the_middles_of_windows(embedder: Embedder) -> Non
     np.testing.assert_array_equal(found.scores[:, 0], [1.0] * 4 + [0.0] * 6)
 
 
-def test_without_a_threshold_the_best_is_named(embedder: Embedder) -> None:
+def test_without_a_threshold_the_best_is_named(embedder: Model) -> None:
     found = diarize(gallery(embedder, COSINE), recording([ANNA, 0.6 * OTHER + 0.8 * BERT]), smooth_s=0.0)
     assert found.who == ("anna", "bert")
     assert found.thresholds == ()
     assert found.remarks == ()
 
 
-def test_smoothing_takes_out_a_single_window(embedder: Embedder) -> None:
+def test_smoothing_takes_out_a_single_window(embedder: Model) -> None:
     windows = [ANNA] * 4 + [BERT] + [ANNA] * 4
     assert "bert" in diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0).who
     found = diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=2.0)
@@ -89,7 +89,7 @@ def test_smoothing_takes_out_a_single_window(embedder: Embedder) -> None:
     )  # of two of anna's and one of bert's
 
 
-def test_silence_is_nobodys_and_does_not_count_for_its_neighbours(embedder: Embedder) -> None:
+def test_silence_is_nobodys_and_does_not_count_for_its_neighbours(embedder: Model) -> None:
     windows = [ANNA] * 3 + [BERT] * 3 + [ANNA] * 3
     found = diarize(gallery(embedder, over(0.5)), recording(windows, silent=(3, 4, 5)), smooth_s=4.0)
     assert segments(found) == [(0.0, 3.5, "anna"), (3.5, 6.5, "silent"), (6.5, 10.0, "anna")]
@@ -109,7 +109,7 @@ def test_stretches_are_embedded_like_recordings_by_a_slow_loop() -> None:
         np.testing.assert_allclose(found[window], expected / np.linalg.norm(expected), atol=1e-9)
 
 
-def test_a_singers_time_is_known_where_a_singers_recordings_are(embedder: Embedder) -> None:
+def test_a_singers_time_is_known_where_a_singers_recordings_are(embedder: Model) -> None:
     """Each window has something of its own besides the singer: alone it scores 0.6, as a recording 0.97."""
     windows = [0.6 * np.eye(33)[0] + 0.8 * np.eye(33)[number] for number in range(1, 33)]
     enrolled = [EnrolledRecording("anna", "anna.wav", "anna", np.eye(33)[0])]
@@ -118,14 +118,14 @@ def test_a_singers_time_is_known_where_a_singers_recordings_are(embedder: Embedd
     assert segments(found) == [(0.0, 33.0, "anna")]
 
 
-def test_that_thresholds_are_of_whole_recordings_is_said_unless_given(embedder: Embedder) -> None:
+def test_that_thresholds_are_of_whole_recordings_is_said_unless_given(embedder: Model) -> None:
     (remark,) = diarize(gallery(embedder, over(0.5)), recording([ANNA] * 9), smooth_s=3.0).remarks
     assert "found on whole recordings; stretches of 5.0 s score lower" in remark
     given = replace(COSINE, threshold=Threshold(0.5, USER_DEFINED))
     assert diarize(gallery(embedder, given), recording([ANNA] * 9), smooth_s=3.0).remarks == ()
 
 
-def test_each_singer_has_the_threshold_for_as_many_recordings(embedder: Embedder) -> None:
+def test_each_singer_has_the_threshold_for_as_many_recordings(embedder: Model) -> None:
     several = MultiEnrolmentCalibration(2, Calibration(1.0, 0.0, "x"), Threshold(0.9, "of two"))
     enrolled = [
         EnrolledRecording("anna", "a1", "a1", ANNA),
@@ -145,14 +145,14 @@ def test_each_singer_has_the_threshold_for_as_many_recordings(embedder: Embedder
     assert "threshold 0.50 to 0.90" in [text.get_text() for text in scores.texts]
 
 
-def test_it_refuses(embedder: Embedder) -> None:
+def test_it_refuses(embedder: Model) -> None:
     with pytest.raises(SingerVerifyError, match="the gallery is empty"):
         diarize(Gallery(embedder), recording([ANNA]), 1.0)
     with pytest.raises(SingerVerifyError, match="smooth_s=-1"):
         diarize(gallery(embedder, COSINE), recording([ANNA]), -1.0)
 
 
-def test_the_figure_has_a_row_for_each_singer_and_the_unknown(embedder: Embedder) -> None:
+def test_the_figure_has_a_row_for_each_singer_and_the_unknown(embedder: Model) -> None:
     found = diarize(gallery(embedder, over(0.5)), recording([ANNA] * 4 + [OTHER] * 3 + [ANNA]), smooth_s=0.0)
     bars, scores = plot_diarization(found, "a $ song").axes
     assert [label.get_text() for label in bars.get_yticklabels()] == ["anna", "bert", "unknown"]
@@ -175,7 +175,7 @@ def test_ticks_are_easily_counted(seconds: float, step_s: int) -> None:
     assert choose_tick_step_s(seconds) == step_s
 
 
-def test_long_tables_are_cut_and_the_csv_is_not(embedder: Embedder) -> None:
+def test_long_tables_are_cut_and_the_csv_is_not(embedder: Model) -> None:
     found = diarize(gallery(embedder, over(0.5)), recording([ANNA, BERT] * 100), smooth_s=0.0)
     table = build_segments_table(found, "a.wav")
     assert table.row_count == MAX_TABLE_ROWS

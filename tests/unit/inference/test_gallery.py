@@ -22,7 +22,7 @@ from singer_verify.evaluation.scoring.enrolment import draw_gallery
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import fit_whitening
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
-from singer_verify.inference import AudioClip, Embedder, Gallery
+from singer_verify.inference import AudioClip, Gallery, Model, load_model
 from singer_verify.inference.enrolment import EnrolledRecording
 from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
 from singer_verify.inference.identification import rank_candidates
@@ -62,7 +62,7 @@ def enrolled(number: int, singer: str = "anna") -> EnrolledRecording:
 
 
 def test_a_singer_is_the_mean_of_the_recordings(run: Path, files: list[Path]) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     gallery = Gallery(embedder)
     with pytest.raises(SingerVerifyError, match="the gallery is empty"):
         gallery.known()
@@ -77,7 +77,7 @@ def test_a_singer_is_the_mean_of_the_recordings(run: Path, files: list[Path]) ->
 
 
 def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     gallery = Gallery(embedder, replace(COSINE, threshold=Threshold(0.9999, "somewhere")))
     for singer, file in zip(("anna", "bert", "cleo"), files, strict=False):
         gallery.enrol(singer, [file])
@@ -113,7 +113,7 @@ def test_singers_are_scored_as_an_evaluation_scores_them(run: Path) -> None:
     is_enrolled = np.ones(40, bool)
     is_enrolled[drawn.queries] = False
     recordings = [EnrolledRecording(f"{singer_index[n]}", f"{n}", f"{n}", rows[n]) for n in np.flatnonzero(is_enrolled)]
-    gallery = Gallery(Embedder.load(run), scoring, recordings)
+    gallery = Gallery(load_model(run), scoring, recordings)
     for query in drawn.queries[:5]:
         found = rank_candidates(scoring, gallery.known(), rows[query], None, ())
         expected = scoring.compute_score_matrix(scoring.prepare_embeddings(rows[query][None]), drawn.singers)[0]
@@ -132,7 +132,7 @@ def test_singers_are_decided_on_by_how_many_recordings_they_are_known_from(run: 
     recordings = [EnrolledRecording("anna", f"{n}", f"{n}", anna) for n in range(3)] + [
         EnrolledRecording("bert", "b", "b", bert)
     ]
-    gallery = Gallery(Embedder.load(run), scoring, recordings)
+    gallery = Gallery(load_model(run), scoring, recordings)
     found = rank_candidates(scoring, gallery.known(), np.float32([0.8, 0.6]), None, ())
     assert [(each.singer, each.num_recordings, each.threshold, each.is_accepted) for each in found.candidates] == [
         ("bert", 1, 0.5, True),
@@ -149,7 +149,7 @@ def test_singers_are_decided_on_by_how_many_recordings_they_are_known_from(run: 
 
 
 def test_that_a_threshold_was_found_on_pairs_is_said(run: Path, files: list[Path]) -> None:
-    gallery = Gallery(Embedder.load(run), replace(COSINE, threshold=Threshold(0.5, "of pairs")))
+    gallery = Gallery(load_model(run), replace(COSINE, threshold=Threshold(0.5, "of pairs")))
     gallery.enrol("anna", files[:2])
     gallery.enrol("bert", files[2:3])
     said = "the threshold was found on pairs of single recordings, and the mean of several scores higher"
@@ -164,7 +164,7 @@ def test_that_a_threshold_was_found_on_pairs_is_said(run: Path, files: list[Path
 
 
 def test_a_threshold_and_a_probability_that_differ_are_said(run: Path, files: list[Path]) -> None:
-    gallery = Gallery(Embedder.load(run))
+    gallery = Gallery(load_model(run))
     gallery.enrol("anna", files[:1])
     score = gallery.identify(files[1]).candidates[0].score
     gallery.scoring = Scoring(calibration=Calibration(1.0, -score - 0.1, "x"), threshold=Threshold(score - 0.1, "y"))
@@ -177,7 +177,7 @@ def test_a_threshold_and_a_probability_that_differ_are_said(run: Path, files: li
 
 
 def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_path: Path) -> None:
-    gallery = Gallery(Embedder.load(run))
+    gallery = Gallery(load_model(run))
     gallery.enrol("anna", [files[0]])
     copy = tmp_path / "copy.wav"
     copy.write_bytes(files[0].read_bytes())
@@ -194,7 +194,7 @@ def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_p
 
 
 def test_recordings_that_cannot_be_used_are_said(run: Path, files: list[Path], tmp_path: Path) -> None:
-    gallery = Gallery(Embedder.load(run))
+    gallery = Gallery(load_model(run))
     found = gallery.enrol("anna", [tmp_path / "missing.wav", files[0]])
     assert found.added == (str(files[0]),)
     assert "missing.wav: no such file" in found.remarks[0]
@@ -206,7 +206,7 @@ def test_recordings_that_cannot_be_used_are_said(run: Path, files: list[Path], t
 
 
 def test_removing(run: Path, files: list[Path]) -> None:
-    gallery = Gallery(Embedder.load(run))
+    gallery = Gallery(load_model(run))
     gallery.enrol("anna", files[:3])
     gallery.enrol("bert", files[3:4])
     assert gallery.remove("anna", str(files[1])) == (str(files[1]),)
@@ -227,12 +227,12 @@ def test_removing(run: Path, files: list[Path]) -> None:
 
 
 def test_it_is_saved_and_loaded_whole(run: Path, files: list[Path], tmp_path: Path) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     gallery = Gallery(embedder)
     gallery.enrol("Ångström 好", files[:2])
     gallery.enrol("bert", files[2:3])
     gallery.save(tmp_path / "g.npz")
-    loaded = Gallery.load(tmp_path / "g.npz", Embedder.load(run))
+    loaded = Gallery.load(tmp_path / "g.npz", load_model(run))
     assert loaded.singers == gallery.singers == ("bert", "Ångström 好")
     for before, after in zip(gallery.enrolled, loaded.enrolled, strict=True):
         assert (before.singer, before.recording, before.content) == (after.singer, after.recording, after.content)
@@ -240,17 +240,17 @@ def test_it_is_saved_and_loaded_whole(run: Path, files: list[Path], tmp_path: Pa
     Gallery(embedder).save(tmp_path / "empty.npz")
     assert Gallery.load(tmp_path / "empty.npz", embedder).singers == ()
     with pytest.raises(SingerVerifyError, match="was not loaded from a file"):
-        Gallery(Embedder(embedder.encoder, embedder.feature, 30)).save(tmp_path / "other.npz")
+        Gallery(Model(embedder.encoder, embedder.feature, 30)).save(tmp_path / "other.npz")
 
 
 def test_a_gallery_of_another_model_is_refused(run: Path, files: list[Path], tmp_path: Path) -> None:
-    gallery = Gallery(Embedder.load(run))
+    gallery = Gallery(load_model(run))
     gallery.enrol("anna", files[:1])
     gallery.save(tmp_path / "g.npz")
     others = make_run(tmp_path / "weights", seed=1), make_run(tmp_path / "recipe", trim_silence_db=40.0)
     for other in others:
         with pytest.raises(SingerVerifyError, match="was made with another model"):
-            Gallery.load(tmp_path / "g.npz", Embedder.load(other))
+            Gallery.load(tmp_path / "g.npz", load_model(other))
         assert "was made with another model" in refusal("identify", other, tmp_path / "g.npz", files[0])
         assert "was made with another model" in refusal("enrol", other, tmp_path / "g.npz", "bert", files[1])
 

@@ -21,7 +21,7 @@ from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.scoring.scoring import COSINE, MultiEnrolmentCalibration, Scoring, Threshold
 from singer_verify.evaluation.seen_singers import SeenSingers
 from singer_verify.evaluation.trials.trial_list import build_all_pairs
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.inference.scoring_file import find_scoring_path, load_model_scoring, load_scoring, save_scoring
 from singer_verify.runs.checkpoints import compute_fingerprint, read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
@@ -210,16 +210,16 @@ def test_a_training_tells_its_threshold(trained: Path, corpus: Path, tmp_path: P
     """The checkpoint alone is enough; at its threshold, misses and false alarms are equally frequent."""
     best = json.loads((trained / "metrics.json").read_text())["best"]
     alone = shutil.copy(trained / "checkpoints/best.ckpt", tmp_path / "model.ckpt")
-    threshold = load_model_scoring(alone).threshold
+    threshold = load_model_scoring(load_model(alone)).threshold
     assert threshold is not None
     assert threshold.origin == "equal error rate on the 3 validation singers of its training"
     assert threshold.score == best["val/threshold"]
-    found = load_model_scoring(trained)
+    found = load_model_scoring(load_model(trained))
     assert found == replace(COSINE, threshold=threshold, threshold_singers=found.threshold_singers)
     assert found.threshold_singers is not None
     assert found.threshold_singers.names == {"val0", "val1", "val2"}
     assert len(found.threshold_singers.recordings) == 9
-    embedder, files = Embedder.load(trained), sorted((corpus / "val").rglob("*.npy"))
+    embedder, files = load_model(trained), sorted((corpus / "val").rglob("*.npy"))
     rows = np.stack([embedder.embed(file) for file in files])
     trials = build_all_pairs(np.unique([file.parent.name for file in files], return_inverse=True)[1])
     scores = (rows @ rows.T)[trials.left, trials.right]
@@ -230,17 +230,19 @@ def test_a_training_tells_its_threshold(trained: Path, corpus: Path, tmp_path: P
 
 
 def test_models_that_do_not_tell_have_no_threshold(trained: Path, tmp_path: Path) -> None:
-    assert load_model_scoring(trained / "saved_model.pt") == COSINE
+    assert load_model_scoring(load_model(trained / "saved_model.pt")) == COSINE
     earlier = read_checkpoint(trained / "checkpoints/best.ckpt")
     del earlier["callbacks"]["MetricHistory"]["num_singers"]
     torch.save(earlier, tmp_path / "earlier.ckpt")
-    assert load_model_scoring(tmp_path / "earlier.ckpt") == COSINE
+    assert load_model_scoring(load_model(tmp_path / "earlier.ckpt")) == COSINE
     unvalidated = earlier | {"global_step": 5}
     torch.save(unvalidated, tmp_path / "unvalidated.ckpt")
-    assert load_model_scoring(tmp_path / "unvalidated.ckpt") == COSINE
-    assert load_model_scoring(tmp_path / "earlier.ckpt", threshold=0.25).threshold == Threshold(0.25, "given")
+    assert load_model_scoring(load_model(tmp_path / "unvalidated.ckpt")) == COSINE
+    assert load_model_scoring(load_model(tmp_path / "earlier.ckpt"), threshold=0.25).threshold == Threshold(
+        0.25, "given"
+    )
     with pytest.raises(SingerVerifyError, match="threshold=nan: expected a finite number"):
-        load_model_scoring(trained, threshold=float("nan"))
+        load_model_scoring(load_model(trained), threshold=float("nan"))
 
 
 def test_the_runs_scoring_is_found_and_a_given_one_comes_first(model: Path, tmp_path: Path) -> None:
@@ -249,11 +251,11 @@ def test_the_runs_scoring_is_found_and_a_given_one_comes_first(model: Path, tmp_
     save_scoring(tmp_path / "other.npz", replace(COSINE, threshold=Threshold(0.8, "of another file")), own)
     for path in (model, model / "checkpoints/best.ckpt", model / "saved_model.pt"):
         assert find_scoring_path(path) == model / "scoring.npz"
-        assert load_model_scoring(path).threshold == Threshold(0.7, "of the run")
-    assert load_model_scoring(model, tmp_path / "other.npz").threshold == Threshold(0.8, "of another file")
-    assert load_model_scoring(model, tmp_path / "other.npz", 0.9).threshold == Threshold(0.9, "given")
+        assert load_model_scoring(load_model(path)).threshold == Threshold(0.7, "of the run")
+    assert load_model_scoring(load_model(model), tmp_path / "other.npz").threshold == Threshold(0.8, "of another file")
+    assert load_model_scoring(load_model(model), tmp_path / "other.npz", 0.9).threshold == Threshold(0.9, "given")
     with pytest.raises(SingerVerifyError, match="no such file"):
-        load_model_scoring(model, tmp_path / "missing.npz")
+        load_model_scoring(load_model(model), tmp_path / "missing.npz")
     assert find_scoring_path(Path(shutil.copy(model / "checkpoints/best.ckpt", tmp_path / "a.ckpt"))) is None
 
 
@@ -262,19 +264,19 @@ def test_a_scoring_for_another_model_is_never_used(
 ) -> None:
     save_scoring(model / "scoring.npz", whole_scoring(), THEIRS)
     with pytest.raises(SingerVerifyError, match="for another model than the run's best; calibrate it again, or delete"):
-        load_model_scoring(model)
+        load_model_scoring(load_model(model))
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.getLogger("singer_verify"), "propagate", True)
-        assert load_model_scoring(model / "checkpoints/last.ckpt").calibration is None
-    assert "is for another checkpoint" in caplog.text
+        assert load_model_scoring(load_model(model / "checkpoints/last.ckpt")).calibration is None
+    assert "belongs to another checkpoint" in caplog.text
     with pytest.raises(SingerVerifyError, match="was fitted for another model"):
-        load_model_scoring(model, model / "scoring.npz")
+        load_model_scoring(load_model(model), model / "scoring.npz")
 
 
 def test_a_given_threshold_takes_the_place_of_all(model: Path) -> None:
     own = compute_fingerprint(read_checkpoint(model / "checkpoints/best.ckpt"))
     save_scoring(model / "scoring.npz", replace(whole_scoring(), projection=None, cohort=None), own)
-    assert load_model_scoring(model).with_enrolment_size(5).threshold == Threshold(0.4, "of three")
-    found = load_model_scoring(model, threshold=0.9)
+    assert load_model_scoring(load_model(model)).with_enrolment_size(5).threshold == Threshold(0.4, "of three")
+    found = load_model_scoring(load_model(model), threshold=0.9)
     assert {found.with_enrolment_size(number).threshold for number in (1, 2, 3, 5)} == {Threshold(0.9, "given")}
     assert found.with_enrolment_size(3).calibration == Calibration(4.5, -2.25, "x/val, known from 3")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 
 
 def invoke(*arguments: object) -> str:
@@ -26,7 +26,7 @@ def test_rows_are_the_means_of_the_singers_recordings(
     (root / "val/val_singer1/song0.flac").write_bytes(b"")
     invoke("table", run, root, "--out", tmp_path / "table")
     assert "song0.flac: the file is empty" in caplog.text
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     with np.load(tmp_path / "table.npz", allow_pickle=False) as stored:
         arrays = dict(stored)
     assert arrays["singers"].tolist() == [*(f"train_singer{n}" for n in range(3)), "val_singer0", "val_singer1"]

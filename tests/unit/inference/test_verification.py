@@ -16,12 +16,10 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, Scoring, Threshold
-from singer_verify.inference import AudioClip, Embedder, verify
-from singer_verify.inference.disagreement import describe_mixed_singers
+from singer_verify.inference import AudioClip, load_model, verify
 from singer_verify.inference.scoring_file import save_scoring
-from singer_verify.inference.segments import format_minutes, format_span
+from singer_verify.inference.segments import format_minutes
 from singer_verify.inference.verification import decide_score
-from singer_verify.inference.windows import RecordingEmbedding
 
 RATE = 16_000
 CALIBRATED = replace(COSINE, calibration=Calibration(10.0, -5.0, "4 singers of somewhere"))
@@ -52,7 +50,7 @@ def refusal(*arguments: object) -> str:
 
 
 def test_the_score_is_the_scorings_and_decides(run: Path, files: tuple[Path, Path]) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     left, right = (embedder.embed(path) for path in files)
     for threshold in (float(left @ right) - 0.01, float(left @ right) + 0.01):
         scoring = replace(COSINE, threshold=Threshold(threshold, "somewhere"))
@@ -108,14 +106,14 @@ def test_a_prior_decides_unless_a_threshold_was_given() -> None:
 
 def test_a_prior_without_effect_is_refused(run: Path, files: tuple[Path, Path]) -> None:
     with pytest.raises(SingerVerifyError, match=r"prior=0.2: has no effect.*singer-verify calibrate"):
-        verify(Embedder.load(run), replace(COSINE, threshold=Threshold(0.5, "somewhere")), *files, 0.2)
+        verify(load_model(run), replace(COSINE, threshold=Threshold(0.5, "somewhere")), *files, 0.2)
     said = refusal("verify", run, *files, "--prior", 0.2)
     assert said.startswith("--prior 0.2: ")
     assert f"singer-verify calibrate {run} CORPUS" in said
 
 
 def test_the_commands_prior_moves_the_decision(run: Path, files: tuple[Path, Path]) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     score = verify(embedder, COSINE, *files).score
     fitted = Scoring(calibration=Calibration(10.0, -10 * score, "x"), threshold=Threshold(score, "equal error rate"))
     save_scoring(run / "scoring.npz", fitted, embedder.fingerprint)
@@ -123,62 +121,12 @@ def test_the_commands_prior_moves_the_decision(run: Path, files: tuple[Path, Pat
     assert invoke("verify", run, *files, "--prior", 0.4, "--threshold", -1)[0] == 0
 
 
-def recording(name: str, windows: list[list[float]], silent: tuple[int, ...] = ()) -> RecordingEmbedding:
-    """Windows of a second, one after another."""
-    starts_s = np.arange(len(windows), dtype=float)
-    power = np.repeat([0.0 if number in silent else 0.1 for number in range(len(windows))], 100)
-    return RecordingEmbedding(name, np.array(windows), starts_s, starts_s + 1, len(windows), power, 0.01, False, 1.0)
-
-
-HERE, THERE = [1.0, 0.0], [0.0, 1.0]
-
-
-def test_a_recording_of_two_singers_is_said_with_their_times() -> None:
-    left, right = recording("a", [HERE] * 5 + [THERE] * 4), recording("b", [HERE] * 2)
-    expected = (
-        "a: may hold two singers: 0:00–0:05 is like b, 0:05–0:09 is not, and these parts are not like each other."
-    )
-    assert (
-        describe_mixed_singers(COSINE, 0.5, left, right)
-        == describe_mixed_singers(COSINE, 0.5, right, left)
-        == (expected,)
-    )
-    many = recording("a", ([HERE] * 4 + [THERE] * 4) * 4)
-    (remark,) = describe_mixed_singers(COSINE, 0.5, many, right)
-    assert "0:00–0:04, 0:08–0:12, 0:16–0:20 and 1 more is like b" in remark
-    assert len(describe_mixed_singers(COSINE, 0.7, left, recording("b", [THERE] * 5 + [HERE] * 4))) == 2
-
-
-def test_silence_and_parts_too_short_are_no_second_singer() -> None:
-    right = recording("b", [HERE] * 2)
-    silent = recording("a", [HERE] * 5 + [THERE] * 4, silent=(5, 6, 7, 8))
-    short = recording("a", [HERE] * 5 + [THERE] * 2)
-    assert describe_mixed_singers(COSINE, 0.5, silent, right) == describe_mixed_singers(COSINE, 0.5, short, right) == ()
-
-
-def test_parts_that_are_like_each_other_are_one_singer() -> None:
-    """As if the score of the whole were near the threshold: its parts lie on both sides."""
-    left = recording("a", [[0.55, 0.835]] * 5 + [[0.45, 0.893]] * 5)
-    assert describe_mixed_singers(COSINE, 0.5, left, recording("b", [HERE])) == ()
-
-
-def test_windows_that_score_lower_than_recordings_do_are_not_said() -> None:
-    """Each window has something of its own besides the singer; any two score 0.36, the recordings 0.8."""
-    rows = np.concatenate([np.full((20, 1), 0.6), 0.8 * np.eye(20)], axis=1)
-    left, right = (recording(name, part.tolist()) for name, part in (("a", rows[:10]), ("b", rows[10:])))
-    assert left.embedding @ right.embedding > 0.8
-    assert left.windows[0] @ right.windows[0] < 0.5
-    assert describe_mixed_singers(COSINE, 0.5, left, right) == ()
-
-
 def test_times_are_read_in_minutes() -> None:
     assert (format_minutes(0.0), format_minutes(83.9), format_minutes(3723.0)) == ("0:00", "1:23", "62:03")
-    assert format_span(59.9, 61.2) == "1:00–1:01"
-    assert [format_span(0.0, 2.4), format_span(2.4, 5.0)] == ["0:00–0:02", "0:02–0:05"]
 
 
 def test_remarks_of_the_recordings_are_passed_on(run: Path) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     two = AudioClip(np.stack([sing(1, 3.0), sing(2, 3.0)], axis=1), RATE, "duet")
     assert [remark.split(":")[0] for remark in verify(embedder, COSINE, two, AudioClip(sing(1), RATE)).remarks] == [
         "duet"
@@ -200,7 +148,7 @@ def test_the_commands_exit_code_is_its_decision(run: Path, files: tuple[Path, Pa
 
 
 def test_the_commands_json_holds_everything(run: Path, files: tuple[Path, Path]) -> None:
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     save_scoring(run / "scoring.npz", CALIBRATED, embedder.fingerprint)
     code, printed = invoke("verify", run, *files, "--json", "--probability", "--prior", 0.2)
     found = json.loads(printed)

@@ -32,7 +32,7 @@ from singer_verify.reports.leaderboard.files import (
 from singer_verify.reports.leaderboard.page import render_leaderboard_page
 from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table, format_count
 from singer_verify.runs.folder import identify_process
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.sweeps.cells import FinishedRun, SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.comparison import Leaderboard, build_shared_trials, compare_cells, require_same_trials
 from singer_verify.sweeps.plan import SweepPlan, write_sweep_plan
@@ -56,8 +56,8 @@ def write_run(sweep: Path, *settings: str, corpus: Path | None = None, stopped: 
     num_bins = int(values["features"].removeprefix("mel"))
     encoder = LSTMEncoder(num_bins, 8, 1, 4)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    card = build_model_metadata(MelSpectrogram(num_bins).recipe, encoder.settings, 30, ("a", "b"))
-    torch.save({"state_dict": state, METADATA_KEY: card}, run / "checkpoints/best.ckpt")
+    card = ModelMetadata(MelSpectrogram(num_bins).recipe, encoder.settings, 30, ("a", "b"))
+    torch.save({"state_dict": state, METADATA_KEY: card.to_dict()}, run / "checkpoints/best.ckpt")
     data = {"root": str(corpus), "store_root": str(sweep.parent / "store"), "store_dtype": "float16"}
     features = {"_target_": "singer_verify.features.mel.MelSpectrogram", "num_bins": num_bins}
     config = {"features": features, "loss": {"terms": {"ge2e": {}}}, "seed": int(values.get("seed", 1)), "data": data}

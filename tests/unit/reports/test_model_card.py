@@ -18,10 +18,10 @@ from singer_verify.cli import app
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.reports.model_card import card as model_card
 from singer_verify.runs import provenance
-from singer_verify.runs.model_metadata import METADATA_KEY, build_model_metadata
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import read_provenance
 from singer_verify.training.callbacks import exact_resume
 
@@ -95,7 +95,10 @@ def bare(tmp_path: Path) -> Path:
     encoder = LSTMEncoder(8, 6, 1, 4, relu=False)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     torch.save(
-        {"state_dict": state, METADATA_KEY: build_model_metadata(MelSpectrogram(8).recipe, encoder.settings, 20, ())},
+        {
+            "state_dict": state,
+            METADATA_KEY: ModelMetadata(MelSpectrogram(8).recipe, encoder.settings, 20, ()).to_dict(),
+        },
         tmp_path / "a.ckpt",
     )
     return tmp_path / "a.ckpt"
@@ -252,10 +255,10 @@ def test_examples_in_the_card_run(
     for name, seed in (("a.wav", 1), ("b.wav", 2)):
         soundfile.write(tmp_path / name, sing(seed), 16_000)
     monkeypatch.chdir(tmp_path)
-    embedder = Embedder.load(bare)
+    embedder = load_model(bare)
     expected = float(embedder.embed(Path("a.wav")) @ embedder.embed(Path("b.wav")))
     examples = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert ["Embedder" in each for each in examples] == [True, False]
+    assert ["load_model" in each for each in examples] == [True, False]
     assert "onnx" in front_matter(card)["tags"]
     for example in examples:
         capsys.readouterr()
@@ -270,7 +273,7 @@ def test_example_from_frames_runs(
 
     from singer_verify.export.onnx import build_onnx_program, write_onnx
 
-    embedder = Embedder.load(bare)
+    embedder = load_model(bare)
     write_onnx(build_onnx_program(embedder, from_frames=True), tmp_path / "f.onnx", {})
     card = model_card.render_model_card(bare, onnx=model_card.OnnxFile("f.onnx", from_frames=True))
     frames = [np.random.default_rng(seed).random((50, 8), np.float32) for seed in (0, 1)]

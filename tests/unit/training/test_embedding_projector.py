@@ -14,7 +14,7 @@ from support.tiny_run import At, Killed, kill, make_corpus, run, tiny
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from singer_verify.evaluation.embedding_map import sample_utterances
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.training.callbacks.embedding_projector import (
     CONFIG_NAME,
     MAX_PROJECTOR_UTTERANCES,
@@ -40,7 +40,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def best_embeddings(folder: Path, corpus: Path) -> np.ndarray:
-    embedder = Embedder.load(folder)
+    embedder = load_model(folder)
     return np.stack([embedder.embed(path) for path in sorted((corpus / "val").rglob("*.npy"))])
 
 

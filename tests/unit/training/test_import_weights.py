@@ -17,7 +17,7 @@ from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.recipe import read_recipe
-from singer_verify.inference import Embedder
+from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.training.import_weights import import_weights_as_run, read_external_weights
 
@@ -69,7 +69,7 @@ def test_an_earlier_encoders_embeddings_are_reproduced(tmp_path: Path) -> None:
     samples = torch.from_numpy(soundfile.read(tmp_path / "a.flac", dtype="float32")[0])
     expected = network(feature(samples)[None])[0].detach().numpy()
     for model in (run, run / "checkpoints/best.ckpt", run / "saved_model.pt"):
-        np.testing.assert_allclose(Embedder.load(model).embed(tmp_path / "a.flac"), expected, atol=1e-6)
+        np.testing.assert_allclose(load_model(model).embed(tmp_path / "a.flac"), expected, atol=1e-6)
     checkpoint = read_checkpoint(run / "checkpoints/best.ckpt")
     assert checkpoint["global_step"] == 77
     assert checkpoint["state_dict"]["loss.terms.ge2e.scale"] == 10.0
@@ -84,7 +84,7 @@ def test_autovcs_embeddings_are_reproduced(tmp_path: Path) -> None:
     state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
     import_weights_as_run(saved({"model_b": state}, tmp_path), MelSpectrogram(80), 128, tmp_path / "run")
     frames = torch.rand(2, 30, 80)
-    embedder = Embedder.load(tmp_path / "run")
+    embedder = load_model(tmp_path / "run")
     torch.testing.assert_close(embedder.encoder(frames), network(frames))
     assert (network(frames) < 0).any()
     assert embedder.window_frames == 128
@@ -174,7 +174,7 @@ def test_ours_load_in_the_earlier_network(make_corpus: MakeCorpus, tmp_path: Pat
     network = EarlierEncoder(40, 12, 2, 8, singers=3)
     content = torch.load(run / "saved_model.pt", weights_only=True)
     network.load_state_dict(content["model_state"])
-    embedder = Embedder.load(run)
+    embedder = load_model(run)
     frames = torch.rand(1, 30, 40)
     torch.testing.assert_close(network(frames), embedder.encoder(frames))
     path = saved({name: content[name] for name in ("step", "model_state", "optimizer_state")}, tmp_path)

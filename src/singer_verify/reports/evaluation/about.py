@@ -19,8 +19,7 @@ from singer_verify.evaluation.seen_singers import (
     SingerOverlap,
     compute_singer_overlap,
 )
-from singer_verify.runs.checkpoints import compute_fingerprint, find_checkpoint, read_checkpoint
-from singer_verify.runs.model_metadata import METADATA_KEY, collect_training_singers, collect_validation_singers
+from singer_verify.inference import Model
 
 
 @dataclass(frozen=True)
@@ -53,36 +52,33 @@ class EvaluationContext:
 
 
 def build_evaluation_context(
-    model: Path, corpus: Path, split: str, scoring: Scoring, utterances: EvaluatedUtterances, trials: str = "all pairs"
+    model: Model, corpus: Path, split: str, scoring: Scoring, utterances: EvaluatedUtterances, trials: str = "all pairs"
 ) -> EvaluationContext:
     """
     Args:
-        model: a run folder or a checkpoint.
+        model: loaded from a file.
         corpus: its root.
         split: of the corpus.
         scoring: of the model's embeddings.
         utterances: that are judged.
         trials: where they come from, in words.
-
-    Raises:
-        SingerVerifyError: not a model of ours.
     """
-    checkpoint = read_checkpoint(find_checkpoint(model))
-    card, calibration = checkpoint[METADATA_KEY], scoring.calibration
+    assert model.checkpoint is not None
+    metadata, calibration = model.checkpoint.metadata, scoring.calibration
     occasions = {
-        TRAINING: collect_training_singers(card),
-        MODEL_SELECTION: collect_validation_singers(card),
+        TRAINING: metadata.collect_training_singers(),
+        MODEL_SELECTION: metadata.collect_validation_singers(),
     } | _collect_fitted_singers(scoring)
     singers = np.array(utterances.singers, object)[utterances.singer_index].tolist()
     recordings = compute_recording_ids(corpus / str(path) for path in utterances.paths)
     return EvaluationContext(
-        model=model.resolve().name,
+        model=model.checkpoint.model_path.resolve().name,
         corpus=corpus.resolve().name,
         split=split,
         scoring=describe_scoring(scoring),
         trials=trials,
         calibrated_threshold=None if calibration is None else calibration.threshold(0.5),
-        fingerprint=compute_fingerprint(checkpoint),
+        fingerprint=model.fingerprint,
         overlaps={
             occasion: None if known is None else compute_singer_overlap(known, singers, recordings)
             for occasion, known in occasions.items()

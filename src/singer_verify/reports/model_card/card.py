@@ -8,14 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from jinja2 import Environment, StrictUndefined
 
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.trimming import TrimmedFeature
-from singer_verify.inference.embedder import Embedder
+from singer_verify.inference.model import Model
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.reports.model_card.metrics import EvaluationSummary, read_evaluations
 from singer_verify.runs.provenance import Provenance, read_provenance
@@ -38,14 +37,7 @@ def get_docstring_summary(of: object) -> str:
     return " ".join(said.split()).removesuffix(".")
 
 
-@torch.inference_mode()
-def measure_embedding_size(embedder: Embedder) -> int:
-    """Numbers of an embedding, found by making one."""
-    embedding = embedder.encoder(torch.zeros(1, 2, embedder.feature.num_bins))
-    return int(embedding.shape[1])
-
-
-def build_model_rows(embedder: Embedder) -> FactRows:
+def build_model_rows(embedder: Model) -> FactRows:
     """The encoder, setting by setting."""
     settings: dict[str, Any] = embedder.encoder.settings  # type: ignore[assignment]
     num_parameters = sum(parameter.numel() for parameter in embedder.encoder.parameters())
@@ -58,7 +50,7 @@ def build_model_rows(embedder: Embedder) -> FactRows:
     ]
 
 
-def build_recipe_sentences(embedder: Embedder) -> list[str]:
+def build_recipe_sentences(embedder: Model) -> list[str]:
     """The recipe in words."""
     feature, normalisation = embedder.feature, embedder.normalisation
     inner = feature.feature if isinstance(feature, TrimmedFeature) else feature
@@ -75,7 +67,7 @@ def build_recipe_sentences(embedder: Embedder) -> list[str]:
     return sentences
 
 
-def build_plain_recipe(embedder: Embedder) -> dict[str, Any]:
+def build_plain_recipe(embedder: Model) -> dict[str, Any]:
     """The recipe's settings, without the statistics of the training split."""
     own: Normalisation = embedder.normalisation
     return embedder.feature.recipe | {"normalise": own.name}
@@ -86,7 +78,7 @@ def build_data_rows(origin: Provenance) -> FactRows:
     data, corpus = origin.settings.get("data", {}), origin.settings.get("corpus", {})
     roots = data.get("root")
     names = [Path(root).name for root in ([roots] if isinstance(roots, str) else roots or [])]
-    singers = len(origin.card["train_singers"])
+    singers = len(origin.metadata.train_singers)
     training, judged = (corpus[split].rpartition(", ")[0] if split in corpus else "" for split in ("train", "val"))
     num_val = origin.metrics.get("num_val_singers")
     return [
@@ -171,38 +163,39 @@ class OnnxFile:
 
 
 def render_model_card(
-    model: Path, evaluations: list[Path] | None = None, licence: str | None = None, onnx: OnnxFile | None = None
+    model: Model, evaluations: list[Path] | None = None, licence: str | None = None, onnx: OnnxFile | None = None
 ) -> str:
     """A card as Markdown, with the front matter that model hubs read.
 
     Args:
-        model: a run folder, a `.ckpt` or a `saved_model.pt`.
+        model: loaded from a file.
         evaluations: `evaluation.json` files; without any, those in the run's folder.
         licence: of the weights, if one was given.
         onnx: the exported model that the card will lie beside.
 
     Raises:
-        SingerVerifyError: not a model of ours, or an evaluation that cannot be read.
+        SingerVerifyError: an evaluation, or a file of the run, cannot be read.
     """
-    origin, embedder = read_provenance(model), Embedder.load(model)
+    assert model.checkpoint is not None
+    origin = read_provenance(model.checkpoint)
     evaluated = read_evaluations(evaluations, origin.run, origin.fingerprint)
     name = (origin.run or origin.checkpoint).name
     return _render_card_template(
         front_matter=_format_yaml(_build_front_matter(name, evaluated, licence, onnx)),
         name=name,
-        path=model.name or name,
-        embedder=embedder,
-        embedding_size=measure_embedding_size(embedder),
-        model_rows=build_model_rows(embedder),
-        recipe_sentences=build_recipe_sentences(embedder),
-        recipe=_format_yaml(build_plain_recipe(embedder)),
+        path=model.checkpoint.model_path.name or name,
+        embedder=model,
+        embedding_size=model.embedding_size,
+        model_rows=build_model_rows(model),
+        recipe_sentences=build_recipe_sentences(model),
+        recipe=_format_yaml(build_plain_recipe(model)),
         data_rows=build_data_rows(origin),
         training_rows=build_training_rows(origin),
         evaluated=evaluated,
         validation=origin.validation,
         num_val_singers=origin.metrics.get("num_val_singers"),
         threshold=_choose_card_threshold(load_model_scoring(model), evaluated),
-        num_train_singers=len(origin.card["train_singers"]),
+        num_train_singers=len(origin.metadata.train_singers),
         licence=licence,
         onnx=onnx,
         version=version("singer_verify"),

@@ -21,7 +21,7 @@ from singer_verify.features.cqt import Cqt
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.inference import AudioClip, Embedder, Gallery, verify
+from singer_verify.inference import AudioClip, Gallery, Model, load_model, verify
 from singer_verify.inference import frames as opening_module
 from singer_verify.inference.frames import compute_frame_chunks
 
@@ -29,8 +29,8 @@ RATE = 16_000
 
 
 @pytest.fixture
-def embedder(tmp_path: Path) -> Embedder:
-    return Embedder.load(make_run(tmp_path / "run"))
+def embedder(tmp_path: Path) -> Model:
+    return load_model(make_run(tmp_path / "run"))
 
 
 def write(path: Path, samples: np.ndarray, sample_rate: int = RATE) -> Path:
@@ -41,7 +41,7 @@ def write(path: Path, samples: np.ndarray, sample_rate: int = RATE) -> Path:
 @pytest.mark.parametrize("sample_rate", [RATE, 44_100])
 @pytest.mark.parametrize("num_channels", [1, 2])
 def test_samples_are_embedded_like_their_file(
-    embedder: Embedder, tmp_path: Path, sample_rate: int, num_channels: int
+    embedder: Model, tmp_path: Path, sample_rate: int, num_channels: int
 ) -> None:
     samples = np.stack([sing(1, 1.3, sample_rate)] * num_channels, axis=1)
     expected = embedder.embed(write(tmp_path / "a.wav", samples, sample_rate))
@@ -51,13 +51,13 @@ def test_samples_are_embedded_like_their_file(
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32])
-def test_whole_numbers_are_shares_of_full_scale(embedder: Embedder, dtype: type) -> None:
+def test_whole_numbers_are_shares_of_full_scale(embedder: Model, dtype: type) -> None:
     samples = sing(1)
     scaled = (samples.astype(np.float64) * -float(np.iinfo(dtype).min)).round().astype(dtype)
     np.testing.assert_allclose(embedder.embed(scaled, RATE), embedder.embed(samples, RATE), atol=1e-3)
 
 
-def test_many_are_embedded_as_if_each_were_alone(embedder: Embedder, tmp_path: Path) -> None:
+def test_many_are_embedded_as_if_each_were_alone(embedder: Model, tmp_path: Path) -> None:
     """Windows of different lengths, more of them than a batch holds, and files that cannot be used between them."""
     files = [
         write(tmp_path / f"{number:02}.wav", sing(number, seconds))
@@ -74,10 +74,10 @@ def test_many_are_embedded_as_if_each_were_alone(embedder: Embedder, tmp_path: P
         assert all(sentence.startswith(name) for name, sentence in failed.items())
         for recording, each in found:
             if not isinstance(each, UtteranceError):
-                np.testing.assert_allclose(each.embedding, embedder.windows(recording).embedding, atol=1e-6)
+                np.testing.assert_allclose(each.embedding, embedder.embed_windows(recording).embedding, atol=1e-6)
 
 
-def test_many_are_read_only_as_far_as_needed(embedder: Embedder) -> None:
+def test_many_are_read_only_as_far_as_needed(embedder: Model) -> None:
     asked: list[int] = []
 
     def endless():
@@ -110,10 +110,10 @@ def test_frames_in_pieces_are_those_of_the_whole(feature: MelSpectrogram | Mfcc,
 def test_a_long_recording_is_embedded_in_pieces_as_if_it_were_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalise: str
 ) -> None:
-    embedder = Embedder.load(make_run(tmp_path / "run", normalise=normalise))
+    embedder = load_model(make_run(tmp_path / "run", normalise=normalise))
     level = np.linspace(0.1, 1.0, 44_100 * 40)  # so that the first piece is not like the last
     path = write(tmp_path / "long.wav", sing(1, 40.0, 44_100) * level, 44_100)
-    whole = embedder.windows(path)
+    whole = embedder.embed_windows(path)
     pieces: list[int] = []
 
     def noted(*arguments):
@@ -123,7 +123,7 @@ def test_a_long_recording_is_embedded_in_pieces_as_if_it_were_held(
 
     monkeypatch.setattr(opening_module, "compute_frame_chunks", noted)
     monkeypatch.setattr(scanning, "MAX_IN_MEMORY_S", 5.0)
-    found = embedder.windows(path)
+    found = embedder.embed_windows(path)
     assert len(pieces) >= 2
     assert max(pieces) < 3000
     np.testing.assert_array_equal(found.starts_s, whole.starts_s)
@@ -135,20 +135,20 @@ def test_a_long_recording_is_embedded_in_pieces_as_if_it_were_held(
 def test_a_recipe_that_needs_the_whole_has_it_also_where_it_is_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedder = Embedder.load(make_run(tmp_path / "run", Cqt(3)))
-    whole = embedder.windows(AudioClip(sing(1, 4.0), RATE))
+    embedder = load_model(make_run(tmp_path / "run", Cqt(3)))
+    whole = embedder.embed_windows(AudioClip(sing(1, 4.0), RATE))
     monkeypatch.setattr(scanning, "MAX_IN_MEMORY_S", 1.0)
-    np.testing.assert_array_equal(embedder.windows(AudioClip(sing(1, 4.0), RATE)).windows, whole.windows)
+    np.testing.assert_array_equal(embedder.embed_windows(AudioClip(sing(1, 4.0), RATE)).windows, whole.windows)
 
 
-def test_windows_have_their_times(embedder: Embedder) -> None:
-    found = embedder.windows(sing(1, 2.0), RATE)
+def test_windows_have_their_times(embedder: Model) -> None:
+    found = embedder.embed_windows(sing(1, 2.0), RATE)
     assert found.starts_s[0] == 0.0
     assert found.ends_s[-1] == pytest.approx(2.0)
     np.testing.assert_allclose((found.ends_s - found.starts_s)[:-1], WINDOW_FRAMES * 0.01)
-    chosen = embedder.windows(sing(1, 2.0), RATE, window_s=1.0, hop_s=0.4)
+    chosen = embedder.embed_windows(sing(1, 2.0), RATE, window_s=1.0, hop_s=0.4)
     np.testing.assert_allclose(chosen.starts_s, [0.0, 0.4, 0.8, 1.01])
-    alone = embedder.windows(sing(1, 2.0)[: RATE // 2], RATE)
+    alone = embedder.embed_windows(sing(1, 2.0)[: RATE // 2], RATE)
     frames = embedder.feature(torch.from_numpy(sing(1, 2.0)[: RATE // 2]))[:WINDOW_FRAMES]
     np.testing.assert_allclose(alone.windows[0], embedder.encoder(frames[None]).detach().numpy()[0], atol=1e-6)
 
@@ -156,27 +156,25 @@ def test_windows_have_their_times(embedder: Embedder) -> None:
 @pytest.mark.parametrize(
     ("window_s", "hop_s", "said"), [(1.0, 1.5, "would leave gaps"), (0.0, None, "above 0"), (1.0, -1.0, "above 0")]
 )
-def test_windows_that_cannot_be_are_refused(
-    embedder: Embedder, window_s: float, hop_s: float | None, said: str
-) -> None:
+def test_windows_that_cannot_be_are_refused(embedder: Model, window_s: float, hop_s: float | None, said: str) -> None:
     with pytest.raises(SingerVerifyError, match=said):
-        embedder.windows(sing(1), RATE, window_s, hop_s)
+        embedder.embed_windows(sing(1), RATE, window_s, hop_s)
 
 
 def test_times_count_from_the_recordings_beginning_where_silence_is_trimmed(tmp_path: Path) -> None:
-    embedder = Embedder.load(make_run(tmp_path / "run", trim_silence_db=40.0))
-    found = embedder.windows(np.concatenate([np.zeros(3 * RATE, np.float32), sing(1), np.zeros(RATE)]), RATE)
+    embedder = load_model(make_run(tmp_path / "run", trim_silence_db=40.0))
+    found = embedder.embed_windows(np.concatenate([np.zeros(3 * RATE, np.float32), sing(1), np.zeros(RATE)]), RATE)
     assert found.starts_s[0] == pytest.approx(3.0, abs=0.05)
     assert found.ends_s[-1] == pytest.approx(4.0, abs=0.05)
 
 
-def test_channels_of_two_singers_are_said(embedder: Embedder, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_channels_of_two_singers_are_said(embedder: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     two = np.stack([sing(1, 3.0), sing(2, 3.0)], axis=1)
     silence = np.zeros(3 * RATE, np.float32)
     in_turn = np.stack([np.append(sing(1, 3.0), silence), np.append(silence, sing(2, 3.0))], axis=1)
     for samples in (two, in_turn):
         path = write(tmp_path / "two.wav", samples)
-        (remark,) = embedder.windows(path).remarks
+        (remark,) = embedder.embed_windows(path).remarks
         assert remark.startswith(f"{path}: its two channels hold different voices")
     caplog.set_level(logging.WARNING)
     expected = embedder.embed(two.mean(axis=1), RATE)
@@ -185,7 +183,7 @@ def test_channels_of_two_singers_are_said(embedder: Embedder, tmp_path: Path, ca
     assert "different voices" in caplog.text
 
 
-def test_channels_of_one_singer_are_not(embedder: Embedder) -> None:
+def test_channels_of_one_singer_are_not(embedder: Model) -> None:
     voice = soxr.resample(np.random.default_rng(0).normal(0, 0.1, 4 * 2000), 2000, RATE)
     late = np.roll(voice, 100) * 0.3  # another microphone, two metres away
     noisy = voice + np.random.default_rng(1).normal(0, 0.02, len(voice))
@@ -195,18 +193,18 @@ def test_channels_of_one_singer_are_not(embedder: Embedder) -> None:
         for seed in (2, 3)
     )
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.6  # much reverberation, another one in each channel
-    assert embedder.windows(np.stack([left, right], axis=1), RATE).remarks == ()
+    assert embedder.embed_windows(np.stack([left, right], axis=1), RATE).remarks == ()
     for other in (voice, late, noisy, -voice * 0.5, np.zeros_like(voice)):
-        assert embedder.windows(np.stack([voice, other], axis=1), RATE).remarks == ()
+        assert embedder.embed_windows(np.stack([voice, other], axis=1), RATE).remarks == ()
 
 
 def test_short_recordings_are_embedded_and_said(tmp_path: Path) -> None:
-    embedder = Embedder.load(make_run(tmp_path / "run"))
+    embedder = load_model(make_run(tmp_path / "run"))
     embedder.window_frames = 160
-    found = embedder.windows(sing(1, 0.5), RATE)
+    found = embedder.embed_windows(sing(1, 0.5), RATE)
     assert len(found.windows) == 1
     assert "lasts 0.5 s, less than 1.6 s" in found.remarks[0]
-    assert embedder.windows(sing(1, 2.0), RATE).remarks == ()
+    assert embedder.embed_windows(sing(1, 2.0), RATE).remarks == ()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +216,7 @@ def test_short_recordings_are_embedded_and_said(tmp_path: Path) -> None:
         (sing(1, 0.49), r"lasts 0.49 s; expected at least 0.5 s"),
     ],
 )
-def test_samples_that_cannot_be_used(embedder: Embedder, tmp_path: Path, samples: np.ndarray, said: str) -> None:
+def test_samples_that_cannot_be_used(embedder: Model, tmp_path: Path, samples: np.ndarray, said: str) -> None:
     with pytest.raises(UtteranceError, match=f"^the recording: {said}"):
         embedder.embed(samples, RATE)
     path = write(tmp_path / "a.wav", samples)
@@ -226,11 +224,11 @@ def test_samples_that_cannot_be_used(embedder: Embedder, tmp_path: Path, samples
         embedder.embed(path)
 
 
-def test_a_path_may_be_a_string(embedder: Embedder, tmp_path: Path) -> None:
+def test_a_path_may_be_a_string(embedder: Model, tmp_path: Path) -> None:
     path = str(write(tmp_path / "a.wav", sing(1)))
     expected = embedder.embed(Path(path))
     np.testing.assert_array_equal(embedder.embed(path), expected)
-    np.testing.assert_array_equal(Embedder.load(str(tmp_path / "run")).embed(path), expected)
+    np.testing.assert_array_equal(load_model(str(tmp_path / "run")).embed(path), expected)
     ((recording, found),) = embedder.embed_many([path])
     assert recording == Path(path)
     np.testing.assert_allclose(found.embedding, expected, atol=1e-6)
@@ -243,7 +241,7 @@ def test_a_path_may_be_a_string(embedder: Embedder, tmp_path: Path) -> None:
         embedder.embed("missing.wav")
 
 
-def test_floats_far_beyond_full_scale_are_refused(embedder: Embedder, tmp_path: Path) -> None:
+def test_floats_far_beyond_full_scale_are_refused(embedder: Model, tmp_path: Path) -> None:
     samples = sing(1) / np.abs(sing(1)).max()
     loud = np.float32(15.9) * samples
     assert np.isfinite(embedder.embed(loud, RATE)).all()
@@ -258,7 +256,7 @@ def test_floats_far_beyond_full_scale_are_refused(embedder: Embedder, tmp_path: 
             embedder.embed(path)
 
 
-def test_samples_that_are_none(embedder: Embedder) -> None:
+def test_samples_that_are_none(embedder: Model) -> None:
     for samples, rate, said in (
         (sing(1), None, "give its sample_rate"),
         (sing(1)[None], RATE, r"has shape \(1, 16000\)"),
@@ -270,7 +268,7 @@ def test_samples_that_are_none(embedder: Embedder) -> None:
             embedder.embed(samples, rate)
 
 
-def test_a_sample_rate_below_the_recipes_bandwidth_is_refused(embedder: Embedder, tmp_path: Path) -> None:
+def test_a_sample_rate_below_the_recipes_bandwidth_is_refused(embedder: Model, tmp_path: Path) -> None:
     path = write(tmp_path / "phone.wav", sing(1, 1.0, 8000), 8000)
     with pytest.raises(UtteranceError, match=r"phone.wav: has a bandwidth of 4000 Hz, the recipe reaches to 7600 Hz"):
         embedder.embed(path)
@@ -278,7 +276,7 @@ def test_a_sample_rate_below_the_recipes_bandwidth_is_refused(embedder: Embedder
         embedder.embed(sing(1, 1.0, 8000), 8000)
 
 
-def test_paths_that_are_no_recordings(embedder: Embedder, tmp_path: Path) -> None:
+def test_paths_that_are_no_recordings(embedder: Model, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     (tmp_path / "empty.m4a").write_bytes(b"")
     for path, said in (
@@ -293,7 +291,7 @@ def test_paths_that_are_no_recordings(embedder: Embedder, tmp_path: Path) -> Non
 
 def test_a_model_of_ready_features_refuses_audio(tmp_path: Path) -> None:
     ready = PrecomputedFeature({"num_feats": 8, "sr": RATE, "hop_size": 160, "type": "mel"})
-    embedder = Embedder.load(make_run(tmp_path / "run", ready))
+    embedder = load_model(make_run(tmp_path / "run", ready))
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((90, 8)))
     assert embedder.embed(tmp_path / "a.npy").shape == (8,)
     with pytest.raises(UtteranceError, match="no such file"):
@@ -301,7 +299,7 @@ def test_a_model_of_ready_features_refuses_audio(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", sing(1))
     for recording in (path, AudioClip(sing(1), RATE)):
         with pytest.raises(SingerVerifyError, match=r"trained on ready features .*give \.npy files"):
-            embedder.windows(recording)
+            embedder.embed_windows(recording)
 
 
 def test_importing_it_takes_none_of_what_trains() -> None:

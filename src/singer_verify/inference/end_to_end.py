@@ -1,4 +1,6 @@
-"""The normalisation of frames in torch operations."""
+"""A model as one torch module, from samples to embeddings: differentiable, on any device, traceable for ONNX."""
+
+import copy
 
 import numpy as np
 import torch
@@ -6,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from singer_verify.errors import UtteranceError
+from singer_verify.audio.loading import MAX_PEAK, MIN_PEAK
+from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.deltas import Deltas
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
@@ -16,20 +19,21 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.resemblyzer import Resemblyzer
 from singer_verify.features.stack import FeatureStack
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.inference.frames import MIN_RECORDING_S
 
 
 class FrameNormalisation(nn.Module):
-    """`Normalisation.normalised` for a batch of recordings of one length, each by its own figures.
+    """`Normalisation.normalised` for a batch of recordings of one length, each by its own statistics.
 
-    Figures are taken in double precision, frames are scaled in single, as there.
+    Statistics are computed in double precision, frames are scaled in single precision, as there.
 
     Shape: (recordings, frames, bins) → the same.
 
     Args:
-        normalisation: with the figures of the training split, if it needs them.
+        normalisation: with the statistics of the training split, if it needs them.
 
     Raises:
-        SingerVerifyError: it needs them, and they are not known.
+        SingerVerifyError: it needs them and has none.
     """
 
     offset: Tensor
@@ -40,8 +44,8 @@ class FrameNormalisation(nn.Module):
         self.name = normalisation.name
         if self.name in GLOBAL_NORMALISATIONS:
             scaling = normalisation.scaling(np.zeros((0, 0)), np.zeros(2, np.int64))  # the recording decides nothing
-            for name, figures in scaling._asdict().items():
-                self.register_buffer(name, torch.from_numpy(figures.astype(np.float32)), persistent=False)
+            for name, values in scaling._asdict().items():
+                self.register_buffer(name, torch.from_numpy(values.astype(np.float32)), persistent=False)
 
     def forward(self, frames: Float[Tensor, "recordings frames bins"]) -> Float[Tensor, "recordings frames bins"]:
         if self.name == "none":
@@ -55,7 +59,7 @@ class FrameNormalisation(nn.Module):
     def _compute_statistics(
         self, frames: Float[Tensor, "recordings frames bins"]
     ) -> tuple[Float[Tensor, "recordings 1 width"], Float[Tensor, "recordings 1 width"]]:
-        """What is subtracted, and what is divided by."""
+        """Return the offset and the divisor."""
         if self.name == "utterance_zero_one":
             lowest = frames.amin(dim=(1, 2), keepdim=True)
             return lowest, frames.amax(dim=(1, 2), keepdim=True) - lowest
@@ -64,27 +68,27 @@ class FrameNormalisation(nn.Module):
         return mean, (frames - mean).square().mean(dim=over, keepdim=True).sqrt()
 
 
-MAX_SEARCH_S = 60  # within which every recipe makes a frame
+MAX_SEARCH_S = 60  # long enough for a frame of any recipe
 
 
-def find_export_obstacle(feature: Feature) -> str | None:
-    """What of a recipe happens outside torch, so that no graph of it can be made; None where nothing does."""
+def find_torch_obstacle(feature: Feature) -> str | None:
+    """Describe what part of a recipe is computed outside torch; None where nothing is."""
     if isinstance(feature, PrecomputedFeature):
-        return "its frames come ready-made, and nothing here tells how to make them from samples"
+        return "its frames are precomputed, and how to compute them from samples is not known"
     if isinstance(feature, TrimmedFeature):
-        done = "silence is cut off" if feature.trim_silence_db is not None else "unvoiced frames are left out"
-        return f"{done} as the recording has it"
+        done = "silence is trimmed" if feature.trim_silence_db is not None else "unvoiced frames are dropped"
+        return f"{done}, which depends on the recording"
     if isinstance(feature, Resemblyzer):
         return "Resemblyzer's recipe changes the length of a recording step by step in Python"
     if not isinstance(feature, nn.Module):
         return f"{type(feature).__name__} is computed by WORLD, outside torch"
     if isinstance(feature, MelSpectrogram) and feature.waveform_filter.high_pass_hz:
         return "its high-pass filter is computed by scipy, outside torch"
-    return next(filter(None, map(find_export_obstacle, _get_inner_features(feature))), None)
+    return next(filter(None, map(find_torch_obstacle, _get_inner_features(feature))), None)
 
 
 def find_min_samples(feature: Feature) -> int:
-    """The fewest samples that the recipe makes frames of, found by trying."""
+    """Return the smallest number of samples for which the recipe computes a frame, by bisection."""
     too_few, enough = 0, MAX_SEARCH_S * feature.sample_rate
     while enough - too_few > 1:
         tried = (too_few + enough) // 2
@@ -105,9 +109,9 @@ def _get_inner_features(feature: Feature) -> list[Feature]:
 
 
 class EndToEndModel(nn.Module):
-    """What `Embedder` does to one recording, for recordings of one length at a time.
+    """What `Model.embed` does to one recording, for a batch of recordings of one length.
 
-    Shape: samples (recordings, samples), or frames (recordings, frames, bins) where there is no front end
+    Shape: samples (recordings, samples), or frames (recordings, frames, bins) without a front end
     → (recordings, embedding), rows of unit length.
 
     Args:
@@ -124,6 +128,12 @@ class EndToEndModel(nn.Module):
         self.front_end = nn.Identity() if front_end is None else front_end
         self.scaling = FrameNormalisation(normalisation)
         self.encoder, self.window_frames = encoder, window_frames
+        self.eval()
+
+    def train(self, mode: bool = True) -> "EndToEndModel":
+        """Stay in evaluation mode, whatever the mode of a module around it: dropout or batch statistics would change
+        what embeddings mean."""
+        return super().train(False)
 
     def forward(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
         frames = self.scaling(self.front_end(recordings))
@@ -132,27 +142,79 @@ class EndToEndModel(nn.Module):
         return normalize(embeddings.sum(dim=1), dim=1)
 
 
+class DifferentiableModel(EndToEndModel):
+    """An `EndToEndModel` whose recurrent layers can be differentiated on a GPU too.
+
+    cuDNN computes gradients through recurrent layers in training mode only, which differs from evaluation mode by
+    dropout between layers alone; so these layers are in training mode, without dropout.
+    """
+
+    def train(self, mode: bool = True) -> "DifferentiableModel":
+        super().train(False)
+        for part in self.modules():
+            if isinstance(part, nn.RNNBase):
+                part.dropout, part.training = 0.0, True
+        return self
+
+
+def build_end_to_end_model(
+    feature: Feature, normalisation: Normalisation, encoder: nn.Module, window_frames: int
+) -> DifferentiableModel:
+    """Build a differentiable module from samples to embeddings, with a copy of the feature and of the encoder.
+
+    Raises:
+        SingerVerifyError: the recipe is computed outside torch.
+    """
+    if (obstacle := find_torch_obstacle(feature)) is not None:
+        raise SingerVerifyError(
+            f"the recipe cannot run inside torch: {obstacle}; compute its frames beforehand and use model.encoder."
+        )
+    front_end = copy.deepcopy(feature)
+    assert isinstance(front_end, nn.Module)
+    return DifferentiableModel(front_end, normalisation, copy.deepcopy(encoder), window_frames)
+
+
+def require_usable_samples(batch: Float[Tensor, "batch samples"], sample_rate: int) -> None:
+    """Refuse what `load_audio` and `load_frames` refuse of a recording.
+
+    Raises:
+        UtteranceError: a row holds NaN, is silent, too loud or too short.
+    """
+    if batch.shape[1] < MIN_RECORDING_S * sample_rate:
+        raise UtteranceError(
+            f"samples: {batch.shape[1] / sample_rate:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
+        )
+    for row, peak in enumerate(batch.abs().amax(dim=1).tolist()):
+        if not MIN_PEAK <= peak <= MAX_PEAK:  # NaN is neither
+            raise UtteranceError(
+                f"samples, row {row}: peak {peak:g}; expected floats in [-1, 1] that are not silent throughout."
+            )
+
+
 def cut_windows(
     frames: Float[Tensor, "recordings frames bins"], window_frames: int
 ) -> Float[Tensor, "recordings windows window_frames bins"]:
-    """The windows of recordings of one length; one window of its own length where that is no longer than a window."""
+    """Cut recordings of one length into windows; a recording no longer than a window is one shorter window."""
     length = torch.sym_min(frames.shape[1], window_frames)
-    starts = compute_traceable_window_starts(frames.shape[1], window_frames)
-    places = starts[:, None] + torch.arange(length)
+    starts = compute_traceable_window_starts(frames.shape[1], window_frames, frames.device)
+    places = starts[:, None] + torch.arange(length, device=frames.device)
     return frames.index_select(1, places.flatten()).unflatten(1, (-1, length))
 
 
-def compute_traceable_window_starts(num_frames: int, window_frames: int) -> Int[Tensor, " windows"]:
-    """`data.windows.compute_window_starts` without branches, which a trace would decide once and for all.
+def compute_traceable_window_starts(
+    num_frames: int, window_frames: int, device: torch.device | None = None
+) -> Int[Tensor, " windows"]:
+    """Compute `data.windows.compute_window_starts` without branches, which a trace would decide once and for all.
 
     Args:
         num_frames: of a recording; may be a symbol.
         window_frames: length of a window.
+        device: of the result.
     """
     hop = max(window_frames // 2, 1)
     beyond_first = num_frames - torch.sym_min(num_frames, window_frames)
     num_hops = (beyond_first + hop - 1) // hop
-    last = torch.scalar_tensor(beyond_first, dtype=torch.float64)
+    last = torch.scalar_tensor(beyond_first, dtype=torch.float64, device=device)
     # in the order of operations of numpy.linspace, so that halves are rounded to the same side
-    step = last / torch.scalar_tensor(torch.sym_max(num_hops, 1), dtype=torch.float64)
-    return (torch.arange(num_hops + 1) * step).round().long()
+    step = last / torch.scalar_tensor(torch.sym_max(num_hops, 1), dtype=torch.float64, device=device)
+    return (torch.arange(num_hops + 1, device=device) * step).round().long()
