@@ -50,7 +50,7 @@ from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
-from singer_verify.runs.model_metadata import build_model_metadata
+from singer_verify.runs.model_metadata import ModelMetadata
 from singer_verify.store.integrity import seal_manifest
 from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store
 from singer_verify.training.loggers import RunTensorBoardLogger
@@ -120,7 +120,7 @@ def training_step_seconds(batches: SingerBatchDataset, precision: str, num_worke
         partial(ConstantLR, factor=1.0),
         "val/eer",
         1,
-        build_model_metadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
+        ModelMetadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
     )
     loader: DataLoader[SingerBatch] = DataLoader(
         batches,

@@ -34,7 +34,7 @@ from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
-from singer_verify.runs.model_metadata import build_model_metadata
+from singer_verify.runs.model_metadata import ModelMetadata
 from singer_verify.training.module import Verifier
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -85,7 +85,7 @@ def step_seconds(data: SingerDataModule, num_steps: int) -> float:
         partial(ConstantLR, factor=1.0),
         "val/eer",
         1,
-        build_model_metadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
+        ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
     )
     clock = StepClock()
     quiet: dict[str, Any] = {f"enable_{name}": False for name in ("progress_bar", "model_summary", "checkpointing")}

@@ -159,7 +159,9 @@ def test_refusals(model: Path, corpus: Path, tmp_path: Path) -> None:
     )
     assert "has no effect without --project or --norm" in refusal("calibrate", model, corpus, "--cohort", corpus)
     with_lda = ("calibrate", model, corpus, "--project", "lda")
-    assert "6 singers with embeddings of 10 dimensions allow at most 5 dimensions, but num_dims=6" in refusal(*with_lda, "--dims", 6)
+    assert "6 singers with embeddings of 10 dimensions allow at most 5 dimensions, but num_dims=6" in refusal(
+        *with_lda, "--dims", 6
+    )
     adaptive = ("calibrate", model, corpus, "--norm", "as-norm")
     assert "the nearest 99 of a cohort of 18 utterances" in refusal(*adaptive, "--nearest", 99)
     shared = refusal(*adaptive, "--cohort-split", "val")

@@ -53,7 +53,11 @@ def test_the_choice_of_the_best_step_is_said_wherever_the_files_lie(
     for model in (home / "run", home / "run/saved_model.pt", alone):
         for corpus, split in ((home / "corpus", "val"), (moved, "val"), (linked, "test")):
             record = judged(model, corpus, "--split", split)
-            assert record["seen_singers"]["model_selection"] == {"num_singers": 4, "num_recognised": 4, "num_namesakes": 0}
+            assert record["seen_singers"]["model_selection"] == {
+                "num_singers": 4,
+                "num_recognised": 4,
+                "num_namesakes": 0,
+            }
             assert any(remark.startswith(CHOSEN) for remark in record["remarks"])
             assert record["seen_singers"]["training"] == {"num_singers": 4, "num_recognised": 0, "num_namesakes": 0}
     assert CHOSEN in " ".join(call("evaluate", home / "run", moved, "--resamples", 20).split())
@@ -134,10 +138,9 @@ def test_calibrating_on_singers_of_the_training_is_said(
 
 
 def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) -> None:
-    """As of a checkpoint of an earlier version, or of imported weights."""
+    """As in a checkpoint of imported weights."""
     earlier = read_checkpoint(home / "run/checkpoints/best.ckpt")
-    for name in ("recordings", "val_singers"):
-        del earlier[METADATA_KEY][name]
+    earlier[METADATA_KEY] |= {"recordings": {}, "val_singers": []}
     torch.save(earlier, tmp_path / "earlier.ckpt")
     record = judged(tmp_path / "earlier.ckpt", home / "corpus")
     assert record["seen_singers"]["model_selection"] is record["seen_singers"]["threshold"] is None

@@ -157,14 +157,14 @@ def test_models_and_galleries_that_the_page_cannot_use_are_refused(embedder: Mod
 
 def test_the_page_tells_of_its_model_and_its_limits(tmp_path: Path) -> None:
     run = untrained_run(tmp_path / "run")
-    assert "It was trained on 2 singers. Its error rate is not recorded." in render_about(run)
-    assert "It is no proof of identity." in render_about(run)
+    assert "It was trained on 2 singers. Its error rate is not recorded." in render_about(load_model(run))
+    assert "It is no proof of identity." in render_about(load_model(run))
     metrics = {"best": {"val/eer": 0.2}, "num_val_singers": 4}
     (run / "metrics.json").write_text(json.dumps(metrics))
-    assert "it took 20.0 % of the pairs" in render_about(run)
-    assert "it took 20.0 % of the pairs" in render_about(run / "checkpoints/best.ckpt")
+    assert "it took 20.0 % of the pairs" in render_about(load_model(run))
+    assert "it took 20.0 % of the pairs" in render_about(load_model(run / "checkpoints/best.ckpt"))
     (run / "checkpoints/last.ckpt").write_bytes((run / "checkpoints/best.ckpt").read_bytes())
-    assert "is not recorded" in render_about(run / "checkpoints/last.ckpt")  # the figures are of the best
+    assert "is not recorded" in render_about(load_model(run / "checkpoints/last.ckpt"))  # the figures are of the best
 
 
 def status(gate: RequestFilter, path: str, *bodies: bytes) -> int:

@@ -20,7 +20,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.reports.model_card import card as model_card
-from singer_verify.runs import provenance
+from singer_verify.runs import checkpoints
+from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import read_provenance
 from singer_verify.training.callbacks import exact_resume
@@ -65,7 +66,7 @@ def card_of(model: Path, *options: object) -> str:
 
 def figures_of(model: Path) -> dict[str, Any]:
     """`FIGURES` as if they were this model's."""
-    return FIGURES | {"fingerprint": read_provenance(model).fingerprint}
+    return FIGURES | {"fingerprint": read_provenance(Checkpoint.read(model)).fingerprint}
 
 
 def front_matter(card: str) -> dict[str, Any]:
@@ -134,17 +135,17 @@ def test_a_run_without_evaluation_tells_its_validation_and_what_is_wrong_with_it
 
 
 def test_a_checkpoint_of_another_step_does_not_claim_the_best_figures(runs: tuple[Path, Path]) -> None:
-    last = read_provenance(runs[0] / "checkpoints/last.ckpt")
+    last = read_provenance(Checkpoint.read(runs[0] / "checkpoints/last.ckpt"))
     assert last.step == 13
     assert last.validation == last.metrics["final"]
     torch.save(torch.load(last.checkpoint, weights_only=True) | {"global_step": 7}, runs[0] / "checkpoints/other.ckpt")
-    assert read_provenance(runs[0] / "checkpoints/other.ckpt").validation == {}
+    assert read_provenance(Checkpoint.read(runs[0] / "checkpoints/other.ckpt")).validation == {}
 
 
 def test_a_run_names_its_ancestors(runs: tuple[Path, Path]) -> None:
     parent, child = runs
     told = rows(card_of(child))
-    assert told["began with"] == f"first at step {read_provenance(parent).step}"
+    assert told["began with"] == f"first at step {read_provenance(Checkpoint.read(parent)).step}"
     assert told["loss"] == "1 × ge2e + 1 × ce"
 
 
@@ -190,7 +191,7 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
 
 
 def test_settings_are_found_where_a_training_leaves_them() -> None:
-    assert provenance.SETTINGS_KEY == exact_resume.SETTINGS_KEY
+    assert checkpoints.SETTINGS_KEY == exact_resume.SETTINGS_KEY
 
 
 def test_evaluations_in_the_run_are_found(runs: tuple[Path, Path]) -> None:
@@ -275,7 +276,7 @@ def test_example_from_frames_runs(
 
     embedder = load_model(bare)
     write_onnx(build_onnx_program(embedder, from_frames=True), tmp_path / "f.onnx", {})
-    card = model_card.render_model_card(bare, onnx=model_card.OnnxFile("f.onnx", from_frames=True))
+    card = model_card.render_model_card(embedder, onnx=model_card.OnnxFile("f.onnx", from_frames=True))
     frames = [np.random.default_rng(seed).random((50, 8), np.float32) for seed in (0, 1)]
     for name, each in zip("ab", frames, strict=True):
         np.save(tmp_path / f"{name}.npy", each)
