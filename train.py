@@ -3,7 +3,6 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
 
@@ -19,6 +18,7 @@ from hydra.utils import instantiate
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 
 from singer_verify.cli.console import (
     configure_logging,
@@ -42,14 +42,10 @@ from singer_verify.runs.settings import find_allowed_changes, merge_overrides, r
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.sweeps.jobs import is_sweep_leader, lock_job, run_job
-from singer_verify.training.callbacks.embedding_projector import ProjectorCallback
-from singer_verify.training.callbacks.exact_resume import ExactResume, read_previous_settings
-from singer_verify.training.callbacks.interruption import GracefulShutdown
-from singer_verify.training.callbacks.last_checkpoint import LastCheckpoint
-from singer_verify.training.callbacks.metric_history import MetricHistory
-from singer_verify.training.callbacks.non_finite import NonFiniteGuard
-from singer_verify.training.callbacks.pictures import TrainingFigures
-from singer_verify.training.callbacks.progress import ValidationLogger, build_run_summary_table
+from singer_verify.training.callbacks.exact_resume import read_previous_settings
+from singer_verify.training.callbacks.last_checkpoint import warn_of_missing_checkpoints
+from singer_verify.training.callbacks.metric_history import find_history
+from singer_verify.training.callbacks.progress import build_run_summary_table
 from singer_verify.training.checkpoint_io import AtomicCheckpointIO
 from singer_verify.training.composition import resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherited_normalisation
@@ -100,11 +96,13 @@ def train_run(run: Path, config: DictConfig) -> float | None:
     pl.seed_everything(config.seed, workers=True, verbose=False)  # now, for computing frames draws random numbers
     verifier = build_verifier(config, data, parent)
     origin = parent.record(run, parent.transfer_weights(verifier)) if parent else None
-    history = MetricHistory(config.monitor, config.monitor_mode)
-    trainer = build_trainer(config, run, history, settings)
+    verifier.settings = settings
+    trainer = build_trainer(config)
+    find_history(trainer, "metrics.json")
+    warn_of_missing_checkpoints(trainer)
     if IS_FIRST_RANK:
         record_run(run, OmegaConf.to_yaml(config, resolve=True), typed, parent=origin)
-    result = fit(trainer, verifier, data, history, config.ckpt_path, run)
+    result = fit(trainer, verifier, data, config.ckpt_path)
     if IS_FIRST_RANK:
         write_training_results(run, result)
         rich.print(build_run_summary_table(result, run))
@@ -185,21 +183,16 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: ParentChe
     return verifier
 
 
-def build_trainer(config: DictConfig, run: Path, history: MetricHistory, settings: dict[str, Any]) -> pl.Trainer:
+def build_trainer(config: DictConfig) -> pl.Trainer:
     require_at_least(1, **{f"trainer.{name}": config.trainer[name] for name in ("max_steps", "val_check_interval")})
-    callbacks = [
-        history,
-        ValidationLogger(history),
-        TrainingFigures(OmegaConf.to_yaml(config, resolve=True)),
-        ProjectorCallback(run, history),
-        ExactResume(settings),
-        NonFiniteGuard(run / LAST_CHECKPOINT, config.on_nan),
-        GracefulShutdown(run / LAST_CHECKPOINT),
-        LastCheckpoint(run / LAST_CHECKPOINT, config.checkpoint_every),
-        *instantiate(config.callbacks).values(),
-    ]
+    callbacks = [callback for callback in instantiate(config.callbacks).values() if callback]
+    absent = {  # Lightning adds its own where there is none
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+    }
+    absent = {name: is_there for name, is_there in absent.items() if name not in config.trainer}
     logger = instantiate(config.logger)
-    return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()])
+    return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ SETTINGS = [
     "trainer.max_steps=20",
     "trainer.val_check_interval=6",
     "trainer.accelerator=cpu",
-    "checkpoint_every=4",
+    "callbacks.last.every_n_steps=4",
 ]
 # What is called when, and how often in a training: the moments at which it is killed.
 MOMENTS: dict[str, tuple[Any, str, int]] = {

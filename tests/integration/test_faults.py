@@ -89,8 +89,9 @@ def test_a_death_that_is_told_twice_is_said_once(monkeypatch):
     monkeypatch.setattr(non_finite, "format_batch_utterances", words)
     progress = SimpleNamespace(total=SimpleNamespace(ready=3))
     trainer = object.__new__(pl.Trainer)
+    trainer._default_root_dir = "run"
     trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    said = non_finite.convert_to_user_error(ConnectionResetError("reset by peer"), trainer, Path("last.ckpt"))
+    said = non_finite.convert_to_user_error(ConnectionResetError("reset by peer"), trainer)
     assert "step 3: a loader worker died (reset by peer)" in str(said)
     assert str(said).endswith("the batch at hand: train/a.npy.")
 
@@ -200,6 +201,6 @@ def test_memory_stays_flat(monkeypatch, tmp_path, corpus):
     def remember(step):
         return At("on_train_batch_end", step, lambda: resident.update({step: psutil.Process().memory_info().rss}))
 
-    steps = "trainer.max_steps=3000", "trainer.val_check_interval=3000", "checkpoint_every=500"
+    steps = "trainer.max_steps=3000", "trainer.val_check_interval=3000", "callbacks.last.every_n_steps=500"
     run(monkeypatch, *tiny(corpus), *steps, folder=tmp_path, callbacks=(remember(1000), remember(2990)))
     assert resident[2990] - resident[1000] < 4_000_000

@@ -70,7 +70,13 @@ def test_the_schedule_continues(monkeypatch, tmp_path, corpus, whole_run, schedu
 
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
 def test_a_signal_leaves_a_checkpoint_from_which_it_continues(monkeypatch, tmp_path, corpus, whole_run, hook):
-    run(monkeypatch, *tiny(corpus), "checkpoint_every=1000", folder=tmp_path, callbacks=(At(hook, 14, terminate),))
+    run(
+        monkeypatch,
+        *tiny(corpus),
+        "callbacks.last.every_n_steps=1000",
+        folder=tmp_path,
+        callbacks=(At(hook, 14, terminate),),
+    )
     steps = last_of(tmp_path)["global_step"]
     assert steps == {"on_train_batch_end": 13, "on_validation_batch_end": 3}[hook]
     run(monkeypatch, f"resume={tmp_path}")

@@ -29,11 +29,11 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT
 from singer_verify.runs.folder import identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
+from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.sweeps.jobs import JobError, read_failure_reason, run_job
 from singer_verify.sweeps.plan import SweepPlan, build_job_names, write_sweep_plan
 from singer_verify.sweeps.progress import SweepStatus, format_sweep_status, read_sweep_status
-from singer_verify.training.callbacks.exact_resume import SETTINGS_KEY
 from singer_verify.training.composition import MAX_FOLDER_NAME_BYTES, build_job_folder_name
 
 CONF = ROOT / "conf"
@@ -170,7 +170,7 @@ def test_a_job_with_other_settings_than_it_was_begun_with_is_refused(monkeypatch
     with pytest.raises(SingerVerifyError, match=r"trainer.max_steps 2 → 3: this job was begun with other settings"):
         call(monkeypatch, corpus, "seed=1,2", "trainer.max_steps=3")
     assert read_sweep_status(sweep).num_finished == 2
-    call(monkeypatch, corpus, "seed=1,2", "trainer.max_steps=2", "checkpoint_every=7")
+    call(monkeypatch, corpus, "seed=1,2", "trainer.max_steps=2", "callbacks.last.every_n_steps=7")
     with pytest.raises(SingerVerifyError, match="a sweep trains each model on one device"):
         call(monkeypatch, corpus, "seed=3,4", "trainer=ddp")
     with pytest.raises(SingerVerifyError, match="a sweep continues by itself when it is called again"):

@@ -39,7 +39,7 @@ TINY = (
     "~callbacks.progress_bar",
     "trainer.max_steps=13",
     "trainer.val_check_interval=4",
-    "checkpoint_every=3",
+    "callbacks.last.every_n_steps=3",
 )
 
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from singer_verify.atomic_files import atomic_write_many
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION, ModelMetadata
+from singer_verify.runs.settings import SETTINGS_KEY
 
 BEST_CHECKPOINT, LAST_CHECKPOINT, SAVED_MODEL = (
     Path("checkpoints/best.ckpt"),
     Path("checkpoints/last.ckpt"),
     Path("saved_model.pt"),
 )
-SETTINGS_KEY = "singer_verify_settings"  # of the training, written by training.callbacks.exact_resume
 HISTORY_KEY = "MetricHistory"  # the state of training.callbacks.metric_history, whose import takes seconds
 WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "optimizer_state", "loops")
 MODEL_PATH_HINT = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"

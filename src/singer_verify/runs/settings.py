@@ -8,6 +8,8 @@ import yaml
 
 from singer_verify.errors import SingerVerifyError
 
+SETTINGS_KEY = "singer_verify_settings"  # of a checkpoint
+
 # Another value of one of these is another training. All other settings may change.
 FIXED_SETTINGS = (
     "seed",
@@ -33,12 +35,13 @@ FIXED_SETTINGS = (
     "trainer.accumulate_grad_batches",
 )
 CHANGEABLE_SETTINGS = ("scheduler.max_steps",)  # follows trainer.max_steps
-BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "callbacks.best.dirpath", "logger.folder")
+BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trainer.default_root_dir", "logger.folder")
 # Settings that change nothing about what a training finds out.
 RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root", "data.windows_per_batch"),
     *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
-    *("callbacks.progress_bar", "logger", "checkpoint_every", "on_nan"),
+    *("callbacks.progress_bar", "callbacks.validation_lines", "callbacks.pictures", "callbacks.projector"),
+    *("callbacks.last", "callbacks.non_finite", "callbacks.interruption", "logger"),
 )
 ABSENT_SETTING = "nothing"
 

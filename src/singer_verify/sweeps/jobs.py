@@ -12,10 +12,14 @@ from filelock import FileLock, Timeout
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT, read_checkpoint
 from singer_verify.runs.folder import FAILURE_FILENAME, RUN_FILENAME, identify_process, write_json
-from singer_verify.runs.settings import RESULT_NEUTRAL_SETTINGS, find_setting_differences, format_setting_differences
+from singer_verify.runs.settings import (
+    RESULT_NEUTRAL_SETTINGS,
+    SETTINGS_KEY,
+    find_setting_differences,
+    format_setting_differences,
+)
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
 from singer_verify.sweeps.plan import find_sweep_folder, read_sweep_plan
-from singer_verify.training.callbacks.exact_resume import SETTINGS_KEY
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from singer_verify.export.seed_format import export_saved_model
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from singer_verify.runs.folder import METRICS_FILENAME, write_json
 from singer_verify.training.callbacks.interruption import TrainingInterrupted
-from singer_verify.training.callbacks.metric_history import MetricHistory
+from singer_verify.training.callbacks.metric_history import find_history
 from singer_verify.training.callbacks.non_finite import convert_to_user_error
 from singer_verify.training.module import Verifier
 
@@ -20,9 +20,7 @@ def fit(
     trainer: pl.Trainer,
     verifier: Verifier,
     data: SingerDataModule,
-    history: MetricHistory,
     ckpt_path: str | None,
-    run: Path,
 ) -> dict[str, Any]:
     """Train until validation no longer improves or the steps are used up; returns what `metrics.json` holds.
 
@@ -31,6 +29,7 @@ def fit(
     Raises:
         SingerVerifyError: a loss that is no number, a worker that died, a full disk.
     """
+    run, history = Path(trainer.default_root_dir), find_history(trainer, METRICS_FILENAME)
     started, stopped = time.monotonic(), "no further improvement"
     learns = any(True for _ in verifier.encoder.parameters())
     try:
@@ -44,7 +43,7 @@ def fit(
     except TrainingInterrupted:
         stopped = "interrupted"
     except Exception as error:
-        if said := convert_to_user_error(error, trainer, run / LAST_CHECKPOINT):
+        if said := convert_to_user_error(error, trainer):
             raise said from error
         raise
     if trainer.global_step >= trainer.max_steps:

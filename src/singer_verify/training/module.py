@@ -25,6 +25,7 @@ from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
+from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.store.packed import PackedStore
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Verifier(pl.LightningModule):
         self.encoder, self.loss = encoder, loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.monitor, self.val_check_interval, self.metadata = monitor, val_check_interval, metadata
+        self.settings: dict[str, Any] = {}
         self.validation_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self.gradient_norm: Tensor | None = None
@@ -170,7 +172,7 @@ class Verifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[METADATA_KEY] = self.metadata.to_dict()
+        checkpoint[METADATA_KEY], checkpoint[SETTINGS_KEY] = self.metadata.to_dict(), self.settings
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = ModelMetadata.from_dict(checkpoint[METADATA_KEY])

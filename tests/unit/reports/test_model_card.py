@@ -20,11 +20,9 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.reports.model_card import card as model_card
-from singer_verify.runs import checkpoints
 from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import read_provenance
-from singer_verify.training.callbacks import exact_resume
 
 FIGURES = {
     "model": "runs/first",
@@ -188,10 +186,6 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
     assert matter["license"] == "cc-by-4.0"
     (result,) = matter["model-index"][0]["results"]
     assert result["metrics"][0] == {"type": "eer", "name": "EER", "value": 0.1064}
-
-
-def test_settings_are_found_where_a_training_leaves_them() -> None:
-    assert checkpoints.SETTINGS_KEY == exact_resume.SETTINGS_KEY
 
 
 def test_evaluations_in_the_run_are_found(runs: tuple[Path, Path]) -> None:

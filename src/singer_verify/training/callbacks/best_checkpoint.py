@@ -3,26 +3,32 @@
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
+
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT
+
+MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's callback for `best.ckpt`, which remembers the best model also after its run folder was moved.
 
     Args:
-        dirpath: folder of the checkpoint.
         monitor: metric that decides.
         mode: "min" or "max", which of its values is best.
     """
 
-    def __init__(self, dirpath: str, monitor: str, mode: str) -> None:
-        super().__init__(dirpath, filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
+    def __init__(self, monitor: str = "val/eer", mode: str = "min") -> None:
+        name = BEST_CHECKPOINT.stem
+        super().__init__(filename=name, monitor=monitor, mode=mode, enable_version_counter=False)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.dirpath = str(Path(trainer.default_root_dir) / BEST_CHECKPOINT.parent)
+        super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = Path(str(self.dirpath))
         paths = {name: str(here / Path(state_dict[name]).name) for name in MODEL_PATH_KEYS if state_dict[name]}
         models = {str(here / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict(state_dict | paths | {"best_k_models": models, "dirpath": self.dirpath})
-
-
-MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")

@@ -12,7 +12,7 @@ from singer_verify.atomic_files import write_files_atomically
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.embedding_map import sample_utterances
 from singer_verify.evaluation.results import EvaluatedUtterances
-from singer_verify.training.callbacks.metric_history import MetricHistory
+from singer_verify.training.callbacks.metric_history import find_history
 from singer_verify.training.module import Verifier
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,10 @@ SAMPLING_SEED = 0
 
 
 class ProjectorCallback(pl.Callback):
-    """Writes the embeddings of every validation that is the best so far; a run without space for them goes on.
+    """Writes the embeddings of every validation that is the best so far; a run without space for them goes on."""
 
-    Args:
-        run: the run's folder.
-        history: of its validations, called before this one.
-    """
-
-    def __init__(self, run: Path, history: MetricHistory) -> None:
-        self.run, self.history = run, history
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.history = find_history(trainer, "callbacks.projector")
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,7 +50,7 @@ class ProjectorCallback(pl.Callback):
         embeddings = pl_module.validation_embeddings.float().cpu().numpy()
         utterances = EvaluatedUtterances(known.paths, known.singers, known.singer_index, known.labels, embeddings)
         try:
-            write_projector_files(self.run, utterances)
+            write_projector_files(Path(trainer.default_root_dir), utterances)
         except SingerVerifyError as error:
             log.warning("TensorBoard's projector will not show this model: %s", error)
 

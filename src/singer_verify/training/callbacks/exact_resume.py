@@ -11,35 +11,29 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import read_checkpoint
-from singer_verify.runs.settings import find_allowed_changes, format_setting_differences
+from singer_verify.runs.settings import SETTINGS_KEY, find_allowed_changes, format_setting_differences
 
 log = logging.getLogger(__name__)
 
-SETTINGS_KEY, RNG_STATES_KEY = "singer_verify_settings", "singer_verify_random_states"
+RNG_STATES_KEY = "singer_verify_random_states"
 
 
 class ExactResume(pl.Callback):
-    """Adds settings and random states to every checkpoint, and takes a checkpoint up between two whole steps.
+    """Adds random states to every checkpoint, and takes a checkpoint up between two whole steps.
 
     Lightning restores weights, optimiser, schedules and callbacks. Its own counters tell in which hook a checkpoint was
     written, and from some of them it would leave out a validation or count a step twice; here they are set to the whole
     steps that were done, whichever hook it was. Random states are restored when the first batch begins, for loaders
     that are set up draw from them.
-
-    Args:
-        settings: of the run, as plain values.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings = settings
+    def __init__(self) -> None:
         self.pending_rng_states: dict[str, Any] | None = None
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[SETTINGS_KEY] = self.settings
         checkpoint[RNG_STATES_KEY] = capture_rng_states()
 
     def on_load_checkpoint(
@@ -94,9 +88,16 @@ def read_previous_settings(checkpoint: Path, now: dict[str, Any]) -> dict[str, A
         raise SingerVerifyError(
             f"ckpt_path={checkpoint}: holds a model, not where its training stood; give a run's checkpoints/last.ckpt."
         )
+    if RNG_STATES_KEY not in content:
+        raise SingerVerifyError(
+            f"ckpt_path={checkpoint}: was written without callbacks.resume and has no random states to continue from; "
+            f"start a new run, with init_from={checkpoint} to begin with its weights."
+        )
+    if not any(str(entry.get("_target_")).endswith(".ExactResume") for entry in now["callbacks"].values() if entry):
+        raise SingerVerifyError(
+            "callbacks.resume is missing: a stopped run continues exactly with it only; leave it in."
+        )
     then: dict[str, Any] = content[SETTINGS_KEY]
-    then["features"] = canonical_recipe(then["features"])  # earlier versions did not write what is not prepared,
-    then["data"].setdefault("window_frames", then["data"]["num_frames"])  # nor what was the same number
     changed = format_setting_differences(find_allowed_changes(then, now | {"corpus": then["corpus"]})) or "nothing"
     log.info("%s: continuing after step %d; changed: %s.", checkpoint, content["global_step"], changed)
     return then

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from singer_verify.runs.checkpoints import LAST_CHECKPOINT
 from singer_verify.training.callbacks.last_checkpoint import is_between_steps
 from singer_verify.worker_processes import TERMINATION_SIGNALS
 
@@ -24,13 +25,9 @@ class GracefulShutdown(pl.Callback):
 
     A validation is not waited for: what it would have found is found when the training continues, from the checkpoint
     written before it. Where several devices train together, a signal to one of them ends all at the same step.
-
-    Args:
-        last: where the model is saved.
     """
 
-    def __init__(self, last: Path) -> None:
-        self.last = last
+    def __init__(self) -> None:
         self.stop_requested = False
         self.previous_handlers: dict[int, Any] = {}
 
@@ -42,7 +39,7 @@ class GracefulShutdown(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if is_between_steps(trainer) and trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
-            trainer.save_checkpoint(self.last)
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST_CHECKPOINT)
             raise TrainingInterrupted
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

@@ -1,32 +1,36 @@
 """When `last.ckpt` is written: only between two steps, so that a training continues from it exactly."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from singer_verify.errors import require_at_least
+from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
+from singer_verify.training.callbacks.best_checkpoint import BestCheckpoint
+
+log = logging.getLogger(__name__)
 
 
 class LastCheckpoint(pl.Callback):
-    """Writes `last.ckpt` at the start, every `checkpoint_every` steps, around each validation, and at the end.
+    """Writes `last.ckpt` at the start, every `every_n_steps` steps, around each validation, and at the end.
 
     Before a validation means before the step that leads to it: a training that is stopped while it validates repeats
     that step and the validation in full.
 
     Args:
-        path: of the file.
-        checkpoint_every: steps from one to the next.
+        every_n_steps: steps from one to the next.
     """
 
-    def __init__(self, path: Path, checkpoint_every: int) -> None:
-        require_at_least(1, checkpoint_every=checkpoint_every)
-        self.path, self.checkpoint_every = path, checkpoint_every
+    def __init__(self, every_n_steps: int = 100) -> None:
+        require_at_least(1, **{"callbacks.last.every_n_steps": every_n_steps})
+        self.every_n_steps = every_n_steps
         self.has_validated = False
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if is_between_steps(trainer) and (self.has_validated or self._is_due(trainer)):
-            trainer.save_checkpoint(self.path)
+            _save_last_checkpoint(trainer)
             self.has_validated = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -34,16 +38,28 @@ class LastCheckpoint(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.has_validated:
-            trainer.save_checkpoint(self.path)
+            _save_last_checkpoint(trainer)
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         step = trainer.global_step
-        return step % self.checkpoint_every == 0 or step + 1 == trainer.max_steps or self._is_validation_next(trainer)
+        return step % self.every_n_steps == 0 or step + 1 == trainer.max_steps or self._is_validation_next(trainer)
 
     def _is_validation_next(self, trainer: pl.Trainer) -> bool:
         done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         interval = int(trainer.val_check_batch or 1)
         return (done + trainer.accumulate_grad_batches) // interval > done // interval
+
+
+def warn_of_missing_checkpoints(trainer: pl.Trainer) -> None:
+    """Say what a run will lack whose checkpoint callbacks were removed."""
+    if not any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        log.warning("callbacks.last is missing: no %s is written, so this run cannot be resumed.", LAST_CHECKPOINT)
+    if not any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        log.warning("callbacks.best is missing: no %s is written; use %s.", BEST_CHECKPOINT, LAST_CHECKPOINT)
+
+
+def _save_last_checkpoint(trainer: pl.Trainer) -> None:
+    trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST_CHECKPOINT)
 
 
 def is_between_steps(trainer: pl.Trainer) -> bool:

@@ -1,4 +1,4 @@
-"""The figures of every validation of a run."""
+"""The metrics of every validation of a run."""
 
 from typing import Any
 
@@ -57,4 +57,22 @@ class MetricHistory(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.figures = list(state_dict["figures"])
-        self.num_singers = state_dict.get("num_singers", 0)  # earlier versions did not count them
+        self.num_singers = state_dict["num_singers"]
+
+
+def find_history(trainer: pl.Trainer, needed_by: str) -> MetricHistory:
+    """Return the trainer's metric history.
+
+    Args:
+        trainer: whose callbacks are searched.
+        needed_by: who asks, for the error message.
+
+    Raises:
+        SingerVerifyError: the trainer has none.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, MetricHistory):
+            return callback
+    raise SingerVerifyError(
+        f"callbacks.history is missing: {needed_by} needs the metrics of each validation; leave callbacks.history in."
+    )

@@ -10,6 +10,7 @@ import torch
 
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.errors import SingerVerifyError, require_choice
+from singer_verify.runs.checkpoints import LAST_CHECKPOINT
 from singer_verify.training.module import Verifier
 from singer_verify.worker_processes import is_worker_death
 
@@ -22,13 +23,12 @@ class NonFiniteGuard(pl.Callback):
     """Looks at each step's loss and gradient; what follows from one that is no number is never saved.
 
     Args:
-        last: the checkpoint that is named as the last good one.
         on_nan: "stop" ends the training where one is NaN or infinite, "warn" says so and goes on.
     """
 
-    def __init__(self, last: Path, on_nan: str) -> None:
-        require_choice(ON_NAN_CHOICES, on_nan=on_nan)
-        self.last, self.on_nan = last, on_nan
+    def __init__(self, on_nan: str = "stop") -> None:
+        require_choice(ON_NAN_CHOICES, **{"callbacks.non_finite.on_nan": on_nan})
+        self.on_nan = on_nan
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -48,32 +48,38 @@ class NonFiniteGuard(pl.Callback):
             log.warning("step %d: %s, with the batch of %s.", trainer.global_step, found, utterances)
             return
         raise SingerVerifyError(
-            f"step {trainer.global_step}: {found}; the last good checkpoint is {self.last}; look at the recordings of "
+            f"step {trainer.global_step}: {found}; {format_last_checkpoint(trainer)}; look at the recordings of "
             f"this batch, or lower optimizer.lr: {utterances}."
         )
 
 
-def convert_to_user_error(error: Exception, trainer: pl.Trainer, last: Path) -> SingerVerifyError | None:
+def format_last_checkpoint(trainer: pl.Trainer) -> str:
+    """Name the checkpoint that a training which failed can go on from."""
+    last = Path(trainer.default_root_dir) / LAST_CHECKPOINT
+    return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written before"
+
+
+def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
     """What to say where a process that assembles batches was killed, or the disk is full; None for other errors."""
     try:
-        return _convert_known_error(error, trainer, last)
+        return _convert_known_error(error, trainer)
     except RuntimeError as again:  # torch's signal handler tells of the same death once more, wherever it finds us
         if not is_worker_death(again):
             raise
-        return _convert_known_error(error, trainer, last)
+        return _convert_known_error(error, trainer)
 
 
-def _convert_known_error(error: Exception, trainer: pl.Trainer, last: Path) -> SingerVerifyError | None:
+def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
     if is_worker_death(error):
         step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return SingerVerifyError(
-            f"step {step}: a loader worker died ({' '.join(str(error).split())}); the last checkpoint is {last}; "
+            f"step {step}: a loader worker died ({' '.join(str(error).split())}); {format_last_checkpoint(trainer)}; "
             f"continue with fewer data.num_workers if memory ran out; the batch at hand: "
             f"{format_batch_utterances(trainer, step)}."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return SingerVerifyError(
-            f"{error.strerror}: the last checkpoint is {last}; free some space and continue from it."
+            f"{error.strerror}: {format_last_checkpoint(trainer)}; free some space and continue from it."
         )
     return None
 

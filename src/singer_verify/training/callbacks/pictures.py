@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytorch_lightning as pl
+import yaml
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
@@ -15,19 +16,14 @@ NUM_SHOWN_SINGERS, NUM_SHOWN_UTTERANCES = 4, 4
 
 
 class TrainingFigures(pl.Callback):
-    """Sends the first batch's frames, and after each validation the singers' similarity matrix, to TensorBoard.
-
-    Args:
-        config: the resolved configuration as yaml, shown as text.
-    """
-
-    def __init__(self, config: str) -> None:
-        self.config = config
+    """Sends the settings, the first batch's frames, and each validation's singer similarities, to TensorBoard."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step and isinstance(trainer.logger, RunTensorBoardLogger):
             trainer.logger.drop_events_from(trainer.global_step)
-        indented = "\n".join(f"    {line}" for line in self.config.splitlines())
+        assert isinstance(pl_module, Verifier)
+        settings = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True)
+        indented = "\n".join(f"    {line}" for line in settings.splitlines())
         _get_writer(trainer).add_text("config", indented, trainer.global_step)
 
     def on_train_batch_start(

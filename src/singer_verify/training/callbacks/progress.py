@@ -9,7 +9,7 @@ import rich
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.table import Table
 
-from singer_verify.training.callbacks.metric_history import MetricHistory, ValidationMetrics
+from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class TrainingProgress(RichProgressBar):
 class ValidationLogger(pl.Callback):
     """Logs a line after each validation."""
 
-    def __init__(self, history: MetricHistory) -> None:
-        self.history = history
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.history = find_history(trainer, "callbacks.validation_lines")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = self.history.figures[-1]
