@@ -175,7 +175,9 @@ def build_verifier(config: DictConfig, data: SingerDataModule, parent: ParentChe
         compute_split_recording_ids(data.corpus.root, data.stores),
         (data.train_singers, data.stores["val"].singers),
     )
-    card = ModelMetadata(data.recipe, encoder.settings, data.window_frames, *singers, recordings)
+    card = ModelMetadata(
+        data.recipe, encoder.settings, data.window_frames, *singers, recordings, config.data.store_dtype
+    )
     scheduler, interval = instantiate(config.scheduler), config.trainer.val_check_interval
     verifier = Verifier(encoder, loss, make_optimizer, scheduler, config.monitor, interval, card)
     verifier.validation_set = ValidationSet.of(data.stores["val"], data.corpus)

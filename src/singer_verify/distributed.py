@@ -1,6 +1,5 @@
 """Processes that train one model together (ranks), and how the results of their parts are put together."""
 
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -36,15 +35,3 @@ def gather_with_gradients(rows: Tensor) -> Tensor:
     times the gradient of one process; DistributedDataParallel averages over ranks, which undoes that.
     """
     return _GatherRows.apply(rows.contiguous()) if get_world_size() > 1 else rows  # type: ignore[no-untyped-call]
-
-
-def gather_interleaved(items: list[Any]) -> list[Any]:
-    """Items of all ranks: the first of each rank, then the second of each, and so on.
-
-    So a list that was dealt out, item i to rank i modulo the number of ranks, is put together again in its order.
-    """
-    if get_world_size() == 1:
-        return items
-    of_ranks: list[list[Any]] = [[] for _ in range(get_world_size())]
-    dist.all_gather_object(of_ranks, items)
-    return [item for turn in zip_longest(*of_ranks) for item in turn if item is not None]

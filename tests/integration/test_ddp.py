@@ -16,12 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from singer_verify.data.batches import SingerBatchDataset
 from singer_verify.data.sampler import SingerSampler
-from singer_verify.distributed import gather_interleaved
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.losses.classification import ClassificationLoss
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.store.packed import PackedStore
+from singer_verify.training.module import WindowEmbeddings
 
 NUM_SINGERS = 8
 
@@ -52,14 +52,24 @@ def features_of_all() -> torch.Tensor:
     return torch.randn(NUM_SINGERS, 3, 12, 5, generator=torch.Generator().manual_seed(1))
 
 
+def gather_windows(num_groups: int, rank: int, num_ranks: int = 2) -> torch.Tensor:
+    """Groups of two windows, of utterances 0, 1 and 2 by turns, dealt out to the ranks; returns the utterances' means."""
+    windows = torch.randn(num_groups, 2, 4, generator=torch.Generator().manual_seed(2))
+    utterances = torch.arange(2 * num_groups).reshape(num_groups, 2) % 3
+    metric = WindowEmbeddings()
+    for group in range(rank, num_groups, num_ranks):
+        metric.update(windows[group], utterances[group], group)
+    return metric.compute_gathered(embedding_size=4)
+
+
 def step_on_rank(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     part = slice(rank * NUM_SINGERS // 2, (rank + 1) * NUM_SINGERS // 2)
     model = DistributedDataParallel(Trained(gather=True))
     weights = one_step(model, features_of_all()[part], torch.arange(NUM_SINGERS)[part])
-    turns = gather_interleaved([(rank, item) for item in range(2 - rank)])
-    torch.save({"weights": weights, "turns": turns}, folder / f"rank{rank}")
+    embeddings = [gather_windows(num_groups, rank) for num_groups in (3, 1)]
+    torch.save({"weights": weights, "embeddings": embeddings}, folder / f"rank{rank}")
     del model  # before the group: were its reducer the group's last owner, it would wait for a thread that waits for it
     dist.destroy_process_group()
 
@@ -80,8 +90,11 @@ def test_a_step_of_two_ranks_with_gather_is_the_step_of_one(two_ranks):
     assert not torch.allclose(alone["encoder.linear.weight"], untrained["encoder.linear.weight"], atol=1e-4)
 
 
-def test_what_was_dealt_out_comes_back_in_its_order(two_ranks):
-    assert two_ranks[0]["turns"] == two_ranks[1]["turns"] == [(0, 0), (1, 0), (0, 1)]
+@pytest.mark.parametrize("index, num_groups", [(0, 3), (1, 1)])  # of one group, a rank has none
+def test_windows_that_were_dealt_out_give_the_embeddings_of_one_process(two_ranks, index, num_groups):
+    alone = gather_windows(num_groups, 0, num_ranks=1)
+    for rank in two_ranks:
+        assert torch.equal(rank["embeddings"][index], alone)
 
 
 def test_ranks_take_the_parts_of_one_batch():

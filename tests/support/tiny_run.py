@@ -32,7 +32,6 @@ TINY = (
     "data.singers_per_batch=4",
     "data.utterances_per_singer=2",
     "data.num_val_batches=2",
-    "data.windows_per_batch=4",
     "data.num_extraction_workers=0",
     "trainer.accelerator=cpu",
     "+trainer.enable_progress_bar=false",

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.embed import embed_files, read_split_singers
+from singer_verify.cli.embed import embed_utterances, read_split_singers
 from singer_verify.cli.options import ModelArgument
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
@@ -121,10 +121,13 @@ def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, s
 def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "LabelledEmbeddings":
     import numpy as np
 
+    from singer_verify.corpora.corpus import Utterance
     from singer_verify.corpora.duplicates import compute_recording_ids
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
 
-    files, embeddings = embed_files(model, list(singer_of))
+    listed = list(singer_of)
+    indices, embeddings = embed_utterances(model, Path(), [Utterance(str(file), singer_of[file]) for file in listed])
+    files = [listed[index] for index in indices]
     return LabelledEmbeddings(
         embeddings, np.array([singer_of[file] for file in files]), tuple(compute_recording_ids(files))
     )

@@ -11,10 +11,14 @@ from singer_verify.cli.console import LOGGER, require_output_file
 from singer_verify.cli.options import JsonOption, ModelArgument
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
+    from collections.abc import Iterable, Sequence
+
     import numpy as np
 
+    from singer_verify.corpora.corpus import Utterance
     from singer_verify.evaluation.results import EvaluatedUtterances
     from singer_verify.inference import Model
+    from singer_verify.store.utterance_frames import ExtractedFrames
 
 
 def embed_files(model: "Model", files: list[Path]) -> tuple[list[Path], "np.ndarray"]:
@@ -44,17 +48,40 @@ def embed_files(model: "Model", files: list[Path]) -> tuple[list[Path], "np.ndar
     return kept, np.stack(embeddings)
 
 
+def embed_utterances(model: "Model", root: Path, utterances: "Sequence[Utterance]") -> tuple[list[int], "np.ndarray"]:
+    """Embed whole utterances as validation does; those that cannot be used are named and counted.
+
+    Returns:
+        which of the utterances were embedded, and their embeddings.
+    """
+    from rich.progress import track
+
+    from singer_verify.inference.split import embed_utterances as embed_whole_utterances
+
+    def progress(extracted: "Iterable[ExtractedFrames]") -> "Iterable[ExtractedFrames]":
+        return track(extracted, "Embedding", total=len(utterances), console=Console(stderr=True))
+
+    def report_skipped(reason: str) -> None:
+        LOGGER.warning("Skipped: %s", reason)
+
+    indices, embeddings = embed_whole_utterances(model, root, utterances, report_skipped, progress)
+    if len(indices) < len(utterances):
+        LOGGER.warning("%d of %d files skipped.", len(utterances) - len(indices), len(utterances))
+    return indices, embeddings
+
+
 def embed_split(model: "Model", corpus: Path, split: str) -> "EvaluatedUtterances":
-    """The utterances of a split that can be used, embedded, with who sings them and what is known of them."""
+    """Embed the utterances of a split that can be used, with their singers and labels."""
     import numpy as np
 
+    from singer_verify.corpora.corpus import read_corpus
     from singer_verify.corpora.labels import read_utterance_labels
     from singer_verify.evaluation.results import EvaluatedUtterances
 
-    singer_of = read_split_singers(corpus, split)
-    files, embeddings = embed_files(model, list(singer_of))
-    singers, singer_index = np.unique([singer_of[file] for file in files], return_inverse=True)
-    paths = [file.relative_to(corpus).as_posix() for file in files]
+    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+    indices, embeddings = embed_utterances(model, corpus, utterances)
+    singers, singer_index = np.unique([utterances[index].singer for index in indices], return_inverse=True)
+    paths = [utterances[index].path for index in indices]
     return EvaluatedUtterances(
         np.array(paths, object), tuple(singers.tolist()), singer_index, read_utterance_labels(paths, corpus), embeddings
     )

@@ -38,7 +38,6 @@ class SingerDataModule(pl.LightningDataModule):
         utterances_per_singer: crops of each.
         num_workers: processes that assemble training batches; 0 does it in the training process.
         num_val_batches: batches on which the validation loss is measured.
-        windows_per_batch: evaluation windows that are embedded at once.
         store_root: folder where computed frames are kept for later runs.
         store_dtype: float16 or float32, of the frames on disk.
         num_extraction_workers: processes that compute frames; None takes one per available core.
@@ -64,7 +63,6 @@ class SingerDataModule(pl.LightningDataModule):
         utterances_per_singer: int,
         num_workers: int,
         num_val_batches: int,
-        windows_per_batch: int,
         store_root: str,
         store_dtype: str,
         num_extraction_workers: int | None,
@@ -78,10 +76,11 @@ class SingerDataModule(pl.LightningDataModule):
         crop_seconds: float | None = None,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # few windows, more ranks than groups of them
         require_at_least(1, **{"data.num_frames": num_frames, "data.utterances_per_singer": utterances_per_singer})
         require_at_least(2, **{"data.singers_per_batch": singers_per_batch})
         require_at_least(0, **{"data.num_workers": num_workers, "seed": seed})
-        require_at_least(1, **{"data.num_val_batches": num_val_batches, "data.windows_per_batch": windows_per_batch})
+        require_at_least(1, **{"data.num_val_batches": num_val_batches})
         require_choice(STORE_DTYPES, **{"data.store_dtype": store_dtype})
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
@@ -101,7 +100,7 @@ class SingerDataModule(pl.LightningDataModule):
         )
         self.crop_extractor, self.training_batches = crop_frames, TrainingBatchPipeline(crop_frames, augmentation, seed)
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
-        self.num_workers, self.num_val_batches, self.windows_per_batch = num_workers, num_val_batches, windows_per_batch
+        self.num_workers, self.num_val_batches = num_workers, num_val_batches
         num_extraction_workers = count_available_cores() if num_extraction_workers is None else num_extraction_workers
         self.split_stores = SplitStores(self.corpus, Path(store_root), store_dtype, num_extraction_workers)
         self.stores: dict[str, PackedStore] = {}  # train, then val
@@ -176,7 +175,7 @@ class SingerDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         frames = self.normalised["val"]
         batches = SingerBatchDataset(frames, self.val_sampler, self.num_val_batches)
-        groups = build_window_groups(self.stores["val"].num_frames, self.window_frames, self.windows_per_batch)
+        groups = build_window_groups(self.stores["val"].num_frames, self.window_frames)
         windows = WindowBatchDataset(frames, groups[self.trainer.global_rank :: self.trainer.world_size])
         return [DataLoader(batches, batch_size=None), DataLoader(windows, batch_size=None)]
 

@@ -1,13 +1,14 @@
-"""Evaluation windows: how whole utterances of any length are cut up to be embedded, and put together again."""
+"""Evaluation windows: how whole utterances of any length are cut up to be embedded."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.nn.functional import normalize
+from jaxtyping import Int
 
 from singer_verify.errors import require_at_least, require_between
+
+MAX_WINDOWS_PER_BATCH = 64
+MAX_BLOCK_UTTERANCES, MAX_BLOCK_FRAMES = 512, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,25 @@ class WindowGroup:
 def resolve_crop_lengths(
     num_frames: int, window_frames: int | None, crop_seconds: float | None, hop_ms: float
 ) -> tuple[int, int]:
-    """Frames of a crop and of a window; where a duration is given, as many as come nearest to it.
+    """Return the lengths of a training crop and of an evaluation window, in frames.
 
     Args:
-        num_frames: of a crop, if no duration is given.
-        window_frames: of a window; None, or as many as of a crop, makes it as long as the crop.
-        crop_seconds: of a crop.
-        hop_ms: from frame to frame.
+        num_frames: length of a crop, used where no duration is given.
+        window_frames: length of a window; None, or the length of a crop, makes it as long as the crop.
+        crop_seconds: duration of a crop, rounded to the nearest number of frames.
+        hop_ms: time from frame to frame.
     """
     if window_frames is not None:
         require_at_least(1, **{"data.window_frames": window_frames})
     if crop_seconds is None:
         return num_frames, num_frames if window_frames is None else window_frames
     require_between(0.001, 3600.0, **{"data.crop_seconds": crop_seconds})
-    of_crop = max(round(1000.0 * crop_seconds / hop_ms), 1)
-    return of_crop, of_crop if window_frames in (None, num_frames) else int(window_frames)
+    crop_frames = max(round(1000.0 * crop_seconds / hop_ms), 1)
+    return crop_frames, crop_frames if window_frames in (None, num_frames) else int(window_frames)
 
 
 def compute_window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " windows"]:
-    """Starts of windows that overlap by half or a little more, spread evenly from the first frame to the last.
+    """Return the starts of windows that overlap by half or a little more, spread evenly over all frames.
 
     An utterance no longer than a window is one window of its own length.
     """
@@ -58,31 +59,48 @@ def compute_window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray
 
 
 def build_window_groups(
-    num_frames_of: Int[np.ndarray, " utterances"], window_frames: int, windows_per_group: int
+    num_frames: Int[np.ndarray, " utterances"],
+    window_frames: int,
+    windows_per_group: int = MAX_WINDOWS_PER_BATCH,
 ) -> list[WindowGroup]:
     """Cut utterances into windows, gathered by length so that none is ever padded.
 
+    Groups never reach beyond a block of utterances, see `is_block_full`.
+
     Args:
-        num_frames_of: length of each utterance in frames.
+        num_frames: length of each utterance in frames.
         window_frames: length of a window.
         windows_per_group: at most so many windows are embedded at once.
     """
-    starts = [compute_window_starts(int(length), window_frames) for length in num_frames_of]
+    lengths = num_frames.tolist()
+    groups, first = [], 0
+    for end in range(1, len(lengths) + 1):
+        if end == len(lengths) or is_block_full(lengths[first:end]):
+            groups += _build_block_groups(num_frames[first:end], window_frames, windows_per_group, first)
+            first = end
+    return groups
+
+
+def is_block_full(num_frames: list[int]) -> bool:
+    """Return whether utterances of these lengths make up a block; the next one belongs to another.
+
+    Blocks bound what an evaluation holds in memory. What shares a batch must not depend on whether all frames are at
+    hand, as in a store, or come block by block, from files: batches decide rounding.
+    """
+    return len(num_frames) >= MAX_BLOCK_UTTERANCES or sum(num_frames) >= MAX_BLOCK_FRAMES
+
+
+def _build_block_groups(
+    num_frames: Int[np.ndarray, " utterances"], window_frames: int, windows_per_group: int, first_utterance: int
+) -> list[WindowGroup]:
+    starts = [compute_window_starts(int(length), window_frames) for length in num_frames]
     utterances = np.repeat(np.arange(len(starts)), [len(each) for each in starts])
-    flat_starts = np.concatenate(starts) if starts else np.zeros(0, np.int64)
-    lengths = np.minimum(num_frames_of, window_frames)[utterances]
+    flat_starts = np.concatenate(starts)
+    lengths = np.minimum(num_frames, window_frames)[utterances]
     groups = []
     for length in np.unique(lengths):
         members = np.flatnonzero(lengths == length)
         for first in range(0, len(members), windows_per_group):
             chosen = members[first : first + windows_per_group]
-            groups.append(WindowGroup(utterances[chosen], flat_starts[chosen], int(length)))
+            groups.append(WindowGroup(first_utterance + utterances[chosen], flat_starts[chosen], int(length)))
     return groups
-
-
-def average_window_embeddings(
-    window_embeddings: Float[Tensor, "windows embedding"], utterances: Int[Tensor, " windows"], num_utterances: int
-) -> Float[Tensor, "utterances embedding"]:
-    """Average the embeddings of each utterance's windows, and bring the average to unit length."""
-    sums = window_embeddings.new_zeros(num_utterances, window_embeddings.shape[1])
-    return normalize(sums.index_add_(0, utterances, window_embeddings), dim=1)

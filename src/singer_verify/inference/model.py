@@ -17,6 +17,7 @@ from singer_verify.audio.clip import AudioClip, resolve_recording
 from singer_verify.corpora.corpus import PRECOMPUTED_SUFFIX
 from singer_verify.encoders.encoder import build_encoder
 from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.averaging import average_embeddings
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.precomputed import PrecomputedFeature
@@ -26,7 +27,6 @@ from singer_verify.inference.frames import LoadedRecording, RecordingInfo, load_
 from singer_verify.inference.windows import (
     RecordingEmbedding,
     WindowPlan,
-    average_embeddings,
     build_recording_embedding,
     build_window_plan,
     iterate_windows,
@@ -135,6 +135,11 @@ class Model:
     def fingerprint(self) -> str:
         """Identity of the model, by which galleries and scorings recognise it; empty where it came from no file."""
         return "" if self.checkpoint is None else self.checkpoint.fingerprint
+
+    @property
+    def frames_dtype(self) -> str:
+        """Data type of the stored frames it was trained on, to which the frames of a split are rounded."""
+        return "float32" if self.checkpoint is None else self.checkpoint.metadata.frames_dtype
 
     @property
     def window_s(self) -> float:

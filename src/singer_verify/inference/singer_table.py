@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.inference.windows import average_embeddings
+from singer_verify.evaluation.averaging import average_embeddings
 
 
 @dataclass(frozen=True)

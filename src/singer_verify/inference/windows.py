@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from singer_verify.data.windows import compute_window_starts
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.averaging import average_embeddings
 from singer_verify.inference.frames import RecordingInfo
 
 Frames = Float[torch.Tensor, "frames bins"]
@@ -168,10 +169,3 @@ def build_recording_embedding(
     ends_s = np.minimum(times_s[starts + length - 1] + hop_ms / 1000.0, facts.seconds)
     sound = (facts.seconds, facts.power, facts.power_step_s, facts.has_two_voices)
     return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *sound, model_window_s)
-
-
-def average_embeddings(rows: Float[np.ndarray, "rows embedding"]) -> Float[np.ndarray, " embedding"]:
-    """The mean of unit rows, brought to unit length; a mean of zero stays zero."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    direction: np.ndarray = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
-    return direction

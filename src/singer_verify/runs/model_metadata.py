@@ -29,6 +29,7 @@ class ModelMetadata:
         val_singers: names of the singers on whom the best step was chosen.
         recordings: content identifiers of the recordings of the splits `train` and `val`, see
             `corpora.duplicates.compute_recording_ids`.
+        frames_dtype: data type of the stored frames it was trained on, float16 or float32.
         pretraining_singers: training singers of all earlier trainings whose weights this one began with.
         pretraining_recordings: identifiers of their recordings.
     """
@@ -39,6 +40,7 @@ class ModelMetadata:
     train_singers: tuple[str, ...]
     val_singers: tuple[str, ...] = ()
     recordings: dict[str, Tensor] = field(default_factory=dict)
+    frames_dtype: str = "float32"
     pretraining_singers: tuple[str, ...] = ()
     pretraining_recordings: Tensor = field(default_factory=_no_recording_ids)
 

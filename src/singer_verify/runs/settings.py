@@ -38,7 +38,7 @@ CHANGEABLE_SETTINGS = ("scheduler.max_steps",)  # follows trainer.max_steps
 BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trainer.default_root_dir", "logger.folder")
 # Settings that change nothing about what a training finds out.
 RESULT_NEUTRAL_SETTINGS = (
-    *("data.num_workers", "data.num_extraction_workers", "data.store_root", "data.windows_per_batch"),
+    *("data.num_workers", "data.num_extraction_workers", "data.store_root"),
     *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
     *("callbacks.progress_bar", "callbacks.validation_lines", "callbacks.pictures", "callbacks.projector"),
     *("callbacks.last", "callbacks.non_finite", "callbacks.interruption", "logger"),

@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from rich.console import Console
-from rich.progress import track
 
 from singer_verify.atomic_files import atomic_write
 from singer_verify.corpora.corpus import Corpus, read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference import load_model
+from singer_verify.inference.split import embed_store
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT
 from singer_verify.store.extraction import load_or_compute_store
@@ -22,7 +21,7 @@ from singer_verify.store.integrity import iter_file_states
 from singer_verify.sweeps.cells import FinishedRun
 from singer_verify.worker_processes import count_available_cores
 
-EMBEDDINGS_FORMAT_VERSION = 1
+EMBEDDINGS_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,19 @@ def load_split_embeddings(run: FinishedRun, split: str, corpus: Path | None, tit
 
 
 def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
-    embedder = load_model(run.path)
+    model = load_model(run.path)
     store_root, dtype = Path(run.data["store_root"]), run.data["store_dtype"]
     store = load_or_compute_store(
-        read_split_corpus(root, split), split, embedder.feature, store_root, dtype, count_available_cores()
+        read_split_corpus(root, split), split, model.feature, store_root, dtype, count_available_cores()
     )
-    utterances = track(range(len(store.paths)), title, console=Console(stderr=True), transient=True)
-    rows = [embedder.embed_frames(torch.from_numpy(store.utterance(each).astype(np.float32))) for each in utterances]
+    with Console(stderr=True).status(title):
+        embeddings = embed_store(model.encoder, store, model.normalisation, model.window_frames)
     return SplitEmbeddings(
-        np.stack(rows),
+        embeddings,
         np.array([str(each) for each in store.paths]),
         np.array(store.singers)[store.singer_index],
-        sum(parameter.numel() for parameter in embedder.encoder.parameters()),
-        embedder.feature.num_bins,
+        sum(parameter.numel() for parameter in model.encoder.parameters()),
+        model.feature.num_bins,
     )
 
 

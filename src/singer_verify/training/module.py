@@ -7,21 +7,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
-from singer_verify.data.windows import average_window_embeddings
-from singer_verify.distributed import gather_interleaved
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
+from singer_verify.inference.split import embed_windows
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
@@ -56,6 +58,46 @@ class ValidationSet(NamedTuple):
     def corpus_index(self) -> np.ndarray:
         """(utterances,), the corpus of each, numbered from 0."""
         return compute_corpus_indices(self.singers)[self.singer_index]
+
+
+class WindowEmbeddings(Metric):
+    """Embeddings of the validation windows of all ranks, averaged for each utterance.
+
+    Groups of windows are dealt out to the ranks; their numbers restore the order of a single process, so that sums are
+    equal to the last bit however many there are.
+    """
+
+    full_state_update = False
+    windows: list[Tensor]
+    utterances: list[Tensor]
+    groups: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("windows", "utterances", "groups"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, windows: Float[Tensor, "n embedding"], utterances: Int[Tensor, " n"], group: int) -> None:
+        """Add the windows of a group."""
+        self.windows.append(windows)
+        self.utterances.append(utterances)
+        self.groups.append(torch.full_like(utterances, group))
+
+    def compute_gathered(self, embedding_size: int) -> Float[Tensor, "utterances embedding"]:
+        """Return `compute()`, also where this rank has no group: gathering needs tensors of one shape from every rank."""
+        if not self.update_called:
+            nothing = torch.zeros(0, embedding_size, device=self.device)
+            self.update(nothing, torch.zeros(0, dtype=torch.int64, device=self.device), 0)
+        embeddings: Tensor = self.compute()
+        return embeddings
+
+    def compute(self) -> Float[Tensor, "utterances embedding"]:
+        """Return the embeddings of all utterances, on the CPU."""
+        windows, utterances, groups = (
+            dim_zero_cat(state).cpu() for state in (self.windows, self.utterances, self.groups)
+        )
+        order = torch.argsort(groups, stable=True)
+        return torch.from_numpy(average_by_group(windows[order].numpy(), utterances[order].numpy()))
 
 
 class Verifier(pl.LightningModule):
@@ -94,7 +136,7 @@ class Verifier(pl.LightningModule):
         self.validation_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self.gradient_norm: Tensor | None = None
-        self._window_embeddings: list[tuple[Tensor, Tensor]] = []
+        self.window_embeddings = WindowEmbeddings()
 
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
@@ -135,24 +177,21 @@ class Verifier(pl.LightningModule):
             outputs = self._ge2e(embeddings, batch.singers)
             self.log("val/ge2e", outputs["ge2e"], add_dataloader_idx=False, batch_size=1, sync_dist=True)
         else:
-            self._window_embeddings.append((self.encoder(batch.features.float()), batch.utterances))
+            group = batch_idx * self.trainer.world_size + self.global_rank
+            self.window_embeddings.update(embed_windows(self.encoder, batch.features), batch.utterances, group)
 
     def on_validation_epoch_start(self) -> None:
-        self._window_embeddings.clear()
+        self.window_embeddings.reset()
 
     def on_validation_epoch_end(self) -> None:
         assert self.validation_set is not None
-        batches = gather_interleaved(self._window_embeddings)  # of all ranks, in the order of a single one
-        windows, utterances = (
-            torch.cat([each.to(self.device) for each in part]) for part in zip(*batches, strict=True)
-        )
-        self._window_embeddings.clear()
-        embeddings = average_window_embeddings(windows.float(), utterances, len(self.validation_set.singer_index))
-        self.validation_embeddings = embeddings
-        whole = self.validation_set
-        metrics = verify_all_pairs(embeddings.cpu().numpy(), whole.singer_index, whole.corpus_index).metrics
+        self.validation_embeddings = self.window_embeddings.compute_gathered(self.encoder.embedding_size)
+        self.window_embeddings.reset()
+        embeddings, whole = self.validation_embeddings.numpy(), self.validation_set
+        metrics = verify_all_pairs(embeddings, whole.singer_index, whole.corpus_index).metrics
         for name, estimate in metrics.items():
-            self.log(f"val/{name}", estimate.value, prog_bar=name == EER)
+            value = torch.tensor(estimate.value, dtype=torch.float64)  # a float would be rounded to single precision
+            self.log(f"val/{name}", value, prog_bar=name == EER)
         self.log("step", float(self.global_step))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
-from singer_verify.data.windows import average_window_embeddings, build_window_groups, compute_window_starts
+from singer_verify.data.windows import build_window_groups, compute_window_starts
+from singer_verify.evaluation.averaging import average_by_group
 
 
 @pytest.mark.parametrize("num_frames", [1, 99, 100, 101, 149, 150, 151, 399, 1000])
@@ -29,9 +29,19 @@ def test_groups_hold_every_window_once_and_one_length_each() -> None:
 
 
 def test_means_are_of_unit_length_and_of_the_right_windows() -> None:
-    windows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    means = average_window_embeddings(windows, torch.tensor([0, 1, 0]), 2)
-    torch.testing.assert_close(means, torch.tensor([[0.5**0.5, 0.5**0.5], [0.0, 1.0]]))
+    windows = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], np.float32)
+    means = average_by_group(windows, np.array([0, 1, 0]))
+    np.testing.assert_allclose(means, [[0.5**0.5, 0.5**0.5], [0.0, 1.0]], atol=1e-6)
+    assert means.dtype == np.float32
+
+
+def test_groups_stay_within_a_block_and_do_not_depend_on_the_blocks_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("singer_verify.data.windows.MAX_BLOCK_UTTERANCES", 2)
+    lengths = np.array([30, 250, 100, 30, 77])
+    groups = build_window_groups(lengths, 100)
+    assert [sorted(set(group.utterances.tolist())) for group in groups] == [[0], [1], [3], [2], [4]]
+    for got, expected in zip(build_window_groups(lengths[:4], 100), groups, strict=False):
+        np.testing.assert_array_equal(got.utterances, expected.utterances)
 
 
 def test_windows_overlap_by_half_and_end_with_the_frames() -> None:

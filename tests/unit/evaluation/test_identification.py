@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.metrics import identification as identification_module
 from singer_verify.evaluation.metrics import identification as normalised_rank_module
 from singer_verify.evaluation.metrics.identification import compute_identification_metrics, compute_normalised_ranks
-from singer_verify.evaluation.scoring.enrolment import compute_enrolment_means, draw_enrolment
+from singer_verify.evaluation.scoring.enrolment import draw_enrolment
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring, TrialEmbeddings
 
@@ -28,14 +29,12 @@ def shuffled(rows: np.ndarray, singers: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def test_enrolled_mean_is_of_unit_length_and_worked_by_hand() -> None:
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    np.testing.assert_allclose(compute_enrolment_means(rows, np.array([1, 1, 0])), [[0.6, 0.8], [0.5**0.5, 0.5**0.5]])
+    np.testing.assert_allclose(average_by_group(rows, np.array([1, 1, 0])), [[0.6, 0.8], [0.5**0.5, 0.5**0.5]])
     rows, singers = sung(4, 5)
-    np.testing.assert_array_equal(
-        compute_enrolment_means(rows[::5], np.arange(4)), rows[::5]
-    )  # of one utterance: itself
+    np.testing.assert_array_equal(average_by_group(rows[::5], np.arange(4)), rows[::5])  # of one utterance: itself
     expected = [rows[singers == singer].mean(axis=0) for singer in range(4)]
     expected = [mean / np.linalg.norm(mean) for mean in expected]
-    np.testing.assert_allclose(compute_enrolment_means(*shuffled(rows, singers)), expected, atol=1e-6)
+    np.testing.assert_allclose(average_by_group(*shuffled(rows, singers)), expected, atol=1e-6)
 
 
 def test_enrolment_is_drawn_by_seed_and_as_many_for_each_singer() -> None:

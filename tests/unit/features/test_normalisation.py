@@ -15,8 +15,9 @@ from support.train_process import compose_training, train, train_module
 
 from singer_verify.data.batches import SingerBatchDataset, WindowBatchDataset
 from singer_verify.data.sampler import SingerSampler
-from singer_verify.data.windows import average_window_embeddings, build_window_groups
+from singer_verify.data.windows import build_window_groups
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NORMALISATIONS, Normalisation
 from singer_verify.features.statistics import compute_frame_statistics, pool_over_bins, pool_over_frames
 from singer_verify.inference import load_model
@@ -206,7 +207,7 @@ def test_a_file_is_embedded_as_in_validation(make_corpus: MakeCorpus, tmp_path: 
     with torch.inference_mode():
         parts = [(embedder.encoder(batch.features), batch.utterances) for batch in windows]
     embeddings, utterances = (torch.cat(part) for part in zip(*parts, strict=True))
-    expected = average_window_embeddings(embeddings, utterances, len(store.paths)).numpy()
+    expected = average_by_group(embeddings.numpy(), utterances.numpy())
     found = np.stack([embedder.embed(root / path) for path in store.paths])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

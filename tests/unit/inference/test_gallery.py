@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.averaging import average_embeddings
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.enrolment import draw_gallery
 from singer_verify.evaluation.scoring.normalisation import Cohort
@@ -26,7 +27,6 @@ from singer_verify.inference import AudioClip, Gallery, Model, load_model
 from singer_verify.inference.enrolment import EnrolledRecording
 from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
 from singer_verify.inference.identification import rank_candidates
-from singer_verify.inference.windows import average_embeddings
 
 RATE = 16_000
 FINGERPRINT = "f" * 64

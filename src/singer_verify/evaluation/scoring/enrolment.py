@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from singer_verify.errors import require_at_least
+from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 
 
@@ -32,25 +33,7 @@ def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"]
         groups: singer of each, numbered from 0 without a gap.
         scoring: of these sides.
     """
-    return scoring.prepare_projected(compute_enrolment_means(sides.embeddings, groups))
-
-
-def compute_enrolment_means(
-    rows: Float[np.ndarray, "utterances embedding"], groups: Int[np.ndarray, " utterances"]
-) -> Float[np.ndarray, "groups embedding"]:
-    """One row for each group: the mean of its unit rows, brought to unit length again.
-
-    Rajan, Afanasyev, Hautamäki & Kinnunen 2014, From single to multiple enrollment i-vectors, Digital Signal
-    Processing 31, compare this with other ways.
-
-    Args:
-        rows: of unit length.
-        groups: of each row, numbered from 0 without a gap.
-    """
-    sums = np.zeros((int(groups.max(initial=-1)) + 1, rows.shape[1]))
-    np.add.at(sums, groups, rows)
-    means: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return means.astype(rows.dtype)
+    return scoring.prepare_projected(average_by_group(sides.embeddings, groups))
 
 
 def draw_enrolment(
