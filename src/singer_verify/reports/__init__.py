@@ -1,1 +1,1 @@
-"""Numbers to tables, figures and lines that people read."""
+"""Results as tables, figures and pages; nothing is computed here."""

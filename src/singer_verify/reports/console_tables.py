@@ -1,4 +1,4 @@
-"""What was fitted to the scores of a model: as plain values, as a table."""
+"""Console tables of the commands: calibration, verification, identification, galleries, corpora, runs."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,21 +18,21 @@ from singer_verify.runs.tree import RunSummary
 
 
 def build_calibration_record(
-    judged: LabelledEmbeddings, others: LabelledEmbeddings | None, fitted: FittedScoring
+    evaluated: LabelledEmbeddings, others: LabelledEmbeddings | None, fitted: FittedScoring
 ) -> dict[str, Any]:
-    """Plain values of what was fitted.
+    """Build the plain values of a fitted scoring.
 
     Args:
-        judged: to whose trials.
-        others: of whom projection and cohort are made; None without either.
+        evaluated: embeddings whose trials it was fitted to.
+        others: embeddings of projection and cohort; None without either.
         fitted: the scoring.
     """
     scoring = fitted.scoring
     assert scoring.calibration is not None
     assert scoring.threshold is not None
     return {
-        "num_singers": judged.num_singers,
-        "num_utterances": len(judged.singers),
+        "num_singers": evaluated.num_singers,
+        "num_utterances": len(evaluated.singers),
         "num_trials": fitted.num_trials,
         "num_target_trials": fitted.num_targets,
         "num_trials_used": fitted.num_used,
@@ -50,7 +50,7 @@ def build_calibration_record(
 
 
 def _build_several_record(fitted: FittedMultiEnrolment) -> dict[str, float]:
-    """Of singers who are known from several recordings."""
+    """Build the plain values fitted for singers enrolled with several recordings."""
     several = fitted.multi_enrolment
     return {
         "num_recordings": several.num_recordings,
@@ -63,13 +63,13 @@ def _build_several_record(fitted: FittedMultiEnrolment) -> dict[str, float]:
 
 
 def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
-    """What `singer-verify calibrate` prints."""
+    """Build the table that `singer-verify calibrate` prints."""
     table = Table(show_header=False, title=Text(f"{model} on {result['split']}"))  # not markup
     table.add_row("scoring", _format_fitted_scoring(result))
     table.add_row(
         "calibration",
         f"log-likelihood ratio = {result['slope']:.3f} × score {result['offset']:+.3f}, fitted for a "
-        f"share of {result['prior']:g} trials of one singer",
+        f"target prior of {result['prior']:g}",
     )
     table.add_row("threshold", f"{result['threshold']:.4f}, at the equal error rate")
     table.add_row("EER", f"{100 * result['eer']:.2f} %{_format_cosine_metric(result, 'eer', 100, ' %')}")
@@ -91,7 +91,7 @@ def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
 
 
 def _format_fitted_scoring(result: dict[str, Any]) -> str:
-    """For instance: cosine after lda to 12 dimensions and s-norm (cohort: 572 utterances by 13 singers)."""
+    """Describe a scoring: "cosine after lda to 12 dimensions and s-norm (cohort: 572 utterances by 13 singers)"."""
     words = ["cosine"]
     if result["project"] != "none":
         fewer = f" to {result['num_dims']} dimensions" if result["project"] == "lda" else ""
@@ -107,7 +107,7 @@ def _format_fitted_scoring(result: dict[str, Any]) -> str:
 
 
 def _format_cosine_metric(result: dict[str, Any], name: str, factor: float, unit: str) -> str:
-    """The same figure of the plain cosine, where the scoring is another."""
+    """Format the same metric for the plain cosine, if the scoring is another."""
     if (result["project"], result["norm"]) == ("none", "none"):
         return ""
     decimals = 2 if unit else 3
@@ -122,48 +122,52 @@ def _format_trial_counts(result: dict[str, Any]) -> str:
 
 def _format_caution(result: dict[str, Any]) -> str:
     few = (
-        ", who are few: other singers will move threshold and ratios"
+        ", which is few: with other singers, threshold and ratios would differ"
         if result["num_singers"] < MIN_RELIABLE_SINGERS
         else ""
     )
-    return f"these figures are of the {result['num_singers']} singers it was fitted to{few}; judge it on other singers"
+    return (
+        f"these metrics are on the {result['num_singers']} singers it was fitted to{few}; evaluate it on other singers"
+    )
 
 
-DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold is known"}
+DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold"}
 
 
-def build_verification_table(verdict: VerificationResult) -> Table:
-    """What `singer-verify verify` prints."""
+def build_verification_table(result: VerificationResult) -> Table:
+    """Build the table that `singer-verify verify` prints."""
     table = Table(show_header=False)
-    table.add_row("score", f"{verdict.score:.4f}")
-    table.add_row("threshold", Text(format_threshold(verdict.threshold)))
-    table.add_row("decision", DECISIONS[verdict.is_same])
-    if verdict.probability is not None:
-        ratio = f"log-likelihood ratio {verdict.log_likelihood_ratio:.2f}"
+    table.add_row("score", f"{result.score:.4f}")
+    table.add_row("threshold", Text(format_threshold(result.threshold)))
+    table.add_row("decision", DECISIONS[result.is_same])
+    if result.probability is not None:
+        ratio = f"log-likelihood ratio {result.log_likelihood_ratio:.2f}"
         table.add_row(
-            "probability", f"{verdict.probability:.3f} of the same singer at a prior of {verdict.prior:g} ({ratio})"
+            "probability", f"{result.probability:.3f} of the same singer at a prior of {result.prior:g} ({ratio})"
         )
-    for remark in verdict.remarks:
+    for remark in result.remarks:
         table.add_row("remark", Text(remark))
     return table
 
 
-def format_identification(found: IdentificationResult, recording: str) -> list[str]:
-    """Who sings, from which score on one would be taken for known, and what makes it doubtful."""
-    who = {True: found.best, False: "an unknown singer", None: "no threshold is known, so this may be anyone"}
-    return [f"{recording}: {who[found.is_known]}", f"threshold {format_threshold(found.threshold)}", *found.remarks]
+def format_identification(result: IdentificationResult, recording: str) -> list[str]:
+    """Format the best candidate, the threshold, and the remarks of an identification."""
+    who = {True: result.best, False: "an unknown singer", None: "no threshold, so no decision"}
+    return [f"{recording}: {who[result.is_known]}", f"threshold {format_threshold(result.threshold)}", *result.remarks]
 
 
-def build_identification_table(found: IdentificationResult) -> Table:
-    """All known singers, the likeliest first; those at or above their threshold in bold."""
-    meaning = None if found.prior is None else f"probability: of each singer by itself, at a prior of {found.prior:g}"
+def build_identification_table(result: IdentificationResult) -> Table:
+    """Build the table of all candidates, the likeliest first; those at or above their threshold in bold."""
+    meaning = (
+        None if result.prior is None else f"probability: of each singer separately, at a prior of {result.prior:g}"
+    )
     table = Table(caption=meaning)
     names = ["rank", "singer", "recordings", "score"]
-    names += [] if found.threshold is None else ["threshold"]
-    names += [] if found.prior is None else ["probability"]
+    names += [] if result.threshold is None else ["threshold"]
+    names += [] if result.prior is None else ["probability"]
     for name in names:
         table.add_column(name, justify="left" if name == "singer" else "right")
-    for rank, each in enumerate(found.candidates, start=1):
+    for rank, each in enumerate(result.candidates, start=1):
         numbers = [str(each.num_recordings), f"{each.score:.4f}"]
         numbers += [] if each.threshold is None else [f"{each.threshold:.4f}"]
         numbers += [] if each.probability is None else [f"{each.probability:.3f}"]
@@ -172,7 +176,7 @@ def build_identification_table(found: IdentificationResult) -> Table:
 
 
 def build_gallery_table(recordings: dict[str, list[str]], gallery: str) -> Table:
-    """What `singer-verify gallery` prints."""
+    """Build the table that `singer-verify gallery` prints."""
     table = Table(title=Text(gallery), show_lines=True)
     table.add_column("singer")
     table.add_column("recordings", overflow="fold")
@@ -182,14 +186,15 @@ def build_gallery_table(recordings: dict[str, list[str]], gallery: str) -> Table
 
 
 def format_threshold(threshold: Threshold | None) -> str:
-    return "unknown; give one with --threshold" if threshold is None else f"{threshold.score:.4f} ({threshold.origin})"
+    """Format a threshold and its origin."""
+    return "none; set one with --threshold" if threshold is None else f"{threshold.score:.4f} ({threshold.origin})"
 
 
 SECONDS_PER_HOUR = 3600
 
 
 def build_corpus_table(utterances: pd.DataFrame, title: str) -> Table:
-    """A row per split, and what labels there are.
+    """Build the table of a prepared corpus: a row per split, and the labels.
 
     Args:
         utterances: the columns of `corpus.csv`.
@@ -218,11 +223,11 @@ def _format_genders(part: pd.DataFrame) -> str:
 def _format_label_counts(utterances: pd.DataFrame) -> str:
     names = [str(name) for name in utterances.columns if name not in (UTTERANCE_COLUMN, *NON_LABEL_COLUMNS)]
     counts = [f"{name} ({utterances[name].replace('', pd.NA).nunique()})" for name in names]
-    return f"labels, and how many values: {', '.join(counts) or 'none'}"
+    return f"labels and their numbers of values: {', '.join(counts) or 'none'}"
 
 
 def build_runs_table(runs: list[RunSummary], title: str) -> Table:
-    """A row per run; a run that began with another's weights stands below it, one step further in."""
+    """Build the table of runs; a run that started from another's weights is indented below it."""
     table = Table(title=title)
     table.add_column("run", overflow="fold")
     for heading in ("features", "loss"):

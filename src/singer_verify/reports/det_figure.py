@@ -1,4 +1,4 @@
-"""DET curves as coordinates of a drawing whose axes are normal deviates."""
+"""DET curves on normal-deviate axes: as a figure, and as coordinates for the SVG of a page."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,30 +17,31 @@ from singer_verify.evaluation.results import ConditionMetrics
 from singer_verify.plotting import BLACK, COLOURS, UNKNOWN_GREY, VERMILION, escape_figure_text
 from singer_verify.reports.evaluation.text import format_metric_interval
 
-AXIS_LENGTH = 520.0  # of the square between the axes, in the drawing's units
+AXIS_LENGTH = 520.0  # side of the square between the axes, in SVG units
 DET_TICK_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 
 
 @dataclass(frozen=True)
 class DetTick:
-    """A label of an axis and its distance from the corner of the lowest rates."""
+    """A label of an axis and its distance from the origin."""
 
     label: str
     place: float
 
 
 def compute_axis_position(rate: float) -> float:
-    """Distance of a rate from the lowest on its axis; rates beyond the axis lie at its ends."""
+    """Compute the distance of a rate from the origin of its axis; rates beyond the axis lie at its ends."""
     low, high, deviate = map(NormalDist().inv_cdf, (MIN_DET_RATE, MAX_DET_RATE, _clip_rate(rate)))
     return AXIS_LENGTH * (deviate - low) / (high - low)
 
 
 def build_det_ticks() -> list[DetTick]:
+    """Build the ticks of either axis."""
     return [DetTick(f"{100 * rate:g}", round(compute_axis_position(rate), 1)) for rate in DET_TICK_RATES]
 
 
 def format_svg_points(false_alarms: Float[np.ndarray, " points"], miss: Float[np.ndarray, " points"]) -> str:
-    """Of an SVG polyline: false alarms to the right, misses upwards, corners only."""
+    """Format the points of an SVG polyline: false alarms to the right, misses upwards, corners only."""
     places = [
         (compute_axis_position(float(x)), AXIS_LENGTH - compute_axis_position(float(y)))
         for x, y in zip(false_alarms, miss, strict=True)
@@ -49,7 +50,7 @@ def format_svg_points(false_alarms: Float[np.ndarray, " points"], miss: Float[np
 
 
 def _keep_corners(places: list[tuple[float, float]]) -> Iterable[tuple[float, float]]:
-    """Without the points in the midst of a level stretch."""
+    """Drop the inner points of horizontal segments."""
     for number, (x, y) in enumerate(places):
         is_inner = 0 < number < len(places) - 1
         if not (is_inner and places[number - 1][1] == y == places[number + 1][1]):
@@ -65,12 +66,12 @@ EMPHASISED_COLOURS = {ALL_TRIALS: BLACK, HARD: VERMILION}
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
 MAX_CONDITION_NAME_LENGTH = 36
-DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with their labels, and of a letter of the legend
-MAX_NAMED_CURVES = len(OTHER_COLOURS) * len(DASHES)  # more lines than that cannot be told apart
+DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with labels, and of a character of the legend
+MAX_NAMED_CURVES = len(OTHER_COLOURS) * len(DASHES)  # more lines cannot be told apart
 
 
 def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
-    """A line per condition that has a curve; `all` and `hard` stand out.
+    """Plot a curve per condition that has enough trials; `all` and `hard` stand out.
 
     Args:
         conditions: with `miss` at `error_rates.build_false_alarm_grid()`.
@@ -112,14 +113,14 @@ def _draw_det_axes(axes: Axes) -> None:
     axes.set_xticks(places, labels)
     axes.set_yticks(places, labels)
     axes.set(xlim=(0, AXIS_LENGTH), ylim=(0, AXIS_LENGTH), xlabel="false alarms in %", ylabel="misses in %")
-    axes.set_box_aspect(1)  # of equal scales, for both axes have the same length
+    axes.set_box_aspect(1)  # both axes have the same scale and length
     axes.plot([0, AXIS_LENGTH], [0, AXIS_LENGTH], color="0.7", linewidth=1, linestyle=":", zorder=1)
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _compute_det_line(miss: Float[np.ndarray, " points"]) -> tuple[list[float], list[float]]:
-    """Places on both axes, from the highest rate of an axis to where the lowest is reached."""
+    """Compute the coordinates of a curve within the axes."""
     first, last = int(np.argmax(miss <= MAX_DET_RATE)), int((miss > MIN_DET_RATE).sum())
     kept = slice(first, last + 1)
     return [compute_axis_position(x) for x in build_false_alarm_grid()[kept]], [

@@ -1,4 +1,4 @@
-"""Who sings when, as a table on the console and as csv."""
+"""A diarization as a console table, csv files and a figure."""
 
 import csv
 import io
@@ -17,63 +17,67 @@ from singer_verify.inference.segments import format_minutes
 from singer_verify.plotting import COLOURS, UNKNOWN_GREY
 from singer_verify.reports.console_tables import format_threshold
 
-MAX_TABLE_ROWS = 60  # of the table; the csv has all
+MAX_TABLE_ROWS = 60  # the csv has all
 
 
-def build_segments_table(found: Diarization, recording: str) -> Table:
-    """What `singer-verify diarize` prints: who sings from when to when; the first hour or so of a long recording."""
-    segments = found.segments
+def build_segments_table(diarization: Diarization, recording: str) -> Table:
+    """Build the console table of segments, the first `MAX_TABLE_ROWS` of them."""
+    segments = diarization.segments
     left = len(segments) - MAX_TABLE_ROWS
     more = f"{left} more segments are in segments.csv\n" if left > 0 else ""
-    table = Table(title=Text(recording), caption=Text(more + _format_thresholds(found)))
+    table = Table(title=Text(recording), caption=Text(more + _format_thresholds(diarization)))
     for name in ("from", "to", "singer", "score"):
         table.add_column(name, justify="left" if name == "singer" else "right")
     for each in segments[:MAX_TABLE_ROWS]:
         score = "" if each.score is None else f"{each.score:.3f}"
-        style = None if each.who in found.singers else "dim"
+        style = None if each.who in diarization.singers else "dim"
         table.add_row(format_minutes(each.start_s), format_minutes(each.end_s), Text(each.who), score, style=style)
     return table
 
 
-def _format_thresholds(found: Diarization) -> str:
-    """A line for each threshold, with those whose it is where there are several."""
-    different = dict.fromkeys(found.thresholds)
+def _format_thresholds(diarization: Diarization) -> str:
+    """Format a line per threshold, with its singers if there are several."""
+    different = dict.fromkeys(diarization.thresholds)
     if len(different) < 2:
         return f"threshold {format_threshold(next(iter(different), None))}"
     whose = {
-        each: [name for name, threshold in zip(found.singers, found.thresholds, strict=True) if threshold == each]
+        each: [
+            name
+            for name, threshold in zip(diarization.singers, diarization.thresholds, strict=True)
+            if threshold == each
+        ]
         for each in different
     }
     return "\n".join(f"threshold of {', '.join(names)}: {format_threshold(each)}" for each, names in whose.items())
 
 
-def format_segments_csv(found: Diarization) -> bytes:
-    """start_s, end_s, who, score: the recording from its beginning to its end."""
+def format_segments_csv(diarization: Diarization) -> bytes:
+    """Format the segments in order: start_s, end_s, who, score."""
     rows = (
         (f"{each.start_s:.3f}", f"{each.end_s:.3f}", each.who, "" if each.score is None else f"{each.score:.5f}")
-        for each in found.segments
+        for each in diarization.segments
     )
     return _format_rows_csv(("start_s", "end_s", "who", "score"), rows)
 
 
-def format_windows_csv(found: Diarization) -> bytes:
-    """start_s, end_s, who, smoothed score of the best, and the score of each singer in that window alone.
+def format_windows_csv(diarization: Diarization) -> bytes:
+    """Format the windows: start_s, end_s, who, the best smoothed score, and the raw score of each singer.
 
-    Windows overlap; a silent one has scores too, which mean nothing.
+    Windows overlap; the scores of silent windows are meaningless.
     """
-    top = found.best_scores
+    top = diarization.best_scores
     rows = (
         (
-            f"{found.starts_s[n]:.3f}",
-            f"{found.ends_s[n]:.3f}",
+            f"{diarization.starts_s[n]:.3f}",
+            f"{diarization.ends_s[n]:.3f}",
             who,
             "" if who == SILENT else f"{top[n]:.5f}",
-            *(f"{score:.5f}" for score in found.scores[n]),
+            *(f"{score:.5f}" for score in diarization.scores[n]),
         )
-        for n, who in enumerate(found.who)
+        for n, who in enumerate(diarization.who)
     )
     return _format_rows_csv(
-        ("start_s", "end_s", "who", "smoothed_score", *(f"score {name}" for name in found.singers)), rows
+        ("start_s", "end_s", "who", "smoothed_score", *(f"score {name}" for name in diarization.singers)), rows
     )
 
 
@@ -85,74 +89,76 @@ def _format_rows_csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> by
     return text.getvalue().encode("utf-8")
 
 
-MAX_DRAWN_SINGERS = 10  # drawn: those who are heard longest, then those who score highest
+MAX_DRAWN_SINGERS = 10  # those who sing longest, then those who score highest
 DIARIZATION_WIDTH_INCHES, ROW_INCHES, SCORE_PANEL_INCHES = 9.0, 0.3, 2.4
-LINE_STYLES = ("-", "--")  # the second where colours begin again
+LINE_STYLES = ("-", "--")  # the second where colours repeat
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
 MAX_TICKS = 10
 
 
-def plot_diarization(found: Diarization, title: str) -> Figure:
-    """Bars of singers over time, `unknown` in grey, silence left blank; the smoothed scores with the thresholds.
+def plot_diarization(diarization: Diarization, title: str) -> Figure:
+    """Plot bars of singers over time, `unknown` in grey, silence blank; below, the smoothed scores and thresholds.
 
     Args:
-        found: who sings when.
+        diarization: to plot.
         title: of the figure.
     """
-    singers = choose_drawn_singers(found)
+    singers = choose_drawn_singers(diarization)
     bars_inches = ROW_INCHES * (len(singers) + 1) + 0.4
     figure = Figure(figsize=(DIARIZATION_WIDTH_INCHES, bars_inches + SCORE_PANEL_INCHES + 0.6), layout="constrained")
     bars, scores = figure.subplots(2, 1, sharex=True, height_ratios=(bars_inches, SCORE_PANEL_INCHES))
-    _draw_bars(bars, found, singers)
-    _draw_scores(scores, found, singers)
+    _draw_bars(bars, diarization, singers)
+    _draw_scores(scores, diarization, singers)
     bars.set_title(title, fontsize="medium", parse_math=False)
     for axes in (bars, scores):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def choose_drawn_singers(found: Diarization) -> list[str]:
-    """Names in alphabetical order."""
-    heard_s = dict.fromkeys(found.singers, 0.0)
-    for each in found.segments:
+def choose_drawn_singers(diarization: Diarization) -> list[str]:
+    """Choose the singers to draw, in alphabetical order."""
+    heard_s = dict.fromkeys(diarization.singers, 0.0)
+    for each in diarization.segments:
         if each.who in heard_s:
             heard_s[each.who] += each.end_s - each.start_s
-    highest = dict(zip(found.singers, found.smoothed_scores.max(axis=0).tolist(), strict=True))
-    ranked = sorted(found.singers, key=lambda name: (-heard_s[name], -highest[name]))
+    highest = dict(zip(diarization.singers, diarization.smoothed_scores.max(axis=0).tolist(), strict=True))
+    ranked = sorted(diarization.singers, key=lambda name: (-heard_s[name], -highest[name]))
     return sorted(ranked[:MAX_DRAWN_SINGERS])
 
 
 def choose_tick_step_s(seconds: float) -> int:
-    """From tick to tick: seconds or minutes that are easily counted; whole hours where a recording lasts many."""
+    """Choose the tick distance: round seconds or minutes, whole hours for very long recordings."""
     fitting = (step for step in TICK_STEPS_S if seconds / step <= MAX_TICKS)
     return next(fitting, 3600 * -int(-seconds // (3600 * MAX_TICKS)))
 
 
-def _draw_bars(axes: Axes, found: Diarization, singers: list[str]) -> None:
+def _draw_bars(axes: Axes, diarization: Diarization, singers: list[str]) -> None:
     rows = [*singers, UNKNOWN_SINGER]
     for row, name in enumerate(rows):
-        spans = [(each.start_s, each.end_s - each.start_s) for each in found.segments if each.who == name]
+        spans = [(each.start_s, each.end_s - each.start_s) for each in diarization.segments if each.who == name]
         colour = UNKNOWN_GREY if name == UNKNOWN_SINGER else COLOURS[row % len(COLOURS)]
         axes.broken_barh(spans, (row - 0.35, 0.7), facecolors=colour)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(0.0, found.seconds)
+    axes.set_xlim(0.0, diarization.seconds)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
 
 
-def _draw_scores(axes: Axes, found: Diarization, singers: list[str]) -> None:
-    middles_s = (found.starts_s + found.ends_s) / 2
+def _draw_scores(axes: Axes, diarization: Diarization, singers: list[str]) -> None:
+    middles_s = (diarization.starts_s + diarization.ends_s) / 2
     for number, name in enumerate(singers):
-        scores = np.where(found.is_silent, np.nan, found.smoothed_scores[:, found.singers.index(name)])
+        scores = np.where(
+            diarization.is_silent, np.nan, diarization.smoothed_scores[:, diarization.singers.index(name)]
+        )
         style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
         alone = "o" if len(scores) == 1 else ""
         axes.plot(middles_s, scores, style, marker=alone, color=COLOURS[number % len(COLOURS)], linewidth=1.0)
-    for threshold in sorted({each.score for each in found.thresholds}):
+    for threshold in sorted({each.score for each in diarization.thresholds}):
         axes.axhline(threshold, color="black", linestyle=":", linewidth=1)
-    if found.thresholds:
-        lowest, highest = (find(each.score for each in found.thresholds) for find in (min, max))
+    if diarization.thresholds:
+        lowest, highest = (find(each.score for each in diarization.thresholds) for find in (min, max))
         label = f"threshold {lowest:.2f}" + (f" to {highest:.2f}" if highest > lowest else "")
         axes.annotate(
             label,
@@ -164,6 +170,6 @@ def _draw_scores(axes: Axes, found: Diarization, singers: list[str]) -> None:
         )
     axes.set_ylabel("score, smoothed")
     axes.set_xlabel("time, minutes:seconds")
-    axes.xaxis.set_major_locator(MultipleLocator(choose_tick_step_s(found.seconds)))
+    axes.xaxis.set_major_locator(MultipleLocator(choose_tick_step_s(diarization.seconds)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_minutes(max(seconds, 0.0))))
     axes.grid(color="0.9")

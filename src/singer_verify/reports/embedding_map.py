@@ -42,7 +42,7 @@ def collect_label_values(utterances: EvaluatedUtterances) -> dict[str, np.ndarra
 
 
 def choose_map_labels(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
-    """Choose the labels worth a panel, singers first: at least two values, and not a new one for nearly every utterance."""
+    """Choose the labels worth a panel, singers first: at least two values, but not nearly as many as utterances."""
     known = collect_label_values(utterances)
     first = [name for name in (SINGER_LABEL, *PREFERRED_LABELS) if name in known]
     found = {}
@@ -135,8 +135,8 @@ def check_map_options(out: Path, method: str, seed: int) -> None:
     """Check the options of `singer-verify map`.
 
     Raises:
-        SingerVerifyError: a file name that does not end in .png, an unknown method or one that is not installed, a negative
-            seed.
+        SingerVerifyError: a file name that does not end in .png, an unknown method or one that is not installed, a
+            negative seed.
     """
     if out.suffix != ".png":
         raise SingerVerifyError(f"--out {out}: expected a file name that ends in .png.")

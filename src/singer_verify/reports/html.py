@@ -1,4 +1,4 @@
-"""Pages of html from the templates beside this file."""
+"""HTML pages from the templates of this package."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render_template(template: str, **values: Any) -> str:
-    """A template with its values, which are texts, never markup: names come from outside.
+    """Render a template; its values are text and are escaped, because names come from outside.
 
-    Bytes of a file name that are no text, which Python keeps as lone surrogates, become question marks.
+    Undecodable bytes of a file name, which Python keeps as lone surrogates, become question marks.
     """
     environment = Environment(
         loader=PackageLoader("singer_verify", "reports"),

@@ -64,7 +64,7 @@ def test_calibration_and_threshold_are_those_of_all_pairs(model: Path, corpus: P
     assert found.threshold is not None
     assert found.threshold.score == pytest.approx(compute_eer(scores, trials.is_target)[1], abs=1e-6)
     assert found.threshold.origin == "equal error rate on 4 singers of corpus/val"
-    for word in ("Cllr", "before calibration", "at best", "other singers will move threshold", "scoring.npz"):
+    for word in ("Cllr", "before calibration", "at best", "with other singers, threshold and ratios would differ", "scoring.npz"):
         assert word in " ".join(printed.replace("│", " ").split())
 
 
@@ -139,7 +139,7 @@ def test_singers_of_the_training_are_said(model: Path, corpus: Path, caplog: pyt
     torch.save(checkpoint, model / "checkpoints/best.ckpt")
     with caplog.at_level(logging.WARNING):
         call("calibrate", model, corpus)
-    assert "1 of 4 singers have names of singers the model was trained on" in caplog.text
+    assert "1 of 4 singers have the names of singers the model was trained on" in caplog.text
 
 
 def test_refusals(model: Path, corpus: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.folder import find_run_folder
 from singer_verify.runs.model_metadata import METADATA_KEY
 
-CHOSEN = "The best step of the model was chosen on these very singers"
+CHOSEN = "The best step of the model was chosen on exactly these singers"
 AT_THRESHOLD = ["miss_at_threshold", "false_alarm_at_threshold"]
 ACTUAL = ["actual_dcf_0.01", "actual_dcf_0.05", "actual_dcf_0.5"]
 
@@ -66,12 +66,12 @@ def test_the_choice_of_the_best_step_is_said_wherever_the_files_lie(
 def test_singers_of_the_training_are_said(home: Path, tmp_path: Path) -> None:
     record = judged(home / "run", home / "corpus", "--split", "train")
     assert record["seen_singers"]["training"] == {"num_singers": 5, "num_recognised": 5, "num_namesakes": 0}
-    assert any(remark.startswith("The model was trained on these very singers") for remark in record["remarks"])
+    assert any(remark.startswith("The model was trained on exactly these singers") for remark in record["remarks"])
     printed = call("evaluate", home / "run", home / "corpus", "--split", "train", "--out", tmp_path / "report")
-    assert "The model was trained on these very singers" in printed
-    assert "The model was trained on these very singers" in (tmp_path / "report/report.html").read_text()
+    assert "The model was trained on exactly these singers" in printed
+    assert "The model was trained on exactly these singers" in (tmp_path / "report/report.html").read_text()
     call("card", home / "run", "--evaluation", tmp_path / "report/evaluation.json", "--out", tmp_path / "card.md")
-    assert "The model was trained on these very singers" in (tmp_path / "card.md").read_text()
+    assert "The model was trained on exactly these singers" in (tmp_path / "card.md").read_text()
 
 
 def test_singers_of_the_parents_training_are_said_too(home: Path, tmp_path: Path) -> None:
@@ -90,7 +90,9 @@ def test_a_name_alone_may_be_chance(home: Path) -> None:
     record = judged(home / "run", home / "other", "--split", "train")
     assert record["seen_singers"]["training"] == {"num_singers": 5, "num_recognised": 0, "num_namesakes": 5}
     (remark,) = record["remarks"]
-    assert remark.startswith("5 of 5 singers have names of singers the model was trained on. That may be chance")
+    assert remark.startswith(
+        "5 of 5 singers have the names of singers the model was trained on. This may be coincidence"
+    )
     assert record["fitted_metrics"] == []
 
 
@@ -101,7 +103,7 @@ def test_a_threshold_of_the_training_is_not_known_before_on_its_own_singers(home
     assert given["fitted_metrics"] == []
     assert "threshold" not in given["seen_singers"]
     printed = call("evaluate", home / "run", home / "corpus", "--resamples", 20)
-    assert "misses at the known threshold (fitted to singers judged here)" in printed
+    assert "misses at the given threshold (fitted to singers evaluated here)" in printed
     assert "EER (fitted" not in printed
 
 
@@ -110,7 +112,7 @@ def test_a_calibration_is_not_known_before_on_its_own_singers(home: Path, tmp_pa
     call("calibrate", home / "run", home / "other", "--out", scoring)
     record = judged(home / "run", home / "other", "--scoring", scoring)
     assert sorted(record["fitted_metrics"]) == sorted([*AT_THRESHOLD, *ACTUAL, "cllr"])
-    assert any(remark.startswith("The calibration was fitted to these very singers") for remark in record["remarks"])
+    assert any(remark.startswith("The calibration was fitted to exactly these singers") for remark in record["remarks"])
     record = judged(home / "run", home / "other", "--split", "train", "--scoring", scoring)
     assert record["fitted_metrics"] == []
     assert "calibration" in record["seen_singers"]
@@ -125,7 +127,8 @@ def test_the_cohorts_own_singers_are_said(home: Path, tmp_path: Path) -> None:
     record = judged(home / "run", home / "other", "--split", "train", "--scoring", scoring)
     assert record["seen_singers"]["cohort"]["num_recognised"] == 5
     assert any(
-        remark.startswith("Projection and cohort were made of these very singers") for remark in record["remarks"]
+        remark.startswith("Projection and cohort were computed from exactly these singers")
+        for remark in record["remarks"]
     )
 
 
@@ -134,7 +137,7 @@ def test_calibrating_on_singers_of_the_training_is_said(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         call("calibrate", home / "run", home / "corpus", "--split", "train", "--out", tmp_path / "a.npz")
-    assert "The model was trained on these very singers, as their recordings tell" in caplog.text
+    assert "The model was trained on exactly these singers, as the recordings show" in caplog.text
 
 
 def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) -> None:
@@ -147,7 +150,7 @@ def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) 
     assert record["seen_singers"]["training"]["num_namesakes"] == 0
     said = ["the best step of the model was chosen on", "the threshold was fitted to"]
     assert record["remarks"] == [
-        f"Which singers {each} is not recorded: they may be among those who are judged here." for each in said
+        f"Which singers {each} is not recorded: they may be among those evaluated here." for each in said
     ]
     earlier[METADATA_KEY]["train_singers"] = []
     torch.save(earlier, tmp_path / "earlier.ckpt")

@@ -64,10 +64,12 @@ def test_what_is_certain_and_what_may_be_chance_is_said_differently() -> None:
     }
     training, choosing, threshold, calibration = describe_overlaps(met)
     assert training.startswith(
-        "The model was trained on 3 of these 12 singers, as their recordings tell; figures on them are too good"
+        "The model was trained on 3 of these 12 singers, as the recordings show; metrics on them are too good"
     )
-    assert choosing.startswith("The best step of the model was chosen on these very singers")
-    assert threshold.startswith("2 of 4 singers have names of singers the threshold was fitted to. That may be chance")
+    assert choosing.startswith("The best step of the model was chosen on exactly these singers")
+    assert threshold.startswith(
+        "2 of 4 singers have the names of singers the threshold was fitted to. This may be coincidence"
+    )
     assert calibration.startswith("Which singers the calibration was fitted to is not recorded")
     assert describe_overlaps({TRAINING: SingerOverlap(12, 0, 0)}) == []
 

@@ -128,7 +128,7 @@ def test_a_run_without_evaluation_tells_its_validation_and_what_is_wrong_with_it
     card, best = card_of(parent), json.loads((parent / "metrics.json").read_text())["best"]
     assert f"EER {100 * best['val/eer']:.2f} %" in card
     assert "of 3 singers" in card
-    assert "chosen among others of its training by its figures on these very singers" in card
+    assert "chosen among others of its training by its metrics on exactly these singers" in card
     assert "model-index" not in front_matter(card)
 
 
@@ -181,7 +181,7 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
     path.write_text(json.dumps(figures_of(bare) | {"remarks": [remark], "fitted_metrics": ["eer"]}))
     flattered = card_of(bare, "--evaluation", path)
     assert f"\n{remark}\n" in flattered
-    assert "| EER (fitted to singers judged here) | 10.64 % |" in flattered
+    assert "| EER (fitted to singers evaluated here) | 10.64 % |" in flattered
     matter = front_matter(card)
     assert matter["license"] == "cc-by-4.0"
     (result,) = matter["model-index"][0]["results"]
@@ -206,16 +206,18 @@ def test_figures_of_another_model_are_never_taken(
     """Given, they are refused; found in the run, where a training may have left them behind, left out and named."""
     parent, child = runs
     path = bare.parent / "evaluation.json"
-    for content, said in ((figures_of(child), "are of another model"), (FIGURES, "do not say of which model they are")):
+    for content, said in ((figures_of(child), "is of another model"), (FIGURES, "does not say of which model it is")):
         path.write_text(json.dumps(content))
-        with pytest.raises(SingerVerifyError, match=rf"evaluation\.json: its figures {said}; evaluate this one again"):
+        with pytest.raises(
+            SingerVerifyError, match=rf"evaluation\.json: this evaluation {said}; run singer-verify evaluate"
+        ):
             card_of(parent, "--evaluation", path)
         found = parent / "evaluation/old/evaluation.json"
         found.parent.mkdir(parents=True, exist_ok=True)
         found.write_text(json.dumps(content))
         caplog.clear()
         assert "10.64 %" not in card_of(parent)
-        assert f"Left out: {found}: its figures {said}" in caplog.text
+        assert f"Left out: {found}: this evaluation {said}" in caplog.text
         found.unlink()
 
 

@@ -1,1 +1,1 @@
-"""reports/evaluation."""
+"""The report of one evaluation: tables, figures, a page, files for programs."""

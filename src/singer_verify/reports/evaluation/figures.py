@@ -1,4 +1,4 @@
-"""Scores of target and of non-target trials as a figure, with the thresholds."""
+"""The figures of an evaluation: score histogram, singers, similarity, DET curves, maps."""
 
 from collections.abc import Sequence
 
@@ -25,24 +25,24 @@ from singer_verify.reports.evaluation.about import EvaluationContext
 def plot_score_histogram(
     histogram: ScoreHistogram, threshold: float, calibrated_threshold: float | None, scoring: str
 ) -> Figure:
-    """Both kinds as densities, each of area 1, for there are many more non-target trials.
+    """Plot the score densities of target and non-target trials, each of area 1, with the thresholds.
 
     Args:
         histogram: of all scores.
         threshold: of the equal error rate.
-        calibrated_threshold: that a calibration sets, if there is one.
+        calibrated_threshold: that of the calibration, if there is one.
         scoring: in words.
     """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    kinds = {"two singers (non-target)": histogram.nontargets, "one singer (target)": histogram.targets}
+    kinds = {"non-target": histogram.nontargets, "target": histogram.targets}
     for (label, counts), colour in zip(kinds.items(), (VERMILION, BLUE), strict=True):
         density = counts / (max(int(counts.sum()), 1) * np.diff(histogram.edges))
         axes.stairs(density, histogram.edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(density, histogram.edges, color=colour, linewidth=1.4, label=f"{label}, {counts.sum()} trials")
-    axes.axvline(threshold, color=BLACK, linewidth=1.2, label=f"threshold of the EER, {threshold:.3f}")
+    axes.axvline(threshold, color=BLACK, linewidth=1.2, label=f"EER threshold, {threshold:.3f}")
     if calibrated_threshold is not None:
-        named = f"threshold of the calibration, {calibrated_threshold:.3f}"
+        named = f"calibrated threshold, {calibrated_threshold:.3f}"
         axes.axvline(calibrated_threshold, color=GREEN, linewidth=1.4, linestyle="--", label=named)
     axes.set(xlabel=escape_figure_text(f"score ({scoring})", MAX_TITLE_LENGTH), ylabel="density", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
@@ -55,7 +55,7 @@ SINGER_ROW_INCHES = 0.26
 
 
 def sort_worst_first(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, ...]) -> list[SingerMetrics]:
-    """By falling rate, then by name; those without a rate last."""
+    """Sort singers by falling EER, then by name; those without an EER last."""
 
     def place(each: SingerMetrics) -> tuple[bool, float, str]:
         return each.eer is None, -(each.eer or 0.0), singers[each.singer]
@@ -64,7 +64,7 @@ def sort_worst_first(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, .
 
 
 def plot_singer_eers(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, ...], eer: float) -> Figure:
-    """A dot per singer, the worst on top, each with the singer most like him or her; of many the worst only.
+    """Plot the EER of each singer, the worst on top, with the most similar singer; of many singers only the worst.
 
     Args:
         by_singer: figures of each.
@@ -85,7 +85,7 @@ def plot_singer_eers(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, .
     axes.set_yticks(range(len(drawn)), [escape_figure_text(singers[each.singer]) for each in drawn])
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
     axes.set_xlim(0, max([100 * eer, *rates]) * 1.45 + 1.0)
-    axes.set_xlabel("EER in % over all trials of the singer; dashed: of all singers together")
+    axes.set_xlabel("EER in % over all trials of the singer; dashed: all singers together")
     if title := _format_singers_title(len(drawn), len(rated), len(by_singer)):
         axes.set_title(title, fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
@@ -95,19 +95,19 @@ def plot_singer_eers(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, .
 def _format_singers_title(num_drawn: int, num_rated: int, num_singers: int) -> str:
     parts = [f"the {num_drawn} worst of {num_rated}"] if num_drawn < num_rated else []
     if num_few := num_singers - num_rated:
-        parts.append(f"with too few trials for a rate: {num_few}")
+        parts.append(f"too few trials for an EER: {num_few}")
     return "; ".join(parts)
 
 
 FIGURE_CAPTIONS = {
-    "det": "Detection error trade-off by condition, on axes of normal deviates: misses at each false-alarm rate. The "
-    "thin diagonal is where both are equal; lower and further left is better.",
-    "scores": "Scores of trials of one singer and of two; where they overlap, every threshold makes errors.",
-    "map_tsne": "Embeddings in the plane (t-SNE). Neighbours are alike; how far apart clusters lie says nothing.",
-    "map_umap": "Embeddings in the plane (UMAP). Neighbours are alike; how far apart clusters lie says little.",
-    "similarity": "Mean score of each pair of singers, those alike beside each other. The diagonal should be bright, "
-    "all else dark.",
-    "singers": "How well each singer is told from all others, and who is most like him or her.",
+    "det": "Detection error trade-off by condition, on normal-deviate axes: miss rate at each false-alarm rate. The "
+    "dotted diagonal is where both are equal; lower and further left is better.",
+    "scores": "Scores of target and non-target trials; where they overlap, every threshold makes errors.",
+    "map_tsne": "Embeddings in the plane (t-SNE). Neighbours are similar; distances between clusters are meaningless.",
+    "map_umap": "Embeddings in the plane (UMAP). Neighbours are similar; distances between clusters mean little.",
+    "similarity": "Mean score of each pair of singers, similar ones side by side. The diagonal should be bright, "
+    "everything else dark.",
+    "singers": "EER of each singer against all others, and the most similar singer.",
 }
 
 
@@ -117,13 +117,16 @@ def plot_evaluation(
     about: EvaluationContext,
     maps: Sequence[EmbeddingMap] = (),
 ) -> dict[str, Figure]:
-    """By the names that `FIGURE_CAPTIONS` has.
+    """Plot all figures of an evaluation.
 
     Args:
-        judgement: what was found.
-        utterances: that were judged.
-        about: of what.
+        judgement: metrics, conditions, scores.
+        utterances: that were evaluated.
+        about: model, corpus, scoring.
         maps: of the embeddings.
+
+    Returns:
+        figures, by the names in `FIGURE_CAPTIONS`.
     """
     figures = judgement.metrics
     return {
@@ -137,7 +140,7 @@ def plot_evaluation(
 
 
 def _plot_singers(judgement: EvaluationResult, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
-    """None of so many singers that they were not compared one by one; no rates where all have too few trials."""
+    """Plot similarities, unless there were too many singers to compare each pair, and EERs, if a singer has one."""
     found = {}
     if (scores := judgement.singer_scores) is not None:
         order = order_by_similarity(scores)

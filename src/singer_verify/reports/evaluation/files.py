@@ -1,4 +1,4 @@
-"""An evaluation as files for programs: all figures as JSON, conditions, singers and the worst trials as csv."""
+"""An evaluation as a folder: the page, figures, all metrics as JSON, conditions, singers and worst trials as csv."""
 
 import json
 import math
@@ -26,11 +26,11 @@ from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted
 def build_evaluation_record(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
 ) -> dict[str, Any]:
-    """Plain values; rates between 0 and 1, None where there is no figure or no interval.
+    """Build the contents of evaluation.json; rates are between 0 and 1, None where there is no value or interval.
 
-    `seen_singers` counts, for `training`, `model_selection` (of the best step), `threshold`, `calibration` and `cohort`, the
-    singers who were met there: None where that is not recorded. `find_fitted_metrics` names those that are in-sample, for
-    their threshold or calibration was fitted to singers judged here; `remarks` says the same in sentences.
+    `seen_singers` counts the evaluated singers who were used for `training`, `model_selection` (of the best step),
+    `threshold`, `calibration` and `cohort`: None where that is not recorded. `fitted_metrics` names the metrics whose
+    threshold or calibration was fitted to singers evaluated here; `remarks` says the same in sentences.
     """
     everything = judgement.conditions[0]
     return {
@@ -45,7 +45,7 @@ def build_evaluation_record(
         "num_targets": everything.num_targets,
         "scoring": about.scoring,
         "calibrated_threshold": about.calibrated_threshold,
-        "seen_singers": {occasion: None if met is None else asdict(met) for occasion, met in about.overlaps.items()},
+        "seen_singers": {use: None if overlap is None else asdict(overlap) for use, overlap in about.overlaps.items()},
         "fitted_metrics": find_fitted_metrics(judgement.metrics, about.overlaps),
         "remarks": describe_overlaps(about.overlaps),
         "num_resamples": judgement.num_resamples,
@@ -56,16 +56,17 @@ def build_evaluation_record(
 
 
 def format_json(record: dict[str, Any]) -> bytes:
+    """Format a record as indented JSON."""
     return json.dumps(record, indent=2, allow_nan=False).encode()
 
 
 def format_conditions_csv(judgement: EvaluationResult) -> bytes:
-    """A line per condition; empty where there are too few trials."""
+    """Format a row per condition; values are empty where there are too few trials."""
     return _format_records_csv([_flatten_condition(_build_condition_record(each)) for each in judgement.conditions])
 
 
 def format_singers_csv(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
-    """A line per singer, the worst first."""
+    """Format a row per singer, the worst first."""
     rows = [
         {
             "singer": utterances.singers[each.singer],
@@ -80,7 +81,7 @@ def format_singers_csv(judgement: EvaluationResult, utterances: EvaluatedUtteran
 
 
 def format_worst_trials_csv(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
-    """Trials to listen to: false alarms, misses, and trials of the singers most often taken for one."""
+    """Format the trials to listen to: false alarms, misses, and trials of the most confused singers."""
     groups = {
         "false alarm": judgement.worst_false_alarms,
         "miss": judgement.worst_misses,
@@ -123,7 +124,7 @@ def _build_condition_record(each: ConditionMetrics) -> dict[str, Any]:
 
 
 def _flatten_condition(condition: dict[str, Any]) -> dict[str, Any]:
-    """`eer`, `eer_low`, `eer_high`, `min_dcf_0.01`, ... instead of nested figures."""
+    """`eer`, `eer_low`, `eer_high`, `min_dcf_0.01`, ... instead of nested values."""
     flat = {name: condition[name] for name in ("condition", "num_targets", "num_nontargets")}
     for name in METRICS:
         values = condition[name] or {"value": None, "low": None, "high": None}
@@ -145,20 +146,20 @@ REPORT_FILE_NAME, EVALUATION_FILE_NAME = "report.html", "evaluation.json"
 
 
 def require_report_folder(folder: Path, setting: str = "--out") -> None:
-    """Refuse a folder that cannot be written to, before anything is computed; nothing is made yet.
+    """Check that a folder can be written to, before anything is computed; create nothing yet.
 
     Args:
-        folder: that is there, or can be made.
-        setting: by which a user chose it.
+        folder: existing or not.
+        setting: the option that named it.
 
     Raises:
         SingerVerifyError: it is a file or lies in one, or may not be written to.
     """
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise SingerVerifyError(f"{setting} {folder}: {there} is no folder; name another folder with {setting}.")
+        raise SingerVerifyError(f"{setting} {folder}: {there} is not a folder; choose another one.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise SingerVerifyError(f"{setting} {folder}: {there} may not be written to; name another with {setting}.")
+        raise SingerVerifyError(f"{setting} {folder}: {there} is not writable; choose another folder.")
 
 
 def write_evaluation_report(
@@ -169,14 +170,14 @@ def write_evaluation_report(
     audio_root: Path,
     maps: Sequence[EmbeddingMap] = (),
 ) -> None:
-    """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv, and each figure as png and svg.
+    """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv and the figures as png and svg.
 
     Args:
-        judgement: what was found.
-        utterances: that were judged.
-        about: of what.
-        folder: made where it is missing.
-        audio_root: where the utterances' paths begin, for the sounds of the worst trials.
+        judgement: metrics, conditions, worst trials.
+        utterances: that were evaluated.
+        about: model, corpus, scoring.
+        folder: created if missing.
+        audio_root: folder that the utterances' paths are relative to, for the sound of the worst trials.
         maps: of the embeddings.
 
     Raises:

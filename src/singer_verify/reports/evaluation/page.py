@@ -1,4 +1,4 @@
-"""Short excerpts of recordings as `data:` addresses that a page can play."""
+"""The page of an evaluation, with figures and excerpts of recordings embedded."""
 
 import base64
 import io
@@ -38,11 +38,11 @@ MAX_EXCERPT_BYTES = 10_000_000  # of all excerpts of a page
 
 
 class ExcerptEncoder:
-    """Excerpts of the utterances of a corpus, until the page is full; each is encoded once.
+    """Encode excerpts of utterances as data URIs, each once, up to a total size.
 
     Args:
         root: of the corpus.
-        most_bytes: of all addresses that are given out.
+        most_bytes: of all data URIs together.
     """
 
     def __init__(self, root: Path, most_bytes: int = MAX_EXCERPT_BYTES) -> None:
@@ -50,7 +50,7 @@ class ExcerptEncoder:
         self._known: dict[str, str | None] = {}
 
     def address(self, path: str) -> str | None:
-        """Of an utterance's excerpt; None where it is no audio, cannot be read, or would make the page too large."""
+        """Return the data URI of an excerpt; None if it is not audio, unreadable, or would exceed the total size."""
         if path not in self._known:
             self._known[path] = _encode_excerpt(self.root / path)
         address = self._known[path]
@@ -73,7 +73,7 @@ def _encode_excerpt(path: Path) -> str | None:
 
 
 def find_loudest_excerpt(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " excerpt"]:
-    """The excerpt with the most energy: recordings often begin with silence."""
+    """Return the excerpt with the most energy: recordings often begin with silence."""
     length = round(EXCERPT_SECONDS * EXCERPT_SAMPLE_RATE)
     if samples.size <= length:
         return samples
@@ -83,16 +83,16 @@ def find_loudest_excerpt(samples: Float[np.ndarray, " samples"]) -> Float[np.nda
 
 
 EVALUATION_TEMPLATE = "evaluation/evaluation.html.jinja"
-MISSING_SORT_KEY = float("inf")  # where a line without a figure is sorted
-MAX_LISTED_TRIALS = 10  # of a kind, to listen to
+MISSING_SORT_KEY = float("inf")  # of a row without a value
+MAX_LISTED_TRIALS = 10  # of each kind
 
 
 @dataclass(frozen=True)
 class PageMedia:
-    """What a page is made of besides the numbers.
+    """The pictures and sounds of a page.
 
     Attributes:
-        pictures: SVG files by the names that `FIGURE_CAPTIONS` has.
+        pictures: SVG files by the names in `FIGURE_CAPTIONS`.
         excerpts: of the recordings.
     """
 
@@ -103,7 +103,7 @@ class PageMedia:
 def render_evaluation_page(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext, parts: PageMedia
 ) -> str:
-    """HTML that needs nothing else: pictures and sounds are in it, and it may not load anything."""
+    """Render a self-contained HTML page: pictures and sounds are embedded, and it may not load anything."""
     judged = _UtteranceRows(utterances, parts.excerpts)
     computed = {name for each in judgement.conditions for name in each.metrics if name.startswith(MIN_DCF_PREFIX)}
     costs = {name: metric.label for name, metric in METRICS.items() if name in computed}
@@ -119,8 +119,8 @@ def render_evaluation_page(
             judged.build_singer_row(each) for each in sort_worst_first(judgement.by_singer, utterances.singers)
         ],
         trials={
-            "False alarms: two singers with the highest scores": judged.trials(judgement.worst_false_alarms),
-            "Misses: one singer with the lowest scores": judged.trials(judgement.worst_misses),
+            "False alarms: non-target trials with the highest scores": judged.trials(judgement.worst_false_alarms),
+            "Misses: target trials with the lowest scores": judged.trials(judgement.worst_misses),
         },
         confused=[judged.confused(each) for each in judgement.confused],
         seconds=f"{EXCERPT_SECONDS:g}",
@@ -129,12 +129,13 @@ def render_evaluation_page(
 
 @dataclass(frozen=True)
 class _UtteranceRows:
-    """The utterances by name and by sound."""
+    """Builds rows that name utterances and play them."""
 
     utterances: EvaluatedUtterances
     excerpts: ExcerptEncoder
 
     def build_singer_row(self, each: SingerMetrics) -> list[tuple[str, str | float]]:
+        """Build the cells of a singer, each as a text and a sort key."""
         name, nearest = self.utterances.singers[each.singer], self.utterances.singers[each.nearest]
         rate = "too few trials" if each.eer is None else f"{100 * each.eer:.2f} %"
         counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]

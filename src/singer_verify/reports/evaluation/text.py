@@ -1,4 +1,4 @@
-"""What follows from singers who were met before, in words, and which figures are concerned."""
+"""An evaluation in words: names and meanings of metrics, notes on what limits them, console tables."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,14 +24,12 @@ from singer_verify.evaluation.seen_singers import (
 from singer_verify.reports.evaluation.about import EvaluationContext
 
 THRESHOLD_METRICS, CALIBRATION_METRICS = ("miss_at_threshold", "false_alarm_at_threshold"), ("cllr",)
-ACTUAL_DCF_PREFIX = (
-    "actual_dcf_"  # at the calibration's threshold for a prior where there is one, else at the known one
-)
-FITTED_MARK = " (fitted to singers judged here)"
+ACTUAL_DCF_PREFIX = "actual_dcf_"  # at the calibration's threshold for the prior if there is one, else at the given one
+FITTED_MARK = " (fitted to singers evaluated here)"
 
 
 class OverlapWording(NamedTuple):
-    """Where singers were met: what was done with them, and what follows for the figures."""
+    """An earlier use of singers: what was done with them, and what that means for the metrics."""
 
     action: str
     consequence: str
@@ -40,46 +38,46 @@ class OverlapWording(NamedTuple):
 OVERLAP_WORDINGS = {
     TRAINING: OverlapWording(
         "the model was trained on",
-        "figures on them are too good, and what is fitted to them is too confident",
+        "metrics on them are too good, and what is fitted to them is overconfident",
     ),
     MODEL_SELECTION: OverlapWording(
         "the best step of the model was chosen on", "on other singers its EER will be higher"
     ),
     THRESHOLD: OverlapWording(
-        "the threshold was fitted to", "it was not known before, and on other singers it will make more errors"
+        "the threshold was fitted to", "it was not chosen beforehand, and on other singers it will make more errors"
     ),
     CALIBRATION: OverlapWording(
         "the calibration was fitted to", "on other singers Cllr and actual detection costs will be higher"
     ),
-    COHORT: OverlapWording("projection and cohort were made of", "no figure says anything of other singers"),
+    COHORT: OverlapWording("projection and cohort were computed from", "no metric here carries over to other singers"),
 }
 
 
-def describe_overlaps(met: Mapping[str, SingerOverlap | None]) -> list[str]:
-    """A sentence for each occasion on which singers were met before, or of which that is not recorded.
+def describe_overlaps(overlaps: Mapping[str, SingerOverlap | None]) -> list[str]:
+    """Describe, in a sentence each, how the evaluated singers were used before, or that this is not recorded.
 
     Args:
-        met: see `about.EvaluationContext`.
+        overlaps: see `about.EvaluationContext`.
     """
     return [
         sentence
-        for occasion, found in met.items()
+        for occasion, found in overlaps.items()
         if (sentence := _describe_overlap(OVERLAP_WORDINGS[occasion], found))
     ]
 
 
-def find_fitted_metrics(figures: Iterable[str], met: Mapping[str, SingerOverlap | None]) -> list[str]:
-    """Names of those figures that a threshold or a calibration was fitted for on recordings of singers judged here."""
-    found = list(figures)
-    concerned: list[str] = []
-    if _has_recognised_singers(met.get(THRESHOLD)):
-        concerned += THRESHOLD_METRICS
-    if _has_recognised_singers(met.get(CALIBRATION)):
-        concerned += CALIBRATION_METRICS
-    is_calibrated = any(name in found for name in CALIBRATION_METRICS)
-    if _has_recognised_singers(met.get(CALIBRATION if is_calibrated else THRESHOLD)):
-        concerned += [name for name in found if name.startswith(ACTUAL_DCF_PREFIX)]
-    return [name for name in found if name in concerned]
+def find_fitted_metrics(metrics: Iterable[str], overlaps: Mapping[str, SingerOverlap | None]) -> list[str]:
+    """Return the names of metrics whose threshold or calibration was fitted to recordings of singers evaluated here."""
+    names = list(metrics)
+    fitted: list[str] = []
+    if _has_recognised_singers(overlaps.get(THRESHOLD)):
+        fitted += THRESHOLD_METRICS
+    if _has_recognised_singers(overlaps.get(CALIBRATION)):
+        fitted += CALIBRATION_METRICS
+    is_calibrated = any(name in names for name in CALIBRATION_METRICS)
+    if _has_recognised_singers(overlaps.get(CALIBRATION if is_calibrated else THRESHOLD)):
+        fitted += [name for name in names if name.startswith(ACTUAL_DCF_PREFIX)]
+    return [name for name in names if name in fitted]
 
 
 def _has_recognised_singers(found: SingerOverlap | None) -> bool:
@@ -87,51 +85,51 @@ def _has_recognised_singers(found: SingerOverlap | None) -> bool:
 
 
 def _describe_overlap(occasion: OverlapWording, found: SingerOverlap | None) -> str:
-    """Empty where nobody was met."""
+    """Describe one earlier use; return nothing if no singer is fitted."""
     if found is None:
-        return f"Which singers {occasion.action} is not recorded: they may be among those who are judged here."
+        return f"Which singers {occasion.action} is not recorded: they may be among those evaluated here."
     begins = f"{occasion.action[0].upper()}{occasion.action[1:]}"
     if found.num_recognised:
         is_all = found.num_recognised == found.num_singers
-        whom = "these very singers" if is_all else f"{found.num_recognised} of these {found.num_singers} singers"
-        return f"{begins} {whom}, as their recordings tell; {occasion.consequence}."
+        whom = "exactly these singers" if is_all else f"{found.num_recognised} of these {found.num_singers} singers"
+        return f"{begins} {whom}, as the recordings show; {occasion.consequence}."
     if found.num_namesakes:
         return (
-            f"{found.num_namesakes} of {found.num_singers} singers have names of singers {occasion.action}. That may be "
-            f"chance, as in corpora whose singers are called 01 and 02; if they are the same, then {occasion.consequence}."
+            f"{found.num_namesakes} of {found.num_singers} singers have the names of singers {occasion.action}. This "
+            f"may be coincidence, as in corpora whose singers are called 01 and 02; if not, {occasion.consequence}."
         )
     return ""
 
 
 NO_VALUE = "–"
-PERCENT_METRICS = ("miss_at_threshold", "false_alarm_at_threshold", "top_1", "top_5")  # beside those of the registry
+PERCENT_METRICS = ("miss_at_threshold", "false_alarm_at_threshold", "top_1", "top_5")  # besides those in METRICS
 METRIC_NAMES = {
     "threshold": "threshold",
-    "miss_at_threshold": "misses at the known threshold",
-    "false_alarm_at_threshold": "false alarms at the known threshold",
+    "miss_at_threshold": "misses at the given threshold",
+    "false_alarm_at_threshold": "false alarms at the given threshold",
     "cllr": "Cllr",
     "top_1": "top-1 identification",
     "top_5": "top-5 identification",
     "mean_normalised_rank": "mean normalised rank",
 }
 METRIC_MEANINGS = {
-    "eer": "At the threshold where both errors are equally frequent, this share of the trials of one singer is missed, "
-    "and this share of the trials of two singers is taken for one.",
-    "threshold": "The score at which that is so; recordings that score at least as high are taken for one singer's.",
-    "miss_at_threshold": "Share of the trials of one singer that are missed at the threshold of the model's scoring.",
-    "false_alarm_at_threshold": "Share of the trials of two singers that are taken for one at that threshold.",
-    "auc": "How often a trial of one singer scores higher than a trial of two singers; chance is 50 %.",
-    "cllr": "Cost of the calibrated log-likelihood ratios in bits a trial: 0 is perfect, 1 is knowing nothing.",
-    "min_cllr": "The same, had the scores been calibrated as well as they can be; what Cllr has more is avoidable.",
-    "top_1": "How often the right singer, of all that are enrolled, comes first.",
-    "top_5": "How often the right singer is among the first five.",
-    "mean_normalised_rank": "Where the right singer stands among all others: 0 is always first, 0.5 is chance.",
+    "eer": "At the threshold where both error rates are equal: the share of target trials that are rejected, and of "
+    "non-target trials that are accepted.",
+    "threshold": "The score at the EER; trials that score at least as high are accepted as the same singer.",
+    "miss_at_threshold": "Share of target trials rejected at the threshold of the model's scoring.",
+    "false_alarm_at_threshold": "Share of non-target trials accepted at that threshold.",
+    "auc": "How often a target trial scores higher than a non-target trial; chance is 50 %.",
+    "cllr": "Cost of the calibrated log-likelihood ratios in bits per trial: 0 is perfect, 1 is uninformative.",
+    "min_cllr": "Cllr after the best possible calibration of these scores; the difference is calibration loss.",
+    "top_1": "How often the right singer ranks first among all enrolled singers.",
+    "top_5": "How often the right singer ranks among the first five.",
+    "mean_normalised_rank": "Rank of the right singer among all others: 0 is always first, 0.5 is chance.",
 }
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A line of the table of figures: the number and its interval are texts."""
+    """A row of the table of metrics, formatted."""
 
     name: str
     value: str
@@ -140,7 +138,7 @@ class MetricRow:
 
 
 def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> list[MetricRow]:
-    """All figures, those that are read first at the top."""
+    """Build a row per metric, the most important ones first."""
     fitted = find_fitted_metrics(judgement.metrics, about.overlaps)
     return [
         MetricRow(
@@ -154,7 +152,7 @@ def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> 
 
 
 def format_metric_name(key: str, fitted: Collection[str] = ()) -> str:
-    """What a reader calls a figure; marked, if it is among those that were fitted to the singers judged."""
+    """Return a metric's name in tables, marked if it is among those fitted to the evaluated singers."""
     mark = FITTED_MARK if key in fitted else ""
     if key in METRICS:
         return METRICS[key].label + mark
@@ -164,14 +162,14 @@ def format_metric_name(key: str, fitted: Collection[str] = ()) -> str:
 
 
 def describe_metric(key: str) -> str:
-    """A plain sentence on what a figure says."""
+    """Explain a metric in a sentence."""
     if key.startswith(MIN_DCF_PREFIX):
         return (
-            f"Cost of errors at the best threshold, where a share of {key.removeprefix(MIN_DCF_PREFIX)} of all trials is of "
-            f"one singer: 0 is perfect, 1 is deciding without listening."
+            f"Detection cost at the best threshold, for a target prior of {key.removeprefix(MIN_DCF_PREFIX)}: 0 is "
+            f"perfect, 1 is deciding without the recordings."
         )
     if key.startswith(ACTUAL_DCF_PREFIX):
-        return "The same cost at the threshold of the model's scoring; what it has more than minDCF is avoidable."
+        return "The same cost at the threshold of the model's scoring; its excess over minDCF is avoidable."
     return METRIC_MEANINGS.get(key, "")
 
 
@@ -184,7 +182,7 @@ def _is_percentage(key: str) -> bool:
 
 
 def format_metric_interval(key: str, estimate: Estimate) -> str:
-    """Empty where there is no interval."""
+    """Format the 95 % interval of a metric; return nothing if there is none."""
     if math.isnan(estimate.low):
         return ""
     if _is_percentage(key):
@@ -193,14 +191,14 @@ def format_metric_interval(key: str, estimate: Estimate) -> str:
 
 
 def explain_missing_eer(condition: ConditionMetrics) -> str:
-    """Why a condition has no rate."""
+    """Explain why a condition has no EER."""
     if not condition.num_targets:
         return "no target trials"
     return "too few trials" if condition.num_nontargets else "no non-target trials"
 
 
 def format_condition_eer(condition: ConditionMetrics) -> str:
-    """EER in percent with its interval, or why there is none."""
+    """Format the EER of a condition with its interval, or the reason that there is none."""
     if condition.eer is None:
         return explain_missing_eer(condition)
     interval = format_metric_interval("eer", condition.eer)
@@ -208,7 +206,7 @@ def format_condition_eer(condition: ConditionMetrics) -> str:
 
 
 def format_condition_cost(cost: Estimate | None) -> str:
-    """A detection cost with its interval; a dash where there are too few trials."""
+    """Format a detection cost with its interval; a dash stands for too few trials."""
     if cost is None:
         return NO_VALUE
     interval = format_metric_interval(MIN_DCF_PREFIX, cost)
@@ -218,21 +216,23 @@ def format_condition_cost(cost: Estimate | None) -> str:
 def build_evaluation_notes(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
 ) -> list[str]:
-    """What a reader must know about the figures."""
+    """Build the notes that a reader must know to interpret the metrics."""
     everything = judgement.conditions[0]
     num_singers = len(utterances.singers)
     found = [
         f"{num_singers} singers, {len(utterances.paths)} utterances; trials: {about.trials}, {everything.num_targets} "
-        f"of one singer (target) and {everything.num_nontargets} of two (non-target). Scoring: {about.scoring}.",
-        f"Intervals: 95 %, from {judgement.num_resamples} resamples of the singers (percentile bootstrap), for trials "
-        f"of one singer are not independent of each other.",
+        f"target and {everything.num_nontargets} non-target. Scoring: {about.scoring}.",
+        f"Intervals: 95 %, from {judgement.num_resamples} resamples of the singers (percentile bootstrap), because the "
+        f"trials of a singer are not independent.",
     ]
     if (fewest := min(everything.num_targets, everything.num_nontargets)) < MIN_TRIALS_PER_KIND:
-        found.append(f"Only {fewest} trials of one kind, fewer than {MIN_TRIALS_PER_KIND}: they say next to nothing.")
+        found.append(
+            f"Only {fewest} trials of one kind, fewer than {MIN_TRIALS_PER_KIND}: too few for a meaningful rate."
+        )
     if num_singers < MIN_RELIABLE_SINGERS:
         found.append(
-            f"Fewer than {MIN_RELIABLE_SINGERS} singers leave wide intervals, and resampling so few makes them too narrow, "
-            f"if anything."
+            f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
+            f"intervals resampled from so few are too narrow, if anything."
         )
     return found + describe_overlaps(about.overlaps)
 
@@ -259,17 +259,17 @@ DISPLAYED_MIN_DCF = "min_dcf_0.05"
 def build_evaluation_table(
     judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
 ) -> Group:
-    """A row for each figure, and below it what limits them."""
+    """Build a console table with a row per metric, and the notes below."""
     table = Table(title=Text(about.title), show_edge=False)
-    for name in ("figure", "value", "95 % over singers"):
-        table.add_column(name, justify="left" if name == "figure" else "right")
-    for figure in build_metric_rows(judgement, about):
-        table.add_row(figure.name, figure.value, figure.interval or NO_VALUE)
+    for name in ("metric", "value", "95 % over singers"):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for row in build_metric_rows(judgement, about):
+        table.add_row(row.name, row.value, row.interval or NO_VALUE)
     return Group(table, *(Text(f"* {note}") for note in build_evaluation_notes(judgement, utterances, about)))
 
 
 def build_conditions_table(conditions: Sequence[ConditionMetrics]) -> Table:
-    """A row per condition; one with too few trials has no rate. The costs at other priors are in the report."""
+    """Build a console table with a row per condition; the costs at other priors are in the report."""
     table = Table(title="by condition, with 95 % intervals over singers", show_edge=False)
     for name in ("condition", "EER", METRICS[DISPLAYED_MIN_DCF].label, "target trials", "non-target"):
         table.add_column(name, justify="left" if name == "condition" else "right")

@@ -1,1 +1,1 @@
-"""reports/leaderboard."""
+"""The leaderboard of a sweep: tables, a figure, a page."""

@@ -1,4 +1,4 @@
-"""The leaderboard as a figure: a dot and an interval per cell, the baseline as a line."""
+"""The leaderboard as files: csv, Markdown, LaTeX, a figure and a page."""
 
 import statistics
 from pathlib import Path
@@ -28,20 +28,20 @@ CELL_ROW_INCHES = 0.3
 
 
 def plot_leaderboard(board: Leaderboard) -> Figure:
-    """Equal error rates in percent, the lowest on top: the mean over seeds, its interval over singers, each seed."""
+    """Plot the EER of each cell, the lowest on top: the mean over seeds, its interval over singers, each seed."""
     num_cells = len(board.entries)
     figure = Figure(figsize=(7.2, 1.7 + CELL_ROW_INCHES * num_cells), layout="constrained")
     axes = figure.subplots()
-    for row, standing in enumerate(board.entries):
-        colour = FIGURE_BASELINE_COLOUR if standing.name == board.baseline else CELL_COLOUR
-        filled = colour if is_significant(standing) or standing.name == board.baseline else "white"
-        axes.hlines(row, 100 * standing.eer.low, 100 * standing.eer.high, color=colour, linewidth=1.6, zorder=2)
-        seeds = [100 * eer for eer in standing.seed_eers]
+    for row, entry in enumerate(board.entries):
+        colour = FIGURE_BASELINE_COLOUR if entry.name == board.baseline else CELL_COLOUR
+        filled = colour if is_significant(entry) or entry.name == board.baseline else "white"
+        axes.hlines(row, 100 * entry.eer.low, 100 * entry.eer.high, color=colour, linewidth=1.6, zorder=2)
+        seeds = [100 * eer for eer in entry.seed_eers]
         axes.plot(seeds, [row] * len(seeds), "|", color=SEED_COLOUR, markersize=9, zorder=3)
-        axes.plot(100 * standing.eer.value, row, "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=4)
-        if standing.name == board.baseline:
-            axes.axvline(100 * standing.eer.value, color=FIGURE_BASELINE_COLOUR, linestyle="--", linewidth=1, zorder=1)
-    axes.set_yticks(range(num_cells), [format_short_name(standing, board) for standing in board.entries])
+        axes.plot(100 * entry.eer.value, row, "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=4)
+        if entry.name == board.baseline:
+            axes.axvline(100 * entry.eer.value, color=FIGURE_BASELINE_COLOUR, linestyle="--", linewidth=1, zorder=1)
+    axes.set_yticks(range(num_cells), [format_short_name(entry, board) for entry in board.entries])
     axes.set_ylim(num_cells - 0.5, -0.5)
     axes.set_ylabel(build_headings(board)[0])
     axes.set_xlabel(f"EER in %, {board.split} split, with 95 % intervals over {board.num_singers} singers")
@@ -78,29 +78,27 @@ LATEX_ESCAPES = str.maketrans(
 
 
 def build_leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
-    """A plain dictionary per cell, the lowest EER first; rates between 0 and 1, None where there is no figure."""
-    return [_build_entry_record(standing, board) for standing in board.entries]
+    """Build a plain dictionary per cell, the lowest EER first; rates are between 0 and 1, None where there is none."""
+    return [_build_entry_record(entry, board) for entry in board.entries]
 
 
-def _build_entry_record(standing: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
-    seeds = standing.seed_eers
+def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
+    seeds = entry.seed_eers
     return {
-        "cell": standing.name,
-        "num_seeds": len(standing.seeds),
-        "seeds": " ".join(map(str, standing.seeds)),
-        **{key: value for each in standing.metrics.items() for key, value in _flatten_estimate(*each).items()},
+        "cell": entry.name,
+        "num_seeds": len(entry.seeds),
+        "seeds": " ".join(map(str, entry.seeds)),
+        **{key: value for each in entry.metrics.items() for key, value in _flatten_estimate(*each).items()},
         "eer_std_over_seeds": statistics.stdev(seeds) if len(seeds) > 1 else None,
-        **_flatten_estimate("difference", standing.difference),
-        "p": standing.p,
-        "p_holm": standing.p_holm,
-        "train_seconds": standing.seconds,
-        "num_parameters": standing.num_parameters,
-        "num_bins": standing.num_bins,
+        **_flatten_estimate("difference", entry.difference),
+        "p": entry.p,
+        "p_holm": entry.p_holm,
+        "train_seconds": entry.seconds,
+        "num_parameters": entry.num_parameters,
+        "num_bins": entry.num_bins,
         "split": board.split,
         "num_singers": board.num_singers,
-        **{
-            f"eer {each.name}": _get_estimate_value(standing.condition_eers.get(each.name)) for each in board.conditions
-        },
+        **{f"eer {each.name}": _get_estimate_value(entry.condition_eers.get(each.name)) for each in board.conditions},
     }
 
 
@@ -114,14 +112,13 @@ def _get_estimate_value(estimate: Estimate | None) -> float | None:
 
 
 def format_leaderboard_csv(board: Leaderboard) -> str:
+    """Format all values of all cells as csv."""
     return str(pd.DataFrame(build_leaderboard_records(board)).to_csv(index=False, lineterminator="\n"))
 
 
 def format_leaderboard_markdown(board: Leaderboard) -> str:
-    """The table, the equal error rates by condition if there are any, and the notes."""
-    parts = [
-        _format_markdown_table(build_headings(board), [format_entry(standing, board) for standing in board.entries])
-    ]
+    """Format the table, the EERs by condition if there are any, and the notes."""
+    parts = [_format_markdown_table(build_headings(board), [format_entry(entry, board) for entry in board.entries])]
     if any(each.has_enough_trials for each in board.conditions):
         parts.append(f"EER in % by condition:\n\n{_format_markdown_table(*build_condition_table(board))}")
     said = [*build_leaderboard_notes(board), *filter(None, [build_conditions_note(board)])]
@@ -136,11 +133,11 @@ def _format_markdown_table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: each cell's EER in percent for every condition that has enough trials."""
+    """Build headings and rows of the EER in percent of each cell and condition that has enough trials."""
     names = [each.name for each in board.conditions if each.has_enough_trials]
     rows = [
-        [format_short_name(standing, board), *(format_eer(standing.condition_eers[name]) for name in names)]
-        for standing in board.entries
+        [format_short_name(entry, board), *(format_eer(entry.condition_eers[name]) for name in names)]
+        for entry in board.entries
     ]
     return [build_headings(board)[0], *names], rows
 

@@ -1,4 +1,4 @@
-"""The leaderboard in words: headings, a line of text per cell, and the notes below."""
+"""The leaderboard in words: headings, a row of text per cell, notes, and the console table."""
 
 import math
 from collections.abc import Sequence
@@ -18,57 +18,60 @@ SIGNIFICANCE_LEVEL = 0.05
 
 
 def build_headings(board: Leaderboard) -> list[str]:
-    """Of the columns that `line` fills."""
+    """Return the headings of the columns that `format_entry` fills."""
     return [_format_name_heading(board), "seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
 
 
-def format_entry(standing: LeaderboardEntry, board: Leaderboard) -> list[str]:
-    """A cell's figures as text, intervals in square brackets."""
-    is_baseline = standing.name == board.baseline
+def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
+    """Format the row of a cell, intervals in square brackets."""
+    is_baseline = entry.name == board.baseline
     return [
-        format_short_name(standing, board),
-        str(len(standing.seeds)),
-        format_eer(standing.eer),
-        format_min_dcf(standing.metrics[DISPLAYED_MIN_DCF]),
+        format_short_name(entry, board),
+        str(len(entry.seeds)),
+        format_eer(entry.eer),
+        format_min_dcf(entry.metrics[DISPLAYED_MIN_DCF]),
         "baseline"
         if is_baseline
         else NO_VALUE
-        if standing.difference is None
-        else format_eer_difference(standing.difference),
-        "" if standing.p_holm is None else format_p_value(standing.p_holm),
-        NO_VALUE if standing.seconds is None else f"{standing.seconds:.0f}",
-        format_count(standing.num_parameters),
-        str(standing.num_bins),
+        if entry.difference is None
+        else format_eer_difference(entry.difference),
+        "" if entry.p_holm is None else format_p_value(entry.p_holm),
+        NO_VALUE if entry.seconds is None else f"{entry.seconds:.0f}",
+        format_count(entry.num_parameters),
+        str(entry.num_bins),
     ]
 
 
-def format_short_name(standing: LeaderboardEntry, board: Leaderboard) -> str:
-    """The values alone, where all cells name the same settings; the settings are in the heading then."""
+def format_short_name(entry: LeaderboardEntry, board: Leaderboard) -> str:
+    """Return the values of a cell's settings; the settings' names are in the heading if all cells share them."""
     if _find_common_settings(board):
-        return NAME_SEPARATOR.join(setting.partition("=")[2] for setting in standing.varied)
-    return standing.name
+        return NAME_SEPARATOR.join(setting.partition("=")[2] for setting in entry.varied)
+    return entry.name
 
 
 def format_eer(rate: Estimate) -> str:
+    """Format an EER in percent with its interval."""
     return f"{100 * rate.value:.1f}{_format_interval(100 * rate.low, 100 * rate.high, '.1f')}"
 
 
 def format_min_dcf(estimate: Estimate) -> str:
+    """Format a detection cost with its interval."""
     return f"{estimate.value:.2f}{_format_interval(estimate.low, estimate.high, '.2f')}"
 
 
 def format_eer_difference(difference: Estimate) -> str:
-    """A difference of rates in percentage points, with its sign."""
+    """Format a difference of EERs in percentage points, with its sign."""
     text = f"{100 * difference.value:+.1f}{_format_interval(100 * difference.low, 100 * difference.high, '.1f')}"
     return text.replace("-", MINUS)
 
 
 def format_p_value(p: float) -> str:
+    """Format a p value with three decimals."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_count(number: int) -> str:
-    """With three figures at most: 940, 12k, 1.4M."""
+    """Format a count with at most three digits: 940, 12k, 1.4M."""
     for unit, name in ((1_000_000, "M"), (1_000, "k")):
         if number >= unit:
             value = number / unit
@@ -77,39 +80,39 @@ def format_count(number: int) -> str:
 
 
 def build_leaderboard_notes(board: Leaderboard) -> list[str]:
-    """What a reader must know about the figures, a sentence or two each."""
+    """Build the notes that a reader must know to interpret the leaderboard."""
     found = [
-        f"EER and minDCF (target prior 0.05): means over seeds. In brackets: 95 % intervals from {board.num_resamples} "
-        f"resamples of the singers (percentile bootstrap; the seeds are not resampled).",
+        f"EER and minDCF (target prior 0.05) are means over seeds. In brackets: 95 % intervals from "
+        f"{board.num_resamples} resamples of the singers (percentile bootstrap; the seeds are not resampled).",
         f"Split {board.split}: {board.num_singers} singers, {board.num_utterances} utterances, {board.num_targets} "
         f"target and {board.num_nontargets} non-target trials, the same for all runs.",
     ]
     if board.baseline is not None and len(board.entries) > 1:
         found.insert(
             1,
-            f"Difference: of the EER from that of {board.baseline}, in percentage points, in the same resamples. "
-            f"p: two-sided, from these, after Holm's correction for the number of comparisons, "
-            f"{len(board.entries) - 1}.",
+            f"Difference: the EER minus that of {board.baseline}, in percentage points, in the same resamples. "
+            f"p: two-sided, from these, after Holm's correction for {len(board.entries) - 1} comparisons.",
         )
     if board.num_singers < MIN_RELIABLE_SINGERS:
         found.append(
-            f"Fewer than {MIN_RELIABLE_SINGERS} singers leave wide intervals, and resampling so few makes them too narrow "
-            f"and p too small, if anything."
+            f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
+            f"intervals resampled from so few are too narrow and p too small, if anything."
         )
     if board.split == "val":
-        found.append("The best step of each run was chosen on this split: on other singers its EER will be higher.")
+        found.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
     return [*found, *_note_missing_seeds(board), *_note_missing_times(board), *_note_skipped_runs(board)]
 
 
 def build_conditions_note(board: Leaderboard) -> str:
-    """Which conditions have too few trials to say anything; empty if all have enough."""
+    """List the conditions with too few trials for an EER; return nothing if all have enough."""
     small = [each for each in board.conditions if not each.has_enough_trials]
-    told = "; ".join(f"{each.name} ({each.num_targets} target, {each.num_nontargets} non-target)" for each in small)
-    return f"Fewer than {MIN_TRIALS_PER_KIND} trials of one kind, so no error rate: {told}." if small else ""
+    listed = "; ".join(f"{each.name} ({each.num_targets} target, {each.num_nontargets} non-target)" for each in small)
+    return f"Fewer than {MIN_TRIALS_PER_KIND} trials of one kind, so no EER: {listed}." if small else ""
 
 
-def is_significant(standing: LeaderboardEntry) -> bool:
-    return standing.p_holm is not None and standing.p_holm < SIGNIFICANCE_LEVEL
+def is_significant(entry: LeaderboardEntry) -> bool:
+    """Return whether a cell differs from the baseline after correction."""
+    return entry.p_holm is not None and entry.p_holm < SIGNIFICANCE_LEVEL
 
 
 def _format_interval(low: float, high: float, form: str) -> str:
@@ -125,45 +128,45 @@ def _format_name_heading(board: Leaderboard) -> str:
 
 
 def _find_common_settings(board: Leaderboard) -> Sequence[str]:
-    """Names of the settings that every cell has, with values of its own; none, if the cells name different ones."""
-    names = {tuple(setting.partition("=")[0] for setting in standing.varied) for standing in board.entries}
+    """Return the names of the varied settings if all cells share them."""
+    names = {tuple(setting.partition("=")[0] for setting in entry.varied) for entry in board.entries}
     return names.pop() if len(names) == 1 else ()
 
 
 def _note_missing_seeds(board: Leaderboard) -> list[str]:
-    most = max(len(standing.seeds) for standing in board.entries)
+    most = max(len(entry.seeds) for entry in board.entries)
     fewer = [f"{each.name} ({len(each.seeds)})" for each in board.entries if len(each.seeds) < most]
     return [f"Fewer than {most} seeds: {', '.join(fewer)}."] if fewer else []
 
 
 def _note_missing_times(board: Leaderboard) -> list[str]:
-    if all(standing.seconds is not None for standing in board.entries):
+    if all(entry.seconds is not None for entry in board.entries):
         return []
-    return [f"Training seconds {NO_VALUE}: its runs were stopped and continued, so none was timed whole."]
+    return [f"Training seconds {NO_VALUE}: all runs of the cell were interrupted and resumed, so none was timed."]
 
 
 def _note_skipped_runs(board: Leaderboard) -> list[str]:
     if not board.skipped_runs:
         return []
-    told = ", ".join(f"{path} ({status})" for path, status in board.skipped_runs.items())
-    return [f"Runs left out, {len(board.skipped_runs)}: {told}."]
+    listed = ", ".join(f"{path} ({status})" for path, status in board.skipped_runs.items())
+    return [f"Skipped runs ({len(board.skipped_runs)}): {listed}."]
 
 
-MIN_TABLE_COLUMNS = 100  # narrower, the names would have no place
-FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, whose leading zeros take too much place
+MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
+FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
 def build_leaderboard_table(board: Leaderboard) -> Group:
-    """A line per cell, the lowest EER first; differences that hold after correction in bold; notes below."""
+    """Build the console table: a row per cell, the lowest EER first, significant differences in bold, notes below."""
     table = Table(title=f"Leaderboard, {board.split} split", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     name, *others = build_headings(board)
     table.add_column(name, overflow="fold", min_width=12)
     for heading in others:
         table.add_column(heading, justify="right", no_wrap=True)
-    for standing in board.entries:
-        texts = format_entry(standing, board)
+    for entry in board.entries:
+        texts = format_entry(entry, board)
         for column in FRACTION_COLUMNS:
             texts[column] = texts[column].replace("0.", ".")
         cells = [Text(text) for text in texts]  # not markup: an interval's brackets would be lost
-        table.add_row(*cells, style="bold" if is_significant(standing) else None)
+        table.add_row(*cells, style="bold" if is_significant(entry) else None)
     return Group(table, *(Text(f"* {note}") for note in build_leaderboard_notes(board)))

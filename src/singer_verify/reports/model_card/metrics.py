@@ -1,4 +1,4 @@
-"""Figures of evaluations, as `evaluation.json` has them, for a model card."""
+"""Evaluations for a model card, from their `evaluation.json`."""
 
 import json
 import logging
@@ -26,30 +26,30 @@ EXPECTED_EVALUATION_FILE = f"expected a {EVALUATION_FILE_NAME} that `singer-veri
 
 
 class EvaluationModelMismatchError(SingerVerifyError):
-    """The figures are of another model than the one at hand, or do not tell of which."""
+    """The evaluation is of another model than the card, or does not say of which."""
 
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """One evaluation, in words.
+    """One evaluation, formatted for a card.
 
     Attributes:
         title: corpus and split.
         counts: of singers, utterances and trials.
         scoring: how embeddings were scored.
-        remarks: sentences on what flatters the figures.
-        figures: rows of name, value, interval.
+        remarks: sentences on why the metrics may be too good.
+        metrics: rows of name, value, interval.
         conditions: rows of condition, EER, interval, target trials, non-target trials.
-        hub_metrics: (type, name, value) of each figure, for programs.
+        hub_metrics: (type, name, value) of each metric, for model hubs.
         corpus: name of the corpus.
-        threshold: score at the equal error rate; None where it is not told.
+        threshold: score at the equal error rate, if recorded.
     """
 
     title: str
     counts: str
     scoring: str
     remarks: list[str]
-    figures: list[tuple[str, str, str]]
+    metrics: list[tuple[str, str, str]]
     conditions: list[tuple[str, str, str, int, int]]
     hub_metrics: list[tuple[str, str, float]]
     corpus: str
@@ -57,15 +57,15 @@ class EvaluationSummary:
 
 
 def read_evaluations(given: list[Path] | None, run: Path | None, fingerprint: str) -> list[EvaluationSummary]:
-    """Of the given files; where none is given, of those in the run's folder that are of this model.
+    """Read the given evaluations, or else those in the run's folder that are of this model.
 
     Args:
         given: `evaluation.json` files.
-        run: the folder of the run; None where the model lies in none.
+        run: the folder of the run; None if the model is in none.
         fingerprint: of the model.
 
     Raises:
-        SingerVerifyError: a file that is none, does not exist, or holds another model's figures.
+        SingerVerifyError: a file does not exist, is not an evaluation, or is of another model.
     """
     if given:
         return [_read_evaluation(path, fingerprint) for path in given]
@@ -83,46 +83,48 @@ def _read_evaluation(path: Path, fingerprint: str) -> EvaluationSummary:
         raise SingerVerifyError(f"--evaluation {path}: no such file; {EXPECTED_EVALUATION_FILE}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        evaluated, found = _summarise_evaluation(content), content.get("fingerprint")
+        evaluated, recorded = _summarise_evaluation(content), content.get("fingerprint")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SingerVerifyError(
             f"--evaluation {path}: cannot be read ({error!r}); {EXPECTED_EVALUATION_FILE}."
         ) from error
-    if found != fingerprint:
-        whose = "are of another model" if found else "do not say of which model they are"
-        raise EvaluationModelMismatchError(f"{path}: its figures {whose}; evaluate this one again with --out.")
-    log.info("Figures on %s: from %s.", evaluated.title, path)
+    if recorded != fingerprint:
+        whose = "is of another model" if recorded else "does not say of which model it is"
+        raise EvaluationModelMismatchError(
+            f"{path}: this evaluation {whose}; run singer-verify evaluate --out for this model."
+        )
+    log.info("Evaluation on %s: from %s.", evaluated.title, path)
     return evaluated
 
 
 def _summarise_evaluation(content: dict[str, Any]) -> EvaluationSummary:
-    given = {name: _parse_estimate(figure) for name, figure in content["metrics"].items()}
-    figures = {name: estimate for name, estimate in given.items() if estimate is not None}
+    given = {name: _parse_estimate(value) for name, value in content["metrics"].items()}
+    metrics = {name: estimate for name, estimate in given.items() if estimate is not None}
     corpus, fitted = Path(content["corpus"]).name, content.get("fitted_metrics", [])
-    words = {name: format_metric_name(name, fitted) for name in figures}
+    words = {name: format_metric_name(name, fitted) for name in metrics}
     return EvaluationSummary(
         title=f"{corpus}, {content['split']}",
         counts=f"{content['num_singers']} singers, {content['num_utterances']} utterances, "
         f"{content['num_trials']} trials, {content['num_targets']} of them target",
         scoring=str(content["scoring"]),
         remarks=[str(remark) for remark in content.get("remarks", [])],
-        figures=[
+        metrics=[
             (words[name], format_metric_value(name, each), format_metric_interval(name, each))
-            for name, each in figures.items()
+            for name, each in metrics.items()
         ],
         conditions=[_format_condition_row(each) for each in content["conditions"] if each["condition"] != "all"],
-        hub_metrics=[(name, words[name], each.value) for name, each in figures.items()],
+        hub_metrics=[(name, words[name], each.value) for name, each in metrics.items()],
         corpus=corpus,
-        threshold=figures["threshold"].value if "threshold" in figures else None,
+        threshold=metrics["threshold"].value if "threshold" in metrics else None,
     )
 
 
-def _parse_estimate(figure: dict[str, float | None] | None) -> Estimate | None:
-    """Numbers that are not finite are written as null."""
-    if figure is None or figure["value"] is None:
+def _parse_estimate(record: dict[str, float | None] | None) -> Estimate | None:
+    """Parse an estimate; numbers that are not finite are written as null."""
+    if record is None or record["value"] is None:
         return None
-    low, high = (math.nan if figure[bound] is None else float(figure[bound] or 0.0) for bound in ("low", "high"))
-    return Estimate(float(figure["value"]), low, high)
+    low, high = (math.nan if record[bound] is None else float(record[bound] or 0.0) for bound in ("low", "high"))
+    return Estimate(float(record["value"]), low, high)
 
 
 def _format_condition_row(found: dict[str, Any]) -> tuple[str, str, str, int, int]:
