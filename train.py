@@ -4,7 +4,9 @@ import logging
 import os
 from pathlib import Path
 
-import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+from singer_verify.environment import set_torch_environment
+
+set_torch_environment()  # before torch is loaded
 
 # isort: split
 import hydra

@@ -1,9 +1,10 @@
 """Small corpora that tests write and read."""
 
-import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, see singer_verify/__init__.py
+from singer_verify.environment import set_torch_environment
+
+set_torch_environment()  # before torch is loaded
 
 import numpy as np
 import pytest

@@ -42,6 +42,10 @@ class AudioClip:
         if self.sample_rate < 1:
             raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected at least 1 Hz.")
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.samples.shape))
+        return f"AudioClip({self.name!r}, {len(self.samples) / self.sample_rate:.2f} s, {shape} at {self.sample_rate} Hz)"
+
     def __str__(self) -> str:
         return self.name
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.embed import embed_utterances, read_split_singers
-from singer_verify.cli.options import ModelArgument
+from singer_verify.cli.options import CorpusArgument, DeviceOption, JsonOption, ModelArgument, show_progress
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
@@ -17,48 +17,62 @@ if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.inference import Model
 
 
+@app.command()
 def calibrate(
     model_path: ModelArgument,
-    corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
+    corpus: CorpusArgument,
     split: Annotated[str, typer.Option(help="The split to calibrate on.")] = "val",
-    project: Annotated[str, typer.Option(help="none, centre, whiten or lda, fitted to the cohort.")] = "none",
-    dims: Annotated[int | None, typer.Option(help="Of lda (default: singers of the cohort less one)")] = None,
-    norm: Annotated[str, typer.Option(help="none, s-norm or as-norm (adaptive), against the cohort.")] = "none",
-    nearest: Annotated[int | None, typer.Option(help="Of as-norm (default: 200, of a small cohort a quarter)")] = None,
-    cohort: Annotated[
-        Path | None, typer.Option(help="Other singers: a corpus, or a folder of singers (default: CORPUS)")
+    project: Annotated[
+        str, typer.Option(help="Projection: none, centre, whiten or lda, fitted to the cohort.")
+    ] = "none",
+    dims: Annotated[int | None, typer.Option(help="Dimensions of lda (default: cohort singers less one).")] = None,
+    norm: Annotated[
+        str, typer.Option(help="Score normalisation against the cohort: none, s-norm or as-norm (adaptive).")
+    ] = "none",
+    nearest: Annotated[
+        int | None,
+        typer.Option(help="Cohort embeddings as-norm compares with (default: 200, at most a quarter of them)."),
     ] = None,
-    cohort_split: Annotated[str, typer.Option(help="The split of the cohort, where it is a corpus.")] = "train",
-    prior: Annotated[float, typer.Option(help="Share of trials of one singer that the calibration is best for.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="The .npz to write (default: scoring.npz in the run folder)")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    cohort: Annotated[
+        Path | None, typer.Option(help="Other singers: a corpus, or a folder of singers (default: CORPUS).")
+    ] = None,
+    cohort_split: Annotated[str, typer.Option(help="The split of the cohort, if it is a corpus.")] = "train",
+    prior: Annotated[
+        float, typer.Option(help="Prior probability of a same-singer pair that the calibration is optimised for.")
+    ] = 0.5,
+    out: Annotated[
+        Path | None, typer.Option(help="The .npz to write (default: scoring.npz in the run folder).")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
-    """Fit how a model's embeddings are scored: log-likelihood ratios, threshold; projection and cohort if wanted.
+    """Fit how a model's embeddings are scored: calibration and threshold, with projection and normalisation if wanted.
 
-    Ratios and thresholds are fitted to pairs of recordings, and to recordings against singers known from 2, 3, 5 and 10
-    others, as far as the corpus has so many of each singer.
+    Calibration and threshold are fitted to pairs of recordings, and to recordings against singers enrolled with 2, 3, 5
+    and 10 others, as far as the corpus has that many per singer.
     """
     from singer_verify.evaluation.scoring.fitting import fit_scoring, require_disjoint_singers
     from singer_verify.inference import load_model
+    from singer_verify.inference.evaluation import read_split_singers
     from singer_verify.inference.scoring_file import save_scoring
     from singer_verify.reports.console_tables import build_calibration_record, build_calibration_table
 
     _check_calibration_options(project, dims, norm, nearest, cohort, prior)
     path = _resolve_scoring_path(model_path, out)
     needs_cohort = (project, norm) != ("none", "none")
-    model = load_model(model_path)
-    judged_files = read_split_singers(corpus, split)
+    model = load_model(model_path, device)
+    files = read_split_singers(corpus, split)
     cohort_files = _find_cohort_files(model, cohort or corpus, cohort_split) if needs_cohort else {}
-    require_disjoint_singers(set(judged_files.values()), set(cohort_files.values()))
+    require_disjoint_singers(set(files.values()), set(cohort_files.values()))
     others = _embed_labelled_files(model, cohort_files) if needs_cohort else None
     scoring = _fit_uncalibrated_scoring(others, project, dims, norm, nearest)
-    judged = _embed_labelled_files(model, judged_files)
-    _warn_seen_singers(judged, model)
-    origin = f"{judged.num_singers} singers of {corpus.resolve().name}/{split}"
-    fitted = fit_scoring(scoring, judged, origin, prior)
+    labelled = _embed_labelled_files(model, files)
+    _warn_seen_singers(labelled, model)
+    origin = f"{labelled.num_singers} singers of {corpus.resolve().name}/{split}"
+    fitted = fit_scoring(scoring, labelled, origin, prior)
     save_scoring(path, fitted.scoring, model.fingerprint)
     result = {"out": str(path), "split": split, "project": project, "norm": norm, "prior": prior}
-    result |= build_calibration_record(judged, others, fitted)
+    result |= build_calibration_record(labelled, others, fitted)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
@@ -69,7 +83,7 @@ def calibrate(
 def _check_calibration_options(
     project: str, dims: int | None, norm: str, nearest: int | None, cohort: Path | None, prior: float
 ) -> None:
-    """Refuse settings that are none, and those that would have no effect."""
+    """Refuse invalid settings, and settings that would have no effect."""
     from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
     from singer_verify.evaluation.scoring.calibration import MIN_PRIOR
     from singer_verify.evaluation.scoring.fitting import NORMS, PROJECTIONS
@@ -90,7 +104,7 @@ def _check_calibration_options(
 
 
 def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
-    """The file to write; the run's own for its best model alone, so that the file there is never for another."""
+    """Return the file to write: by default the run's, but only for its best model, so that it never fits another."""
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference.scoring_file import find_scoring_path
     from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
@@ -98,22 +112,23 @@ def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
     is_best = model.is_dir() or model.name in (BEST_CHECKPOINT.name, SAVED_MODEL.name)
     path = out or (find_scoring_path(model) if is_best else None)
     if path is None:
-        raise SingerVerifyError(f"{model}: is not the best model of a run folder; say where to write with --out.")
+        raise SingerVerifyError(f"{model}: is not the best model of a run folder; name a file with --out.")
     require_output_file("--out", path, ".npz")
     return path
 
 
 def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, str]:
-    """Files and their singers: those of a corpus' split, or of a folder of folders, one for each singer."""
+    """Find files and their singers in the split of a corpus, or in a folder with one folder per singer."""
     from singer_verify.corpora.corpus import SPLITS
     from singer_verify.errors import SingerVerifyError
+    from singer_verify.inference.evaluation import read_split_singers
 
     if any((folder / name).is_dir() for name in (split, *SPLITS)):
         return read_split_singers(folder, split)
     files = model.find_files([folder])
     if loose := [file for file in files if file.parent == folder or file == folder]:
         raise SingerVerifyError(
-            f"{loose[0]}: lies in no singer's folder; a cohort is a corpus, or a folder with a folder for each singer."
+            f"{loose[0]}: not in a singer's folder; a cohort is a corpus, or a folder with one folder per singer."
         )
     return {file: file.relative_to(folder).parts[0] for file in files}
 
@@ -124,9 +139,12 @@ def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "Labell
     from singer_verify.corpora.corpus import Utterance
     from singer_verify.corpora.duplicates import compute_recording_ids
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
+    from singer_verify.inference.evaluation import embed_usable_utterances
 
     listed = list(singer_of)
-    indices, embeddings = embed_utterances(model, Path(), [Utterance(str(file), singer_of[file]) for file in listed])
+    indices, embeddings = embed_usable_utterances(
+        model, Path(), [Utterance(str(file), singer_of[file]) for file in listed], show_progress
+    )
     files = [listed[index] for index in indices]
     return LabelledEmbeddings(
         embeddings, np.array([singer_of[file] for file in files]), tuple(compute_recording_ids(files))

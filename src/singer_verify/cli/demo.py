@@ -1,12 +1,13 @@
-"""The command that opens the page."""
+"""The command that serves the demo page."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import ModelArgument, ScoringOption, ThresholdOption
+from singer_verify.cli.options import DeviceOption, ModelArgument, ScoringOption, ThresholdOption
 
 PUBLIC_HOST_WARNING = (
     "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it record from "
@@ -14,11 +15,15 @@ PUBLIC_HOST_WARNING = (
 )
 
 
+@app.command()
 def demo(
     model_path: ModelArgument,
-    gallery: Annotated[Path | None, typer.Option(help="Of enrolled singers: adds the question who sings.")] = None,
+    gallery: Annotated[
+        Path | None, typer.Option(help="A gallery of enrolled singers: the page can identify them as well.")
+    ] = None,
     scoring: ScoringOption = None,
     threshold: ThresholdOption = None,
+    device: DeviceOption = "auto",
     host: Annotated[str, typer.Option(help="Address to listen on; one beyond loopback opens the page to others.")] = (
         "127.0.0.1"
     ),
@@ -44,7 +49,7 @@ def demo(
         from singer_verify.demo.page import build_page
         from singer_verify.inference import Gallery, load_model, load_model_scoring
 
-        model = load_model(model_path)
+        model = load_model(model_path, device)
         scored = load_model_scoring(model, scoring, threshold)
         known = None if gallery is None else Gallery.load(gallery, model, scored)
         answers = DemoHandlers(model, scored, ClipLimits(max_mb), known)

@@ -1,4 +1,4 @@
-"""The command that tells who sings when in a recording."""
+"""The command that finds who sings when in a recording."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import JsonOption, ModelArgument, PriorOption, ScoringOption, ThresholdOption
+from singer_verify.cli.options import (
+    DeviceOption,
+    GalleryArgument,
+    JsonOption,
+    ModelArgument,
+    PriorOption,
+    ScoringOption,
+    ThresholdOption,
+)
 from singer_verify.cli.verify import build_threshold_record, load_model_and_scoring
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
@@ -17,24 +26,29 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
 MAX_DEFAULT_HOP_S = 0.5
 
 
+@app.command()
 def diarize(
     model_path: ModelArgument,
-    gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
+    gallery: GalleryArgument,
     file: Annotated[Path, typer.Argument(help="A recording of any length.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
-    window_s: Annotated[float | None, typer.Option(help="Of a window (default: as the model was validated)")] = None,
-    hop_s: Annotated[float | None, typer.Option(help="From window to window (default: 0.5, or a window)")] = None,
-    smooth_s: Annotated[float, typer.Option(help="Duration of the stretches that are scored; 0: windows.")] = 3.0,
+    window_s: Annotated[
+        float | None, typer.Option(help="Length of a window (default: as the model was validated).")
+    ] = None,
+    hop_s: Annotated[float | None, typer.Option(help="From window to window (default: 0.5, at most a window).")] = None,
+    smooth_s: Annotated[
+        float, typer.Option(help="Embeddings are averaged over this duration; 0 scores each window alone.")
+    ] = 3.0,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     prior: PriorOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Who of a gallery sings when: diarization.png, diarization.svg, segments.csv and windows.csv in the folder.
+    """Find who of a gallery sings when; writes diarization.png, diarization.svg, segments.csv and windows.csv.
 
-    The stretch around each window is embedded like a recording and scored against each singer. The singer with the
-    highest score is named, `unknown` where it is under the threshold, `silent` where no one sings. Times in files and
-    in --json are seconds.
+    The time around each window is embedded like a recording and scored against each singer. The singer with the highest
+    score is named, `unknown` where that is under the threshold, `silent` where no one sings. Times are in seconds.
     """
     from singer_verify.atomic_files import write_files_atomically
     from singer_verify.inference import Gallery
@@ -47,7 +61,7 @@ def diarize(
         plot_diarization,
     )
 
-    model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior)
+    model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior, device)
     hop = min(MAX_DEFAULT_HOP_S, window_s or model.window_s) if hop_s is None else hop_s
     known = Gallery.load(gallery, model, of_model)
     with Console(stderr=True).status("Embedding"):

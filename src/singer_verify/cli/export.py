@@ -1,4 +1,4 @@
-"""Commands that take a model elsewhere: its ONNX file, its model card."""
+"""Commands that publish a model: as an ONNX file, with a model card."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.options import ModelArgument
+from singer_verify.cli.options import JsonOption, ModelArgument
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.inference import Model
@@ -17,19 +18,24 @@ EvaluationOption = Annotated[
     list[Path] | None,
     typer.Option(help="evaluation.json of an evaluation; may be repeated (default: those in the run's folder)"),
 ]
-LicenceOption = Annotated[str | None, typer.Option(help="Of the weights, for the card; an SPDX name like cc-by-4.0.")]
+LicenceOption = Annotated[
+    str | None, typer.Option(help="Licence of the weights, for the card: an SPDX name such as cc-by-4.0.")
+]
 
 
+@app.command()
 def export(
     model_path: ModelArgument,
     onnx: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-    frames: Annotated[bool, typer.Option("--frames", help="Leave the recipe out: frames in, not samples.")] = False,
-    card: Annotated[bool, typer.Option(help=f"Write {MODEL_CARD_FILE_NAME} beside it.")] = True,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Take frames instead of samples: leave the recipe out.")
+    ] = False,
+    card: Annotated[bool, typer.Option(help=f"Write {MODEL_CARD_FILE_NAME} next to it.")] = True,
     evaluation: EvaluationOption = None,
     licence: LicenceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write the model as ONNX: samples of a recording in, embedding out, the same as here to 1e-4, which is checked."""
+    """Write the model as ONNX: samples in, embedding out. The file is checked to give the same embeddings within 1e-4."""
     from singer_verify.atomic_files import require_output_path, write_bytes_atomically
     from singer_verify.export.onnx import require_onnx
     from singer_verify.inference import load_model
@@ -39,7 +45,7 @@ def export(
     if card:
         require_output_path(onnx.with_name(MODEL_CARD_FILE_NAME))
     require_onnx()
-    model = load_model(model_path)
+    model = load_model(model_path, "cpu")
     text = render_model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
     deviation = _write_checked_onnx(model, onnx, frames)
     written = [onnx]
@@ -49,32 +55,33 @@ def export(
     if as_json:
         typer.echo(json.dumps({"written": [str(path) for path in written], "largest_deviation": deviation}, indent=2))
     else:
-        takes = "frames as the recipe makes them" if frames else "samples"
-        typer.echo(f"{onnx}: takes {takes}; equal to the model within {deviation:.1e} at all lengths tried.")
+        takes = "frames as the recipe computes them" if frames else "samples"
+        typer.echo(f"{onnx}: takes {takes}; matches the model within {deviation:.1e} at all lengths tested.")
         for path in written[1:]:
             typer.echo(f"{path}: the model card.")
 
 
+@app.command()
 def card(
     model_path: ModelArgument,
     out: Annotated[Path, typer.Option(help="The .md file to write.")] = Path(MODEL_CARD_FILE_NAME),
     evaluation: EvaluationOption = None,
     licence: LicenceOption = None,
 ) -> None:
-    """Write a model card: what the model is, what it was trained on, how good it is, what it is for and not for."""
+    """Write a model card: what the model is, its training data, its error rates, its uses and limits."""
     from singer_verify.atomic_files import write_bytes_atomically
     from singer_verify.inference import load_model
     from singer_verify.reports.model_card.card import render_model_card
 
     require_output_file("--out", out, ".md")
     write_bytes_atomically(
-        out, render_model_card(load_model(model_path), evaluation, licence).encode("utf-8", "replace"), "--out"
+        out, render_model_card(load_model(model_path, "cpu"), evaluation, licence).encode("utf-8", "replace"), "--out"
     )
     typer.echo(f"{out}: the model card.")
 
 
 def _write_checked_onnx(model: "Model", onnx: Path, frames: bool) -> float:
-    """Write the ONNX file if it gives the model's embeddings; returns the largest deviation."""
+    """Write the ONNX file if it gives the model's embeddings; return the largest deviation."""
     from singer_verify.atomic_files import atomic_write
     from singer_verify.export.onnx import build_onnx_metadata, build_onnx_program, write_onnx
     from singer_verify.export.onnx_check import measure_max_deviation

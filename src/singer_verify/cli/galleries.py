@@ -1,4 +1,4 @@
-"""Commands on galleries of known singers: enrol recordings, list and remove them."""
+"""Commands on galleries: enrol recordings of a singer, list and remove them."""
 
 import json
 from pathlib import Path
@@ -7,61 +7,61 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import JsonOption, ModelArgument
-
-GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of known singers; enrol makes it.")]
+from singer_verify.cli.options import DeviceOption, GalleryArgument, JsonOption, ModelArgument, show_progress
 
 
+@app.command()
 def enrol(
     model_path: ModelArgument,
     gallery: GalleryArgument,
-    name: Annotated[str, typer.Argument(help="Of the singer, a new or a known one.")],
+    name: Annotated[str, typer.Argument(help="The singer, a new one or one of the gallery.")],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders searched recursively.")],
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Add recordings of a singer to a gallery. Several of them, of different songs, make a better singer than one."""
-    from rich.progress import track
-
+    """Add recordings of a singer to a gallery. Several recordings, of different songs, work better than one."""
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import Gallery, load_model
     from singer_verify.inference.gallery_file import lock_gallery, require_gallery_path
 
     require_gallery_path(gallery)
-    model = load_model(model_path)
+    model = load_model(model_path, device)
 
-    def loaded() -> Gallery:
+    def load_gallery() -> Gallery:
         return Gallery.load(gallery, model) if gallery.exists() else Gallery(model)
 
-    found = track(model.find_files(files), "Embedding", console=Console(stderr=True))
-    embedded, remarks = loaded().embed_recordings(name, found)
+    recordings = show_progress(model.find_files(files), "Embedding")
+    embedded, remarks = load_gallery().embed_recordings(name, recordings)
     with lock_gallery(gallery):
-        changed = loaded()
+        changed = load_gallery()
         enrolment = changed.add(embedded)
         changed.save(gallery)
     remarks += enrolment.remarks
     for remark in remarks:
         LOGGER.warning("%s", remark)
-    of_singer = [each.recording for each in changed.enrolled if each.singer == name]
-    if not of_singer:
+    enrolled = [entry.recording for entry in changed.enrolled if entry.singer == name]
+    if not enrolled:
         raise SingerVerifyError(
-            f"{gallery}: {name} is not enrolled, for no recording was added; the reasons are above."
+            f"{gallery}: {name} is not enrolled, because no recording was added; the reasons are above."
         )
     if as_json:
         record = {"gallery": str(gallery), "singer": name, "added": enrolment.added}
-        record |= {"recordings": of_singer, "remarks": remarks}
+        record |= {"recordings": enrolled, "remarks": remarks}
         typer.echo(json.dumps(record, indent=2))
     else:
-        typer.echo(f"{gallery}: recordings added: {len(enrolment.added)}; of {name} now: {len(of_singer)}.")
+        typer.echo(f"{gallery}: {len(enrolment.added)} recordings added; recordings of {name} now: {len(enrolled)}.")
 
 
+@app.command()
 def gallery(
     gallery: GalleryArgument,
-    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Take out this singer.")] = None,
-    recording: Annotated[str | None, typer.Option(help="With --remove: take out only this recording.")] = None,
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove this singer.")] = None,
+    recording: Annotated[str | None, typer.Option(help="With --remove: remove only this recording.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the singers of a gallery and their recordings, or take out some of them."""
+    """List the singers of a gallery and their recordings, or remove some of them."""
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference.enrolment import select_enrolled_recordings
     from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery

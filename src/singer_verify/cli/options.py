@@ -1,19 +1,38 @@
-"""Commands that say who sings: compare two recordings, look a recording up among known singers."""
+"""Arguments and options that several commands share, and the progress bar."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+from rich.console import Console
 
-ThresholdOption = Annotated[float | None, typer.Option(help="Of scores (default: that of the model's scoring)")]
-ScoringOption = Annotated[Path | None, typer.Option(help="What calibrate wrote (default: that in the run's folder)")]
-PriorOption = Annotated[
-    float | None, typer.Option(help="Share of such questions whose answer is: the same singer; it decides (Bayes).")
-]
-ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
-
+Item = TypeVar("Item")
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")
 ]
+CorpusArgument = Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")]
+GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of enrolled singers; `enrol` creates it.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the encoder runs: auto (the GPU if there is one), cpu, cuda or cuda:N.")
+]
+ScoringOption = Annotated[
+    Path | None, typer.Option(help="The .npz that `calibrate` wrote (default: scoring.npz in the run folder).")
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="Scores at or above it are the same singer (default: the scoring's own).")
+]
+PriorOption = Annotated[
+    float | None, typer.Option(help="Prior probability of a same-singer pair; sets the Bayes decision threshold.")
+]
+ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def show_progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """Show a progress bar on standard error, which disappears when it is done."""
+    from rich.progress import track
+
+    items = items if total is not None else list(items)
+    return track(items, description, total=total, console=Console(stderr=True), transient=True)

@@ -1,4 +1,4 @@
-"""The command that makes a corpus of a data set."""
+"""The command that prepares a corpus from a data set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,25 +6,32 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from singer_verify.cli.application import app
 
+
+@app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help="The reader: vocalset, damp, nus48e, mir1k, vctk, ..., or folder.")],
-    source: Annotated[Path, typer.Argument(help="The folder of the data set as it was downloaded.")],
-    out: Annotated[Path, typer.Option(help="The corpus folder to make.")],
-    val: Annotated[float | None, typer.Option(help="Singers of the val split: a share below 1, or a number.")] = None,
-    test: Annotated[float | None, typer.Option(help="Singers of the test split: a share, or a number.")] = None,
-    splits: Annotated[Path | None, typer.Option(help="A csv of singer,split that says who goes where.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw of splits, and of --balance.")] = 0,
+    source: Annotated[Path, typer.Argument(help="The folder of the data set, as downloaded.")],
+    out: Annotated[Path, typer.Option(help="The corpus folder to create.")],
+    val: Annotated[
+        float | None, typer.Option(help="Singers of the val split: a fraction below 1, or a number.")
+    ] = None,
+    test: Annotated[float | None, typer.Option(help="Singers of the test split: a fraction, or a number.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="A csv of singer,split that assigns singers to splits.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of splits, and of --balance.")] = 0,
     keep: Annotated[list[str] | None, typer.Option(help="label=value,value: prepare only these utterances.")] = None,
-    balance: Annotated[str | None, typer.Option(help="A label: equally many of each value for each singer.")] = None,
-    drop_duplicates: Annotated[bool, typer.Option(help="Leave out recordings that two singers share.")] = False,
+    balance: Annotated[
+        str | None, typer.Option(help="A label: keep equally many utterances of each value per singer.")
+    ] = None,
+    drop_duplicates: Annotated[bool, typer.Option(help="Leave out recordings that appear under two singers.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking them.")] = False,
     labels: Annotated[Path | None, typer.Option(help="folder: a csv of utterance and labels.")] = None,
     metadata: Annotated[Path | None, typer.Option(help="damp: the table of performances.")] = None,
     snr_db: Annotated[float | None, typer.Option(help="mir1k: mix voice and accompaniment at this ratio.")] = None,
     microphone: Annotated[str | None, typer.Option(help="vctk 0.92: 1 or 2.")] = None,
 ) -> None:
-    """Make a corpus folder of a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""
+    """Prepare a corpus from a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""
     from rich.progress import track
 
     from singer_verify.corpora.preparation import prepare_corpus as write

@@ -1,4 +1,4 @@
-"""Commands on many runs: their tree, how far a sweep is, its leaderboard."""
+"""Commands on many runs: their tree, the progress of a sweep, its leaderboard."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from singer_verify.cli.application import app
+from singer_verify.cli.options import JsonOption
 
+
+@app.command()
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
-    """The tree of runs: each below the run whose weights it began with."""
+    """List runs as a tree, each below the run whose weights it began with."""
     from dataclasses import asdict
 
     from singer_verify.runs.tree import read_run_tree
@@ -28,7 +32,7 @@ def runs(
 
 
 def _print_sweep_progress(folder: Path) -> None:
-    """How far a sweep is, where the folder is one."""
+    """Print the progress of a sweep, if the folder is one."""
     from singer_verify.sweeps.plan import PLAN_FILENAME
     from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
@@ -39,15 +43,18 @@ def _print_sweep_progress(folder: Path) -> None:
             typer.echo(f"failed: {name}: {reason}")
 
 
+@app.command()
 def leaderboard(
     sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
-    baseline: Annotated[str | None, typer.Option(help="Settings of one cell (default: features=mel40)")] = None,
-    split: Annotated[str, typer.Option(help="The split to judge on.")] = "val",
-    corpus: Annotated[Path | None, typer.Option(help="Another corpus than that of the runs.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for all files (default: SWEEP/leaderboard)")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option(help="Settings of the cell to compare with (default: features=mel40).")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
+    corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/leaderboard).")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compare the cells of a sweep with one of them, and write it all as csv, md, tex, figure and page."""
+    """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
     from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
     from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table
     from singer_verify.sweeps.leaderboard import build_leaderboard

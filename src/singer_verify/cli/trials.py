@@ -1,4 +1,4 @@
-"""The command that writes a list of trials: drawn, of all pairs, or another list without its faults."""
+"""The command that writes a list of trials: a balanced draw, all pairs, or another list without its faults."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from singer_verify.cli.application import app
+from singer_verify.cli.options import CorpusArgument, JsonOption
 from singer_verify.errors import SingerVerifyError
 
 if TYPE_CHECKING:  # pandas takes a while to import
@@ -17,21 +19,24 @@ if TYPE_CHECKING:  # pandas takes a while to import
 DEFAULT_SPLIT = "val"
 
 
+@app.command()
 def trials(
-    corpus: Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")],
+    corpus: CorpusArgument,
     out: Annotated[Path, typer.Option(help="The list to write: .csv, .txt (voxceleb) or .trials (kaldi).")],
-    split: Annotated[str | None, typer.Option(help="Of the utterances (default: val; with --list, all)")] = None,
-    num: Annotated[int | None, typer.Option(help="Trials of either kind (default: all, at most 10000)")] = None,
-    take_all: Annotated[bool, typer.Option("--all", help="All pairs, not a balanced draw.")] = False,
-    hard: Annotated[bool, typer.Option("--hard", help="Only other songs, by singers of one gender.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    source: Annotated[Path | None, typer.Option("--list", help="Check and convert this list, any format.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the utterances (default: val; with --list, all).")] = None,
+    num: Annotated[int | None, typer.Option(help="Trials of either kind (default: all, at most 10000).")] = None,
+    take_all: Annotated[bool, typer.Option("--all", help="All pairs instead of a balanced draw.")] = False,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Only pairs of different songs, by singers of the same gender.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    source: Annotated[Path | None, typer.Option("--list", help="Check and convert this list, in any format.")] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="csv, voxceleb, kaldi or sony (default: by suffix)")
+        str | None, typer.Option("--format", help="csv, voxceleb, kaldi or sony (default: by suffix).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print counts and findings as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a list of trials: balanced, seeded, none twice, no recording against itself; or check and convert one."""
+    """Write a balanced, seeded list of trials without repetitions; or check and convert an existing list."""
     from singer_verify.evaluation.trials.formats import infer_format, write_trials
     from singer_verify.evaluation.trials.trial_list import add_labels
 
@@ -58,7 +63,7 @@ def _check_trial_options(out: Path, source: Path | None, num: int | None, take_a
 
 
 def _read_utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
-    """The singer and the labels of each utterance of a split, or of all there are, indexed by path."""
+    """Read the singer and labels of each utterance of a split, or of all splits, indexed by path."""
     import pandas as pd
 
     from singer_verify.corpora.corpus import SPLITS, read_corpus

@@ -1,4 +1,4 @@
-"""Commands that say who sings: compare two recordings, look a recording up among known singers."""
+"""Commands that compare two recordings, and that look a recording up among enrolled singers."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from singer_verify.cli.application import app
 from singer_verify.cli.options import (
+    DeviceOption,
+    GalleryArgument,
     JsonOption,
     ModelArgument,
     PriorOption,
@@ -21,85 +24,91 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
     from singer_verify.inference import Model
 
 
-EXIT_DIFFERENT_SINGER, EXIT_UNDECIDED = 3, 4  # exit codes; 1 is a mistake in the input, 2 one in the command
+EXIT_DIFFERENT_SINGER, EXIT_UNDECIDED = 3, 4  # exit codes; 1 is wrong input, 2 a wrong command line
 
 
+@app.command()
 def verify(
     model_path: ModelArgument,
     left: Annotated[Path, typer.Argument(metavar="A", help="A recording.")],
-    right: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    right: Annotated[Path, typer.Argument(metavar="B", help="Another recording.")],
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
     prior: PriorOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Whether two recordings are one singer's.
+    """Decide whether two recordings are of the same singer.
 
-    Exit codes: 0 the same singer, 3 different singers, 4 no threshold is known and so nothing is decided, 1 a
-    recording or the model cannot be used.
+    Exit codes: 0 same singer, 3 different singers, 4 undecided because the model has no threshold, 1 a recording or the
+    model cannot be used.
     """
     from singer_verify.inference.verification import verify as compare
     from singer_verify.reports.console_tables import build_verification_table
 
-    verdict = compare(*load_model_and_scoring(model_path, scoring, threshold, probability, prior), left, right, prior)
+    result = compare(
+        *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device), left, right, prior
+    )
     if as_json:
-        record = {"left": str(left), "right": str(right), **vars(verdict)}
-        typer.echo(json.dumps(record | {"threshold": build_threshold_record(verdict.threshold)}, indent=2))
+        record = {"left": str(left), "right": str(right), **vars(result)}
+        typer.echo(json.dumps(record | {"threshold": build_threshold_record(result.threshold)}, indent=2))
     else:
-        Console().print(build_verification_table(verdict))
-    raise typer.Exit(get_exit_code(verdict.is_same))
+        Console().print(build_verification_table(result))
+    raise typer.Exit(get_exit_code(result.is_same))
 
 
+@app.command()
 def identify(
     model_path: ModelArgument,
-    gallery: Annotated[Path, typer.Argument(help="The .npz of known singers that enrol wrote.")],
+    gallery: GalleryArgument,
     file: Annotated[Path, typer.Argument(help="A recording.")],
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
     prior: PriorOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Who of the singers in a gallery sings, or that none of them does.
+    """Find the singer of a recording in a gallery, or that it is none of them.
 
-    Exit codes: 0 a known singer, 3 an unknown one, 4 no threshold is known and so the first may be anyone, 1 a
+    Exit codes: 0 a singer of the gallery, 3 an unknown singer, 4 undecided because the model has no threshold, 1 a
     recording, the gallery or the model cannot be used.
     """
     from singer_verify.inference import Gallery
     from singer_verify.reports.console_tables import build_identification_table, format_identification
 
-    found = Gallery.load(gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior)).identify(
-        file, prior=prior
-    )
+    result = Gallery.load(
+        gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device)
+    ).identify(file, prior=prior)
     if as_json:
-        record = {"recording": str(file), "singer": found.best, **vars(found)}
-        record |= {"threshold": build_threshold_record(found.threshold)}
-        typer.echo(json.dumps(record | {"candidates": [vars(each) for each in found.candidates]}, indent=2))
+        record = {"recording": str(file), "singer": result.best, **vars(result)}
+        record |= {"threshold": build_threshold_record(result.threshold)}
+        typer.echo(json.dumps(record | {"candidates": [vars(candidate) for candidate in result.candidates]}, indent=2))
     else:
-        for line in format_identification(found, str(file)):
+        for line in format_identification(result, str(file)):
             typer.echo(line)
-        Console().print(build_identification_table(found))
-    raise typer.Exit(get_exit_code(found.is_known))
+        Console().print(build_identification_table(result))
+    raise typer.Exit(get_exit_code(result.is_known))
 
 
 def load_model_and_scoring(
-    path: Path, scoring: Path | None, threshold: float | None, probability: bool, prior: float | None
+    path: Path, scoring: Path | None, threshold: float | None, probability: bool, prior: float | None, device: str
 ) -> "tuple[Model, Scoring]":
     """Load a model and its scoring.
 
     Raises:
-        SingerVerifyError: probabilities or a prior are asked for, and the model is not calibrated.
+        SingerVerifyError: probabilities or a prior are wanted, and the model is not calibrated.
     """
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model, load_model_scoring
 
-    model = load_model(path)
+    model = load_model(path, device)
     fitted = load_model_scoring(model, scoring, threshold)
     if fitted.calibration is None and (probability or prior is not None):
         asked = "--probability" if probability else f"--prior {prior:g}"
         raise SingerVerifyError(
-            f"{asked}: {path} is not calibrated, so its scores tell no probabilities; calibrate it with singer-verify "
+            f"{asked}: {path} is not calibrated, so its scores are not probabilities; calibrate it with singer-verify "
             f"calibrate {path} CORPUS, on singers that it was not trained on."
         )
     return model, fitted

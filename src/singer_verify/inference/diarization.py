@@ -62,6 +62,12 @@ class Diarization:
     seconds: float
     remarks: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"Diarization({self.seconds:.1f} s, {len(self.starts_s)} windows, {len(self.segments)} segments, "
+            f"singers={', '.join(sorted({*self.who} - {SILENT}))})"
+        )
+
     @property
     def who(self) -> tuple[str, ...]:
         """The singer of each window, `unknown` or `silent`."""

@@ -49,6 +49,9 @@ class Gallery:
         self.model, self.scoring = model, scoring
         self.enrolled = list(enrolled)
 
+    def __repr__(self) -> str:
+        return f"Gallery({len(self.singers)} singers, {len(self.enrolled)} recordings, {self.model!r})"
+
     @classmethod
     def load(cls, path: str | Path, model: Model, scoring: Scoring = COSINE) -> "Gallery":
         """From the file that `save` wrote.

@@ -50,6 +50,14 @@ class IdentificationResult:
     prior: float | None
     remarks: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        first = self.candidates[0]
+        decision = {True: first.singer, False: "unknown singer", None: "undecided"}[self.is_known]
+        return (
+            f"IdentificationResult({decision}, first of {len(self.candidates)} candidates: {first.singer} with "
+            f"score={first.score:.4g})"
+        )
+
     @property
     def best(self) -> str | None:
         """The singer; None where it is not known who sings, or whether the first candidate does."""

@@ -37,6 +37,12 @@ class VerificationResult:
     log_likelihood_ratio: float | None
     remarks: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        decision = {True: "same singer", False: "different singers", None: "undecided"}[self.is_same]
+        threshold = "" if self.threshold is None else f", threshold={self.threshold.score:.4g}"
+        probability = "" if self.probability is None else f", probability={self.probability:.3f}"
+        return f"VerificationResult({decision}, score={self.score:.4g}{threshold}{probability})"
+
 
 def verify(
     model: Model,

@@ -11,10 +11,11 @@ from support.cli import call, refusal
 from support.untrained_model import make_run
 from typer.testing import CliRunner
 
-from singer_verify.cli import app, evaluate
+from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation import embedding_map
 from singer_verify.evaluation.conditions import ConditionSelection, select_conditions
+from singer_verify.inference import evaluation
 from singer_verify.reports.evaluation import files
 
 LABELS = {
@@ -129,9 +130,9 @@ def test_only_what_is_wanted_is_judged_and_measured(
     far = judged("pitch an octave or more apart,shorter than 2 s")
     assert set(far) <= {"all", "pitch an octave or more apart", "shorter than 2 s"}
     assert far["shorter than 2 s"]["num_targets"] == far["all"]["num_targets"] == 24
-    monkeypatch.setattr(evaluate, "measure_median_f0", refuse_to_work)
+    monkeypatch.setattr(evaluation, "measure_median_f0", refuse_to_work)
     assert list(judged("hard")) == ["all", "hard"]
     assert judged("hard")["hard"] == judged("gender,song")["hard"]
     assert list(judged("shorter than 2 s,cross song")) == ["all", "cross song", "shorter than 2 s"]
-    monkeypatch.setattr(evaluate, "read_durations", refuse_to_work)
+    monkeypatch.setattr(evaluation, "read_durations", refuse_to_work)
     assert list(judged("none")) == ["all"]

@@ -1,0 +1,278 @@
+"""Evaluation of a model on a split: embed its utterances, measure what conditions need, score the trials."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.utils.data import DataLoader, Dataset
+
+from singer_verify.audio import load_audio
+from singer_verify.audio.probing import probe_audio
+from singer_verify.corpora.corpus import Utterance, read_corpus
+from singer_verify.corpora.labels import read_utterance_labels
+from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.conditions import ConditionSelection, UtteranceMetadata, select_conditions
+from singer_verify.evaluation.evaluate import EvaluationSettings
+from singer_verify.evaluation.evaluate import evaluate as evaluate_embeddings
+from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
+from singer_verify.evaluation.scoring.scoring import Scoring
+from singer_verify.evaluation.trials.formats import read_trials
+from singer_verify.evaluation.trials.paths import index_trials
+from singer_verify.evaluation.trials.trial_list import TrialList, Trials
+from singer_verify.evaluation.trials.validation import format_fault_messages, select_valid_trials, validate_trials
+from singer_verify.features.f0 import MAX_F0_HZ, MIN_F0_HZ, F0Tracker, convert_samples_for_world
+from singer_verify.inference.model import Model, load_model
+from singer_verify.inference.scoring_file import load_model_scoring
+from singer_verify.inference.split import embed_utterances
+from singer_verify.store.utterance_frames import ExtractedFrames
+from singer_verify.worker_processes import choose_start_method, count_available_cores
+
+log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Pass items on one by one, and show how many are done."""
+
+    def __call__(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]: ...
+
+
+def show_nothing(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """Pass items on."""
+    return items
+
+
+def evaluate(
+    model: Model | str | Path,
+    corpus: str | Path,
+    split: str = "val",
+    *,
+    trials: str | Path | None = None,
+    conditions: str | None = None,
+    scoring: Scoring | None = None,
+    num_enrolment: int = 3,
+    num_resamples: int = 500,
+    seed: int = 0,
+    progress: Progress = show_nothing,
+) -> EvaluationResult:
+    """Evaluate a model on the singers of a split: error rates and costs with 95 % intervals, by condition.
+
+        result = evaluate(load_model("runs/first"), "corpus", "test")
+        result.metrics["eer"]     # Estimate(value=..., low=..., high=...)
+
+    Args:
+        model: from `load_model`, or the path of one.
+        corpus: a folder `<root>/<split>/<singer>/**/<utterance>`.
+        split: of the corpus; its singers should not be those of the training.
+        trials: a list of trials; None takes all pairs of utterances.
+        conditions: names separated by commas, or "none"; None takes all that the corpus allows.
+        scoring: of embeddings; None takes the model's own, see `load_model_scoring`.
+        num_enrolment: utterances from which a singer is enrolled, for identification.
+        num_resamples: of the bootstrap over singers.
+        seed: of the bootstrap and of the draw of enrolment utterances.
+        progress: wraps what takes long.
+
+    Raises:
+        SingerVerifyError: the model, the corpus or the trials cannot be used.
+    """
+    plan = plan_evaluation(Path(corpus), split, None if trials is None else Path(trials), conditions)
+    model = model if isinstance(model, Model) else load_model(model)
+    scoring = load_model_scoring(model) if scoring is None else scoring
+    utterances = embed_split(model, plan.corpus, split, progress)
+    return evaluate_utterances(utterances, scoring, plan, num_enrolment, num_resamples, seed, progress)
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is evaluated, checked before anything is embedded.
+
+    Attributes:
+        corpus: its root.
+        split: of the corpus.
+        conditions: that are evaluated, and what has to be measured for them.
+        trial_path: of the list of trials; None for all pairs.
+        trials: its content.
+    """
+
+    corpus: Path
+    split: str
+    conditions: ConditionSelection
+    trial_path: Path | None = None
+    trials: TrialList | None = None
+
+
+def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: str | None) -> EvaluationPlan:
+    """Read the list of trials and choose the conditions, before an hour's work is begun.
+
+    Raises:
+        SingerVerifyError: see `read_trials`, `read_corpus` and `select_conditions`.
+    """
+    listed = None if trials is None else read_trials(trials)
+    read = read_corpus(corpus, splits=(split,), required=(split,))
+    paths = [utterance.path for utterance in read.splits[split].utterances]
+    labels = read_utterance_labels(paths, corpus)
+    selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
+    return EvaluationPlan(corpus, split, selection, trials, listed)
+
+
+def evaluate_utterances(
+    utterances: EvaluatedUtterances,
+    scoring: Scoring,
+    plan: EvaluationPlan,
+    num_enrolment: int = 3,
+    num_resamples: int = 500,
+    seed: int = 0,
+    progress: Progress = show_nothing,
+) -> EvaluationResult:
+    """Evaluate embedded utterances; arguments as for `evaluate`."""
+    trials = _select_usable_trials(utterances, plan)
+    settings = EvaluationSettings(scoring, trials, num_enrolment, num_resamples, seed, plan.conditions.names)
+    metadata = _measure_metadata(utterances, plan, progress)
+    return evaluate_embeddings(utterances.embeddings, utterances.singer_index, metadata, settings, progress)
+
+
+def embed_files(
+    model: Model, files: list[Path], progress: Progress = show_nothing
+) -> tuple[list[Path], Float[np.ndarray, "files embedding"]]:
+    """Embed the files that can be used; the others are logged as warnings.
+
+    Raises:
+        SingerVerifyError: none of them can be used.
+    """
+    kept, embeddings = [], []
+    results = (result for _, result in model.embed_many(files))
+    for file, result in progress(zip(files, results, strict=True), "Embedding", total=len(files)):
+        if isinstance(result, UtteranceError):
+            log.warning("Skipped: %s", result)
+        else:
+            kept.append(file)
+            embeddings.append(result.embedding)
+    if not kept:
+        raise SingerVerifyError(f"none of {len(files)} files can be used; the reasons are above.")
+    if len(kept) < len(files):
+        log.warning("%d of %d files skipped.", len(files) - len(kept), len(files))
+    return kept, np.stack(embeddings)
+
+
+def embed_split(model: Model, corpus: Path, split: str, progress: Progress = show_nothing) -> EvaluatedUtterances:
+    """Embed the usable utterances of a split as validation does, with their singers and labels."""
+    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+    indices, embeddings = embed_usable_utterances(model, corpus, utterances, progress)
+    singers, singer_index = np.unique([utterances[index].singer for index in indices], return_inverse=True)
+    paths = [utterances[index].path for index in indices]
+    return EvaluatedUtterances(
+        np.array(paths, object), tuple(singers.tolist()), singer_index, read_utterance_labels(paths, corpus), embeddings
+    )
+
+
+def embed_usable_utterances(
+    model: Model, root: Path, utterances: Sequence[Utterance], progress: Progress = show_nothing
+) -> tuple[list[int], Float[np.ndarray, "usable embedding"]]:
+    """Embed whole utterances as validation does; those that cannot be used are logged as warnings.
+
+    Returns:
+        indices of the utterances that were embedded, and their embeddings.
+
+    Raises:
+        SingerVerifyError: none of them can be used.
+    """
+
+    def report_skipped(reason: str) -> None:
+        log.warning("Skipped: %s", reason)
+
+    def show(extracted: Iterable[ExtractedFrames]) -> Iterable[ExtractedFrames]:
+        return progress(extracted, "Embedding", total=len(utterances))
+
+    indices, embeddings = embed_utterances(model, root, utterances, report_skipped, show)
+    if len(indices) < len(utterances):
+        log.warning("%d of %d files skipped.", len(utterances) - len(indices), len(utterances))
+    return indices, embeddings
+
+
+def read_split_singers(corpus: Path, split: str) -> dict[Path, str]:
+    """Return the singer of each utterance of a split, by its file."""
+    utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
+    return {corpus / utterance.path: utterance.singer for utterance in utterances}
+
+
+def _select_usable_trials(utterances: EvaluatedUtterances, plan: EvaluationPlan) -> Trials | None:
+    """Select the trials of a list whose utterances can be used; its faults are logged."""
+    if plan.trials is None:
+        return None
+    singers = [utterances.singers[number] for number in utterances.singer_index]
+    validation = validate_trials(plan.trials, plan.corpus, dict(zip(utterances.paths.tolist(), singers, strict=True)))
+    for message in format_fault_messages(validation):
+        log.warning("%s: %s", plan.trial_path, message)
+    return index_trials(select_valid_trials(plan.trials, validation), utterances.paths)
+
+
+def _measure_metadata(utterances: EvaluatedUtterances, plan: EvaluationPlan, progress: Progress) -> UtteranceMetadata:
+    """Measure what the conditions need, and no more: pitch takes as long to measure as embeddings to compute."""
+    paths = [plan.corpus / str(path) for path in utterances.paths]
+    labels = {label: values for label, values in utterances.labels.items() if label in plan.conditions.labels}
+    seconds = median_f0_hz = None
+    if plan.conditions.needs_length:
+        seconds = np.array(list(read_durations(paths)))
+    if plan.conditions.needs_pitch:
+        measured = measure_median_f0(paths, count_available_cores())
+        median_f0_hz = np.array(list(progress(measured, "Measuring pitch", total=len(paths))))
+    return UtteranceMetadata(labels, seconds, median_f0_hz)
+
+
+PITCH_SAMPLE_RATE, PITCH_HOP_MS = 16_000, 10.0
+MIN_RECORDINGS_FOR_WORKERS = 16  # for fewer recordings, starting processes takes longer than measuring
+
+
+class MedianF0Dataset(Dataset[float]):
+    """Median f0 of each recording in Hz; NaN where it has none.
+
+    Args:
+        paths: of the recordings.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self.f0 = F0Tracker(PITCH_SAMPLE_RATE, PITCH_HOP_MS, "dio", MIN_F0_HZ, MAX_F0_HZ)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> float:
+        try:
+            samples = load_audio(self.paths[index], PITCH_SAMPLE_RATE)
+            f0_hz = self.f0(convert_samples_for_world(torch.from_numpy(samples)))
+        except UtteranceError:  # reported when this recording was embedded
+            return np.nan
+        voiced = f0_hz[f0_hz > 0.0]
+        return float(np.median(voiced)) if len(voiced) else np.nan
+
+
+def measure_median_f0(paths: Sequence[Path], num_workers: int) -> Iterator[float]:
+    """Measure the median f0 of each recording in Hz, in order.
+
+    Args:
+        paths: of audio files.
+        num_workers: processes to use; a few recordings are measured in this one.
+    """
+    num_workers = 0 if len(paths) < MIN_RECORDINGS_FOR_WORKERS else num_workers
+    yield from DataLoader(
+        MedianF0Dataset(paths),
+        batch_size=None,
+        num_workers=num_workers,
+        multiprocessing_context=choose_start_method(num_workers),
+    )
+
+
+def read_durations(paths: Sequence[Path]) -> Iterator[float]:
+    """Read the duration of each recording in seconds from its header, in order; NaN where it cannot be read."""
+    for path in paths:
+        try:
+            yield probe_audio(path).seconds
+        except UtteranceError:
+            yield np.nan
