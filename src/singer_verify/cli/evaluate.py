@@ -20,7 +20,7 @@ from singer_verify.cli.options import (
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
-    from singer_verify.reports.evaluation.about import EvaluationContext
+    from singer_verify.inference.evaluation_context import EvaluationContext
 
 MIN_CONSOLE_COLUMNS = 120  # of the tables, so that a condition is one line
 
@@ -52,7 +52,7 @@ def evaluate_model(
     from singer_verify.evaluation.embedding_map import MIN_MAP_UTTERANCES, map_utterances
     from singer_verify.inference import load_model, load_model_scoring
     from singer_verify.inference.evaluation import embed_split, evaluate_utterances, plan_evaluation
-    from singer_verify.reports.evaluation.about import build_evaluation_context
+    from singer_verify.inference.evaluation_context import build_evaluation_context
     from singer_verify.reports.evaluation.files import write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)

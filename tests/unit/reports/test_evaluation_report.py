@@ -24,9 +24,9 @@ from singer_verify.evaluation.embedding_map import map_utterances
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.seen_singers import MODEL_SELECTION, THRESHOLD, TRAINING, SingerOverlap
+from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import escape_figure_text, order_by_similarity
 from singer_verify.reports.det_figure import AXIS_LENGTH, MAX_NAMED_CURVES, compute_axis_position, plot_det
-from singer_verify.reports.evaluation.about import EvaluationContext
 from singer_verify.reports.evaluation.figures import plot_singer_eers
 from singer_verify.reports.evaluation.files import write_evaluation_report
 from singer_verify.reports.evaluation.page import EXCERPT_SECONDS, ExcerptEncoder, find_loudest_excerpt

@@ -115,7 +115,7 @@ def test_a_run_tells_its_training(runs: tuple[Path, Path]) -> None:
     assert told["loss"] == "1 × ge2e"
     assert told["batch"] == "4 singers × 2 crops of 10 frames"
     assert told["seed"] == "3"
-    assert told["began with"] == "chance"
+    assert told["initial weights"] == "random"
     assert told["steps"].startswith("13 (step limit)")
     assert told["best step"] == told["these weights are of step"] == str(metrics["best"]["step"])
     assert told["num bins"] == "5"
@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_step_does_not_claim_the_best_figures(runs: tupl
 def test_a_run_names_its_ancestors(runs: tuple[Path, Path]) -> None:
     parent, child = runs
     told = rows(card_of(child))
-    assert told["began with"] == f"first at step {read_provenance(Checkpoint.read(parent)).step}"
+    assert told["initial weights"] == f"first at step {read_provenance(Checkpoint.read(parent)).step}"
     assert told["loss"] == "1 × ge2e + 1 × ce"
 
 
@@ -152,12 +152,12 @@ def test_a_bare_checkpoint_has_less_to_tell_and_invents_nothing(bare: Path) -> N
     told = rows(card)
     for row in ("corpus", "training", "loss", "optimiser", "batch", "augmentation", "steps", "best step", "seed"):
         assert told[row] == "not recorded", row
-    for row in ("these weights are of step", "began with", "versions", "git commit", "begun"):
+    for row in ("these weights are of step", "initial weights", "versions", "git commit", "started"):
         assert told[row] == "not recorded", row
     assert told["parameters"] == "412"
-    assert "Not recorded. `singer-verify evaluate` judges the model" in card
-    assert "On how many singers it was trained is not recorded" in card
-    assert "**Threshold.** None is known." in card
+    assert "Not recorded. `singer-verify evaluate` evaluates the model" in card
+    assert "The number of training singers is not recorded" in card
+    assert "**Threshold.** None." in card
     assert "Of the weights: not recorded" in card
     assert "license" not in front_matter(card)
 
@@ -175,7 +175,7 @@ def test_figures_come_with_their_intervals(bare: Path) -> None:
     assert "| cross gender | no target trials |  | 0 | 6000 |" in card
     assert "4 singers, 176 utterances, 15400 trials, 3784 of them target" in card
     assert r"### ravdess\|song, val" in card
-    assert "From a score of 0.8123 on" in card
+    assert "score 0.8123 or more" in card
     assert "/corpora" not in card
     remark = "The best step of the model was chosen on these very singers."
     path.write_text(json.dumps(figures_of(bare) | {"remarks": [remark], "fitted_metrics": ["eer"]}))
@@ -240,7 +240,7 @@ def test_threshold_of_the_model_goes_first(bare: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(model_card, "load_model_scoring", lambda model: own)
     path = bare.parent / "evaluation.json"
     path.write_text(json.dumps(figures_of(bare)))
-    assert "From a score of 0.5500 on" in card_of(bare, "--evaluation", path)
+    assert "score 0.5500 or more" in card_of(bare, "--evaluation", path)
 
 
 def test_examples_in_the_card_run(

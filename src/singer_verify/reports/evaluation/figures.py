@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from singer_verify.evaluation.embedding_map import EmbeddingMap
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, ScoreHistogram, SingerMetrics
+from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import (
     BLACK,
     BLUE,
@@ -19,7 +20,6 @@ from singer_verify.plotting import (
 )
 from singer_verify.reports.det_figure import plot_det
 from singer_verify.reports.embedding_map import build_corpus_map, plot_corpus_map
-from singer_verify.reports.evaluation.about import EvaluationContext
 
 
 def plot_score_histogram(
@@ -112,40 +112,40 @@ FIGURE_CAPTIONS = {
 
 
 def plot_evaluation(
-    judgement: EvaluationResult,
+    result: EvaluationResult,
     utterances: EvaluatedUtterances,
-    about: EvaluationContext,
+    context: EvaluationContext,
     maps: Sequence[EmbeddingMap] = (),
 ) -> dict[str, Figure]:
     """Plot all figures of an evaluation.
 
     Args:
-        judgement: metrics, conditions, scores.
+        result: metrics, conditions, scores.
         utterances: that were evaluated.
-        about: model, corpus, scoring.
+        context: model, corpus, scoring.
         maps: of the embeddings.
 
     Returns:
         figures, by the names in `FIGURE_CAPTIONS`.
     """
-    figures = judgement.metrics
+    figures = result.metrics
     return {
-        "det": plot_det(judgement.conditions),
+        "det": plot_det(result.conditions),
         "scores": plot_score_histogram(
-            judgement.histogram, figures["threshold"].value, about.calibrated_threshold, about.scoring
+            result.histogram, figures["threshold"].value, context.calibrated_threshold, context.scoring
         ),
         **{f"map_{each.method}": plot_corpus_map(build_corpus_map(utterances, each, None, "")) for each in maps},
-        **_plot_singers(judgement, utterances.singers, about.scoring),
+        **_plot_singers(result, utterances.singers, context.scoring),
     }
 
 
-def _plot_singers(judgement: EvaluationResult, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
+def _plot_singers(result: EvaluationResult, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
     """Plot similarities, unless there were too many singers to compare each pair, and EERs, if a singer has one."""
     found = {}
-    if (scores := judgement.singer_scores) is not None:
+    if (scores := result.singer_scores) is not None:
         order = order_by_similarity(scores)
         names, title = tuple(singers[number] for number in order), f"Mean score of each pair of singers ({scoring})"
         found["similarity"] = plot_similarity(scores[np.ix_(order, order)], names, title, highest=None)
-    if any(each.eer is not None for each in judgement.by_singer):
-        found["singers"] = plot_singer_eers(judgement.by_singer, singers, judgement.metrics["eer"].value)
+    if any(each.eer is not None for each in result.by_singer):
+        found["singers"] = plot_singer_eers(result.by_singer, singers, result.metrics["eer"].value)
     return found

@@ -16,15 +16,15 @@ from singer_verify.evaluation.embedding_map import EmbeddingMap
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.evaluation.results import ConditionMetrics, ConfusedSingers, EvaluatedUtterances, EvaluationResult
+from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import render_figure_files
-from singer_verify.reports.evaluation.about import EvaluationContext
 from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst_first
 from singer_verify.reports.evaluation.page import ExcerptEncoder, PageMedia, render_evaluation_page
 from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
 
 
 def build_evaluation_record(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
+    result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext
 ) -> dict[str, Any]:
     """Build the contents of evaluation.json; rates are between 0 and 1, None where there is no value or interval.
 
@@ -32,26 +32,28 @@ def build_evaluation_record(
     `threshold`, `calibration` and `cohort`: None where that is not recorded. `fitted_metrics` names the metrics whose
     threshold or calibration was fitted to singers evaluated here; `remarks` says the same in sentences.
     """
-    everything = judgement.conditions[0]
+    everything = result.conditions[0]
     return {
-        "model": about.model,
-        "fingerprint": about.fingerprint,
-        "corpus": about.corpus,
-        "split": about.split,
+        "model": context.model,
+        "fingerprint": context.fingerprint,
+        "corpus": context.corpus,
+        "split": context.split,
         "num_singers": len(utterances.singers),
         "num_utterances": len(utterances.paths),
-        "trials": about.trials,
+        "trials": context.trials,
         "num_trials": everything.num_targets + everything.num_nontargets,
         "num_targets": everything.num_targets,
-        "scoring": about.scoring,
-        "calibrated_threshold": about.calibrated_threshold,
-        "seen_singers": {use: None if overlap is None else asdict(overlap) for use, overlap in about.overlaps.items()},
-        "fitted_metrics": find_fitted_metrics(judgement.metrics, about.overlaps),
-        "remarks": describe_overlaps(about.overlaps),
-        "num_resamples": judgement.num_resamples,
-        "metrics": {name: _build_estimate_record(estimate) for name, estimate in judgement.metrics.items()},
-        "conditions": [_build_condition_record(each) for each in judgement.conditions],
-        "confused": [_build_confusion_record(each, utterances.singers) for each in judgement.confused],
+        "scoring": context.scoring,
+        "calibrated_threshold": context.calibrated_threshold,
+        "seen_singers": {
+            use: None if overlap is None else asdict(overlap) for use, overlap in context.overlaps.items()
+        },
+        "fitted_metrics": find_fitted_metrics(result.metrics, context.overlaps),
+        "remarks": describe_overlaps(context.overlaps),
+        "num_resamples": result.num_resamples,
+        "metrics": {name: _build_estimate_record(estimate) for name, estimate in result.metrics.items()},
+        "conditions": [_build_condition_record(each) for each in result.conditions],
+        "confused": [_build_confusion_record(each, utterances.singers) for each in result.confused],
     }
 
 
@@ -60,12 +62,12 @@ def format_json(record: dict[str, Any]) -> bytes:
     return json.dumps(record, indent=2, allow_nan=False).encode()
 
 
-def format_conditions_csv(judgement: EvaluationResult) -> bytes:
+def format_conditions_csv(result: EvaluationResult) -> bytes:
     """Format a row per condition; values are empty where there are too few trials."""
-    return _format_records_csv([_flatten_condition(_build_condition_record(each)) for each in judgement.conditions])
+    return _format_records_csv([_flatten_condition(_build_condition_record(each)) for each in result.conditions])
 
 
-def format_singers_csv(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
+def format_singers_csv(result: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
     """Format a row per singer, the worst first."""
     rows = [
         {
@@ -75,17 +77,17 @@ def format_singers_csv(judgement: EvaluationResult, utterances: EvaluatedUtteran
             "num_nontargets": each.num_nontargets,
             "nearest": utterances.singers[each.nearest],
         }
-        for each in sort_worst_first(judgement.by_singer, utterances.singers)
+        for each in sort_worst_first(result.by_singer, utterances.singers)
     ]
     return _format_records_csv(rows)
 
 
-def format_worst_trials_csv(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
+def format_worst_trials_csv(result: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
     """Format the trials to listen to: false alarms, misses, and trials of the most confused singers."""
     groups = {
-        "false alarm": judgement.worst_false_alarms,
-        "miss": judgement.worst_misses,
-        "confused singers": [trial for pair in judgement.confused for trial in pair.trials],
+        "false alarm": result.worst_false_alarms,
+        "miss": result.worst_misses,
+        "confused singers": [trial for pair in result.confused for trial in pair.trials],
     }
     names, numbers = utterances.singers, utterances.singer_index
     rows = [
@@ -163,9 +165,9 @@ def require_report_folder(folder: Path, setting: str = "--out") -> None:
 
 
 def write_evaluation_report(
-    judgement: EvaluationResult,
+    result: EvaluationResult,
     utterances: EvaluatedUtterances,
-    about: EvaluationContext,
+    context: EvaluationContext,
     folder: Path,
     audio_root: Path,
     maps: Sequence[EmbeddingMap] = (),
@@ -173,9 +175,9 @@ def write_evaluation_report(
     """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv and the figures as png and svg.
 
     Args:
-        judgement: metrics, conditions, worst trials.
+        result: metrics, conditions, worst trials.
         utterances: that were evaluated.
-        about: model, corpus, scoring.
+        context: model, corpus, scoring.
         folder: created if missing.
         audio_root: folder that the utterances' paths are relative to, for the sound of the worst trials.
         maps: of the embeddings.
@@ -183,21 +185,21 @@ def write_evaluation_report(
     Raises:
         SingerVerifyError: the folder cannot be written to.
     """
-    figures = plot_evaluation(judgement, utterances, about, maps)
+    figures = plot_evaluation(result, utterances, context, maps)
     pictures = {name: render_figure_files(figure) for name, figure in figures.items()}
     parts = PageMedia({name: files["svg"] for name, files in pictures.items()}, ExcerptEncoder(audio_root))
     contents = {
-        REPORT_FILE_NAME: render_evaluation_page(judgement, utterances, about, parts).encode(),
-        EVALUATION_FILE_NAME: format_json(build_evaluation_record(judgement, utterances, about)),
-        **_format_evaluation_tables(judgement, utterances),
+        REPORT_FILE_NAME: render_evaluation_page(result, utterances, context, parts).encode(),
+        EVALUATION_FILE_NAME: format_json(build_evaluation_record(result, utterances, context)),
+        **_format_evaluation_tables(result, utterances),
         **{f"{name}.{suffix}": file for name, files in pictures.items() for suffix, file in files.items()},
     }
     write_files_atomically(contents, folder)
 
 
-def _format_evaluation_tables(judgement: EvaluationResult, utterances: EvaluatedUtterances) -> dict[str, bytes]:
+def _format_evaluation_tables(result: EvaluationResult, utterances: EvaluatedUtterances) -> dict[str, bytes]:
     return {
-        "conditions.csv": format_conditions_csv(judgement),
-        "singers.csv": format_singers_csv(judgement, utterances),
-        "worst_trials.csv": format_worst_trials_csv(judgement, utterances),
+        "conditions.csv": format_conditions_csv(result),
+        "singers.csv": format_singers_csv(result, utterances),
+        "worst_trials.csv": format_worst_trials_csv(result, utterances),
     }

@@ -22,7 +22,7 @@ from singer_verify.evaluation.results import (
     ScoredTrial,
     SingerMetrics,
 )
-from singer_verify.reports.evaluation.about import EvaluationContext
+from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.reports.evaluation.figures import FIGURE_CAPTIONS, sort_worst_first
 from singer_verify.reports.evaluation.text import (
     build_evaluation_notes,
@@ -101,28 +101,26 @@ class PageMedia:
 
 
 def render_evaluation_page(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext, parts: PageMedia
+    result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext, parts: PageMedia
 ) -> str:
     """Render a self-contained HTML page: pictures and sounds are embedded, and it may not load anything."""
-    judged = _UtteranceRows(utterances, parts.excerpts)
-    computed = {name for each in judgement.conditions for name in each.metrics if name.startswith(MIN_DCF_PREFIX)}
+    rows = _UtteranceRows(utterances, parts.excerpts)
+    computed = {name for each in result.conditions for name in each.metrics if name.startswith(MIN_DCF_PREFIX)}
     costs = {name: metric.label for name, metric in METRICS.items() if name in computed}
     return render_template(
         EVALUATION_TEMPLATE,
-        title=about.title,
-        figures=build_metric_rows(judgement, about),
-        notes=build_evaluation_notes(judgement, utterances, about),
+        title=context.title,
+        figures=build_metric_rows(result, context),
+        notes=build_evaluation_notes(result, utterances, context),
         condition_headings=["condition", "EER", *costs.values(), "target", "non-target"],
-        condition_rows=[_build_condition_row(each, list(costs)) for each in judgement.conditions],
+        condition_rows=[_build_condition_row(each, list(costs)) for each in result.conditions],
         pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
-        singer_rows=[
-            judged.build_singer_row(each) for each in sort_worst_first(judgement.by_singer, utterances.singers)
-        ],
+        singer_rows=[rows.build_singer_row(each) for each in sort_worst_first(result.by_singer, utterances.singers)],
         trials={
-            "False alarms: non-target trials with the highest scores": judged.trials(judgement.worst_false_alarms),
-            "Misses: target trials with the lowest scores": judged.trials(judgement.worst_misses),
+            "False alarms: non-target trials with the highest scores": rows.trials(result.worst_false_alarms),
+            "Misses: target trials with the lowest scores": rows.trials(result.worst_misses),
         },
-        confused=[judged.confused(each) for each in judgement.confused],
+        confused=[rows.confused(each) for each in result.confused],
         seconds=f"{EXCERPT_SECONDS:g}",
     )
 

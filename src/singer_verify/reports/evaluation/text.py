@@ -21,7 +21,7 @@ from singer_verify.evaluation.seen_singers import (
     TRAINING,
     SingerOverlap,
 )
-from singer_verify.reports.evaluation.about import EvaluationContext
+from singer_verify.inference.evaluation_context import EvaluationContext
 
 THRESHOLD_METRICS, CALIBRATION_METRICS = ("miss_at_threshold", "false_alarm_at_threshold"), ("cllr",)
 ACTUAL_DCF_PREFIX = "actual_dcf_"  # at the calibration's threshold for the prior if there is one, else at the given one
@@ -57,7 +57,7 @@ def describe_overlaps(overlaps: Mapping[str, SingerOverlap | None]) -> list[str]
     """Describe, in a sentence each, how the evaluated singers were used before, or that this is not recorded.
 
     Args:
-        overlaps: see `about.EvaluationContext`.
+        overlaps: see `EvaluationContext`.
     """
     return [
         sentence
@@ -137,9 +137,9 @@ class MetricRow:
     meaning: str
 
 
-def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> list[MetricRow]:
+def build_metric_rows(result: EvaluationResult, context: EvaluationContext) -> list[MetricRow]:
     """Build a row per metric, the most important ones first."""
-    fitted = find_fitted_metrics(judgement.metrics, about.overlaps)
+    fitted = find_fitted_metrics(result.metrics, context.overlaps)
     return [
         MetricRow(
             format_metric_name(key, fitted),
@@ -147,7 +147,7 @@ def build_metric_rows(judgement: EvaluationResult, about: EvaluationContext) -> 
             format_metric_interval(key, estimate),
             describe_metric(key),
         )
-        for key, estimate in sorted(judgement.metrics.items(), key=lambda item: _get_metric_order(item[0]))
+        for key, estimate in sorted(result.metrics.items(), key=lambda item: _get_metric_order(item[0]))
     ]
 
 
@@ -214,15 +214,15 @@ def format_condition_cost(cost: Estimate | None) -> str:
 
 
 def build_evaluation_notes(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
+    result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext
 ) -> list[str]:
     """Build the notes that a reader must know to interpret the metrics."""
-    everything = judgement.conditions[0]
+    everything = result.conditions[0]
     num_singers = len(utterances.singers)
     found = [
-        f"{num_singers} singers, {len(utterances.paths)} utterances; trials: {about.trials}, {everything.num_targets} "
-        f"target and {everything.num_nontargets} non-target. Scoring: {about.scoring}.",
-        f"Intervals: 95 %, from {judgement.num_resamples} resamples of the singers (percentile bootstrap), because the "
+        f"{num_singers} singers, {len(utterances.paths)} utterances; trials: {context.trials}, "
+        f"{everything.num_targets} target and {everything.num_nontargets} non-target. Scoring: {context.scoring}.",
+        f"Intervals: 95 %, from {result.num_resamples} resamples of the singers (percentile bootstrap), because the "
         f"trials of a singer are not independent.",
     ]
     if (fewest := min(everything.num_targets, everything.num_nontargets)) < MIN_TRIALS_PER_KIND:
@@ -234,7 +234,7 @@ def build_evaluation_notes(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
             f"intervals resampled from so few are too narrow, if anything."
         )
-    return found + describe_overlaps(about.overlaps)
+    return found + describe_overlaps(context.overlaps)
 
 
 def _get_metric_order(key: str) -> tuple[int, str]:
@@ -257,15 +257,15 @@ DISPLAYED_MIN_DCF = "min_dcf_0.05"
 
 
 def build_evaluation_table(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, about: EvaluationContext
+    result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext
 ) -> Group:
     """Build a console table with a row per metric, and the notes below."""
-    table = Table(title=Text(about.title), show_edge=False)
+    table = Table(title=Text(context.title), show_edge=False)
     for name in ("metric", "value", "95 % over singers"):
         table.add_column(name, justify="left" if name == "metric" else "right")
-    for row in build_metric_rows(judgement, about):
+    for row in build_metric_rows(result, context):
         table.add_row(row.name, row.value, row.interval or NO_VALUE)
-    return Group(table, *(Text(f"* {note}") for note in build_evaluation_notes(judgement, utterances, about)))
+    return Group(table, *(Text(f"* {note}") for note in build_evaluation_notes(result, utterances, context)))
 
 
 def build_conditions_table(conditions: Sequence[ConditionMetrics]) -> Table:

@@ -1,4 +1,4 @@
-"""Rows of name and value that a model card tells of a model and its training; what is not recorded is said so."""
+"""The model card: a Markdown page about a model, its training and its evaluations; missing facts are marked as such."""
 
 import inspect
 import shlex
@@ -23,22 +23,22 @@ NOT_RECORDED = "not recorded"
 FactRows = list[tuple[str, str]]
 NORMALISATION_DESCRIPTIONS = {
     "none": "Frames are not normalised.",
-    "utterance_zero_one": "Each recording's values are brought from 0 to 1.",
-    "utterance_unit_variance": "Each recording's values are brought to mean 0 and variance 1.",
-    "utterance_bins": "Each bin of each recording is brought to mean 0 and variance 1.",
-    "global_unit_variance": "All values are scaled by mean and variance over the training recordings.",
-    "global_bins": "Each bin is scaled by its mean and variance over the training recordings.",
+    "utterance_zero_one": "The values of each recording are scaled to the range 0 to 1.",
+    "utterance_unit_variance": "The values of each recording are scaled to mean 0 and variance 1.",
+    "utterance_bins": "Each bin of each recording is scaled to mean 0 and variance 1.",
+    "global_unit_variance": "All values are standardised by mean and variance of the training recordings.",
+    "global_bins": "Each bin is standardised by its mean and variance over the training recordings.",
 }
 
 
-def get_docstring_summary(of: object) -> str:
-    """What the class of a part says of itself, without its full stop."""
-    said = (inspect.getdoc(type(of)) or type(of).__name__).partition("\n\n")[0]
-    return " ".join(said.split()).removesuffix(".")
+def get_docstring_summary(part: object) -> str:
+    """Return the summary line of the class of a part, without its full stop."""
+    summary = (inspect.getdoc(type(part)) or type(part).__name__).partition("\n\n")[0]
+    return " ".join(summary.split()).removesuffix(".")
 
 
 def build_model_rows(embedder: Model) -> FactRows:
-    """The encoder, setting by setting."""
+    """Build the rows about the encoder."""
     settings: dict[str, Any] = embedder.encoder.settings  # type: ignore[assignment]
     num_parameters = sum(parameter.numel() for parameter in embedder.encoder.parameters())
     window_s = embedder.window_frames * embedder.feature.hop_ms / 1000.0
@@ -51,45 +51,45 @@ def build_model_rows(embedder: Model) -> FactRows:
 
 
 def build_recipe_sentences(embedder: Model) -> list[str]:
-    """The recipe in words."""
+    """Describe the recipe in sentences."""
     feature, normalisation = embedder.feature, embedder.normalisation
     inner = feature.feature if isinstance(feature, TrimmedFeature) else feature
     sentences = [
         f"{type(inner).__name__}: {get_docstring_summary(inner)}.",
         f"{feature.num_bins} bins, a frame every {feature.hop_ms:g} ms, from samples at {feature.sample_rate} Hz; "
-        f"the frames tell of frequencies up to {feature.bandwidth_hz:g} Hz.",
+        f"the frames cover frequencies up to {feature.bandwidth_hz:g} Hz.",
         NORMALISATION_DESCRIPTIONS[normalisation.name],
     ]
     if isinstance(feature, TrimmedFeature) and feature.trim_silence_db is not None:
-        sentences.append(f"Silence {feature.trim_silence_db:g} dB under the loudest sound is cut off at both ends.")
+        sentences.append(f"Silence {feature.trim_silence_db:g} dB below the loudest sound is trimmed at both ends.")
     if isinstance(feature, TrimmedFeature) and feature.voiced_only:
-        sentences.append("Unvoiced frames are left out.")
+        sentences.append("Unvoiced frames are dropped.")
     return sentences
 
 
 def build_plain_recipe(embedder: Model) -> dict[str, Any]:
-    """The recipe's settings, without the statistics of the training split."""
+    """Return the recipe's settings, without the statistics of the training split."""
     own: Normalisation = embedder.normalisation
     return embedder.feature.recipe | {"normalise": own.name}
 
 
 def build_data_rows(origin: Provenance) -> FactRows:
-    """What it was trained on, and on whom it was chosen."""
+    """Build the rows about training and validation data."""
     data, corpus = origin.settings.get("data", {}), origin.settings.get("corpus", {})
     roots = data.get("root")
     names = [Path(root).name for root in ([roots] if isinstance(roots, str) else roots or [])]
     singers = len(origin.metadata.train_singers)
-    training, judged = (corpus[split].rpartition(", ")[0] if split in corpus else "" for split in ("train", "val"))
+    training, validation = (corpus[split].rpartition(", ")[0] if split in corpus else "" for split in ("train", "val"))
     num_val = origin.metrics.get("num_val_singers")
     return [
         ("corpus", ", ".join(names) or NOT_RECORDED),
         ("training", training or (f"{singers} singers" if singers else NOT_RECORDED)),
-        ("validation, other singers", judged or (f"{num_val} singers" if num_val else NOT_RECORDED)),
+        ("validation, other singers", validation or (f"{num_val} singers" if num_val else NOT_RECORDED)),
     ]
 
 
 def build_training_rows(origin: Provenance) -> FactRows:
-    """How it was trained."""
+    """Build the rows about the training."""
     settings, record, metrics = origin.settings, origin.record, origin.metrics
     packages = ", ".join(f"{name} {version}" for name, version in record.get("packages", {}).items())
     best = metrics.get("best") or {}
@@ -103,10 +103,10 @@ def build_training_rows(origin: Provenance) -> FactRows:
         ("best step", str(best.get("step", NOT_RECORDED))),
         ("these weights are of step", NOT_RECORDED if origin.step is None else str(origin.step)),
         ("seed", str(settings.get("seed", NOT_RECORDED))),
-        ("began with", _format_initial_weights(origin)),
+        ("initial weights", _format_initial_weights(origin)),
         ("versions", packages or NOT_RECORDED),
         ("git commit", record.get("git_commit") or NOT_RECORDED),
-        ("begun", record.get("started", NOT_RECORDED)),
+        ("started", record.get("started", NOT_RECORDED)),
         ("fingerprint", origin.fingerprint),
     ]
 
@@ -143,10 +143,10 @@ def _format_augmentation(settings: dict[str, Any]) -> str:
 
 def _format_initial_weights(origin: Provenance) -> str:
     if origin.ancestors:
-        return ", which began with ".join(f"{name} at step {step}" for name, step in origin.ancestors)
+        return ", initialised from ".join(f"{name} at step {step}" for name, step in origin.ancestors)
     if imported := origin.record.get("imported"):
         return f"weights of another program: {imported['file']}, SHA-256 {imported['sha256']}"
-    return "chance" if origin.record else NOT_RECORDED
+    return "random" if origin.record else NOT_RECORDED
 
 
 MODEL_CARD_TEMPLATE = "model_card.md.jinja"
@@ -156,7 +156,7 @@ MARKDOWN_ESCAPES = str.maketrans({"|": r"\|", "<": "&lt;", "`": "'", "\n": " "})
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An exported model: the name of its file, and whether it takes frames."""
+    """An exported model: the name of its file, and whether its input is frames."""
 
     name: str
     from_frames: bool
@@ -165,13 +165,13 @@ class OnnxFile:
 def render_model_card(
     model: Model, evaluations: list[Path] | None = None, licence: str | None = None, onnx: OnnxFile | None = None
 ) -> str:
-    """A card as Markdown, with the front matter that model hubs read.
+    """Render a card as Markdown, with the front matter that model hubs read.
 
     Args:
         model: loaded from a file.
-        evaluations: `evaluation.json` files; without any, those in the run's folder.
-        licence: of the weights, if one was given.
-        onnx: the exported model that the card will lie beside.
+        evaluations: `evaluation.json` files; by default, those in the run's folder.
+        licence: of the weights, if known.
+        onnx: the exported model beside the card.
 
     Raises:
         SingerVerifyError: an evaluation, or a file of the run, cannot be read.
@@ -203,7 +203,7 @@ def render_model_card(
 
 
 def _render_card_template(**values: Any) -> str:
-    """The template with its values in their places."""
+    """Fill in the template."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters["plain"] = lambda value: str(value).translate(MARKDOWN_ESCAPES)
     environment.filters["shell"] = shlex.quote
@@ -214,7 +214,7 @@ def _render_card_template(**values: Any) -> str:
 def _build_front_matter(
     name: str, evaluated: list[EvaluationSummary], licence: str | None, onnx: OnnxFile | None
 ) -> dict[str, Any]:
-    """Of model hubs: https://huggingface.co/docs/hub/model-cards, `model-index` for the figures."""
+    """Build the front matter that model hubs read (https://huggingface.co/docs/hub/model-cards)."""
     results = [
         {
             "task": {"type": "speaker-verification", "name": "singer verification"},
@@ -237,7 +237,7 @@ def _format_yaml(content: dict[str, Any]) -> str:
 
 
 def _choose_card_threshold(scoring: Scoring, evaluated: list[EvaluationSummary]) -> tuple[float, str] | None:
-    """The score from which on two recordings are taken for one singer's, and its origin."""
+    """Return the decision threshold and its origin, if there is one."""
     if scoring.threshold is not None:
         return scoring.threshold.score, scoring.threshold.origin
     known = [each for each in evaluated if each.threshold is not None]

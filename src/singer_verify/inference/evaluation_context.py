@@ -1,4 +1,4 @@
-"""What a judgement is of: the model, the recordings, how they were scored."""
+"""What an evaluation is of: the model, the recordings, the scoring, and which singers were used before."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,22 +19,23 @@ from singer_verify.evaluation.seen_singers import (
     SingerOverlap,
     compute_singer_overlap,
 )
-from singer_verify.inference import Model
+from singer_verify.inference.model import Model
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """
+    """Names of everything that an evaluation is of.
+
     Attributes:
-        model: its name.
-        corpus: its name.
+        model: name of the model.
+        corpus: name of the corpus.
         split: of the corpus.
-        scoring: from embeddings to scores, in words: "cosine".
-        trials: where they come from, in words: "all pairs".
-        calibrated_threshold: of scores, where a calibration gives one.
-        fingerprint: by which the model is known again.
-        overlaps: how many of the singers were met before, by occasion (see `evaluation.overlap`): None where it is not
-            recorded who was met there; absent, where there was no such occasion.
+        scoring: in words, for instance "cosine".
+        trials: in words, for instance "all pairs".
+        calibrated_threshold: threshold of the calibration, if there is one.
+        fingerprint: identifies the model.
+        overlaps: how many of the singers were used before, by use (see `evaluation.seen_singers`): None if the singers
+            of that use are not recorded, absent if there was no such use.
     """
 
     model: str
@@ -48,24 +49,26 @@ class EvaluationContext:
 
     @property
     def title(self) -> str:
+        """Model, corpus and split."""
         return f"{self.model} on {self.corpus}, {self.split} split"
 
 
 def build_evaluation_context(
     model: Model, corpus: Path, split: str, scoring: Scoring, utterances: EvaluatedUtterances, trials: str = "all pairs"
 ) -> EvaluationContext:
-    """
+    """Build the context of an evaluation, comparing its singers with those of training and scoring.
+
     Args:
         model: loaded from a file.
         corpus: its root.
         split: of the corpus.
         scoring: of the model's embeddings.
-        utterances: that are judged.
-        trials: where they come from, in words.
+        utterances: that are evaluated.
+        trials: in words.
     """
     assert model.checkpoint is not None
     metadata, calibration = model.checkpoint.metadata, scoring.calibration
-    occasions = {
+    uses = {
         TRAINING: metadata.collect_training_singers(),
         MODEL_SELECTION: metadata.collect_validation_singers(),
     } | _collect_fitted_singers(scoring)
@@ -80,14 +83,14 @@ def build_evaluation_context(
         calibrated_threshold=None if calibration is None else calibration.threshold(0.5),
         fingerprint=model.fingerprint,
         overlaps={
-            occasion: None if known is None else compute_singer_overlap(known, singers, recordings)
-            for occasion, known in occasions.items()
+            use: None if singers_used is None else compute_singer_overlap(singers_used, singers, recordings)
+            for use, singers_used in uses.items()
         },
     )
 
 
 def _collect_fitted_singers(scoring: Scoring) -> dict[str, SeenSingers | None]:
-    """Of each part that there is; a threshold that was given is nobody's."""
+    """Collect the singers that each part of a scoring was fitted to; a threshold set by the user has none."""
     parts = {}
     if scoring.threshold is not None and scoring.threshold.origin != USER_DEFINED:
         parts[THRESHOLD] = scoring.threshold_singers
@@ -99,7 +102,7 @@ def _collect_fitted_singers(scoring: Scoring) -> dict[str, SeenSingers | None]:
 
 
 def describe_scoring(scoring: Scoring) -> str:
-    """From embeddings to scores, in words."""
+    """Describe a scoring in words."""
     parts = ["cosine"]
     if scoring.projection is not None:
         parts.append(f"of embeddings projected to {scoring.projection.matrix.shape[1]} dimensions")
