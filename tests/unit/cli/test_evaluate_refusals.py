@@ -49,8 +49,8 @@ def test_cheap_mistakes_are_found_before_the_work(
     assert "nowhere.txt" in refusal(*evaluate, "--trials", tmp_path / "nowhere.txt")
     assert "--umap: umap-learn is not installed" in refusal(*evaluate, "--umap")
     said = refusal(*evaluate, "--out", tmp_path / "list.txt")
-    assert said == f"--out {tmp_path}/list.txt: {tmp_path}/list.txt is no folder; name another folder with --out."
-    assert "list.txt is no folder" in refusal(*evaluate, "--out", tmp_path / "list.txt/below/it")
+    assert said == f"--out {tmp_path}/list.txt: {tmp_path}/list.txt is not a folder; choose another one."
+    assert "list.txt is not a folder" in refusal(*evaluate, "--out", tmp_path / "list.txt/below/it")
     assert "expected one of gender" not in refusal(*evaluate, "--conditions", "tempo")
     assert "none stands alone" in refusal(*evaluate, "--conditions", "none,length")
     assert "none stands alone" in refusal(*evaluate, "--conditions", "none,none")
@@ -60,7 +60,7 @@ def test_a_folder_without_rights_is_refused_before_the_work(tmp_path: Path, monk
     files.require_report_folder(tmp_path / "new/folder")
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(files.os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(SingerVerifyError, match="may not be written to"):
+    with pytest.raises(SingerVerifyError, match="is not writable"):
         files.require_report_folder(tmp_path / "new/folder")
 
 
