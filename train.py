@@ -53,7 +53,7 @@ from singer_verify.training.composition import resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherited_normalisation
 from singer_verify.training.fit import fit, write_training_results
 from singer_verify.training.module import ValidationSet, Verifier
-from singer_verify.training.parts import check_encoder, check_loss
+from singer_verify.training.parts import check_augmentation, check_encoder, check_feature, check_loss, trust_packages
 
 log = logging.getLogger("singer_verify.train")
 IS_FIRST_RANK = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of those that train one model: it writes
@@ -86,6 +86,7 @@ def train_job(run: Path, config: DictConfig) -> float | None:
 
 def train_run(run: Path, config: DictConfig) -> float | None:
     start(run, config)
+    trust_packages(resolve_config(config))
     config, typed = with_typed_before(config)
     settings = resolve_config(config)
     then = read_previous_settings(Path(config.ckpt_path), settings) if config.ckpt_path else None
@@ -152,6 +153,8 @@ def build_data(config: DictConfig, parent: ParentCheckpoint | None = None) -> Si
     recipe = resolve_config(config.features) | inherited_normalisation(config.ckpt_path, config.init_from)
     feature = with_trimming(instantiate(get_feature_settings(recipe)), recipe)
     normalisation, augmentation = Normalisation.from_recipe(recipe), instantiate(config.augmentation)
+    check_feature(feature)
+    check_augmentation(augmentation)
     parts = {"feature": feature, "normalisation": normalisation, "augmentation": augmentation}
     data: SingerDataModule = instantiate(config.data, **parts, seed=config.seed)
     config.features = canonical_recipe(data.recipe)
@@ -166,7 +169,7 @@ def build_data(config: DictConfig, parent: ParentCheckpoint | None = None) -> Si
 
 def build_verifier(config: DictConfig, data: SingerDataModule, parent: ParentCheckpoint | None = None) -> Verifier:
     encoder, make_optimizer = instantiate(config.encoder), instantiate(config.optimizer)
-    check_encoder(encoder)
+    check_encoder(encoder, data.feature.num_bins)
     loss = instantiate(config.loss, num_singers=len(data.train_singers), embedding_size=encoder.embedding_size)
     check_loss(loss, encoder)
     if parent and config.init_optimizer:

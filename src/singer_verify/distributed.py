@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def get_world_size() -> int:
@@ -35,3 +35,18 @@ def gather_with_gradients(rows: Tensor) -> Tensor:
     times the gradient of one process; DistributedDataParallel averages over ranks, which undoes that.
     """
     return _GatherRows.apply(rows.contiguous()) if get_world_size() > 1 else rows  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def average_buffers(module: nn.Module) -> None:
+    """Average a module's running statistics over all ranks, so that these agree; called by all ranks alike.
+
+    BatchNorm normalises a training batch by the statistics of each rank's part of it, and evaluation by their running
+    average: the average over ranks is the one that belongs to what all ranks did.
+    """
+    if get_world_size() == 1:
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= get_world_size()

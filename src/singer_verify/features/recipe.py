@@ -1,5 +1,9 @@
 """A whole recipe: the settings of a feature, and what any feature may have done to its frames."""
 
+import ast
+import hashlib
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,10 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import STATISTICS_KEY
 from singer_verify.project_files import PROJECT_FOLDER
-from singer_verify.safe_loading import rebuild_from_settings
+from singer_verify.safe_loading import OWN_PACKAGE, iterate_targets, rebuild_from_settings
+
+# Raise it when any recipe of ours makes other frames from the same settings: stored frames are then computed again.
+RECIPE_CODE_VERSION = 1
 
 # What a recipe that does not name them has.
 DEFAULT_FRAME_SETTINGS = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
@@ -100,3 +107,48 @@ def resolve_recipe(given: Any) -> Feature:
         return build_feature(recipe)
     except RecursionError as error:
         raise SingerVerifyError(f"features={given}: is made of itself; name other recipes in its yaml.") from error
+
+
+def describe_recipe_code(recipe: dict[str, Any]) -> dict[str, str]:
+    """Tell the code that makes a recipe's frames apart from its other versions.
+
+    Settings alone do not tell whether stored frames are still what the recipe makes. Our own code has a version that is
+    raised by hand; of other packages, the source of the module that defines the class is hashed, together with the
+    modules of the same package that it imports.
+
+    Returns:
+        By class or package, a version or a hash.
+    """
+    code = {OWN_PACKAGE: str(RECIPE_CODE_VERSION)}
+    for target in iterate_targets(recipe):
+        module_name, _, class_name = target.rpartition(".")
+        if module_name.partition(".")[0] != OWN_PACKAGE:
+            home = getattr(getattr(sys.modules.get(module_name), class_name, None), "__module__", module_name)
+            sources = sorted((name, _read_source(name)) for name in _find_package_imports(home))
+            code[target] = hashlib.sha256(repr(sources).encode()).hexdigest()
+    return code
+
+
+def _find_package_imports(module_name: str) -> set[str]:
+    """Names of a module and of the modules of its package that it imports, directly or not."""
+    package, waiting, modules = module_name.partition(".")[0], [module_name], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in modules or name not in sys.modules or name.partition(".")[0] != package:
+            continue
+        modules.add(name)
+        parent = sys.modules[name].__package__
+        for node in ast.walk(ast.parse(_read_source(name))):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                source = "." * node.level + (node.module or "")
+                source = importlib.util.resolve_name(source, parent) if node.level else source
+                waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    return modules
+
+
+def _read_source(module_name: str) -> bytes:
+    """Source of an imported module; empty where it has none, as a namespace or a compiled module."""
+    path = getattr(sys.modules[module_name], "__file__", None)
+    return Path(path).read_bytes() if path and path.endswith(".py") else b""

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from singer_verify.evaluation.seen_singers import SeenSingers
+from singer_verify.safe_loading import list_packages
 
 METADATA_KEY = "singer_verify"  # in a checkpoint
 METADATA_VERSION = 2
@@ -19,7 +20,8 @@ def _no_recording_ids() -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ModelMetadata:
-    """How to rebuild a model, and whose voices it has seen. Checkpoints hold it as a plain dict.
+    """How to rebuild a model, and whose voices it has seen. Checkpoints hold it as a plain dict,
+    which also names the `packages` other than ours that the parts come from.
 
     Attributes:
         recipe: settings of the feature and its preparation, as plain values.
@@ -58,7 +60,7 @@ class ModelMetadata:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values and tensors, which a checkpoint can hold."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return {"version": METADATA_VERSION} | {
+        return {"version": METADATA_VERSION, "packages": list_packages([self.recipe, self.encoder])} | {
             name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
         }
 

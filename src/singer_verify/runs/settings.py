@@ -35,7 +35,7 @@ FIXED_SETTINGS = (
     "trainer.accumulate_grad_batches",
 )
 CHANGEABLE_SETTINGS = ("scheduler.max_steps",)  # follows trainer.max_steps
-BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trainer.default_root_dir", "logger.folder")
+BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trust", "trainer.default_root_dir", "logger.folder")
 # Settings that change nothing about what a training finds out.
 RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root"),

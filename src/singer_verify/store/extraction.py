@@ -19,6 +19,7 @@ from singer_verify.atomic_files import atomic_write_many
 from singer_verify.corpora.corpus import Corpus, Split, Utterance
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature
+from singer_verify.features.recipe import describe_recipe_code
 from singer_verify.store.integrity import VERIFIED_NAME, StoreDamageError, iter_file_states, seal_manifest
 from singer_verify.store.packed import (
     FORMAT_VERSION,
@@ -57,10 +58,8 @@ def load_or_compute_store(
         SingerVerifyError: a singer has no usable utterance left, the disk is full, or a process that computes died.
     """
     split = corpus.splits[split_name]
-    beginning = f"{corpus.root.resolve().name}-{split_name}-"
-    folder = store_root / f"{beginning}{_compute_store_key(corpus, split, feature, dtype)}"
-    if not folder.exists():
-        log_other_versions(store_root, beginning)
+    key = _compute_store_key(corpus, split, feature, dtype)
+    folder = store_root / f"{corpus.root.resolve().name}-{split_name}-{key}"
     dataset = UtteranceFrameDataset(corpus.root, split.utterances, feature, getattr(torch, dtype))
     try:
         store = _open_finished_store(folder) or _compute_store(dataset, folder, dtype, num_workers)
@@ -100,8 +99,10 @@ def _compute_store(dataset: UtteranceFrameDataset, folder: Path, dtype: str, num
 
 
 def _compute_store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
-    """A hash of the recipe and of the corpus: its place, and each file's path, size and time of change."""
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, feature.recipe, dtype], sort_keys=True).encode())
+    """Hash a recipe's settings and code, and a corpus: its place, and each file's path, size and time of change."""
+    recipe = feature.recipe
+    settings = [FORMAT_VERSION, recipe, describe_recipe_code(recipe), dtype]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(str(corpus.root.resolve()).encode(errors="surrogateescape"))
     for state in iter_file_states(corpus.root, split.utterances):
         digest.update(state)
@@ -233,29 +234,3 @@ def _count_complete_bytes(line: str, utterance: Utterance, frames_file: BinaryIO
         return None
     is_about_it = (path, singer) == (utterance.path, utterance.singer) and (num_bytes == 0) == bool(skipped)
     return num_bytes if is_whole and is_about_it else None
-
-
-def log_other_versions(store_root: Path, beginning: str) -> None:
-    """Say which stores of a split are of another version, so that its frames are computed again.
-
-    Args:
-        store_root: folder of all stores.
-        beginning: of the names of the split's stores.
-    """
-    for manifest in sorted(store_root.glob(f"*/{MANIFEST_NAME}")):
-        if not manifest.parent.name.startswith(beginning):
-            continue
-        version = _read_manifest_version(manifest)
-        if version is not None and version != FORMAT_VERSION:
-            log.warning(
-                "%s: was written by another version (format %s, this one reads %s); its frames are computed again, "
-                "and it can be deleted.",
-                *(manifest.parent, version, FORMAT_VERSION),
-            )
-
-
-def _read_manifest_version(manifest: Path) -> object:
-    try:
-        return json.loads(manifest.read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None  # damaged: said where it is opened

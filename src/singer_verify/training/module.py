@@ -19,6 +19,7 @@ from torchmetrics.utilities import dim_zero_cat
 from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
+from singer_verify.distributed import average_buffers
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.metrics.registry import EER
@@ -154,6 +155,9 @@ class Verifier(pl.LightningModule):
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
             self.log("step", float(self.global_step + 1))  # Lightning's own count is one less
         return outputs["loss"]
+
+    def on_after_backward(self) -> None:
+        average_buffers(self.encoder)
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.global_step >= self.trainer.max_steps:

@@ -1,25 +1,114 @@
 """Refuse, before a training begins, parts that it could not use or that loading its model would refuse."""
 
-from torch import nn
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from singer_verify.data.augmentation.augmentation import AugmentationChain
+from singer_verify.encoders.encoder import Encoder
 from singer_verify.errors import SingerVerifyError, require_attributes
+from singer_verify.features.feature import Feature
+from singer_verify.features.recipe import get_feature_settings
 from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.safe_loading import OWN_PACKAGE, refuse_untrusted_targets, require_rebuildable, trust
 
-ENCODER_ATTRIBUTES = {
-    "settings": "what rebuilds the encoder, a dict of plain values with _target_",
-    "embedding_size": "the size of its embeddings, an int",
+FEATURE_ATTRIBUTES = {
+    "sample_rate": "the sample rate it is called with in Hz, an int",
+    "hop_ms": "the time from frame to frame in ms",
+    "num_bins": "the number of bins of a frame, an int",
+    "bandwidth_hz": "the highest frequency in Hz that the frames depend on",
+    "recipe": "what rebuilds the feature, a dict of plain values with _target_",
 }
+ENCODER_ATTRIBUTES = {
+    "embedding_size": "the size of its embeddings, an int",
+    "settings": "what rebuilds the encoder, a dict of plain values with _target_",
+}
+AUGMENTATION_ATTRIBUTES = {
+    "p": "the probability that a crop is changed",
+    "num_draws": "the number of random numbers it takes per crop, an int",
+}
+TRIAL_FRAMES = 50  # frames that an encoder is tried on
+UNIT_TOLERANCE = 1e-3
 
 
-def check_encoder(encoder: object) -> None:
-    """Refuse an encoder that lacks what `encoders.encoder.Encoder` asks for.
+def trust_packages(config: dict[str, Any]) -> None:
+    """Trust the packages that a configuration lists, and refuse classes in it which loading its run would refuse.
+
+    Call it with the configuration that the user composed, before anything is read from an earlier run.
 
     Raises:
-        SingerVerifyError: naming what is missing.
+        SingerVerifyError: naming the class, and its package and how to trust it.
+    """
+    packages = config.get("trust") or []
+    trust([packages] if isinstance(packages, str) else packages)
+    refuse_untrusted_targets(config)
+
+
+def check_feature(feature: object) -> None:
+    """Refuse a feature that lacks what `features.feature.Feature` asks for, or that cannot be rebuilt.
+
+    One of another package is tried on a second of noise.
+
+    Raises:
+        SingerVerifyError: naming what is missing or wrong.
+    """
+    require_attributes("features", feature, FEATURE_ATTRIBUTES)
+    assert isinstance(feature, Feature)
+    recipe = get_feature_settings(feature.recipe)
+    innermost = getattr(feature, "feature", feature)  # without the trimming that any feature may have
+    require_rebuildable("features.recipe", innermost, recipe, "singer_verify.features")
+    if type(innermost).__module__.partition(".")[0] != OWN_PACKAGE:
+        noise = 0.1 * torch.randn(feature.sample_rate, generator=torch.Generator().manual_seed(0))
+        frames = _try_part("features", innermost, noise)
+        if frames.ndim != 2 or frames.shape[1] != feature.num_bins or len(frames) < 1:
+            raise SingerVerifyError(
+                f"features: {type(innermost).__qualname__} maps {len(noise)} samples to shape {tuple(frames.shape)}; "
+                f"expected (frames, num_bins={feature.num_bins})."
+            )
+
+
+def check_encoder(encoder: object, num_bins: int) -> None:
+    """Refuse an encoder that lacks what `encoders.encoder.Encoder` asks for, or that cannot be rebuilt.
+
+    A rebuilt copy is tried on a few frames.
+
+    Args:
+        encoder: the encoder.
+        num_bins: number of bins of a frame.
+
+    Raises:
+        SingerVerifyError: naming what is missing or wrong.
     """
     if not isinstance(encoder, nn.Module):
         raise SingerVerifyError(f"encoder: is a {type(encoder).__name__}; expected an nn.Module.")
     require_attributes("encoder", encoder, ENCODER_ATTRIBUTES)
+    assert isinstance(encoder, Encoder)
+    with torch.random.fork_rng(devices=[]):
+        rebuilt = require_rebuildable("encoder.settings", encoder, encoder.settings, "singer_verify.encoders").eval()
+        frames = torch.rand(2, TRIAL_FRAMES, num_bins)
+        embeddings = _try_part("encoder", rebuilt, frames)
+    shapes, others = (
+        {name: tuple(value.shape) for name, value in part.state_dict().items()} for part in (encoder, rebuilt)
+    )
+    if differing := sorted(name for name in shapes | others if shapes.get(name) != others.get(name)):
+        name = differing[0]
+        raise SingerVerifyError(
+            f"encoder.settings: rebuild another network, whose {name} has shape {others.get(name)} instead of "
+            f"{shapes.get(name)}; list every argument of the constructor in them."
+        )
+    expected = (2, encoder.embedding_size)
+    if tuple(embeddings.shape) != expected:
+        raise SingerVerifyError(
+            f"encoder: {type(encoder).__qualname__} maps frames of shape {tuple(frames.shape)} to "
+            f"{tuple(embeddings.shape)}; expected (batch, embedding_size) = {expected}."
+        )
+    norms = embeddings.float().norm(dim=1)
+    if not ((norms - 1).abs() < UNIT_TOLERANCE).logical_or(norms == 0).all():
+        raise SingerVerifyError(
+            f"encoder: {type(encoder).__qualname__} gives embeddings of length {norms.tolist()[0]:.3g}; expected 1: end "
+            f"forward with torch.nn.functional.normalize(..., dim=1)."
+        )
 
 
 def check_loss(loss: WeightedLoss, encoder: nn.Module) -> None:
@@ -37,3 +126,36 @@ def check_loss(loss: WeightedLoss, encoder: nn.Module) -> None:
                     f"{type(encoder).__name__} is not trained; take loss=ge2e, which does nothing there, or another "
                     f"encoder."
                 )
+
+
+def check_augmentation(chain: AugmentationChain) -> None:
+    """Refuse augmentations that lack what `data.augmentation.augmentation` asks for.
+
+    Raises:
+        SingerVerifyError: naming the augmentation and what is missing.
+    """
+    for kind, augmenters in (("samples", chain.samples), ("frames", chain.frames)):
+        for name, augmenter in augmenters.items():
+            of_samples = {"context_ratio": "input length divided by valid output length, at least 1"}
+            expected = AUGMENTATION_ATTRIBUTES | (of_samples if kind == "samples" else {})
+            require_attributes(f"augmentation.{kind}.{name}", augmenter, expected)
+
+
+def _try_part(name: str, part: Any, given: Tensor) -> Tensor:
+    """Call a part once, and turn whatever it raises into one message."""
+    try:
+        with torch.no_grad():
+            result = part(given)
+    except SingerVerifyError:
+        raise
+    except Exception as error:  # the part is somebody's own code
+        raise SingerVerifyError(
+            f"{name}: {type(part).__qualname__} fails on a tensor of shape {tuple(given.shape)} "
+            f"({type(error).__name__}: {error}); call it by hand to see where."
+        ) from error
+    if not isinstance(result, Tensor) or not result.is_floating_point() or not result.isfinite().all():
+        raise SingerVerifyError(
+            f"{name}: {type(part).__qualname__} returns {type(result).__name__}"
+            f"{f' of {result.dtype}' if isinstance(result, Tensor) else ''}; expected a tensor of finite floats."
+        )
+    return result

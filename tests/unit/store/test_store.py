@@ -1,7 +1,9 @@
 """The packed store: computed once, continued after an interruption, read by slicing, padded right."""
 
+import importlib
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from support.audio import MakeCorpus
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.data.split_stores import require_disjoint_recordings
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.precomputed import read_feat_params
@@ -66,26 +69,71 @@ def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: 
 
 def test_another_recipe_or_a_changed_file_makes_another_store(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     root = make_corpus()
-    for recipe in (MelSpectrogram(40), MelSpectrogram(20), MelSpectrogram(40, hop_ms=5)):
-        load_or_compute_store(read_corpus(root), "train", recipe, tmp_path / "store")
+    for feature in (MelSpectrogram(40), MelSpectrogram(20), MelSpectrogram(40, hop_ms=5)):
+        load_or_compute_store(read_corpus(root), "train", feature, tmp_path / "store")
     os.utime(root / "train/train_singer0/song0.flac", (1, 1))
     load_or_compute_store(read_corpus(root), "train", MelSpectrogram(40), tmp_path / "store")
     assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 4
 
 
-def test_a_store_of_another_version_is_computed_again_and_said(
-    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_store_of_another_version_is_computed_again(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = read_corpus(make_corpus())
     for module in (extraction, packed_store, extraction):
         monkeypatch.setattr(module, "FORMAT_VERSION", 1)
     load_or_compute_store(corpus, "val", Energy(), tmp_path / "store")
-    old = store_folder(tmp_path)
-    assert "another version" not in caplog.text
     for module in (extraction, packed_store, extraction):
         monkeypatch.setattr(module, "FORMAT_VERSION", 2)
     assert len(load_or_compute_store(corpus, "val", Energy(), tmp_path / "store").paths) == 6
-    assert f"{old}: was written by another version (format 1, this one reads 2)" in caplog.text
+    assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 2
+
+
+def test_recipes_of_ours_have_a_version(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read_corpus(make_corpus())
+    for version in (1, 2, 1):
+        monkeypatch.setattr(recipe, "RECIPE_CODE_VERSION", version)
+        load_or_compute_store(corpus, "val", Energy(), tmp_path / "store")
+    assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 2
+
+
+@pytest.mark.parametrize("changed", ["loudness.py", "scale.py"])
+def test_a_recipe_from_elsewhere_whose_code_changed_is_computed_again(
+    changed: str, make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a package, the module of the class and what it imports from the package count, and nothing else."""
+    package = tmp_path / f"recipes_{changed.removesuffix('.py')}"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "scale.py").write_text("FACTOR = 1\n")
+    (package / "unrelated.py").write_text("FACTOR = 1\n")
+    (package / "loudness.py").write_text(
+        "from singer_verify.features.energy import Energy\n"
+        "from .scale import FACTOR\n"
+        "class Loudness(Energy):\n"
+        "    recipe = {'_target_': __name__ + '.Loudness'}\n"
+        "    def __call__(self, samples):\n"
+        "        return FACTOR * super().__call__(samples)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    corpus = read_corpus(make_corpus())
+
+    def mean_of_frames() -> float:
+        for name in [name for name in sys.modules if name.split(".")[0] == package.name]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        feature = importlib.import_module(f"{package.name}.loudness").Loudness()
+        return float(load_or_compute_store(corpus, "val", feature, tmp_path / "store", "float32").frames.mean())
+
+    before = mean_of_frames()
+    (package / "unrelated.py").write_text("FACTOR = 2\n")
+    assert mean_of_frames() == before
+    assert len([entry for entry in (tmp_path / "store").iterdir() if entry.is_dir()]) == 1
+    source = (package / changed).read_text()
+    (package / changed).write_text(source.replace("FACTOR *", "100 *").replace("= 1", "= 100"))
+    assert mean_of_frames() == pytest.approx(100 * before, rel=1e-5)
 
 
 def test_a_link_to_nothing_is_said(make_corpus: MakeCorpus, tmp_path: Path) -> None:
