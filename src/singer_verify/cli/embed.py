@@ -42,7 +42,7 @@ def import_weights(
     out: Annotated[Path, typer.Option(help="The run folder to create.")],
     window_frames: Annotated[int, typer.Option(help="Length of an evaluation window, in frames.")] = 160,
 ) -> None:
-    """Create a run folder from weights trained elsewhere, to evaluate, to embed with, or to train on from (init_from=...)."""
+    """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...)."""
     from singer_verify.errors import require_at_least
     from singer_verify.features.normalisation import Normalisation
     from singer_verify.features.recipe import build_feature, read_recipe

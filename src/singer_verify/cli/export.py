@@ -35,7 +35,7 @@ def export(
     licence: LicenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the model as ONNX: samples in, embedding out. The file is checked to give the same embeddings within 1e-4."""
+    """Write the model as ONNX: samples in, embedding out, checked to equal the model's within 1e-4."""
     from singer_verify.atomic_files import require_output_path, write_bytes_atomically
     from singer_verify.export.onnx import require_onnx
     from singer_verify.inference import load_model

@@ -1,4 +1,4 @@
-"""An LSTM stack as ONNX's operator of that name."""
+"""ONNX export of a model, from samples or frames to embeddings."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 ONNX_FLOAT = 1  # ONNX's number for single precision
-LSTM_OPSET = 14  # since when the operator is what it is
+LSTM_OPSET = 14  # since which the operator has its present form
 
 
 class OnnxLstm(nn.Module):
@@ -73,7 +73,7 @@ class OnnxLstm(nn.Module):
         return outputs.transpose(0, 1), (torch.cat(last_states), None)
 
     def _register_weights(self, lstm: nn.LSTM, layer: int) -> None:
-        """Keep the weights of a layer as the operator takes them, all directions in one."""
+        """Register the weights of a layer in the operator's layout, both directions in one tensor."""
         inputs, states, *biases = (
             torch.stack([_reorder_gates(getattr(lstm, f"{name}_l{layer}{end}")) for end in self.directions])
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -84,7 +84,7 @@ class OnnxLstm(nn.Module):
 
 
 def replace_lstms(encoder: nn.Module) -> nn.Module:
-    """Exchange every LSTM stack of this kind in an encoder; returns the encoder."""
+    """Replace every such LSTM stack in an encoder; return the encoder."""
     for name, part in list(encoder.named_modules()):
         if isinstance(part, nn.LSTM) and part.batch_first and not part.proj_size:
             encoder.set_submodule(name, OnnxLstm(part))
@@ -100,9 +100,9 @@ ONNX: Any = opset18  # whose annotations ask for tensors of one type at each pla
 
 
 def translate_matmul(left: Any, right: Any) -> Any:
-    """A product whose right side is a vector, written as one with a matrix of one column.
+    """Write a product with a vector as a product with a matrix of one column.
 
-    onnxruntime (1.32) joins a transposition and a product with a vector into one operator, whose result is wrong.
+    onnxruntime (1.32) fuses a transposition and a product with a vector into one operator, whose result is wrong.
     """
     if len(right.shape) > 1:
         return ONNX.MatMul(left, right)
@@ -114,13 +114,13 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.mat
 
 
 def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> dict[str, str]:
-    """Names and values of ONNX's `metadata_props`, all of them text.
+    """Return the names and values of ONNX's `metadata_props`, all of them text.
 
-    A threshold is told where it is one of cosines of embeddings, which is what the file can be used for.
+    A threshold is included if it is one of cosines of embeddings, which is what the file can be used for.
 
     Args:
         model: the model.
-        scoring: that belongs to the model.
+        scoring: of the model's embeddings.
         from_frames: whether the recipe is left out of the graph.
     """
     feature, normalisation = model.feature, model.normalisation
@@ -148,13 +148,14 @@ SAMPLES_INPUT, FRAMES_INPUT, EMBEDDING_OUTPUT = (
     "frames",
     "embedding",
 )  # names of the graph's inputs and of its output
-NUM_TRACED_WINDOWS = 4  # more than one, or the trace would take "one" for granted
+NUM_TRACED_WINDOWS = 4  # more than one, which would be traced as a constant
 
 
 def require_onnx() -> None:
-    """
+    """Check that the packages of the extra `onnx` are installed.
+
     Raises:
-        SingerVerifyError: a package of the extra `onnx` is not installed.
+        SingerVerifyError: one of them is not.
     """
     if missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]:
         raise SingerVerifyError(
@@ -164,9 +165,10 @@ def require_onnx() -> None:
 
 
 def require_exportable_front_end(model: Model) -> None:
-    """
+    """Check that the recipe can be part of the graph.
+
     Raises:
-        SingerVerifyError: the recipe cannot be part of the graph.
+        SingerVerifyError: it cannot.
     """
     if reason := find_torch_obstacle(model.feature):
         raise SingerVerifyError(
@@ -175,11 +177,11 @@ def require_exportable_front_end(model: Model) -> None:
 
 
 def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
-    """The model as a graph: `samples` (batch, samples) or `frames` (batch, frames, bins) → `embedding`.
+    """Export the model as a graph: `samples` (batch, samples) or `frames` (batch, frames, bins) → `embedding`.
 
-    The graph does all that `Model` does to the recordings of a batch, which are of one length, whatever length:
-    frames, their normalisation, overlapping windows, the encoder, the mean over windows. Frames are given as the
-    recipe makes them, before normalisation.
+    The graph does what `Model.embed` does to a batch of recordings of one length, whatever that length: frames, their
+    normalisation, overlapping windows, the encoder, the mean over windows. Frames are given as the recipe computes
+    them, before normalisation.
 
     Args:
         model: the model.
@@ -203,7 +205,7 @@ def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
 
 
 def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> None:
-    """Write the graph, its weights in it, with what a program that runs it needs to know.
+    """Write the graph with its weights, and the metadata a program needs to run it.
 
     Args:
         program: see `build_onnx_program`.
@@ -215,7 +217,7 @@ def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> 
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     for node in model.graph.all_nodes():
-        node.metadata_props.clear()  # where in which file it was traced
+        node.metadata_props.clear()  # paths of the sources it was traced from
     with _silence_exporter():
         program.save(path, external_data=False)
 
@@ -242,7 +244,7 @@ def _trace_model(
             verbose=False,
             custom_translation_table=TRANSLATIONS,
         )
-    except Exception as error:  # torch raises errors of a dozen kinds where it cannot follow a module
+    except Exception as error:  # torch raises a dozen kinds of errors where it cannot trace a module
         first_line = str(error).strip().splitlines()[0]
         raise SingerVerifyError(f"the model cannot be written as ONNX: {first_line}") from error
     assert program is not None
@@ -251,14 +253,14 @@ def _trace_model(
 
 
 def _name_axes(program: "ONNXProgram", names: tuple[str, str]) -> None:
-    """The lengths that stay open, as a reader of the file sees them."""
+    """Name the dynamic axes of the input."""
     shape = program.model.graph.inputs[0].shape
     assert shape is not None
     program.rename_axes(dict(zip(map(str, shape), names, strict=False)))
 
 
 def _build_example_input(model: Model, from_frames: bool) -> Tensor:
-    """Two recordings of a few windows: sizes of one would be taken for granted."""
+    """Build two recordings of a few windows; an axis of size 1 would be traced as a constant."""
     num_frames = NUM_TRACED_WINDOWS * model.window_frames
     if from_frames:
         return torch.rand(2, num_frames, model.feature.num_bins)
@@ -268,7 +270,7 @@ def _build_example_input(model: Model, from_frames: bool) -> Tensor:
 
 @contextmanager
 def _allow_symbolic_shapes() -> Iterator[None]:
-    """Let annotated shapes and counts be symbols, as they are in a trace, where annotations are checked at all."""
+    """Disable the check of shape annotations, which does not know the symbols of a trace."""
     disabled = jaxtyping_config.jaxtyping_disable
     jaxtyping_config.update("jaxtyping_disable", True)
     try:
@@ -279,7 +281,7 @@ def _allow_symbolic_shapes() -> Iterator[None]:
 
 @contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """Leave out what torch and its exporter remark on the way; what goes wrong they raise."""
+    """Silence the log and warnings of torch's exporter; it raises what goes wrong."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""A signal that asks of a recipe what a voice does."""
+"""Check of an exported model: onnxruntime must give the embeddings of the model itself, on synthetic voices."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ REST_S = 0.15  # of digital silence, a second and a half after the beginning
 
 
 def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.ndarray, " samples"]:
-    """Harmonics with vibrato and breath that swell from soft to loud, with a rest of silence.
+    """Synthesise harmonics with vibrato and breath that swell from soft to loud, with a silent rest.
 
     Args:
         num_samples: of the result.
@@ -44,7 +44,7 @@ CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
 
 
 def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
-    """The largest difference between numbers of embeddings by onnxruntime and by the model itself.
+    """Return the largest difference between embedding values of onnxruntime and of the model itself.
 
     Two test voices of each length of `generate_check_recordings` are embedded, together in one batch.
 
@@ -67,14 +67,14 @@ def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
         deviation = max(deviation, float(np.abs(given - expected).max()))
     if not deviation <= EXPORT_TOLERANCE:
         raise SingerVerifyError(
-            f"the exported model differs from the model by {deviation:.1e} (more than {EXPORT_TOLERANCE:.0e}) and was not "
-            f"kept; export the encoder alone with --frames, or use another version of torch or onnxruntime."
+            f"the exported model differs from the model by {deviation:.1e} (more than {EXPORT_TOLERANCE:.0e}) and was "
+            f"not kept; export the encoder alone with --frames, or use another version of torch or onnxruntime."
         )
     return deviation
 
 
 def generate_check_recordings(model: Model) -> Iterator[Float[np.ndarray, "2 samples"]]:
-    """Two voices at each length: the shortest there is, around one window, and up to 20 s."""
+    """Generate two voices of each length: the shortest possible, around one window, and up to 20 s."""
     feature = model.feature
     hop = feature.hop_ms * feature.sample_rate / 1000.0
     fewest = round(hop) if isinstance(feature, PrecomputedFeature) else find_min_samples(feature)
@@ -88,7 +88,7 @@ def generate_check_recordings(model: Model) -> Iterator[Float[np.ndarray, "2 sam
 def _compute_check_frames(
     samples: Float[np.ndarray, "2 samples"], model: Model
 ) -> Float[torch.Tensor, "2 frames bins"]:
-    """As the recipe makes them; where it makes none, between 0 and 1, as many as it would."""
+    """Compute frames by the recipe; for precomputed frames, draw as many between 0 and 1."""
     feature = model.feature
     if not isinstance(feature, PrecomputedFeature):
         return torch.stack([feature(torch.from_numpy(voice)) for voice in samples])

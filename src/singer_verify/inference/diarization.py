@@ -1,4 +1,4 @@
-"""Who sings when: the windows of a recording against the singers of a gallery."""
+"""Diarization: who of a gallery sings when in a recording."""
 
 from dataclasses import dataclass
 
@@ -33,21 +33,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Diarization:
-    """What is said of each window, and of the time that it stands for.
+    """Singers of the windows of a recording, and of the time that each stands for.
 
     Attributes:
         singers: names, in alphabetical order.
         starts_s: (windows,), when each window begins.
         ends_s: (windows,), when it ends.
         scores: (windows, singers), of each window alone.
-        smoothed_scores: (windows, singers), of the stretch around each window.
+        smoothed_scores: (windows, singers), of the time around each window.
         best: (windows,), number of the singer with the highest smoothed score, among those at or above their threshold
             if there are any.
         is_known: (windows,), whether that score is at or above the threshold; true throughout without one.
         is_silent: (windows,), whether no one sings in it.
         thresholds: of each singer; empty where none is known.
-        seconds: that the recording lasts.
-        remarks: sentences on what makes it doubtful.
+        seconds: duration of the recording.
+        remarks: sentences on what makes the result doubtful.
     """
 
     singers: tuple[str, ...]
@@ -96,17 +96,17 @@ class Diarization:
 
 
 def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior: float | None = None) -> Diarization:
-    """Who sings when.
+    """Find who sings when.
 
-    The stretch around each window, of the windows whose middles lie within `smooth_s` / 2 of its own, silent ones left
+    The time around each window, of the windows whose middles lie within `smooth_s` / 2 of its own, silent ones left
     out, is embedded as a recording of its own and scored against each singer. The window is the singer's with the
     highest score among those that are at or above the singer's threshold. Which windows are silent,
     `RecordingEmbedding.is_silent` says.
 
     Args:
-        gallery: of the known singers, with the scoring.
+        gallery: of enrolled singers, with the scoring.
         found: the recording with its windows.
-        smooth_s: duration that embeddings are averaged over; 0 leaves the windows.
+        smooth_s: duration embeddings are averaged over; 0 scores each window alone.
         prior: see `resolve_threshold`.
 
     Raises:
@@ -143,7 +143,7 @@ def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior:
 
 
 def _describe_short_segments(threshold: Threshold | None, stretch_s: float) -> tuple[str, ...]:
-    """A sentence, where the threshold was found: then on recordings, which may be longer than what it judges here."""
+    """Return a remark if the threshold was fitted: to whole recordings, longer than what it decides on here."""
     if threshold is None or threshold.is_user_defined:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""A recording of a known singer, as a gallery keeps it."""
+"""Enrolled recordings and singers, as a gallery keeps and scores them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,16 +15,16 @@ from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 
 MAX_NAME_CHARACTERS = 200
 
-UNKNOWN_SINGER, SILENT = RESERVED_NAMES = "unknown", "silent"  # what stands in a timeline for a singer's name
+UNKNOWN_SINGER, SILENT = RESERVED_NAMES = "unknown", "silent"  # labels of a diarization in place of a singer
 
 
 @dataclass(frozen=True)
 class EnrolledRecording:
-    """One recording.
+    """An enrolled recording.
 
     Attributes:
-        singer: whose it is.
-        recording: its path when it was enrolled, or what it is called.
+        singer: name of its singer.
+        recording: its path when it was enrolled, or its name.
         content: 64 hexadecimal digits, the same for recordings of the same content.
         embedding: (embedding,), of unit length.
     """
@@ -37,12 +37,12 @@ class EnrolledRecording:
 
 @dataclass(frozen=True)
 class EnrolmentResult:
-    """What came of enrolling recordings.
+    """Outcome of enrolling recordings.
 
     Attributes:
-        added: recordings that are in the gallery now and were not before.
-        remarks: sentences on those that were left out, because they are in it already or cannot be used, and on those
-            that are doubtful.
+        added: recordings that are new in the gallery.
+        remarks: sentences on recordings that were left out, because they are enrolled already or cannot be used, and on
+            doubtful ones.
     """
 
     added: tuple[str, ...]
@@ -50,7 +50,7 @@ class EnrolmentResult:
 
 
 def compute_content_hash(recording: Path | AudioClip) -> str:
-    """SHA-256 of a file, or of samples with their sample rate.
+    """Return the SHA-256 of a file, or of samples with their sample rate.
 
     Raises:
         OSError: the file cannot be read.
@@ -64,12 +64,12 @@ def compute_content_hash(recording: Path | AudioClip) -> str:
 
 
 def is_valid_name(singer: str) -> bool:
-    """Whether a singer can be called so: not empty, printable, without blanks around it, not too long."""
+    """Whether a name is valid: not empty, printable, without surrounding blanks, not too long."""
     return bool(singer) and singer.isprintable() and singer == singer.strip() and len(singer) <= MAX_NAME_CHARACTERS
 
 
 def find_singer_recordings(enrolled: Iterable[EnrolledRecording], singer: str) -> tuple[EnrolledRecording, ...]:
-    """Of one singer, in the order of enrolment.
+    """Find the recordings of a singer, in the order of enrolment.
 
     Raises:
         SingerVerifyError: no such singer.
@@ -85,7 +85,7 @@ def find_singer_recordings(enrolled: Iterable[EnrolledRecording], singer: str) -
 def select_enrolled_recordings(
     enrolled: Iterable[EnrolledRecording], singer: str, recording: str | None
 ) -> tuple[EnrolledRecording, ...]:
-    """All recordings of a singer, or one of them.
+    """Select all recordings of a singer, or one of them.
 
     Raises:
         SingerVerifyError: no such singer, or no such recording of the singer.
@@ -100,11 +100,12 @@ def select_enrolled_recordings(
 
 @dataclass(frozen=True)
 class EnrolledSingers:
-    """
+    """Singers ready to be scored.
+
     Attributes:
         names: in alphabetical order.
-        num_recordings: of each, that are enrolled.
-        sides: of each, the mean of these recordings.
+        num_recordings: number of enrolled recordings of each.
+        sides: mean of the recordings of each.
     """
 
     names: tuple[str, ...]
@@ -113,7 +114,8 @@ class EnrolledSingers:
 
 
 def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scoring) -> EnrolledSingers:
-    """
+    """Average the recordings of each singer.
+
     Args:
         enrolled: at least one recording.
         scoring: of their embeddings.
@@ -126,11 +128,11 @@ def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scori
 
 
 def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[str, ...]:
-    """A sentence, where what decides was found on pairs of single recordings and a singer is known from several.
+    """Return a remark if the threshold was fitted to pairs of single recordings and a singer has several.
 
     Args:
         scoring: that decides.
-        num_recordings: that the singer is known from.
+        num_recordings: number of enrolled recordings of the singer.
     """
     is_given = scoring.threshold is not None and scoring.threshold.is_user_defined
     is_calibrated = scoring.calibration is not None

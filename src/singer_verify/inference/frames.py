@@ -1,4 +1,4 @@
-"""Frames of a recording that is too long to hold, piece by piece, the same as those of the whole."""
+"""Frames of a recording, of any length: piece by piece where it is too long to hold, and equal to the whole's."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ DEFAULT_CHUNK_FRAMES = 3000
 
 
 def narrow_to_framewise(feature: Feature) -> FramewiseFeature | None:
-    """The feature, if a frame of it needs its neighbourhood only; None where it needs the whole recording."""
+    """Return the feature if its frames depend on their neighbourhood only; None if on the whole recording."""
     is_framewise = isinstance(feature, FramewiseFeature) and feature.context_samples is not None
     return feature if is_framewise else None  # type: ignore[return-value]
 
@@ -33,15 +33,15 @@ def narrow_to_framewise(feature: Feature) -> FramewiseFeature | None:
 def compute_frame_chunks(
     feature: FramewiseFeature, blocks: Iterable[Float[Tensor, " _"]], piece_frames: int = DEFAULT_CHUNK_FRAMES
 ) -> Iterator[Float[Tensor, "frames bins"]]:
-    """All frames of a recording, in order.
+    """Yield all frames of a recording, in order.
 
-    A piece is computed with so many whole hops more on either side that no frame of it sees the ends of the stretch;
-    only the recording's own ends are reflected. So the frames are those of the whole recording.
+    Each piece is computed with enough context on either side that only the recording's own ends are reflected, so the
+    frames equal those of the whole recording.
 
     Args:
         feature: a recipe with `context_samples`.
-        blocks: of the recording, of any lengths, one after another.
-        piece_frames: at least so many frames are computed at once, but for the last.
+        blocks: samples of the recording, in blocks of any lengths.
+        piece_frames: minimum number of frames computed at once, except for the last.
     """
     assert feature.context_samples is not None
     hop, context = feature.hop_samples, max(1, -(-feature.context_samples // feature.hop_samples))
@@ -64,16 +64,16 @@ Frames = Float[torch.Tensor, "frames bins"]
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """What is known of a recording besides its frames.
+    """Properties of a recording.
 
     Attributes:
-        name: its path, or what it is called.
-        num_frames: that it has.
-        times_s: (frames,), when each frame is, where that is not frame number × hop; else None.
-        seconds: that it lasts.
-        power: (steps,), mean square of its samples in each of equal steps of time; None for ready features.
+        name: its path, or its name.
+        num_frames: number of its frames.
+        times_s: (frames,), time of each frame where it is not frame number × hop; else None.
+        seconds: its duration.
+        power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
         power_step_s: length of a step.
-        has_two_voices: its channels differ as voices do.
+        has_two_voices: its two channels hold different voices.
     """
 
     name: str
@@ -86,8 +86,7 @@ class RecordingInfo:
 
 
 class LoadedRecording(NamedTuple):
-    """A recording that can be embedded: what is known of it, and its frames, normalised, one piece after another, as
-    often as they are called for."""
+    """A recording ready to be embedded: its properties, and a function that yields its normalised frames."""
 
     recording_info: RecordingInfo
     pieces: Callable[[], Iterator[Frames]]
@@ -95,16 +94,16 @@ class LoadedRecording(NamedTuple):
 
 @torch.inference_mode()
 def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: Normalisation) -> LoadedRecording:
-    """Make a recording ready to be embedded.
+    """Prepare a recording to be embedded.
 
-    Recordings of up to two minutes are decoded once. Of longer ones no more than some seconds are held at any time:
-    they are decoded twice, three times where the normalisation takes its figures from the whole recording, and their
-    frames are computed piece by piece. A recipe whose frames need the whole recording (WORLD, pitch, silence trimmed,
-    high-pass, `cqt`) holds all of its samples and frames, also where it is an hour long.
+    Recordings of up to two minutes are decoded once. Of longer ones, only a few seconds are held in memory at a time:
+    they are decoded twice, or three times where the normalisation needs statistics of the whole recording, and their
+    frames are computed piece by piece. A recipe whose frames depend on the whole recording (WORLD, pitch, trimmed
+    silence, high-pass, `cqt`) holds all samples and frames, even of an hour.
 
     Raises:
-        UtteranceError: it cannot be used; the sentence begins with its name.
-        SingerVerifyError: the model takes ready features, and this is audio.
+        UtteranceError: it cannot be used; the message begins with its name.
+        SingerVerifyError: the model takes precomputed frames, and this is audio.
     """
     name = str(recording)
     if isinstance(feature, PrecomputedFeature):

@@ -1,4 +1,4 @@
-"""Galleries: the singers that a model shall know again, by the embeddings of their recordings."""
+"""Galleries: enrolled singers, to be identified and verified by the embeddings of their recordings."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,7 +28,7 @@ from singer_verify.inference.verification import VerificationResult, decide_scor
 
 
 class Gallery:
-    """Singers that a model shall know again.
+    """Enrolled singers of a model.
 
         gallery = Gallery(load_model(Path("runs/first")))
         gallery.enrol("anna", [Path("anna1.wav"), Path("anna2.wav")])
@@ -36,13 +36,13 @@ class Gallery:
         gallery = Gallery.load(Path("choir.npz"), model, scoring)
         gallery.identify(Path("who.wav")).best
 
-    A singer is the mean of the recordings, each as the scoring projects it. Several processes that enrol in one file
-    use `gallery_file.lock_gallery`, which keeps them from losing each other's.
+    A singer is the mean of the projected embeddings of the singer's recordings. Processes that enrol into the same file
+    use `gallery_file.lock_gallery`, so that none loses another's recordings.
 
     Args:
         model: the model; a gallery belongs to one.
         scoring: of its embeddings.
-        enrolled: recordings that are in it.
+        enrolled: its recordings.
     """
 
     def __init__(self, model: Model, scoring: Scoring = COSINE, enrolled: Iterable[EnrolledRecording] = ()) -> None:
@@ -54,7 +54,7 @@ class Gallery:
 
     @classmethod
     def load(cls, path: str | Path, model: Model, scoring: Scoring = COSINE) -> "Gallery":
-        """From the file that `save` wrote.
+        """Load the file that `save` wrote.
 
         Raises:
             SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
@@ -68,10 +68,10 @@ class Gallery:
         return cls(model, scoring, enrolled)
 
     def save(self, path: str | Path) -> None:
-        """Write the whole gallery, or leave what is there: an `.npz` of plain arrays (see `gallery_file`).
+        """Write the whole gallery, or leave the existing file as it is: an `.npz` of plain arrays (see `gallery_file`).
 
         Raises:
-            SingerVerifyError: it cannot be written, or the model comes from no file and could not be known again.
+            SingerVerifyError: it cannot be written, or the model was not loaded from a file.
         """
         if not self.model.fingerprint:
             raise SingerVerifyError(f"{path}: its model was not loaded from a file; use load_model.")
@@ -83,7 +83,7 @@ class Gallery:
         return tuple(sorted({each.singer for each in self.enrolled}))
 
     def known(self) -> EnrolledSingers:
-        """The singers as they are scored.
+        """Average the recordings of each singer, ready to be scored.
 
         Raises:
             SingerVerifyError: nobody is enrolled.
@@ -93,7 +93,7 @@ class Gallery:
         return build_enrolled_singers(self.enrolled, self.scoring)
 
     def recordings(self, singer: str) -> tuple[str, ...]:
-        """Of a singer, in the order of enrolment.
+        """Return the recordings of a singer, in the order of enrolment.
 
         Raises:
             SingerVerifyError: no such singer.
@@ -103,7 +103,7 @@ class Gallery:
     def enrol(self, singer: str, recordings: Iterable[str | Path | AudioClip]) -> EnrolmentResult:
         """Add recordings of a singer, a new or a known one.
 
-        Those that cannot be used, and those whose content is in the gallery already, are left out and said.
+        Recordings that cannot be used, or whose content is in the gallery already, are left out with a remark.
 
         Raises:
             SingerVerifyError: not a name, or none of the recordings can be used.
@@ -115,7 +115,7 @@ class Gallery:
     def embed_recordings(
         self, singer: str, recordings: Iterable[str | Path | AudioClip]
     ) -> tuple[tuple[EnrolledRecording, ...], tuple[str, ...]]:
-        """Recordings of a singer ready for `add`, and what is to be said of them; the gallery stays as it is.
+        """Embed recordings of a singer for `add`, with remarks on them; the gallery stays as it is.
 
         Raises:
             SingerVerifyError: as of `enrol`.
@@ -140,7 +140,7 @@ class Gallery:
         return tuple(found), tuple(remarks)
 
     def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
-        """Add what `embedded` made; a recording that is there already is left out and said."""
+        """Add what `embed_recordings` returned; recordings that are enrolled already are left out with a remark."""
         added, remarks = [], []
         for each in recordings:
             before = next((other for other in self.enrolled if other.content == each.content), None)
@@ -154,7 +154,7 @@ class Gallery:
         return EnrolmentResult(tuple(added), tuple(remarks))
 
     def remove(self, singer: str, recording: str | None = None) -> tuple[str, ...]:
-        """Take out a singer, or one of the singer's recordings; returns the recordings taken out.
+        """Remove a singer, or one of the singer's recordings; return what was removed.
 
         Raises:
             SingerVerifyError: no such singer, or no such recording of the singer.
@@ -169,13 +169,12 @@ class Gallery:
         sample_rate: int | None = None,
         prior: float | None = None,
     ) -> IdentificationResult:
-        """Who of the known singers sings.
+        """Find which enrolled singer sings.
 
         Args:
             recording: as for `Model.embed`.
             sample_rate: of samples, in Hz.
-            prior: share of recordings that are of a singer, before each is heard; probabilities and thresholds follow
-                it, see `verify`.
+            prior: probability of each singer before the recording is heard, see `verify`.
 
         Raises:
             UtteranceError: the recording cannot be used.
@@ -192,7 +191,7 @@ class Gallery:
         sample_rate: int | None = None,
         prior: float | None = None,
     ) -> VerificationResult:
-        """Whether a known singer sings; arguments and errors as of `identify`.
+        """Decide whether an enrolled singer sings; arguments and errors as for `identify`.
 
         Raises:
             SingerVerifyError: no such singer.

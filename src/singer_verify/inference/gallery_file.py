@@ -27,16 +27,16 @@ UNIT_NORM_TOLERANCE = 1e-3
 
 @contextmanager
 def lock_gallery(path: Path) -> Iterator[None]:
-    """While this lasts, no other process changes the gallery: load it, change it and save it within.
+    """Keep other processes from changing a gallery: load it, change it and save it within this context.
 
     Raises:
         SingerVerifyError: the folder is not there, or cannot be written to.
     """
-    require_gallery_path(path)  # before the lock, which would make the folder
+    require_gallery_path(path)  # before the lock, which would create the folder
     lock_path = path.with_name(f"{path.name}.lock")
     lock = FileLock(lock_path)
     try:
-        lock_path.touch()  # in vain where the folder cannot be written to: FileLock tries again and again in some
+        lock_path.touch()  # fails at once where the folder is not writable; FileLock may retry forever
         lock.acquire()
     except OSError as error:
         raise SingerVerifyError(
@@ -45,14 +45,15 @@ def lock_gallery(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held: whoever waits for a file that has been removed is made to begin anew by FileLock.
-        with suppress(OSError):  # systems that keep open files; there FileLock removes it
+        # While it is held: FileLock makes a process that waits for a removed file start over.
+        with suppress(OSError):  # systems that keep open files, where FileLock removes it
             lock_path.unlink()
         lock.release()
 
 
 def require_gallery_path(path: Path) -> None:
-    """
+    """Check that a gallery can be written to a path.
+
     Raises:
         SingerVerifyError: the name does not end in .npz, is that of a folder, or lies in none.
     """
@@ -62,7 +63,7 @@ def require_gallery_path(path: Path) -> None:
 
 
 def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[EnrolledRecording]) -> None:
-    """Write a whole file, or leave what is there.
+    """Write a whole gallery, or leave the existing file as it is.
 
     Raises:
         SingerVerifyError: as of `require_gallery_path`, or it cannot be written.
@@ -85,7 +86,7 @@ def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[EnrolledRecor
 
 
 def read_gallery(path: Path) -> tuple[str, tuple[EnrolledRecording, ...]]:
-    """Of which model a gallery is, and its recordings; nothing in the file is executed.
+    """Return the fingerprint of a gallery's model, and its recordings; nothing in the file is executed.
 
     Raises:
         SingerVerifyError: no such file, not a gallery, of another version, or damaged.

@@ -1,4 +1,4 @@
-"""Who of the known singers a recording is of, or none of them."""
+"""Identification: which enrolled singer a recording is of, if any."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from singer_verify.inference.verification import decide_score
 
 @dataclass(frozen=True)
 class Candidate:
-    """A known singer beside a recording.
+    """An enrolled singer as the singer of a recording.
 
     Attributes:
-        singer: the name.
-        num_recordings: that the singer is known from.
+        singer: name.
+        num_recordings: number of enrolled recordings.
         score: of the recording against the singer.
-        threshold: from which score on the recording is taken for this singer's; None where none is known.
-        is_accepted: whether the score is at or above it; None without one.
-        probability: that the recording is this singer's, whoever else is known, at the prior that was given; None
+        threshold: scores at or above it are accepted; None where the model has none.
+        is_accepted: whether the score is at or above the threshold; None without one.
+        probability: posterior that the recording is of this singer, whoever else is enrolled, at the given prior; None
             without a calibration.
     """
 
@@ -34,14 +34,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class IdentificationResult:
-    """What is said of a recording.
+    """Enrolled singers ranked for a recording.
 
     Attributes:
-        candidates: all known singers; those at or above their threshold first, each time the highest score first.
-        threshold: that of the first; None where none is known.
-        is_known: whether the first is at or above it; None without one.
-        prior: that the probabilities take for granted; None without a calibration.
-        remarks: sentences on what makes it doubtful.
+        candidates: all enrolled singers, accepted ones first, then by descending score.
+        threshold: of the first candidate; None where the model has none.
+        is_known: whether the first candidate is accepted; None without a threshold.
+        prior: of the probabilities; None without a calibration.
+        remarks: sentences on what makes the result doubtful.
     """
 
     candidates: tuple[Candidate, ...]
@@ -60,7 +60,7 @@ class IdentificationResult:
 
     @property
     def best(self) -> str | None:
-        """The singer; None where it is not known who sings, or whether the first candidate does."""
+        """The identified singer; None for an unknown singer, or without a threshold."""
         return self.candidates[0].singer if self.is_known else None
 
 
@@ -71,17 +71,17 @@ def rank_candidates(
     prior: float | None,
     remarks: tuple[str, ...],
 ) -> IdentificationResult:
-    """Rank known singers.
+    """Rank enrolled singers.
 
     Args:
         scoring: of the embeddings.
         known: at least one singer.
         embedding: of the recording.
-        prior: share of recordings, for each singer, that are of that singer; see `verify`.
-        remarks: what else is to be said.
+        prior: probability of each singer before the recording is heard; see `verify`.
+        remarks: sentences to add to.
 
     Raises:
-        SingerVerifyError: a prior, and no calibration that it would have an effect on.
+        SingerVerifyError: a prior without a calibration.
     """
     scores = scoring.compute_score_matrix(scoring.prepare_embeddings(embedding[None]), known.sides)[0].tolist()
     scoring_of = {number: scoring.with_enrolment_size(number) for number in set(known.num_recordings)}

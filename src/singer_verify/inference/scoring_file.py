@@ -40,7 +40,7 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
     Args:
         path: of the file.
         scoring: all of it is kept.
-        fingerprint: of the model whose embeddings it is for, see `runs.fingerprint`.
+        fingerprint: of the model whose embeddings it is for, see `runs.checkpoints.compute_fingerprint`.
 
     Raises:
         SingerVerifyError: the file cannot be written.
@@ -75,7 +75,7 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
         fingerprint: of the model whose embeddings are to be scored.
 
     Raises:
-        OtherModelError: it was fitted for another model.
+        ScoringModelMismatchError: it was fitted for another model.
         SingerVerifyError: no such file, not a scoring, of another version, or damaged.
     """
     if not path.is_file():
@@ -85,11 +85,13 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
         raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {EXPECTED_SCORING_FILE}.")
     if header.get("version") != SCORING_FORMAT_VERSION:
         raise SingerVerifyError(
-            f"{path}: has format {header.get('version')}; this version reads {SCORING_FORMAT_VERSION}; calibrate the model again."
+            f"{path}: has format {header.get('version')}; this version reads {SCORING_FORMAT_VERSION}; calibrate the "
+            f"model again."
         )
     if header.get("fingerprint") != fingerprint:
         raise ScoringModelMismatchError(
-            f"{path}: was fitted for another model (its embeddings mean something else); {EXPECTED_SCORING_FILE} for this one."
+            f"{path}: was fitted for another model (its embeddings mean something else); {EXPECTED_SCORING_FILE} for "
+            f"this one."
         )
     try:
         # The archive's own list of entries is under no checksum. Files of earlier versions do not tell.

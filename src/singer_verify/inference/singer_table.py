@@ -1,4 +1,4 @@
-"""The look-up table of singers: the mean embedding of each, as file."""
+"""Table of singers with the mean embedding of each, as a file."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ from singer_verify.evaluation.averaging import average_embeddings
 
 @dataclass(frozen=True)
 class SingerTable:
-    """A singer in each row.
+    """One singer per row.
 
     Attributes:
         singers: sorted names.
-        splits: (singers,), where each one's recordings are.
-        num_utterances: (singers,), recordings that were averaged.
+        splits: (singers,), split of each singer's recordings.
+        num_utterances: (singers,), number of averaged recordings.
         embeddings: (singers, embedding), means of unit rows, brought to unit length.
     """
 
@@ -29,7 +29,8 @@ class SingerTable:
 
 
 def build_singer_table(utterances: Iterable[tuple[str, str, Float[np.ndarray, " embedding"]]]) -> SingerTable:
-    """
+    """Average the embeddings of each singer.
+
     Args:
         utterances: singer, split and embedding of each.
     """
@@ -45,7 +46,7 @@ def build_singer_table(utterances: Iterable[tuple[str, str, Float[np.ndarray, " 
 
 
 def format_singer_table_npz(table: SingerTable, fingerprint: str) -> bytes:
-    """Arrays `singers`, `splits`, `num_utterances`, `embeddings`, and the `fingerprint` of the model."""
+    """Format as an `.npz` of the fields of `SingerTable` and the `fingerprint` of the model."""
     buffer = io.BytesIO()
     strings = {name: np.array(getattr(table, name), dtype=np.str_) for name in ("singers", "splits")}
     np.savez(
@@ -60,7 +61,7 @@ def format_singer_table_npz(table: SingerTable, fingerprint: str) -> bytes:
 
 
 def format_singer_table_csv(table: SingerTable) -> bytes:
-    """A line for each singer: singer, split, num_utterances, e0, e1, ..."""
+    """Format as lines of a `.csv`: singer, split, num_utterances, e0, e1, ..."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     size = table.embeddings.shape[1]

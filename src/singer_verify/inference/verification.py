@@ -1,4 +1,4 @@
-"""Whether two recordings are one singer's."""
+"""Verification: whether two recordings are of the same singer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,21 @@ from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.inference.model import Model
 from singer_verify.inference.windows import RecordingEmbedding
 
-DEFAULT_PRIOR = 0.5  # the prior of who gives none
+DEFAULT_PRIOR = 0.5  # of a same-singer pair
 
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What is said of two recordings.
+    """Comparison of two recordings.
 
     Attributes:
-        score: how alike they are.
-        threshold: from which score on they are taken for one singer's, and where it comes from; None where none is
-            known.
+        score: similarity.
+        threshold: scores at or above it mean the same singer, with its origin; None where the model has none.
         is_same: whether the score is at or above the threshold; None without one.
-        probability: that they are one singer's, at the prior; None without a calibration.
-        prior: that the probability takes for granted; None without a calibration.
+        probability: posterior of the same singer at the prior; None without a calibration.
+        prior: of the probability; None without a calibration.
         log_likelihood_ratio: natural logarithm; None without a calibration.
-        remarks: sentences on what makes the verdict doubtful.
+        remarks: sentences on what makes the decision doubtful.
     """
 
     score: float
@@ -55,15 +54,15 @@ def verify(
 
     Args:
         model: the model.
-        scoring: that belongs to it.
-        left: a file, or samples at hand.
+        scoring: of its embeddings, see `load_model_scoring`.
+        left: a file or a clip.
         right: likewise.
-        prior: share of pairs that are one singer's, where the question is asked; the probability follows it, and so
-            does the threshold, unless that was given too. None: even odds, and the scoring's own threshold.
+        prior: prior probability of a same-singer pair; sets the probability, and the threshold unless that was given.
+            None: 0.5, and the scoring's own threshold.
 
     Raises:
         UtteranceError: a recording cannot be used.
-        SingerVerifyError: a prior, and no calibration that it would have an effect on.
+        SingerVerifyError: a prior without a calibration.
     """
     return verify_embeddings(scoring, model.embed_windows(left), model.embed_windows(right), prior)
 
@@ -71,7 +70,7 @@ def verify(
 def verify_embeddings(
     scoring: Scoring, left: RecordingEmbedding, right: RecordingEmbedding, prior: float | None = None
 ) -> VerificationResult:
-    """As `verify`, of recordings that are embedded."""
+    """Compare two recordings that are embedded already, see `verify`."""
     sides = [scoring.prepare_embeddings(each.embedding[None]) for each in (left, right)]
     score = float(scoring.compute_pair_scores(*sides)[0])
     is_one = left.windows.shape == right.windows.shape and np.array_equal(left.windows, right.windows)
@@ -80,13 +79,13 @@ def verify_embeddings(
 
 
 def decide_score(scoring: Scoring, score: float, prior: float | None, remarks: tuple[str, ...]) -> VerificationResult:
-    """What a score means.
+    """Decide by a score.
 
     Args:
-        scoring: that the score is of.
+        scoring: that gave the score.
         score: of two sides.
         prior: see `verify`.
-        remarks: what else is to be said.
+        remarks: sentences to add to.
     """
     threshold = resolve_threshold(scoring, prior)
     is_same = None if threshold is None else score >= threshold.score
@@ -104,14 +103,14 @@ def decide_score(scoring: Scoring, score: float, prior: float | None, remarks: t
 
 
 def resolve_threshold(scoring: Scoring, prior: float | None) -> Threshold | None:
-    """From which score on the decision is for one singer.
+    """Choose the threshold at or above which scores mean the same singer.
 
-    A threshold that was given stays, whatever the prior. Otherwise a prior asks for the decision that costs least there
-    (Bayes), which follows from the calibration; without one, the scoring's own threshold decides, and for want of that,
-    the calibration at even odds.
+    A threshold given by the user stays, whatever the prior. Otherwise a prior sets the Bayes threshold, which follows
+    from the calibration; without a prior, the scoring's own threshold decides, and without that, the calibration at a
+    prior of 0.5.
 
     Args:
-        scoring: with a calibration, a threshold, both, or neither; of neither, None is returned.
+        scoring: with a calibration, a threshold, both, or neither; then None is returned.
         prior: see `verify`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Windows of a recording: where they lie, in frames."""
+"""Windows of a recording: where they lie, and a recording as the embeddings of its windows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Frames = Float[torch.Tensor, "frames bins"]
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """How long windows are and how far apart.
+    """Length of windows and distance between them.
 
     Attributes:
         num_frames: length of a window.
@@ -29,7 +29,7 @@ class WindowPlan:
     hop_frames: int | None = None
 
     def starts(self, num_frames: int) -> Int[np.ndarray, " windows"]:
-        """First frame of each window of a recording; a recording no longer than a window is one window."""
+        """Return the first frame of each window; a recording no longer than a window is one window."""
         if self.hop_frames is None or num_frames <= self.num_frames:
             return compute_window_starts(num_frames, self.num_frames)
         last = num_frames - self.num_frames
@@ -37,12 +37,12 @@ class WindowPlan:
         return regular if regular[-1] == last else np.append(regular, last)
 
     def length(self, num_frames: int) -> int:
-        """Of the windows of a recording."""
+        """Return the length of the windows of a recording."""
         return min(self.num_frames, num_frames)
 
 
 def build_window_plan(window_s: float | None, hop_s: float | None, window_frames: int, hop_ms: float) -> WindowPlan:
-    """Windows of a duration; what is None is as the model has it.
+    """Build a plan from durations; None means as the model was validated.
 
     Args:
         window_s: length of a window.
@@ -66,7 +66,7 @@ def build_window_plan(window_s: float | None, hop_s: float | None, window_frames
 
 
 def iterate_windows(pieces: Iterable[Frames], starts: Int[np.ndarray, " windows"], length: int) -> Iterator[Frames]:
-    """The frames of each window in turn; nothing before it is held.
+    """Yield the frames of each window, holding no earlier frames in memory.
 
     Args:
         pieces: the frames of a recording, one piece after another.
@@ -86,24 +86,24 @@ def iterate_windows(pieces: Iterable[Frames], starts: Int[np.ndarray, " windows"
             held, first = held[dropped:], first + dropped
 
 
-MIN_RELIABLE_S = 3.0  # recordings of this length are not called short, however long a window of the model is
-SILENCE_DB = 40.0  # under a recording's loud sound: no one sings
-LOUD_QUANTILE = 0.95  # of the steps of a recording are no louder than its loud sound
+MIN_RELIABLE_S = 3.0  # recordings of this length are not called short, however long the model's window
+SILENCE_DB = 40.0  # below a recording's loud level nobody sings
+LOUD_QUANTILE = 0.95  # quantile of power that is a recording's loud level
 
 
 @dataclass(frozen=True)
 class RecordingEmbedding:
-    """A recording as embeddings.
+    """Embeddings of the windows of a recording.
 
     Attributes:
-        name: its path, or what it is called.
+        name: its path, or its name.
         windows: (windows, embedding), rows of unit length, in order of time.
         starts_s: (windows,), when each window begins.
         ends_s: (windows,), when it ends.
-        seconds: that the recording lasts.
-        power: (steps,), mean square of its samples in each of equal steps of time; None for ready features.
+        seconds: duration of the recording.
+        power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
         power_step_s: length of a step.
-        has_two_voices: its channels differ as voices do.
+        has_two_voices: its two channels hold different voices.
         model_window_s: length of the windows that the model was validated with.
     """
 
@@ -119,7 +119,7 @@ class RecordingEmbedding:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences on what makes the embedding doubtful."""
+        """Sentences on what makes the embeddings doubtful."""
         enough_s = min(self.model_window_s, MIN_RELIABLE_S)
         short = f"{self.name}: lasts {self.seconds:.1f} s, less than {enough_s:.1f} s; what is said of it is uncertain."
         return ((short,) if self.seconds < enough_s else ()) + ((self.channel_warning,) if self.has_two_voices else ())
@@ -143,7 +143,7 @@ class RecordingEmbedding:
 
     @property
     def embedding(self) -> Float[np.ndarray, " embedding"]:
-        """Of the whole: the mean over its windows, brought to unit length."""
+        """Mean over the windows, scaled to unit length."""
         return average_embeddings(self.windows)
 
 
@@ -154,7 +154,7 @@ def build_recording_embedding(
     hop_ms: float,
     model_window_s: float,
 ) -> RecordingEmbedding:
-    """What is known of a recording, with the embeddings of its windows.
+    """Combine a recording's properties with the embeddings of its windows.
 
     Args:
         facts: of the recording.

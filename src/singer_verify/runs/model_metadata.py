@@ -73,7 +73,7 @@ class ModelMetadata:
             pretraining_recordings=torch.unique(torch.cat(recordings)),
         )
 
-    def with_pretraining_of(self, other: "ModelMetadata") -> "ModelMetadata":
+    def with_recorded_pretraining(self, other: "ModelMetadata") -> "ModelMetadata":
         """Return this metadata with the earlier trainings that another one records, as for a run that is resumed."""
         return replace(
             self,

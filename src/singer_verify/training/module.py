@@ -219,7 +219,7 @@ class Verifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = ModelMetadata.from_dict(checkpoint[METADATA_KEY])
-        self.metadata = self.metadata.with_pretraining_of(stored)  # the parent is not read again
+        self.metadata = self.metadata.with_recorded_pretraining(stored)  # the parent is not read again
 
     @property
     def _ge2e(self) -> GE2ELoss:
