@@ -116,7 +116,8 @@ def _count_trials(made: "TrialList", known: "pd.DataFrame") -> dict[str, int]:
 
 
 def _build_findings_record(diagnosis: "TrialListValidation | None") -> dict[str, Any]:
-    from singer_verify.evaluation.trials.validation import collect_fault_examples, count_faults, format_fault_messages
+    from singer_verify.evaluation.trials.validation import count_faults
+    from singer_verify.inference.trial_list_faults import collect_fault_examples, format_fault_messages
 
     if diagnosis is None:
         return {}

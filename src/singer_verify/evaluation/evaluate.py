@@ -1,4 +1,4 @@
-"""A model judged by its embeddings of a set of utterances."""
+"""Evaluation of a model from its embeddings of a set of utterances: metrics, conditions, and where it fails."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -25,25 +25,23 @@ from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSour
 from singer_verify.evaluation.trials.trial_list import Trials
 
 MAX_BOOTSTRAP_UNITS = 1000  # more singers than that are resampled in groups
-FIXED_THRESHOLD, BAYES_THRESHOLD = (
-    "threshold",
-    "bayes",
-)  # thresholds chosen beforehand: the scoring's own, the calibration's for a prior
+FIXED_THRESHOLD, BAYES_THRESHOLD = "threshold", "bayes"  # chosen beforehand: the scoring's own, and the calibration's
+COUNTING_STAGE, COMPARING_STAGE = "counting", "comparing"  # passes over all singers that take time
 
 ProgressCallback = Callable[[Iterable[int], str], Iterable[int]]
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is judged.
+    """How a model is evaluated.
 
     Attributes:
-        scoring: of two embeddings.
-        trials: numbers of utterances; None takes all pairs.
-        num_enrolment: utterances from which a singer is known, where singers are identified.
-        num_resamples: of the bootstrap.
-        seed: of its draws, and of those of enrolment utterances.
-        conditions: names of those that are judged besides all trials; None takes all there are.
+        scoring: how two embeddings are scored.
+        trials: pairs of utterances; None takes all pairs.
+        num_enrolment: number of utterances that enrol a singer, for identification.
+        num_resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap, and of the draw of enrolment utterances.
+        conditions: names of the conditions evaluated besides all trials; None takes all there are.
     """
 
     scoring: Scoring
@@ -61,17 +59,17 @@ def evaluate(
     evaluation: EvaluationSettings,
     progress: ProgressCallback = lambda singers, _: singers,
 ) -> EvaluationResult:
-    """Score the trials and find everything that a report shows.
+    """Score the trials and compute everything that a report shows.
 
-    Scores are never kept: the trials are gone through in parts, three times, so hundreds of millions of them need no
-    more memory than millions.
+    Scores are never kept: three passes go over the trials in blocks, so hundreds of millions of them need no more
+    memory than millions.
 
     Args:
         embeddings: (utterances, embedding), rows of unit length.
-        singer_index: who sings each, numbered from 0 without gaps.
-        descriptions: what is known of the utterances.
-        evaluation: how they are judged.
-        progress: passes singers on one by one; its second argument says what is being done.
+        singer_index: singer of each utterance, numbered from 0 without gaps.
+        descriptions: labels and measurements that conditions are made of.
+        evaluation: settings.
+        progress: passes singers on one by one; its second argument is `COUNTING_STAGE` or `COMPARING_STAGE`.
 
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, or embeddings that are not finite.
@@ -83,9 +81,9 @@ def evaluate(
         source = TrialListSource(sides, singer_index, evaluation.scoring, evaluation.trials)
     draws = _build_bootstrap_weights(source, num_singers, evaluation)
     conditions = Conditions(descriptions, evaluation.conditions)
-    counts = TrialCounts(source, conditions, draws, progress(range(num_singers), "Counting trials"))
+    counts = TrialCounts(source, conditions, draws, progress(range(num_singers), COUNTING_STAGE))
     decisions = DecisionCosts(_build_decision_thresholds(evaluation.scoring), draws)
-    details = ErrorAnalysis(source, counts, decisions, progress(range(num_singers), "Comparing singers"))
+    details = ErrorAnalysis(source, counts, decisions, progress(range(num_singers), COMPARING_STAGE))
     settings = evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
     identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings)
     pairs = details.confusions
@@ -105,7 +103,7 @@ def evaluate(
 
 
 def _build_bootstrap_weights(source: TrialSource, num_singers: int, evaluation: EvaluationSettings) -> BootstrapWeights:
-    """Singers are put into groups by chance where they are so many that each of them hardly matters."""
+    """Draw the resamples; very many singers are put into random groups, as each of them hardly matters."""
     unit_index = np.arange(num_singers)
     if num_singers > MAX_BOOTSTRAP_UNITS:
         unit_index = np.random.default_rng(evaluation.seed).permutation(num_singers) % MAX_BOOTSTRAP_UNITS
@@ -136,20 +134,20 @@ def _compute_overall_metrics(counts: TrialCounts, details: ErrorAnalysis) -> dic
 
 
 def _compute_decision_metrics(sums: DecisionCosts) -> dict[str, Estimate]:
-    """At thresholds that were known before these trials."""
+    """Compute metrics at thresholds that were chosen before these trials."""
     decisions = sums.decisions
-    found: dict[str, Estimate] = {}
+    metrics: dict[str, Estimate] = {}
     if FIXED_THRESHOLD in decisions.thresholds:
         miss, false_alarm = sums.compute_error_rates(FIXED_THRESHOLD)
-        found |= {
+        metrics |= {
             "miss_at_threshold": estimate_from_resamples(miss),
             "false_alarm_at_threshold": estimate_from_resamples(false_alarm),
         }
     for prior in TARGET_PRIORS:
         name = f"{BAYES_THRESHOLD}_{prior:g}" if decisions.calibration is not None else FIXED_THRESHOLD
         if name in decisions.thresholds:
-            found[f"actual_dcf_{prior:g}"] = sums.compute_actual_dcf(name, prior)
-    return found | ({"cllr": sums.compute_cllr()} if decisions.calibration is not None else {})
+            metrics[f"actual_dcf_{prior:g}"] = sums.compute_actual_dcf(name, prior)
+    return metrics | ({"cllr": sums.compute_cllr()} if decisions.calibration is not None else {})
 
 
 def _compute_condition_metrics(name: str, counts: ConditionCounts) -> ConditionMetrics:

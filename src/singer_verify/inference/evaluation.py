@@ -17,23 +17,25 @@ from singer_verify.corpora.corpus import Utterance, read_corpus
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.conditions import ConditionSelection, UtteranceMetadata, select_conditions
-from singer_verify.evaluation.evaluate import EvaluationSettings
+from singer_verify.evaluation.evaluate import COMPARING_STAGE, COUNTING_STAGE, EvaluationSettings
 from singer_verify.evaluation.evaluate import evaluate as evaluate_embeddings
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.evaluation.trials.formats import read_trials
 from singer_verify.evaluation.trials.paths import index_trials
 from singer_verify.evaluation.trials.trial_list import TrialList, Trials
-from singer_verify.evaluation.trials.validation import format_fault_messages, select_valid_trials, validate_trials
+from singer_verify.evaluation.trials.validation import select_valid_trials, validate_trials
 from singer_verify.features.f0 import MAX_F0_HZ, MIN_F0_HZ, F0Tracker, convert_samples_for_world
 from singer_verify.inference.model import Model, load_model
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.inference.split import embed_utterances
+from singer_verify.inference.trial_list_faults import format_fault_messages
 from singer_verify.store.utterance_frames import ExtractedFrames
 from singer_verify.worker_processes import choose_start_method, count_available_cores
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
+STAGE_DESCRIPTIONS = {COUNTING_STAGE: "Counting trials", COMPARING_STAGE: "Comparing singers"}
 
 
 @runtime_checkable
@@ -134,7 +136,11 @@ def evaluate_utterances(
     trials = _select_usable_trials(utterances, plan)
     settings = EvaluationSettings(scoring, trials, num_enrolment, num_resamples, seed, plan.conditions.names)
     metadata = _measure_metadata(utterances, plan, progress)
-    return evaluate_embeddings(utterances.embeddings, utterances.singer_index, metadata, settings, progress)
+
+    def show_stage(singers: Iterable[int], stage: str) -> Iterable[int]:
+        return progress(singers, STAGE_DESCRIPTIONS[stage])
+
+    return evaluate_embeddings(utterances.embeddings, utterances.singer_index, metadata, settings, show_stage)
 
 
 def embed_files(

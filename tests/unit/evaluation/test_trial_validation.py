@@ -12,13 +12,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.formats import read_trials
 from singer_verify.evaluation.trials.paths import ABSENT, build_trial_list, index_trials, match_paths
 from singer_verify.evaluation.trials.trial_list import TrialList, build_all_pairs
-from singer_verify.evaluation.trials.validation import (
-    collect_fault_examples,
-    count_faults,
-    format_fault_messages,
-    select_valid_trials,
-    validate_trials,
-)
+from singer_verify.evaluation.trials.validation import count_faults, select_valid_trials, validate_trials
+from singer_verify.inference.trial_list_faults import collect_fault_examples, format_fault_messages
 
 ROOT = Path("corpus")
 # Named as in Sony's list of VocalSet: without a split; two takes lack the singer's code, one of m9 is in male8.

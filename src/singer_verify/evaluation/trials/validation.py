@@ -14,9 +14,8 @@ Each trial counts for the first of these that it has, so the counts add up.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -175,11 +174,8 @@ def _find_misnamed_files(paths: np.ndarray, singer_of: Mapping[str, str]) -> dic
     return {path: singer for path, singer in told.items() if singer is not None}
 
 
-NUM_FAULT_EXAMPLES = 3
-
-
 def count_faults(diagnosis: TrialListValidation) -> dict[str, int]:
-    """How many there are of each fault. A trial counts for one fault: those left out add up."""
+    """Count the trials or files with each fault. A trial counts for one fault, so those left out add up."""
     return {
         "num_listed": len(diagnosis.is_target),
         "num_left_out": int(diagnosis.is_excluded.sum()),
@@ -191,47 +187,3 @@ def count_faults(diagnosis: TrialListValidation) -> dict[str, int]:
         "num_missing_files_elsewhere": diagnosis.num_elsewhere,
         "num_misnamed_files": len(diagnosis.misnamed),
     }
-
-
-def collect_fault_examples(diagnosis: TrialListValidation) -> dict[str, list[str]]:
-    """The first few files or trials of each fault by name."""
-    listed = np.where(diagnosis.is_target, "nontarget", "target")  # the opposite, of contradicting labels
-    return {
-        "missing_files": list(diagnosis.missing[:NUM_FAULT_EXAMPLES]),
-        "self_pairs": [diagnosis.left[trial] for trial in _take_first_trials(diagnosis.is_self_pair)],
-        "duplicates": [_format_pair(diagnosis, trial) for trial in _take_first_trials(diagnosis.is_duplicate)],
-        "contradicting_labels": [
-            f"{_format_pair(diagnosis, trial)} listed as {listed[trial]}"
-            for trial in _take_first_trials(diagnosis.is_contradicting)
-        ],
-        "misnamed_files": [
-            f"{path} named after {singer}" for path, singer in islice(diagnosis.misnamed.items(), NUM_FAULT_EXAMPLES)
-        ],
-    }
-
-
-def format_fault_messages(diagnosis: TrialListValidation) -> list[str]:
-    """What was found and what is done about it: a sentence for each fault there is, none for a list without any."""
-    found, named = count_faults(diagnosis), collect_fault_examples(diagnosis)
-    elsewhere = f", {diagnosis.num_elsewhere} of them in another split" if diagnosis.num_elsewhere else ""
-    openings = {
-        "missing_files": f"Trials of files that are not among the utterances of {diagnosis.root}, left out: "
-        f"{found['num_with_missing_files']}; such files{elsewhere}",
-        "self_pairs": "Trials of a recording against itself, left out",
-        "duplicates": "Trials that repeat an earlier one in either order, left out",
-        "contradicting_labels": "Trials whose label contradicts the folders, where the folders decide",
-        "misnamed_files": "Files named after another singer than their folder, where the folder decides",
-    }
-    return [
-        f"{opening}: {number} ({'; '.join(named[fault])}{'; …' if number > NUM_FAULT_EXAMPLES else ''})."
-        for fault, opening in openings.items()
-        if (number := found[f"num_{fault}"])
-    ]
-
-
-def _take_first_trials(is_chosen: np.ndarray) -> Iterable[int]:
-    return (int(trial) for trial in np.flatnonzero(is_chosen)[:NUM_FAULT_EXAMPLES])
-
-
-def _format_pair(diagnosis: TrialListValidation, trial: int) -> str:
-    return f"{diagnosis.left[trial]} – {diagnosis.right[trial]}"
