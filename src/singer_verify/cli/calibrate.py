@@ -160,7 +160,7 @@ def _fit_uncalibrated_scoring(
     if others is None:
         return COSINE
     projection = fit_projection(others, project, dims)
-    return Scoring(projection, build_cohort(others, projection, norm, nearest), cohort_singers=others.known)
+    return Scoring(projection, build_cohort(others, projection, norm, nearest), cohort_singers=others.seen_singers)
 
 
 def _warn_seen_singers(judged: "LabelledEmbeddings", model: "Model") -> None:

@@ -1,4 +1,4 @@
-"""Conditions: named subsets of trials, by what is known of the two utterances.
+"""Conditions: named subsets of trials, selected by labels and measurements of the two utterances.
 
 Conventions: a condition keeps target and non-target trials alike. `same song` holds the trials whose two utterances
 share their song, `cross song` those whose songs differ; a trial with an unknown value on either side belongs to
@@ -30,12 +30,12 @@ CLOSE_PITCH_SEMITONES, OCTAVE_SEMITONES = 2.0, 12.0
 
 @dataclass(frozen=True)
 class UtteranceMetadata:
-    """What is known of the utterances.
+    """Labels and measurements of utterances.
 
     Attributes:
         labels: for each label (gender, song, technique, ...) its value for every utterance, `""` where unknown.
-        seconds: (utterances,), their lengths; None where they were not measured.
-        median_f0_hz: (utterances,), of their voiced frames, NaN where there is none; None where not measured.
+        seconds: (utterances,), durations; None if not measured.
+        median_f0_hz: (utterances,), over voiced frames, NaN without any; None if not measured.
     """
 
     labels: dict[str, np.ndarray]
@@ -44,45 +44,45 @@ class UtteranceMetadata:
 
 
 class Conditions:
-    """The conditions that the descriptions of utterances allow.
+    """The conditions that the metadata of utterances allow.
 
     `same <label>` and `cross <label>` for each label that not all utterances share, in the order of the labels; `hard`
     (another song, a singer of the same gender) where song and gender are among them; `speech against song` where both
     styles are; how far the medians of f0 lie apart; and how long the shorter of the two utterances is.
 
     Args:
-        descriptions: of the utterances.
-        only: names of those that are wanted; None takes all.
+        metadata: of the utterances.
+        selected: names of the conditions to keep; None keeps all.
     """
 
-    def __init__(self, descriptions: UtteranceMetadata, only: frozenset[str] | None = None) -> None:
-        self.selected = only
-        self.codes = {label: _encode_labels(values) for label, values in descriptions.labels.items()}
-        self.constant_labels = {label for label, each in self.codes.items() if len(np.unique(each)) == 1}
-        style = descriptions.labels.get(STYLE)
+    def __init__(self, metadata: UtteranceMetadata, selected: frozenset[str] | None = None) -> None:
+        self.selected = selected
+        self.codes = {label: _encode_labels(values) for label, values in metadata.labels.items()}
+        self.constant_labels = {label for label, codes in self.codes.items() if len(np.unique(codes)) == 1}
+        style = metadata.labels.get(STYLE)
         both_styles = style is not None and {SINGING, SPEECH} <= set(style.tolist())
         self.is_speech = np.asarray(style == SPEECH) if both_styles else None
         self.is_singing = np.asarray(style == SINGING) if both_styles else None
-        self.seconds, self.semitones = descriptions.seconds, None
-        if descriptions.median_f0_hz is not None:
-            self.semitones = 12.0 * np.log2(descriptions.median_f0_hz)
+        self.seconds, self.semitones = metadata.seconds, None
+        if metadata.median_f0_hz is not None:
+            self.semitones = 12.0 * np.log2(metadata.median_f0_hz)
 
     @property
     def names(self) -> list[str]:
-        """In their order."""
+        """Names of the conditions, in order."""
         return [name for name, _ in self.iterate_masks(np.zeros(0, np.int64), np.zeros(0, np.int64))]
 
     def iterate_masks(
         self, left: Int[np.ndarray, "*left"], right: Int[np.ndarray, "*right"]
     ) -> Iterator[tuple[str, Bool[np.ndarray, "*trials"]]]:
-        """Each condition's name, and which trials it keeps.
+        """Yield each condition's name, and which trials it keeps.
 
         Args:
-            left: numbers of utterances.
-            right: likewise; the two are broadcast against each other.
+            left: utterance numbers.
+            right: utterance numbers; the two are broadcast against each other.
         """
         every = self._iterate_all(left, right)
-        yield from every if self.selected is None else (each for each in every if each[0] in self.selected)
+        yield from every if self.selected is None else (pair for pair in every if pair[0] in self.selected)
 
     def _iterate_all(self, left: np.ndarray, right: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield from self._iterate_label_conditions(left, right)
@@ -95,8 +95,8 @@ class Conditions:
             yield "pitch an octave or more apart", apart >= OCTAVE_SEMITONES
         if self.seconds is not None:
             bucket = np.digitize(self.seconds, LENGTH_BOUNDS_S)
-            of_shorter = np.minimum(bucket[left], bucket[right])
-            yield from ((name, of_shorter == number) for number, name in enumerate(list_length_conditions()))
+            shorter_bucket = np.minimum(bucket[left], bucket[right])
+            yield from ((name, shorter_bucket == number) for number, name in enumerate(list_length_conditions()))
 
     def _iterate_label_conditions(self, left: np.ndarray, right: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         kept = {}
@@ -112,33 +112,31 @@ class Conditions:
 
 
 def list_length_conditions() -> list[str]:
-    """Of the conditions on the shorter utterance's length, the shortest first."""
+    """List the conditions on the shorter utterance's duration, the shortest first."""
     first, *_ = LENGTH_BOUNDS_S
     between = [f"{low:g} to {high:g} s" for low, high in pairwise(LENGTH_BOUNDS_S)]
     return [f"shorter than {first:g} s", *between, f"{LENGTH_BOUNDS_S[-1]:g} s or longer"]
 
 
 def _encode_labels(values: np.ndarray) -> Int[np.ndarray, " utterances"]:
-    """A number for each value; -1 for the unknown."""
+    """Number the values; unknown ones are -1."""
     codes, _ = pd.factorize(np.where(values == UNKNOWN, None, values))  # type: ignore[call-overload]
     return codes.astype(np.int64)
 
 
-LENGTH_GROUP, PITCH_GROUP, NO_CONDITIONS = (
-    "length",
-    "pitch",
-    "none",
-)  # conditions that are measured, beside the labels; and no condition
+LENGTH_GROUP, PITCH_GROUP = "length", "pitch"  # groups of conditions that are measured, beside the labels
+NO_CONDITIONS = "none"
 
 
 @dataclass(frozen=True)
 class ConditionSelection:
-    """
+    """Conditions to evaluate, and the metadata they need.
+
     Attributes:
-        names: of the conditions to be judged.
-        labels: that they ask for; of the others nothing needs to be known.
-        needs_length: whether they ask how long the utterances are.
-        needs_pitch: whether they ask for their f0.
+        names: names of the conditions.
+        labels: labels they need.
+        needs_length: whether they need the durations of the utterances.
+        needs_pitch: whether they need the f0 of the utterances.
     """
 
     names: frozenset[str]
@@ -148,25 +146,27 @@ class ConditionSelection:
 
 
 def select_conditions(
-    wanted: str | None, labels: Mapping[str, np.ndarray], is_measurable: bool = True
+    selection: str | None, labels: Mapping[str, np.ndarray], is_measurable: bool = True
 ) -> ConditionSelection:
-    """What `--conditions` means.
+    """Parse the option `--conditions`.
 
     Args:
-        wanted: labels, `length`, `pitch` and names of conditions, separated by commas, or `none`; None takes all.
+        selection: labels, `length`, `pitch` and names of conditions, separated by commas, or `none`; None takes all.
         labels: for each label its value for every utterance.
-        is_measurable: whether length and pitch can be told: not of ready features.
+        is_measurable: whether duration and pitch can be measured, which precomputed features do not allow.
 
     Raises:
-        SingerVerifyError: a name that is none of these, or `none` beside another.
+        SingerVerifyError: an unknown name, or `none` beside another name.
     """
     groups = [*labels, LENGTH_GROUP, PITCH_GROUP] if is_measurable else [*labels]
     every = _list_condition_names(labels, groups)
-    parts = groups if wanted is None else wanted.split(",")
+    parts = groups if selection is None else selection.split(",")
     for part in parts:
         require_choice((*groups, NO_CONDITIONS, *every), **{"--conditions": part})
     if NO_CONDITIONS in parts and len(parts) > 1:
-        raise SingerVerifyError(f"--conditions {wanted}: none stands alone; leave it out, or everything else.")
+        raise SingerVerifyError(
+            f"--conditions {selection}: `none` cannot be combined with other conditions; remove it or the others."
+        )
     names = {
         *_list_condition_names(labels, [part for part in parts if part in groups]),
         *(part for part in parts if part in every),
@@ -180,11 +180,11 @@ def select_conditions(
 
 
 def _exclude_group(groups: Collection[str], group: str) -> list[str]:
-    return [each for each in groups if each != group]
+    return [name for name in groups if name != group]
 
 
 def _list_condition_names(labels: Mapping[str, np.ndarray], groups: Collection[str]) -> list[str]:
-    """Of the conditions that can be told from some labels and measures."""
+    """List the conditions that some labels and measurements allow."""
     described = UtteranceMetadata(
         {label: values for label, values in labels.items() if label in groups},
         np.ones(1) if LENGTH_GROUP in groups else None,

@@ -1,4 +1,4 @@
-"""Where a model fails: the singers it takes for one another, and the trials to listen to."""
+"""Where a model fails: score distributions, the worst trials, and singers that are confused with each other."""
 
 import heapq
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ NUM_HISTOGRAM_BINS = 120  # of the histogram
 
 @dataclass
 class WorstTrials:
-    """The trials furthest on the wrong side.
+    """The trials with the most extreme scores.
 
     Attributes:
-        max_trials: of trials kept.
+        max_trials: number of trials kept.
         sign: 1 keeps the highest scores, -1 the lowest.
     """
 
@@ -30,19 +30,20 @@ class WorstTrials:
     _heap: list[tuple[float, int, int, bool]] = field(default_factory=list)
 
     def add(self, block: TrialBlock) -> None:
+        """Keep the trials of a block that are among the most extreme so far."""
         ranks = self.sign * block.scores.ravel()
         least = self._heap[0][0] if len(self._heap) == self.max_trials else -np.inf
         places = np.flatnonzero(ranks > least)
         if len(places) > self.max_trials:
             places = places[np.argpartition(-ranks[places], self.max_trials - 1)[: self.max_trials]]
-        left, right = (np.broadcast_to(each, block.scores.shape).ravel() for each in (block.left, block.right))
+        left, right = (np.broadcast_to(side, block.scores.shape).ravel() for side in (block.left, block.right))
         for place in places.tolist():
             heapq.heappush(self._heap, (float(ranks[place]), int(left[place]), int(right[place]), block.is_target))
             if len(self._heap) > self.max_trials:
                 heapq.heappop(self._heap)
 
     def list_worst(self) -> tuple[ScoredTrial, ...]:
-        """The worst first."""
+        """Return the trials, the worst first."""
         ordered = sorted(self._heap, key=lambda kept: (-kept[0], kept[1:]))
         return tuple(ScoredTrial(left, right, self.sign * rank, is_target) for rank, left, right, is_target in ordered)
 
@@ -51,15 +52,18 @@ class ScoreHistogramCounter:
     """A histogram of scores.
 
     Args:
-        min_score: of any trial.
-        max_score: likewise.
+        min_score: lowest score of any trial.
+        max_score: highest score of any trial.
     """
 
-    def __init__(self, lowest: float, highest: float) -> None:
-        self.edges = np.linspace(lowest, highest if highest > lowest else lowest + 1.0, NUM_HISTOGRAM_BINS + 1)
+    def __init__(self, min_score: float, max_score: float) -> None:
+        self.edges = np.linspace(
+            min_score, max_score if max_score > min_score else min_score + 1.0, NUM_HISTOGRAM_BINS + 1
+        )
         self.counts = {True: np.zeros(NUM_HISTOGRAM_BINS, np.int64), False: np.zeros(NUM_HISTOGRAM_BINS, np.int64)}
 
     def add(self, block: TrialBlock) -> None:
+        """Count the trials of a block."""
         self.counts[block.is_target] += np.histogram(block.scores, self.edges)[0]
 
     @property
@@ -68,17 +72,17 @@ class ScoreHistogramCounter:
 
 
 class SingerConfusionMatrix:
-    """Each singer against each, target trials on the diagonal.
+    """Trials and false alarms of each pair of singers; target trials are on the diagonal.
 
     Args:
         source: of the trials.
-        threshold: of scores, from which on a trial is accepted.
-        num_singers: of the source.
+        threshold: score from which on a trial is accepted.
+        num_singers: number of singers of the source.
 
     Attributes:
-        num_trials: (singers, singers); who is on the left matters until `confused` and the like put both together.
-        num_accepted: likewise, those at or above the threshold.
-        sums: likewise, of scores.
+        num_trials: (singers, singers), by the singers on the left and on the right.
+        num_accepted: (singers, singers), those at or above the threshold.
+        sums: (singers, singers), sums of scores.
     """
 
     def __init__(self, source: TrialSource, threshold: float, num_singers: int) -> None:
@@ -87,6 +91,7 @@ class SingerConfusionMatrix:
         self.sums = np.zeros((num_singers, num_singers))
 
     def add(self, block: TrialBlock) -> None:
+        """Add the trials of a block."""
         scores = block.scores.ravel()
         others = np.broadcast_to(self.source.singer_index[block.right], block.scores.shape).ravel()
         num_singers = len(self.sums)
@@ -96,13 +101,13 @@ class SingerConfusionMatrix:
 
     @property
     def mean_scores(self) -> Float[np.ndarray, "singers singers"]:
-        """Of each pair of singers; NaN where they have no trial."""
+        """(singers, singers), mean score of each pair; NaN without trials."""
         num_trials = _symmetrise(self.num_trials)
         means: np.ndarray = np.where(num_trials > 0, _symmetrise(self.sums) / np.maximum(num_trials, 1), np.nan)
         return means
 
     def find_nearest_singers(self) -> Int[np.ndarray, " singers"]:
-        """For each singer the other one with the highest mean score against this one; itself if it has no trial."""
+        """Return, for each singer, the other singer with the highest mean score; the singer itself without trials."""
         means = self.mean_scores
         np.fill_diagonal(means, -np.inf)
         means = np.where(np.isnan(means), -np.inf, means)
@@ -110,9 +115,9 @@ class SingerConfusionMatrix:
         return np.where(has_none, np.arange(len(means)), means.argmax(axis=1))
 
     def find_confused_singers(self) -> tuple[ConfusedSingers, ...]:
-        """The pairs of singers with the largest shares of false alarms, then mean scores."""
+        """Return the pairs of singers with the largest shares of false alarms, ties broken by mean score."""
         left, right = np.triu_indices(len(self.sums), k=1)
-        num_trials, num_accepted = (_symmetrise(each) for each in (self.num_trials, self.num_accepted))
+        num_trials, num_accepted = (_symmetrise(counts) for counts in (self.num_trials, self.num_accepted))
         has_trials = num_trials[left, right] > 0
         left, right = left[has_trials], right[has_trials]
         shares = num_accepted[left, right] / num_trials[left, right]
@@ -142,16 +147,16 @@ def _symmetrise(matrix: np.ndarray) -> np.ndarray:
     return both
 
 
-MAX_PAIRWISE_SINGERS = 2000  # more singers than that are not compared one by one
+MAX_PAIRWISE_SINGERS = 2000  # with more, pairs of singers are not compared
 
 
 class ErrorAnalysis:
-    """What the last pass over the trials finds, when the threshold and the range of scores are known.
+    """The last pass over the trials, which needs the threshold and the range of scores from the counts.
 
     Args:
         source: of the trials.
         counts: of the same trials.
-        decisions: at thresholds that were known before, to be summed.
+        decisions: summed along the way.
         singers: their numbers, passed on one by one.
     """
 

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, where neighbours stay neighbours."""
+"""Two-dimensional maps of embeddings by t-SNE or UMAP."""
 
 import importlib.util
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from singer_verify.errors import SingerVerifyError
 MAP_METHODS = ("tsne", "umap")
 MAP_METHOD_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
 MIN_MAP_UTTERANCES = 6  # fewer have no neighbourhoods to keep
-MAX_MAP_UTTERANCES = 3000  # of more, as many are drawn: enough for a picture, and a matter of seconds
+MAX_MAP_UTTERANCES = 3000  # with more, a random sample is mapped, which takes seconds
 DEFAULT_PERPLEXITY, DEFAULT_NUM_NEIGHBOURS = 30.0, 15
 
 
@@ -48,11 +48,13 @@ def map_utterances(
     return EmbeddingMap(method, chosen, compute_embedding_map(embeddings[chosen], method, seed))
 
 
-def sample_utterances(num_utterances: int, seed: int, most: int = MAX_MAP_UTTERANCES) -> Int[np.ndarray, " chosen"]:
-    """Return the indices of all utterances, or of a random sample of `most`, in rising order."""
-    if num_utterances <= most:
+def sample_utterances(
+    num_utterances: int, seed: int, max_utterances: int = MAX_MAP_UTTERANCES
+) -> Int[np.ndarray, " chosen"]:
+    """Return the indices of all utterances, or of a random sample of `max_utterances`, in rising order."""
+    if num_utterances <= max_utterances:
         return np.arange(num_utterances)
-    drawn = np.random.default_rng(seed).choice(num_utterances, most, replace=False)
+    drawn = np.random.default_rng(seed).choice(num_utterances, max_utterances, replace=False)
     return np.sort(drawn).astype(np.int64)
 
 
@@ -79,19 +81,19 @@ def compute_embedding_map(
     """Compute a position in the plane for each embedding; the same for the same seed.
 
     t-SNE: van der Maaten & Hinton 2008, Visualizing data using t-SNE, JMLR 9. UMAP: McInnes, Healy & Melville 2018,
-    arXiv:1802.03426. Both lose distances: how far apart two clusters lie says nothing.
+    arXiv:1802.03426. Neither preserves distances between clusters.
 
     Args:
         embeddings: rows of unit length.
         method: one of `MAP_METHODS`.
-        seed: of what the method draws.
+        seed: random seed of the method.
 
     Raises:
         SingerVerifyError: too few embeddings, or UMAP is not installed.
     """
     if len(embeddings) < MIN_MAP_UTTERANCES:
         raise SingerVerifyError(
-            f"{len(embeddings)} utterances: a map needs at least {MIN_MAP_UTTERANCES}; name a larger split with --split."
+            f"{len(embeddings)} utterances: a map needs at least {MIN_MAP_UTTERANCES}; take a larger split (--split)."
         )
     methods: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"tsne": _run_tsne, "umap": _run_umap}
     return np.asarray(methods[method](embeddings, seed), np.float64)

@@ -1,4 +1,4 @@
-"""What is found of a model on a set of utterances: everything a report shows, as plain numbers and names."""
+"""Results of an evaluation: everything a report shows, as plain numbers and names."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from singer_verify.evaluation.metrics.registry import EER
 
 @dataclass(frozen=True)
 class EvaluatedUtterances:
-    """The recordings that were judged.
+    """Utterances that a model was evaluated on.
 
     Attributes:
         paths: (utterances,), relative to the corpus root.
         singers: sorted names.
-        singer_index: (utterances,), place of each one's singer in `singers`.
+        singer_index: (utterances,), index of the singer of each in `singers`.
         labels: for each label (gender, song, technique, ...) its value for every utterance, `""` where unknown.
-        embeddings: (utterances, embedding), rows of unit length, as the model makes them.
+        embeddings: (utterances, embedding), rows of unit length, as the model computes them.
     """
 
     paths: np.ndarray
@@ -55,12 +55,12 @@ class ConditionMetrics:
 
 @dataclass(frozen=True)
 class ScoreHistogram:
-    """How many trials have which score.
+    """Distribution of the scores of either kind of trials.
 
     Attributes:
-        edges: (bins + 1,), of scores, rising, equally far apart.
-        targets: (bins,), trials of one singer.
-        nontargets: (bins,), trials of two.
+        edges: (bins + 1,), rising, equally spaced.
+        targets: (bins,), number of target trials.
+        nontargets: (bins,), number of non-target trials.
     """
 
     edges: Float[np.ndarray, " edges"]
@@ -70,7 +70,7 @@ class ScoreHistogram:
 
 @dataclass(frozen=True)
 class ScoredTrial:
-    """A trial to listen to: the numbers of its two utterances, and its score."""
+    """A trial by the numbers of its two utterances, with its score."""
 
     left: int
     right: int
@@ -80,17 +80,17 @@ class ScoredTrial:
 
 @dataclass(frozen=True)
 class ConfusedSingers:
-    """Two singers that the model takes for one too often.
+    """Two singers that the model confuses.
 
-    A figure of two singers has no interval over singers: there are no others like them to draw.
+    Metrics of a single pair have no interval over singers.
 
     Attributes:
-        left: number of one singer in `EvaluatedUtterances.singers`.
-        right: of the other.
+        left: index of one singer in `EvaluatedUtterances.singers`.
+        right: index of the other singer.
         false_alarm: share of their trials at or above the threshold of the equal error rate.
-        mean_score: of their trials.
-        num_trials: between them.
-        trials: a few of them, the highest scores first.
+        mean_score: mean score of their trials.
+        num_trials: number of trials between them.
+        trials: a few of these trials, the highest scores first.
     """
 
     left: int
@@ -103,16 +103,16 @@ class ConfusedSingers:
 
 @dataclass(frozen=True)
 class SingerMetrics:
-    """How well one singer is told from all others.
+    """How well one singer is distinguished from all others.
 
-    A figure of one singer has no interval over singers: there is no other like this one to draw.
+    Metrics of a single singer have no interval over singers.
 
     Attributes:
-        singer: number in `EvaluatedUtterances.singers`.
-        num_targets: trials of this singer alone.
-        num_nontargets: trials with another singer.
-        eer: equal error rate over both; None with too few.
-        nearest: number of the singer with the highest mean score against this one.
+        singer: index in `EvaluatedUtterances.singers`.
+        num_targets: number of trials of this singer alone.
+        num_nontargets: number of trials with another singer.
+        eer: equal error rate over both; None with too few trials.
+        nearest: index of the singer with the highest mean score against this one.
     """
 
     singer: int
@@ -124,22 +124,22 @@ class SingerMetrics:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Everything found.
+    """The result of an evaluation.
 
     Attributes:
         metrics: by name, each with its 95 % interval over singers: those of `metrics.registry.METRICS`; threshold,
-            top_1, top_5, mean_normalised_rank; where a threshold was known before, miss_at_threshold,
-            false_alarm_at_threshold and actual_dcf_<prior>; where a calibration was, cllr, and actual_dcf_<prior> at
-            the thresholds that follow from it. What cannot be told is absent.
-        conditions: "all" first, then those of the labels.
+            top_1, top_5, mean_normalised_rank; miss_at_threshold, false_alarm_at_threshold and actual_dcf_<prior> if
+            the scoring has a threshold; cllr, and actual_dcf_<prior> at the Bayes thresholds, if it has a calibration.
+            Undefined metrics are absent.
+        conditions: "all" first, then the others.
         histogram: of all scores.
-        singer_scores: (singers, singers), mean score of each pair; NaN where they have no trial; None of more than
-            `confusions.MAX_PAIRWISE_SINGERS` singers, who are not compared one by one: the next two are empty then.
-        by_singer: one for each singer, in their order; of more than `evaluate.MAX_BOOTSTRAP_UNITS` empty.
-        confused: the ten pairs of singers most often taken for one, worst first.
-        worst_misses: trials of one singer with the lowest scores.
-        worst_false_alarms: trials of two singers with the highest scores.
-        num_resamples: of the bootstrap.
+        singer_scores: (singers, singers), mean score of each pair, NaN without trials; None with more than
+            `confusions.MAX_PAIRWISE_SINGERS` singers, in which case the next two are empty.
+        by_singer: one entry per singer, in order; empty with more than `evaluate.MAX_BOOTSTRAP_UNITS` singers.
+        confused: the ten most confused pairs of singers, worst first.
+        worst_misses: target trials with the lowest scores.
+        worst_false_alarms: non-target trials with the highest scores.
+        num_resamples: number of bootstrap resamples.
     """
 
     metrics: dict[str, Estimate]

@@ -1,23 +1,23 @@
-"""Which of the singers who are judged were met before: figures on them flatter a model.
+"""Overlap between evaluated singers and those seen in training or fitting, on whom metrics are optimistic.
 
-A recording is known again by its content, which is certain, wherever it lies. A name is not: in many corpora singers
-are called 01 and 02. So namesakes are counted apart.
+Recordings are recognised by their content, which is reliable wherever the file lies. Names are not: in many corpora
+singers are called 01 and 02. So singers with the same name are counted separately.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 TRAINING, MODEL_SELECTION = "training", "model_selection"  # of the model, and of its best step
-THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # parts of a scoring, and whom they are from
+THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # parts of a scoring
 
 
 @dataclass(frozen=True)
 class SeenSingers:
-    """Singers of a training, or of the fitting of a scoring.
+    """Singers that a model was trained on, or a scoring fitted to.
 
     Attributes:
-        names: as they are called in their corpus.
-        recordings: see `corpora.identities`; none, where they were not recorded.
+        names: their names in their corpus.
+        recordings: see `corpora.duplicates.compute_recording_ids`; empty if not recorded.
     """
 
     names: frozenset[str]
@@ -25,18 +25,19 @@ class SeenSingers:
 
     @classmethod
     def from_names(cls, singers: Iterable[str], recordings: Iterable[int]) -> "SeenSingers":
-        """Of names, with or without their corpus before them, and of recordings in any order."""
+        """Build from names, with or without a corpus before them, and recordings in any order."""
         names = frozenset(str(singer).rpartition("/")[2] for singer in singers)
         return cls(names, frozenset(int(recording) for recording in recordings))
 
 
 @dataclass(frozen=True)
 class SingerOverlap:
-    """
+    """How many of the evaluated singers were seen before.
+
     Attributes:
-        num_singers: who are judged.
-        num_recognised: of them, those of whom a recording is among the known ones.
-        num_namesakes: of the others, those who are called like a known singer.
+        num_singers: number of evaluated singers.
+        num_recognised: those with a recording that was seen.
+        num_namesakes: others who share a name with a seen singer.
     """
 
     num_singers: int
@@ -44,14 +45,15 @@ class SingerOverlap:
     num_namesakes: int
 
 
-def compute_singer_overlap(known: SeenSingers, singers: Sequence[str], recordings: Sequence[int]) -> SingerOverlap:
-    """
+def compute_singer_overlap(seen: SeenSingers, singers: Sequence[str], recordings: Sequence[int]) -> SingerOverlap:
+    """Count the evaluated singers that were seen before.
+
     Args:
-        known: whom one looks for.
-        singers: (utterances,), who sings each utterance that is judged, by the name of the folder.
-        recordings: (utterances,), their identities.
+        seen: singers of a training or fitting.
+        singers: (utterances,), singer of each evaluated utterance, by folder name.
+        recordings: (utterances,), content identifiers.
     """
     pairs = zip(singers, recordings, strict=True)
-    recognised = {singer for singer, recording in pairs if recording in known.recordings}
-    namesakes = (set(singers) - recognised) & known.names
+    recognised = {singer for singer, recording in pairs if recording in seen.recordings}
+    namesakes = (set(singers) - recognised) & seen.names
     return SingerOverlap(len(set(singers)), len(recognised), len(namesakes))

@@ -165,6 +165,6 @@ def test_refusals(model: Path, corpus: Path, tmp_path: Path) -> None:
     adaptive = ("calibrate", model, corpus, "--norm", "as-norm")
     assert "the nearest 99 of a cohort of 18 utterances" in refusal(*adaptive, "--nearest", 99)
     shared = refusal(*adaptive, "--cohort-split", "val")
-    assert "val0, val1, val2, val3: among the singers who are judged" in shared
+    assert "val0, val1, val2, val3: both evaluated and in the cohort" in shared
     assert "not in a singer's folder" in refusal(*adaptive, "--cohort", corpus / "train/train0")
     assert not (model / "scoring.npz").exists()

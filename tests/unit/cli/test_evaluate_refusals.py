@@ -52,8 +52,8 @@ def test_cheap_mistakes_are_found_before_the_work(
     assert said == f"--out {tmp_path}/list.txt: {tmp_path}/list.txt is not a folder; choose another one."
     assert "list.txt is not a folder" in refusal(*evaluate, "--out", tmp_path / "list.txt/below/it")
     assert "expected one of gender" not in refusal(*evaluate, "--conditions", "tempo")
-    assert "none stands alone" in refusal(*evaluate, "--conditions", "none,length")
-    assert "none stands alone" in refusal(*evaluate, "--conditions", "none,none")
+    assert "`none` cannot be combined" in refusal(*evaluate, "--conditions", "none,length")
+    assert "`none` cannot be combined" in refusal(*evaluate, "--conditions", "none,none")
 
 
 def test_a_folder_without_rights_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

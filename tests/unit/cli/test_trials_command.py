@@ -119,7 +119,7 @@ def test_refusals(corpus: Path, tmp_path: Path) -> None:
     assert "--all takes every pair; leave out --num 5" in refusal(corpus, "--out", out, "--all", "--num", 5)
     assert "is the list itself" in refusal(corpus, "--out", listed, "--list", listed)
     assert "no such file" in refusal(corpus, "--out", out, "--list", listed)
-    assert "stands for no format" in refusal(corpus, "--out", tmp_path / "list.npz")
+    assert "no format of trials has the suffix" in refusal(corpus, "--out", tmp_path / "list.npz")
     assert "format=nist: expected one of" in refusal(corpus, "--out", out, "--format", "nist")
     assert "ask for at most 60" in refusal(corpus, "--out", out, "--num", 61)
     assert "no such folder" in refusal(corpus / "none", "--out", out)

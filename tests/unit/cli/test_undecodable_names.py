@@ -102,7 +102,7 @@ def test_a_list_of_trials_cannot_hold_it(make_corpus: MakeCorpus, tmp_path: Path
     with_strange_name(corpus / "val/val_singer0/song0.flac")
     for suffix in (".csv", ".txt"):
         out = tmp_path / f"list{suffix}"
-        with pytest.raises(SingerVerifyError, match=r"cannot hold a path that is no text in UTF-8; rename the file"):
+        with pytest.raises(SingerVerifyError, match=r"cannot contain a path that is not valid UTF-8; rename the file"):
             CliRunner().invoke(app, ["trials", str(corpus), "--out", str(out)], catch_exceptions=False)
         assert not list(tmp_path.glob("list*"))
 

@@ -162,7 +162,7 @@ def test_deviation_is_never_zero() -> None:
 
 def test_cohorts_too_small_are_refused() -> None:
     rows, _ = sung(3, 2, 8)
-    with pytest.raises(SingerVerifyError, match="a cohort of 1 utterances: a deviation needs at least 2"):
+    with pytest.raises(SingerVerifyError, match="a cohort of 1 utterances: score normalisation needs at least 2"):
         Cohort(rows[:1])
     for num_nearest in (1, 7):
         with pytest.raises(SingerVerifyError, match=f"the nearest {num_nearest} of a cohort of 6 utterances"):
@@ -182,7 +182,7 @@ def test_more_pairs_than_needed_are_drawn_and_the_same_for_two_scorings() -> Non
     rows, singers = sung(20, 15, 8)
     centred = Scoring(fit_centring(rows))
     plain, other = (
-        score_all_pairs(each.prepare_embeddings(rows), singers, each, most=3000) for each in (COSINE, centred)
+        score_all_pairs(each.prepare_embeddings(rows), singers, each, max_per_kind=3000) for each in (COSINE, centred)
     )
     assert plain.is_target.sum() == plain.num_targets == 20 * 15 * 14 // 2
     assert abs((~plain.is_target).sum() - 3000) < 300

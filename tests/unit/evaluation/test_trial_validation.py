@@ -205,7 +205,7 @@ def test_names_that_no_file_can_have_are_missing(tmp_path: Path, impossible: str
 
 def test_lists_that_cannot_be_about_this_corpus_are_refused() -> None:
     for rows, sentence in (
-        ([("x/1.wav", "x/2.wav", True), ("x/1.wav", "y/1.wav", False)], "none of the 2 trials can be judged.* x/1.wav"),
+        ([("x/1.wav", "x/2.wav", True), ("x/1.wav", "y/1.wav", False)], "none of the 2 trials can be used.* x/1.wav"),
         (
             [(F2, F2_SLOW, False), (M1, M10, True), (M8, M1, False)],
             "the labels of 2 of 3 trials contradict the folders",
@@ -250,7 +250,7 @@ def test_letters_with_accents_in_either_spelling() -> None:
 
 def test_a_path_that_fits_two_utterances_is_refused_unless_it_is_exact() -> None:
     paths = ["train/a/1.wav", "val/a/1.wav", "a/b/1.wav", "val/a/b/1.wav"]
-    with pytest.raises(SingerVerifyError, match=r"^a/1.wav: fits both train/a/1.wav and val/a/1.wav"):
+    with pytest.raises(SingerVerifyError, match=r"^a/1.wav: matches both train/a/1.wav and val/a/1.wav"):
         match_paths(["val/a/1.wav", "a/1.wav"], paths)
     assert match_paths(["a/b/1.wav"], paths).tolist() == [2]
 

@@ -1,9 +1,9 @@
-"""The cost of log-likelihood ratios: how much of what each trial could tell is lost, in bits.
+"""The cost of log-likelihood ratios (Cllr): the information lost per trial, in bits.
 
-Conventions: a log-likelihood ratio is natural; positive speaks for one singer. 0 bits is lost by an oracle, 1 by
-whoever says 0 to everything; more than 1 is worse than saying nothing. Both kinds of trials count as one half, however
-many there are. Trials may carry weights (how often each counts). Brümmer & du Preez 2006, Application-independent
-evaluation of speaker detection, Computer Speech & Language 20.
+Conventions: log-likelihood ratios are natural; positive ones favour the same singer. An oracle loses 0 bits, a system
+that answers 0 to everything loses 1, and more than 1 is worse than no answer. Both kinds of trials count as one half,
+however many there are. Trials may carry weights (how often each counts). Brümmer & du Preez 2006,
+Application-independent evaluation of speaker detection, Computer Speech & Language 20.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def compute_cllr(
     is_target: Bool[np.ndarray, " trials"],
     weights: Float[np.ndarray, " trials"] | None = None,
 ) -> float:
-    """Cost of the ratios as they are; infinite for an infinite ratio that speaks for the wrong answer.
+    """Compute the cost of the ratios as they are; infinite if an infinite ratio favours the wrong answer.
 
     Raises:
         SingerVerifyError: a ratio is NaN, or one of the two kinds of trials is missing.
@@ -40,7 +40,7 @@ def compute_min_cllr(
     is_target: Bool[np.ndarray, " trials"],
     weights: Float[np.ndarray, " trials"] | None = None,
 ) -> float:
-    """Cost of the best ratios that keep the order of the scores: what no calibration can win back.
+    """Compute the cost of the best ratios in the order of the scores: the loss that no calibration can recover.
 
     Equal scores get equal ratios.
 
@@ -59,18 +59,18 @@ def compute_min_cllr(
 def compute_min_cllr_from_counts(
     target_weight: Num[np.ndarray, " levels"], nontarget_weight: Num[np.ndarray, " levels"]
 ) -> float:
-    """The same from how many trials of either kind have each score.
+    """Compute the minimum Cllr from the number of trials of either kind with each score.
 
     The best ratios in the order of the scores come from pooling adjacent violators, which is isotonic regression: in
     each pool, the ratio is that of the shares of both kinds in it. Ayer, Brunk, Ewing, Reid & Silverman 1955, An
     empirical distribution function for sampling with incomplete information, Annals of Mathematical Statistics 26.
 
     Args:
-        target_weight: of the trials of one singer at each level, levels in rising order of their scores.
-        nontarget_weight: of the trials of two.
+        target_weight: number of target trials at each level, levels in rising order of their scores.
+        nontarget_weight: number of non-target trials at each level.
 
     Returns:
-        NaN where one of the two kinds is missing altogether.
+        NaN where one of the two kinds is missing.
     """
     num_targets, num_nontargets = target_weight.sum(), nontarget_weight.sum()
     if num_targets == 0.0 or num_nontargets == 0.0:
@@ -84,10 +84,10 @@ def compute_min_cllr_from_counts(
     return float(0.5 * (_sum_bits(targets, both) + _sum_bits(nontargets, both)))
 
 
-def _sum_bits(shares: Float[np.ndarray, " pools"], of: Float[np.ndarray, " pools"]) -> float:
-    """The sum of shares × log2(of / shares); a share of 0 adds none."""
-    there = shares > 0.0
-    return float(shares[there] @ np.log2(of[there] / shares[there]))
+def _sum_bits(shares: Float[np.ndarray, " pools"], totals: Float[np.ndarray, " pools"]) -> float:
+    """Return the sum of shares × log2(totals / shares); a share of 0 adds none."""
+    is_positive = shares > 0.0
+    return float(shares[is_positive] @ np.log2(totals[is_positive] / shares[is_positive]))
 
 
 def _split_weights_by_kind(

@@ -1,4 +1,4 @@
-"""What decisions at a threshold that was chosen beforehand cost, and what calibrated scores tell, with resamples."""
+"""The cost of decisions at thresholds chosen beforehand, and of calibrated scores, with intervals over singers."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ COUNT_COLUMN, CLLR_COLUMN, FIRST_ERROR_COLUMN = 0, 1, 2  # columns of the sums
 
 @dataclass(frozen=True)
 class DecisionThresholds:
-    """Which thresholds are judged.
+    """Thresholds that are evaluated.
 
     Attributes:
-        thresholds: of scores, by name: `miss_at_threshold` and the like are named after them.
-        calibration: of the scores; None where there is none.
+        thresholds: on the scores, by name.
+        calibration: of the scores; None without one.
     """
 
     thresholds: dict[str, float]
@@ -34,22 +34,23 @@ class DecisionThresholds:
 
 
 class DecisionCosts:
-    """Errors at each threshold, and the cost of log-likelihood ratios, of all trials and of every resample.
+    """Errors at each threshold, and the cost of log-likelihood ratios, over all trials and in every resample.
 
     Args:
-        decisions: that are judged.
-        draws: of the bootstrap; a row of ones is put before them.
+        decisions: thresholds to evaluate.
+        weights: of the bootstrap; a row of ones is put before them.
     """
 
-    def __init__(self, decisions: DecisionThresholds, draws: BootstrapWeights) -> None:
-        self.decisions, self.unit_index = decisions, draws.unit_index
-        once = np.ones((1, draws.counts.shape[1]), np.int64)
-        self.num_units, self.width = draws.counts.shape[1], FIRST_ERROR_COLUMN + len(decisions.thresholds)
+    def __init__(self, decisions: DecisionThresholds, weights: BootstrapWeights) -> None:
+        self.decisions, self.unit_index = decisions, weights.unit_index
+        once = np.ones((1, weights.counts.shape[1]), np.int64)
+        self.num_units, self.width = weights.counts.shape[1], FIRST_ERROR_COLUMN + len(decisions.thresholds)
         self.targets, self.nontargets = (
-            ResampledSums(np.concatenate([once, draws.counts]), self.width) for _ in range(2)
+            ResampledSums(np.concatenate([once, weights.counts]), self.width) for _ in range(2)
         )
 
     def add(self, block: TrialBlock, singer_index: Int[np.ndarray, " utterances"]) -> None:
+        """Add the trials of a block."""
         if not self.decisions:
             return
         others = np.broadcast_to(self.unit_index[singer_index[block.right]], block.scores.shape).ravel()
@@ -67,17 +68,17 @@ class DecisionCosts:
         return [likelihood, *is_error]
 
     def compute_error_rates(self, name: str) -> tuple[Float[np.ndarray, " resamples"], Float[np.ndarray, " resamples"]]:
-        """Misses and false alarms at a threshold; the first of each is that of all trials."""
+        """Return misses and false alarms at a threshold; the first of each is that of all trials."""
         column = FIRST_ERROR_COLUMN + list(self.decisions.thresholds).index(name)
         return self._compute_mean(self.targets, column), self._compute_mean(self.nontargets, column)
 
     def compute_cllr(self) -> Estimate:
-        """Cost of log-likelihood ratios in bits; see `cllr.compute_cllr`."""
+        """Compute the cost of log-likelihood ratios in bits, see `cllr.compute_cllr`."""
         costs = (self._compute_mean(self.targets, CLLR_COLUMN) + self._compute_mean(self.nontargets, CLLR_COLUMN)) / 2.0
         return estimate_from_resamples(costs)
 
     def compute_actual_dcf(self, name: str, p_target: float) -> Estimate:
-        """Detection cost at a threshold, both errors costing 1, as a share of that of deciding without listening.
+        """Compute the detection cost at a threshold, divided by that of the better constant decision.
 
         NIST speaker recognition evaluation plan 2016, section 3.1.
         """
@@ -93,5 +94,5 @@ class DecisionCosts:
 
 
 def estimate_from_resamples(values: Float[np.ndarray, " resamples"]) -> Estimate:
-    """The first of them, with the interval of the others."""
+    """Return the first value with the interval of the others."""
     return compute_percentile_interval(float(values[0]), values[1:])

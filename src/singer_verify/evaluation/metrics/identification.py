@@ -1,4 +1,4 @@
-"""How far down another utterance of the same singer stands, among those of all other singers."""
+"""Identification: how often an utterance finds its singer among those enrolled, and the mean normalised rank."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ MAX_RANK_SCORES_PER_BLOCK = 2**22
 
 @dataclass(frozen=True)
 class NormalisedRanks:
-    """For each query, who stands above the utterances of its own singer.
+    """Utterances of other singers that rank above those of the query's own singer, for each query.
 
     Attributes:
-        singers: (queries,), whose query each is.
+        singers: (queries,), the singer of each query.
         num_above: (queries, singers), mean number of utterances of each other singer that score higher than one of the
             query's own singer; equal scores count one half.
         num_utterances: (singers,).
@@ -29,7 +29,7 @@ class NormalisedRanks:
     num_utterances: Int[np.ndarray, " singers"]
 
     def compute_mean_rank(self, counts: Float[np.ndarray, "resamples singers"]) -> Float[np.ndarray, " resamples"]:
-        """Mean normalised rank where each singer counts so many times, on either side; NaN where none has a query.
+        """Compute the mean normalised rank where each singer counts so many times, on either side; NaN without queries.
 
         Rank 0 is first; it is divided by the number of utterances that are ranked, so 0 is best and chance 0.5. Torres,
         Lattner & Richard 2023, Singer identity representation learning using self-supervised techniques, ISMIR, and
@@ -48,7 +48,7 @@ class NormalisedRanks:
 def compute_normalised_ranks(
     sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, seed: int
 ) -> NormalisedRanks:
-    """Rank utterances for each query: all that have another of their singer, or `MAX_RANK_QUERIES` of them, drawn."""
+    """Rank utterances for each query: every utterance whose singer has another one, or a draw of `MAX_RANK_QUERIES`."""
     num_utterances = np.bincount(singer_index)
     queries = np.flatnonzero(num_utterances[singer_index] > 1)
     if len(queries) > MAX_RANK_QUERIES:
@@ -68,8 +68,8 @@ def _count_above(
     is_own = singer_index == singer_index[query]
     is_own[query] = False
     own = np.sort(scores[is_own])
-    outdone = np.searchsorted(own, scores, side="left") + np.searchsorted(own, scores, side="right")
-    above: np.ndarray = np.bincount(singer_index, 0.5 * outdone / len(own), num_singers)
+    num_beaten = np.searchsorted(own, scores, side="left") + np.searchsorted(own, scores, side="right")
+    above: np.ndarray = np.bincount(singer_index, 0.5 * num_beaten / len(own), num_singers)
     above[singer_index[query]] = 0.0
     return above
 
@@ -86,25 +86,25 @@ def compute_identification_metrics(
     num_resamples: int,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Accuracy of identification, and the mean normalised rank, with 95 % intervals from a bootstrap over singers.
+    """Compute identification accuracy and the mean normalised rank, with 95 % intervals from a bootstrap over singers.
 
-    `num_enrolment` utterances of each singer, drawn, enrol him or her with their mean; every other utterance is scored
-    against all singers enrolled. A singer without an utterance more than that is left out of it. In resamples the
-    singers who are looked for change, not those among whom: a resample has fewer different singers, which would make
-    it easier. For the rank, see `normalised_rank`; there both sides change, as with trials.
+    Each singer is enrolled with the mean of `num_enrolment` randomly drawn utterances; every other utterance is scored
+    against all enrolled singers. Singers with no further utterance are left out. Resampling changes the queries, not
+    the gallery: a resample has fewer different singers, which would make the task easier. For the rank, see
+    `NormalisedRanks`; there both sides change, as with trials.
 
     Args:
-        sides: of all utterances, as `Scoring.prepare_embeddings` makes them.
-        singer_index: who sings each, numbered from 0 without a gap.
-        scoring: of these sides.
-        num_enrolment: utterances for each singer.
-        num_resamples: of the bootstrap.
-        seed: of all draws.
+        sides: of all utterances, from `Scoring.prepare_embeddings`.
+        singer_index: singer of each utterance, numbered from 0 without a gap.
+        scoring: that prepared the sides.
+        num_enrolment: number of enrolment utterances per singer.
+        num_resamples: number of bootstrap resamples.
+        seed: seed of all draws.
 
     Returns:
-        `top_1` and `top_5`, shares of utterances whose singer is among the first; `mean_normalised_rank`. What is
-        certain or cannot be told is left out: `top_1` with fewer than 2 singers enrolled, `top_5` with fewer than 6,
-        the rank without two singers, one of them with two utterances.
+        `top_1` and `top_5`, shares of queries whose singer is among the first; `mean_normalised_rank`. Trivial or
+        undefined ones are absent: `top_1` with fewer than 2 singers enrolled, `top_5` with fewer than 6, the rank
+        without two singers, one of them with two utterances.
 
     Raises:
         SingerVerifyError: fewer than one enrolment utterance.
@@ -116,9 +116,9 @@ def compute_identification_metrics(
     any_two = np.broadcast_to(np.True_, (len(counts), len(counts)))
     draws = draw_bootstrap_weights(any_two, num_resamples, seed).astype(np.float64)
     metrics: dict[str, Estimate] = {}
-    for top, found in zip(TOP_RANKS, _compute_top_hits(sides, gallery, scoring), strict=True):
+    for top, hits in zip(TOP_RANKS, _compute_top_hits(sides, gallery, scoring), strict=True):
         if len(gallery.singers) > top:
-            metrics[f"top_{top}"] = _estimate_hit_rate(found, singer_index[gallery.queries], draws)
+            metrics[f"top_{top}"] = _estimate_hit_rate(hits, singer_index[gallery.queries], draws)
     ranks = compute_normalised_ranks(sides, singer_index, scoring, seed)
     value = ranks.compute_mean_rank(np.ones((1, len(counts))))[0]
     metrics["mean_normalised_rank"] = compute_percentile_interval(float(value), ranks.compute_mean_rank(draws))
@@ -126,28 +126,28 @@ def compute_identification_metrics(
 
 
 def _estimate_hit_rate(
-    found: Float[np.ndarray, " queries"],
+    hits: Float[np.ndarray, " queries"],
     singers: Int[np.ndarray, " queries"],
     draws: Float[np.ndarray, "resamples singers"],
 ) -> Estimate:
-    """Share of queries that found their singer, each counting as often as the singer was drawn."""
-    num_found = np.bincount(singers, found, draws.shape[1])
+    """Return the share of queries that found their singer, each counted as often as its singer was drawn."""
+    num_hits = np.bincount(singers, hits, draws.shape[1])
     num_queries = np.bincount(singers, minlength=draws.shape[1])
     with np.errstate(invalid="ignore"):
-        resampled = (draws @ num_found) / (draws @ num_queries)
-    return compute_percentile_interval(float(found.mean()), resampled)
+        resampled = (draws @ num_hits) / (draws @ num_queries)
+    return compute_percentile_interval(float(hits.mean()), resampled)
 
 
 def _compute_top_hits(
     sides: TrialEmbeddings, gallery: SampledGallery, scoring: Scoring
 ) -> Float[np.ndarray, "tops queries"]:
-    """For each number in `TOP_RANKS`, whether each query's singer is among so many first; equal scores share the places."""
-    found = np.zeros((len(TOP_RANKS), len(gallery.queries)))
+    """Return whether each query's singer is among the first, for each of `TOP_RANKS`; equal scores share places."""
+    hits = np.zeros((len(TOP_RANKS), len(gallery.queries)))
     step = max(1, MAX_IDENTIFICATION_SCORES_PER_BLOCK // max(1, len(gallery.singers)))
     for first in range(0, len(gallery.queries), step):
         block = slice(first, first + step)
         scores = scoring.compute_score_matrix(sides[gallery.queries[block]], gallery.singers)
         right = np.take_along_axis(scores, gallery.target_index[block, None], axis=1)
         num_higher, num_equal = (scores > right).sum(axis=1), (scores == right).sum(axis=1)  # itself among the equal
-        found[:, block] = [np.clip((top - num_higher) / num_equal, 0.0, 1.0) for top in TOP_RANKS]
-    return found
+        hits[:, block] = [np.clip((top - num_higher) / num_equal, 0.0, 1.0) for top in TOP_RANKS]
+    return hits

@@ -1,4 +1,4 @@
-"""Singers made known by some of their utterances."""
+"""Enrolment: singers represented by the mean of some of their utterances."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 
 @dataclass(frozen=True)
 class SampledGallery:
-    """Singers known from some of their utterances, and the utterances that are to find them.
+    """Singers enrolled with some of their utterances, and their other utterances as queries.
 
     Attributes:
-        singers: a side for each of them.
-        queries: (queries,), numbers of their other utterances.
-        target_index: (queries,), place of each one's singer in `singers`.
+        singers: one side per singer.
+        queries: (queries,), numbers of the utterances that are not enrolled.
+        target_index: (queries,), index of each query's singer in `singers`.
     """
 
     singers: TrialEmbeddings
@@ -26,12 +26,12 @@ class SampledGallery:
 
 
 def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"], scoring: Scoring) -> TrialEmbeddings:
-    """Singers as they enter trials, wherever they do: each is the mean of the utterances, as these are projected.
+    """Enrol singers: the mean of the projected embeddings of each singer's utterances.
 
     Args:
         sides: of the utterances.
-        groups: singer of each, numbered from 0 without a gap.
-        scoring: of these sides.
+        groups: singer of each utterance, numbered from 0 without a gap.
+        scoring: that prepared the sides.
     """
     return scoring.prepare_projected(average_by_group(sides.embeddings, groups))
 
@@ -39,7 +39,7 @@ def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"]
 def draw_enrolment(
     singer_index: Int[np.ndarray, " utterances"], num_enrolment: int, seed: int
 ) -> Bool[np.ndarray, " utterances"]:
-    """Which utterances enrol their singers: of each singer as many, drawn without replacement.
+    """Draw `num_enrolment` utterances of each singer, without replacement, and mark them.
 
     Raises:
         SingerVerifyError: fewer than one utterance for each singer.
@@ -61,7 +61,9 @@ def draw_gallery(
     num_enrolment: int,
     seed: int,
 ) -> SampledGallery:
-    """Singers with more than `num_enrolment` utterances, known from so many that are drawn; their others are queries.
+    """Enrol each singer with `num_enrolment` random utterances; the others are queries.
+
+    Singers without others are left out.
 
     Raises:
         SingerVerifyError: fewer than one enrolment utterance.

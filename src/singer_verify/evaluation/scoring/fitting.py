@@ -1,4 +1,4 @@
-"""The scores of all pairs of utterances, in memory that does not grow with their number."""
+"""Fitting of a scoring to a model's embeddings: cohort, projection, calibration and thresholds."""
 
 from dataclasses import dataclass, replace
 
@@ -23,18 +23,18 @@ from singer_verify.evaluation.scoring.scoring import (
 from singer_verify.evaluation.seen_singers import SeenSingers
 
 MAX_PAIR_SCORES_PER_BLOCK = 2**22
-MAX_SCORES_PER_KIND = 2_000_000  # beyond these, more trials of the same singers no longer change a line or a threshold
+MAX_SCORES_PER_KIND = 2_000_000  # beyond that, more trials of the same singers no longer change the fit
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """Trials, all there are or a draw of them.
+    """Scores of all pairs of utterances, or of a random sample of them.
 
     Attributes:
         scores: (trials,).
-        is_target: (trials,), whether one singer sings both.
-        num_targets: of all pairs.
-        num_nontargets: of all pairs.
+        is_target: (trials,), whether both utterances are of the same singer.
+        num_targets: number of target trials among all pairs.
+        num_nontargets: number of non-target trials among all pairs.
     """
 
     scores: Float[np.ndarray, " trials"]
@@ -47,18 +47,18 @@ def score_all_pairs(
     sides: TrialEmbeddings,
     singer_index: Int[np.ndarray, " utterances"],
     scoring: Scoring,
-    most: int = MAX_SCORES_PER_KIND,
+    max_per_kind: int = MAX_SCORES_PER_KIND,
 ) -> PairScores:
-    """Every utterance against every other, once; of a kind with more than about `most`, as many, drawn by chance.
+    """Score every pair of utterances once, in blocks; of a kind with more pairs, sample about `max_per_kind`.
 
-    Two scorings of the same utterances keep the same trials.
+    Two scorings of the same utterances sample the same pairs.
     """
     counts = np.bincount(singer_index)
     num_targets = int((counts * (counts - 1)).sum()) // 2
     num_nontargets = len(sides) * (len(sides) - 1) // 2 - num_targets
-    kept_share = np.array([min(1.0, most / max(1, number)) for number in (num_nontargets, num_targets)])
+    kept_share = np.array([min(1.0, max_per_kind / max(1, number)) for number in (num_nontargets, num_targets)])
     generator = np.random.default_rng(0)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     step = max(1, MAX_PAIR_SCORES_PER_BLOCK // max(1, len(sides)))
     for first in range(0, len(sides), step):
         rows, columns = slice(first, first + step), slice(first, None)
@@ -67,22 +67,23 @@ def score_all_pairs(
         kept = np.triu(np.ones(scores.shape, bool), k=1)
         if kept_share.min() < 1.0:
             kept &= generator.random(scores.shape, np.float32) < kept_share[is_target.astype(np.int8)]
-        found.append((scores[kept], is_target[kept]))
-    scores, is_target = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        parts.append((scores[kept], is_target[kept]))
+    scores, is_target = (np.concatenate(part) for part in zip(*parts, strict=True))
     return PairScores(scores, is_target, num_targets, num_nontargets)
 
 
-ENROLMENT_SIZES = (2, 3, 5, 10)  # of recordings; from one to the next, errors at a threshold move by a point or two
-NUM_ENROLMENT_DRAWS = 10  # of the recordings that singers are known from
+ENROLMENT_SIZES = (2, 3, 5, 10)  # recordings; from one to the next, errors at a threshold change by a point or two
+NUM_ENROLMENT_DRAWS = 10  # random choices of the enrolment recordings
 
 
 @dataclass(frozen=True)
 class FittedMultiEnrolment:
-    """
+    """A calibration for several enrolment recordings, and the trials it was fitted to.
+
     Attributes:
-        multi_enrolment: what was fitted.
-        eer: equal error rate of the trials that it was fitted to.
-        num_trials: of them.
+        multi_enrolment: calibration and threshold.
+        eer: equal error rate on the trials they were fitted to.
+        num_trials: number of these trials.
     """
 
     multi_enrolment: MultiEnrolmentCalibration
@@ -93,62 +94,64 @@ class FittedMultiEnrolment:
 def fit_multi_enrolment(
     sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, origin: str, prior: float
 ) -> tuple[FittedMultiEnrolment, ...]:
-    """For each of `ENROLMENT_SIZES` that there are recordings enough for: at least two singers have more, and each draw leaves
-    `MIN_TRIALS_PER_KIND` queries of theirs.
+    """Fit calibration and threshold for each of `ENROLMENT_SIZES` for which there are enough recordings.
+
+    At least two singers must have more recordings, and each draw must leave `MIN_TRIALS_PER_KIND` queries.
 
     Args:
-        sides: of utterances.
-        singer_index: who sings each, numbered from 0 without a gap.
-        scoring: of these sides.
-        origin: who they are, in words.
-        prior: of the calibrations.
+        sides: of the utterances.
+        singer_index: singer of each utterance, numbered from 0 without a gap.
+        scoring: that prepared the sides.
+        origin: description of the utterances for users.
+        prior: target prior of the calibrations.
 
     Raises:
         SingerVerifyError: scores that cannot be calibrated.
     """
-    found = []
+    fitted = []
     for number in ENROLMENT_SIZES:
         scores, is_target = _score_enrolment_trials(sides, singer_index, scoring, number)
         if len(scores) == 0:
             continue
-        known = f"{origin}, each known from {number} recordings"
+        known_from = f"{origin}, each known from {number} recordings"
         eer, threshold = compute_eer(scores, is_target)
-        calibration = fit_calibration(scores, is_target, known, prior)
-        several = MultiEnrolmentCalibration(number, calibration, Threshold(threshold, f"equal error rate on {known}"))
-        found.append(FittedMultiEnrolment(several, eer, len(scores)))
-    return tuple(found)
+        calibration = fit_calibration(scores, is_target, known_from, prior)
+        several = MultiEnrolmentCalibration(
+            number, calibration, Threshold(threshold, f"equal error rate on {known_from}")
+        )
+        fitted.append(FittedMultiEnrolment(several, eer, len(scores)))
+    return tuple(fitted)
 
 
 def _score_enrolment_trials(
     sides: TrialEmbeddings, singer_index: np.ndarray, scoring: Scoring, number: int
 ) -> tuple[Float[np.ndarray, " trials"], Bool[np.ndarray, " trials"]]:
-    """Scores of queries against all singers known from so many recordings, over several draws of these; none where
-    there are too few."""
+    """Score queries against all singers enrolled with `number` recordings, over several draws; none with too few."""
     scores, is_target = [np.empty(0)], [np.empty(0, bool)]
     for seed in range(NUM_ENROLMENT_DRAWS):
         gallery = draw_gallery(sides, singer_index, scoring, number, seed)
-        num_known = len(gallery.singers)
-        if num_known < 2 or len(gallery.queries) < MIN_TRIALS_PER_KIND:
+        num_enrolled = len(gallery.singers)
+        if num_enrolled < 2 or len(gallery.queries) < MIN_TRIALS_PER_KIND:
             break
-        most = max(MAX_SCORES_PER_KIND // (NUM_ENROLMENT_DRAWS * num_known), MIN_TRIALS_PER_KIND)
-        chosen = np.random.default_rng(seed).permutation(len(gallery.queries))[:most]
+        max_queries = max(MAX_SCORES_PER_KIND // (NUM_ENROLMENT_DRAWS * num_enrolled), MIN_TRIALS_PER_KIND)
+        chosen = np.random.default_rng(seed).permutation(len(gallery.queries))[:max_queries]
         scores.append(scoring.compute_score_matrix(sides[gallery.queries[chosen]], gallery.singers).ravel())
-        is_target.append((gallery.target_index[chosen, None] == np.arange(num_known)).ravel())
+        is_target.append((gallery.target_index[chosen, None] == np.arange(num_enrolled)).ravel())
     return np.concatenate(scores), np.concatenate(is_target)
 
 
 PROJECTIONS, NORMS = ("none", "centre", "whiten", "lda"), ("none", "s-norm", "as-norm")
-DEFAULT_MAX_NEAREST = 200  # some hundreds are usual, of a cohort of thousands
+DEFAULT_MAX_NEAREST = 200  # a few hundred are common, with a cohort of thousands
 
 
 @dataclass(frozen=True)
 class LabelledEmbeddings:
-    """Embeddings and who sings them.
+    """Embeddings and their singers.
 
     Attributes:
         embeddings: (utterances, embedding), rows of unit length.
         singers: (utterances,), names.
-        recordings: (utterances,), by what they are known again (see `corpora.identities`); empty where it is not known.
+        recordings: (utterances,), content identifiers, see `corpora.duplicates`; empty if unknown.
     """
 
     embeddings: Float[np.ndarray, "utterances embedding"]
@@ -164,23 +167,23 @@ class LabelledEmbeddings:
         return len(np.unique(self.singers))
 
     @property
-    def known(self) -> SeenSingers:
-        """Them, as they are known again in another corpus."""
+    def seen_singers(self) -> SeenSingers:
+        """These singers, in a form that recognises them in another corpus."""
         return SeenSingers.from_names(self.singers.tolist(), self.recordings)
 
 
 @dataclass(frozen=True)
 class FittedScoring:
-    """A scoring, and what it gains on the trials it was calibrated on.
+    """A fitted scoring, and its metrics on the trials it was fitted to.
 
     Attributes:
-        scoring: with calibration and threshold, those for several recordings among them.
-        num_trials: of all pairs of the judged utterances.
-        num_targets: of them, of one singer.
-        num_used: trials that calibration and threshold were fitted to, and the figures are of.
-        metrics: `eer` and `compute_min_cllr` of the scoring; `compute_cllr` of the calibrated ratios; `cllr_uncalibrated`, of the
-            scores taken for ratios; `eer_cosine`, `min_cllr_cosine` and `cllr_cosine`, the same of the plain cosine.
-        multi_enrolment: what was fitted for singers known from several recordings.
+        scoring: with calibration and threshold, also for several enrolment recordings.
+        num_trials: number of pairs of the utterances.
+        num_targets: number of target trials among them.
+        num_used: number of trials that calibration and threshold were fitted to and metrics computed on.
+        metrics: `eer` and `min_cllr` of the scoring; `cllr` of the calibrated ratios; `cllr_uncalibrated`, with scores
+            taken for ratios; `eer_cosine`, `min_cllr_cosine` and `cllr_cosine`, the same with the plain cosine.
+        multi_enrolment: fits for several enrolment recordings.
     """
 
     scoring: Scoring
@@ -191,24 +194,25 @@ class FittedScoring:
     multi_enrolment: tuple[FittedMultiEnrolment, ...]
 
 
-def require_disjoint_singers(judged: set[str], cohort: set[str]) -> None:
-    """
+def require_disjoint_singers(evaluated: set[str], cohort: set[str]) -> None:
+    """Check that no singer is both evaluated and in the cohort.
+
     Raises:
-        SingerVerifyError: a singer's name is among both.
+        SingerVerifyError: a singer's name is in both.
     """
-    if shared := sorted(judged & cohort):
+    if shared := sorted(evaluated & cohort):
         more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
         raise SingerVerifyError(
-            f"{', '.join(shared[:5])}{more}: among the singers who are judged, and in the cohort; give a cohort of "
-            f"other singers, or rename the folder of one who only has the same name."
+            f"{', '.join(shared[:5])}{more}: both evaluated and in the cohort; use a cohort of other singers, or "
+            f"rename the folder of a singer who merely has the same name."
         )
 
 
 def fit_projection(cohort: LabelledEmbeddings, project: str, num_dims: int | None = None) -> Projection | None:
-    """The projection of a name in `PROJECTIONS`, fitted to a cohort.
+    """Fit the projection of a name in `PROJECTIONS` to a cohort.
 
     Raises:
-        SingerVerifyError: see `projection_fitting`.
+        SingerVerifyError: see `projection`.
     """
     fits = {
         "centre": lambda: fit_centring(cohort.embeddings),
@@ -221,16 +225,16 @@ def fit_projection(cohort: LabelledEmbeddings, project: str, num_dims: int | Non
 def build_cohort(
     cohort: LabelledEmbeddings, projection: Projection | None, norm: str, num_nearest: int | None = None
 ) -> Cohort | None:
-    """The cohort for a normalisation of a name in `NORMS`.
+    """Build the cohort for a normalisation of a name in `NORMS`.
 
     Args:
-        cohort: its singers.
-        projection: of its embeddings.
-        norm: how it is used.
-        num_nearest: for as-norm; None takes `DEFAULT_MAX_NEAREST`, of a small cohort a quarter.
+        cohort: embeddings of other singers.
+        projection: applied to them.
+        norm: score normalisation.
+        num_nearest: for as-norm; None takes `DEFAULT_MAX_NEAREST`, or a quarter of a small cohort.
 
     Raises:
-        SingerVerifyError: a cohort too small.
+        SingerVerifyError: the cohort is too small.
     """
     if norm == "none":
         return None
@@ -240,46 +244,47 @@ def build_cohort(
     return Cohort(rows, num_nearest or max(2, min(DEFAULT_MAX_NEAREST, len(rows) // 4)))
 
 
-def fit_scoring(scoring: Scoring, judged: LabelledEmbeddings, origin: str, prior: float = 0.5) -> FittedScoring:
-    """Calibrate a scoring on all pairs of utterances, and set its threshold at their equal error rate; the same for
-    singers known from several utterances, see `fit_multi_enrolment`.
+def fit_scoring(scoring: Scoring, labelled: LabelledEmbeddings, origin: str, prior: float = 0.5) -> FittedScoring:
+    """Calibrate a scoring on all pairs of utterances, and set its threshold at their equal error rate.
+
+    The same is done for several enrolment recordings, see `fit_multi_enrolment`.
 
     Args:
-        scoring: projection and cohort, if there are any.
-        judged: utterances of singers who are not in the cohort.
-        origin: who they are, in words: "4 singers of ravdess/val".
-        prior: of the calibration.
+        scoring: projection and cohort, if any.
+        labelled: utterances of singers who are not in the cohort.
+        origin: description of these utterances for users: "4 singers of ravdess/val".
+        prior: target prior of the calibration.
 
     Raises:
         SingerVerifyError: trials of one kind only, or scores that cannot be calibrated.
     """
-    sides = scoring.prepare_embeddings(judged.embeddings)
-    pairs = score_all_pairs(sides, judged.singer_index, scoring)
+    sides = scoring.prepare_embeddings(labelled.embeddings)
+    pairs = score_all_pairs(sides, labelled.singer_index, scoring)
     _, threshold = compute_eer(pairs.scores, pairs.is_target)
     calibration = fit_calibration(pairs.scores, pairs.is_target, origin, prior)
-    several = fit_multi_enrolment(sides, judged.singer_index, scoring, origin, prior)
+    several = fit_multi_enrolment(sides, labelled.singer_index, scoring, origin, prior)
     fitted = replace(
         scoring,
         calibration=calibration,
         threshold=Threshold(threshold, f"equal error rate on {origin}"),
-        threshold_singers=judged.known,
-        calibration_singers=judged.known,
-        multi_enrolment=tuple(each.multi_enrolment for each in several),
+        threshold_singers=labelled.seen_singers,
+        calibration_singers=labelled.seen_singers,
+        multi_enrolment=tuple(fit.multi_enrolment for fit in several),
     )
-    of_cosine = pairs
+    cosine_pairs = pairs
     if scoring.projection is not None or scoring.cohort is not None:
-        of_cosine = score_all_pairs(COSINE.prepare_embeddings(judged.embeddings), judged.singer_index, COSINE)
-    figures = {
-        f"{name}_cosine": value for name, value in _compute_scoring_metrics(of_cosine).items()
+        cosine_pairs = score_all_pairs(COSINE.prepare_embeddings(labelled.embeddings), labelled.singer_index, COSINE)
+    metrics = {
+        f"{name}_cosine": value for name, value in _compute_scoring_metrics(cosine_pairs).items()
     } | _compute_scoring_metrics(pairs)
-    figures["cllr_uncalibrated"] = figures["cllr"]
-    figures["cllr"] = compute_cllr(calibration.log_likelihood_ratio(pairs.scores), pairs.is_target)
+    metrics["cllr_uncalibrated"] = metrics["cllr"]
+    metrics["cllr"] = compute_cllr(calibration.log_likelihood_ratio(pairs.scores), pairs.is_target)
     num_trials = pairs.num_targets + pairs.num_nontargets
-    return FittedScoring(fitted, num_trials, pairs.num_targets, len(pairs.scores), figures, several)
+    return FittedScoring(fitted, num_trials, pairs.num_targets, len(pairs.scores), metrics, several)
 
 
 def _compute_scoring_metrics(pairs: PairScores) -> dict[str, float]:
-    """Of scores that are not calibrated."""
+    """Compute metrics of uncalibrated scores."""
     scores, is_target = pairs.scores, pairs.is_target
     return {
         "eer": compute_eer(scores, is_target)[0],

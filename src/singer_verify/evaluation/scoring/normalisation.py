@@ -1,4 +1,4 @@
-"""Singers outside the trials, against whom each side's scores are seen."""
+"""Score normalisation by a cohort of singers outside the trials."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ class Cohort:
     """Embeddings, projected like those of the trials.
 
     Attributes:
-        embeddings: (cohort, projected), of unit length.
-        num_nearest: of them, those that score highest against a side tell of it (adaptive s-norm); None takes all.
+        embeddings: (cohort, projected), rows of unit length.
+        num_nearest: number of highest-scoring cohort members used for each side (adaptive s-norm); None uses all.
 
     Raises:
-        SingerVerifyError: fewer than two rows, which have no deviation, or not as many as `num_nearest`.
+        SingerVerifyError: fewer than two embeddings, or fewer than `num_nearest`.
     """
 
     embeddings: Float[np.ndarray, "cohort projected"]
@@ -28,20 +28,22 @@ class Cohort:
 
     def __post_init__(self) -> None:
         if len(self.embeddings) < 2:
-            raise SingerVerifyError(f"a cohort of {len(self.embeddings)} utterances: a deviation needs at least 2.")
+            raise SingerVerifyError(
+                f"a cohort of {len(self.embeddings)} utterances: score normalisation needs at least 2."
+            )
         if self.num_nearest is not None and not 2 <= self.num_nearest <= len(self.embeddings):
             raise SingerVerifyError(
-                f"the nearest {self.num_nearest} of a cohort of {len(self.embeddings)} utterances: expected a number from 2 "
-                f"to {len(self.embeddings)}."
+                f"the nearest {self.num_nearest} of a cohort of {len(self.embeddings)} utterances: expected a number "
+                f"from 2 to {len(self.embeddings)}."
             )
 
     def compute_statistics(
         self, rows: Float[np.ndarray, "sides projected"]
     ) -> tuple[Float[np.ndarray, " sides"], Float[np.ndarray, " sides"]]:
-        """Mean and standard deviation of each side's scores against the cohort, block by block.
+        """Compute mean and standard deviation of each side's scores against the cohort, block by block.
 
         Against all of it: symmetric normalisation, s-norm (Kenny 2010, Bayesian speaker verification with heavy-tailed
-        priors, Odyssey). Against the nearest: adaptive s-norm, where each side chooses its own
+        priors, Odyssey). Against the nearest: adaptive s-norm, where each side has its own
         (Matějka, Novotný, Plchot, Burget, Diez Sánchez & Černocký 2017, Analysis of score normalization in multilingual
         speaker recognition, Interspeech; there AS-norm1).
 

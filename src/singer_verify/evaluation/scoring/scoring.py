@@ -1,4 +1,4 @@
-"""How alike two embeddings are: their cosine, or what a cohort of other singers makes of it."""
+"""Scoring of pairs of embeddings: projection, cosine, score normalisation, calibration and threshold."""
 
 from dataclasses import dataclass, replace
 
@@ -10,17 +10,16 @@ from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.seen_singers import SeenSingers
 
-USER_DEFINED = "given"  # origin of a threshold that a user named
+USER_DEFINED = "given"  # origin of a threshold set by the user
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which score on two recordings are taken for one singer's.
+    """The lowest score at which two recordings are accepted as the same singer.
 
     Attributes:
-        score: of `Scoring.compute_score_matrix`, before calibration.
-        origin: where it comes from, in words that a user reads: "equal error rate on 4 singers of ravdess_song/val";
-            `USER_DEFINED` for one that a user chose.
+        score: before calibration.
+        origin: where it comes from, for users: "equal error rate on 4 singers of ravdess_song/val", or `USER_DEFINED`.
     """
 
     score: float
@@ -33,16 +32,16 @@ class Threshold:
 
 @dataclass(frozen=True)
 class MultiEnrolmentCalibration:
-    """What scores mean where one side is the mean of recordings of a singer.
+    """Calibration and threshold where one side is the mean of several recordings of a singer.
 
-    Such a mean scores higher than a single recording, and the more recordings, the higher: cosines are not calibrated
-    over their number (Sholokhov, Kuzmin, Lee & Chng 2023, Probabilistic back-ends for online speaker recognition and
-    clustering, ICASSP).
+    Such a mean scores higher than a single recording, and more so the more recordings it has: cosines are not
+    calibrated across their number (Sholokhov, Kuzmin, Lee & Chng 2023, Probabilistic back-ends for online speaker
+    recognition and clustering, ICASSP).
 
     Attributes:
-        num_recordings: so many, or more.
-        calibration: as of `Scoring`.
-        threshold: likewise.
+        num_recordings: smallest number of recordings it applies to.
+        calibration: as in `Scoring`.
+        threshold: as in `Scoring`.
     """
 
     num_recordings: int
@@ -52,12 +51,12 @@ class MultiEnrolmentCalibration:
 
 @dataclass(frozen=True)
 class TrialEmbeddings:
-    """Embeddings as they enter trials, on either side.
+    """Embeddings prepared for scoring, on either side of trials.
 
     Attributes:
-        embeddings: (sides, embedding), of unit length.
-        cohort_mean: (sides,), of the scores against the cohort; None without one.
-        cohort_std: (sides,), likewise, never 0.
+        embeddings: (sides, embedding), rows of unit length.
+        cohort_mean: (sides,), mean of the scores against the cohort; None without one.
+        cohort_std: (sides,), their standard deviation, never 0.
     """
 
     embeddings: Float[np.ndarray, "sides embedding"]
@@ -74,17 +73,17 @@ class TrialEmbeddings:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Everything between embeddings and a decision; plain cosine, if nothing is given.
+    """Everything between embeddings and a decision; the plain cosine by default.
 
     Attributes:
-        projection: centring, whitening or discriminant analysis; its rows have unit length again.
-        cohort: singers against whom scores are normalised.
-        calibration: from scores of two recordings to log-likelihood ratios; None where it was never fitted.
-        threshold: of scores of two recordings; None where none is known.
-        multi_enrolment: the same for singers known from several recordings, their numbers rising; empty where never fitted.
-        threshold_singers: whom the threshold was fitted to; None where that is not recorded.
-        calibration_singers: whom calibration and `multi_enrolment` were fitted to, likewise.
-        cohort_singers: whom projection and cohort are made of, likewise.
+        projection: centring, whitening or discriminant analysis, which keeps unit length.
+        cohort: embeddings for score normalisation.
+        calibration: from scores of two recordings to log-likelihood ratios; None if never fitted.
+        threshold: on scores of two recordings; None if unknown.
+        multi_enrolment: both for several enrolment recordings, by rising number; empty if never fitted.
+        threshold_singers: singers the threshold was fitted to; None if not recorded.
+        calibration_singers: singers calibration and `multi_enrolment` were fitted to; None if not recorded.
+        cohort_singers: singers of projection and cohort; None if not recorded.
     """
 
     projection: Projection | None = None
@@ -97,22 +96,24 @@ class Scoring:
     cohort_singers: SeenSingers | None = None
 
     def with_enrolment_size(self, num_recordings: int) -> "Scoring":
-        """The scoring where one side is the mean of so many recordings of a singer: calibration and threshold are those
-        of the largest number fitted that is not above it; without one, those of two recordings."""
-        fitting = [each for each in self.multi_enrolment if each.num_recordings <= num_recordings]
-        return replace(self, calibration=fitting[-1].calibration, threshold=fitting[-1].threshold) if fitting else self
+        """Return the scoring for sides that are the mean of `num_recordings` recordings of a singer.
+
+        Calibration and threshold are those fitted for the largest number not above it, or for single recordings.
+        """
+        usable = [fit for fit in self.multi_enrolment if fit.num_recordings <= num_recordings]
+        return replace(self, calibration=usable[-1].calibration, threshold=usable[-1].threshold) if usable else self
 
     def with_threshold(self, threshold: Threshold) -> "Scoring":
-        """The scoring with this threshold in place of all others."""
-        several = tuple(replace(each, threshold=threshold) for each in self.multi_enrolment)
-        return replace(self, threshold=threshold, multi_enrolment=several)
+        """Return the scoring with this threshold in place of all others."""
+        multi_enrolment = tuple(replace(fit, threshold=threshold) for fit in self.multi_enrolment)
+        return replace(self, threshold=threshold, multi_enrolment=multi_enrolment)
 
     def prepare_embeddings(self, embeddings: Float[np.ndarray, "sides embedding"]) -> TrialEmbeddings:
-        """What all scores of these embeddings need, computed once."""
+        """Project embeddings and compute their cohort statistics, once for all scores."""
         return self.prepare_projected(embeddings if self.projection is None else self.projection(embeddings))
 
     def prepare_projected(self, rows: Float[np.ndarray, "sides projected"]) -> TrialEmbeddings:
-        """The same of rows that are projected already: those of other sides, or means of them."""
+        """Prepare embeddings that are already projected: those of other sides, or means of them."""
         return (
             TrialEmbeddings(rows)
             if self.cohort is None
@@ -120,12 +121,12 @@ class Scoring:
         )
 
     def compute_score_matrix(self, left: TrialEmbeddings, right: TrialEmbeddings) -> Float[np.ndarray, "left right"]:
-        """Every side of the left against every side of the right."""
+        """Score every left side against every right side."""
         cosines: np.ndarray = left.embeddings @ right.embeddings.T
         return _normalise_scores(cosines, left, right, np.s_[:, None])
 
     def compute_pair_scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> Float[np.ndarray, " pairs"]:
-        """Each side of the left against the one of the right in the same place."""
+        """Score each left side against the right side at the same index."""
         cosines: np.ndarray = np.einsum("pe,pe->p", left.embeddings, right.embeddings)
         return _normalise_scores(cosines, left, right, np.s_[:])
 
@@ -133,12 +134,12 @@ class Scoring:
 def _normalise_scores(
     cosines: np.ndarray, left: TrialEmbeddings, right: TrialEmbeddings, as_column: tuple[slice, None] | slice
 ) -> np.ndarray:
-    """Symmetric score normalisation: the mean of what each side's cohort makes of the score."""
+    """Normalise scores symmetrically: the mean of the z-scores by either side's cohort statistics."""
     if left.cohort_mean is None or right.cohort_mean is None:
         return cosines
-    of_left = (cosines - left.cohort_mean[as_column]) / left.cohort_std[as_column]  # type: ignore[index]
-    of_right = (cosines - right.cohort_mean) / right.cohort_std
-    mean: np.ndarray = 0.5 * (of_left + of_right)
+    left_scores = (cosines - left.cohort_mean[as_column]) / left.cohort_std[as_column]  # type: ignore[index]
+    right_scores = (cosines - right.cohort_mean) / right.cohort_std
+    mean: np.ndarray = 0.5 * (left_scores + right_scores)
     return mean
 
 

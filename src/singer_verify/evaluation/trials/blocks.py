@@ -1,4 +1,4 @@
-"""Trials and their scores, in parts that fit into memory: all pairs of utterances, or those of a list."""
+"""Trials and their scores in blocks that fit into memory: all pairs of utterances, or those of a list."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from singer_verify.evaluation.metrics.bootstrap import build_trial_matrix
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 from singer_verify.evaluation.trials.trial_list import Trials
 
-MAX_TRIALS_PER_BLOCK = 1 << 21  # trials of a block
+MAX_TRIALS_PER_BLOCK = 1 << 21
 
 
 @dataclass(frozen=True)
 class TrialBlock:
-    """Trials of one kind in which one singer is on the left.
+    """Trials of one kind with one singer on the left.
 
     Attributes:
-        singer: on the left.
-        left: numbers of utterances, a column where the block is every left against every right.
-        right: likewise, a row.
-        scores: of the trials, of the shape of both together.
-        is_target: whether that singer is on the right too, in all of them.
+        singer: number of that singer.
+        left: utterance numbers; a column where the block pairs every left with every right utterance.
+        right: utterance numbers; a row in that case.
+        scores: of the trials, of the shape of both broadcast together.
+        is_target: whether that singer is also on the right.
     """
 
     singer: int
@@ -35,20 +35,20 @@ class TrialBlock:
 
 @runtime_checkable
 class TrialSource(Protocol):
-    """Where trials come from; going through them again gives the same blocks with the same scores."""
+    """Where trials come from; iterating again gives the same blocks with the same scores."""
 
     singer_index: Int[np.ndarray, " utterances"]
 
     def build_trial_matrix(self, unit_index: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
-        """Of each unit of singers against each; on the diagonal, whether one of its singers has target trials."""
+        """Mark which units of singers have trials with which; on the diagonal, whether one has target trials."""
         ...
 
     def iterate_blocks(self, singer: int, is_target: bool) -> Iterator[TrialBlock]:
-        """The trials of this kind with this singer on the left."""
+        """Yield the trials of this kind with this singer on the left."""
         ...
 
     def iterate_between(self, left_singer: int, right_singer: int) -> Iterator[TrialBlock]:
-        """The trials of two singers, in either order."""
+        """Yield the trials of two singers, in either order."""
         ...
 
 
@@ -57,8 +57,8 @@ class AllPairsSource:
 
     Args:
         sides: of the utterances.
-        singer_index: who sings each.
-        scoring: of the sides.
+        singer_index: singer of each utterance.
+        scoring: that prepared the sides.
     """
 
     def __init__(self, sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring) -> None:
@@ -70,8 +70,8 @@ class AllPairsSource:
 
     def build_trial_matrix(self, unit_index: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
         counts = np.diff(self.bounds)
-        of_units = np.bincount(unit_index, counts)
-        has_trials = np.outer(of_units, of_units) > 0
+        units = np.bincount(unit_index, counts)
+        has_trials = np.outer(units, units) > 0
         np.fill_diagonal(has_trials, np.bincount(unit_index, counts > 1) > 0)
         return has_trials
 
@@ -95,8 +95,8 @@ class AllPairsSource:
                 yield TrialBlock(singer, left, right, scores, is_target=False)
                 continue
             is_once = np.arange(right_first, right_end) > np.arange(rows.start, rows.stop)[:, None]
-            rows_of, columns_of = np.nonzero(is_once)
-            yield TrialBlock(singer, left[rows_of, 0], right[0, columns_of], scores[is_once], is_target=True)
+            row_index, column_index = np.nonzero(is_once)
+            yield TrialBlock(singer, left[row_index, 0], right[0, column_index], scores[is_once], is_target=True)
 
 
 class TrialListSource:
@@ -104,9 +104,9 @@ class TrialListSource:
 
     Args:
         sides: of the utterances.
-        singer_index: who sings each.
-        scoring: of the sides.
-        trials: numbers of utterances; a target trial is one whose two sides one singer sings.
+        singer_index: singer of each utterance.
+        scoring: that prepared the sides.
+        trials: pairs of utterances; target trials are those with the same singer on both sides.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The formats of trial lists, told apart by what a line looks like.
+"""Reading and writing of trial lists in several formats, which are told apart by their first line.
 
 | name | a line | used by |
 | --- | --- | --- |
@@ -7,8 +7,11 @@
 | kaldi | `a/1.wav a/2.wav target`, or `nontarget` | Kaldi, NIST's evaluations |
 | sony | `1,a/1.wav,a/2.wav` | the singer identity lists of Sony CSL (Torres, Lattner, Richard 2023) |
 
-In all of them 1 is one singer. `sony` has no header; one of `label,path1,path2` is read over. It knows no quoting, so a
-path cannot hold a comma there, and no blank in `voxceleb` and `kaldi`.
+In all of them 1 means the same singer. `sony` has no header; one of `label,path1,path2` is skipped. It has no quoting,
+so paths cannot contain commas, nor blanks in `voxceleb` and `kaldi`.
+
+Csv is read row by row, so that the first malformed row can be named. The formats without header are read by pandas;
+only if something is wrong are their lines searched for the first malformed one.
 """
 
 import csv
@@ -32,19 +35,19 @@ CSV = "csv"
 SONY_HEADER = ("label", "path1", "path2")
 ONE_OR_ZERO = {"1": True, "0": False}
 KALDI_OUTCOMES = {"target": True, "nontarget": False}
-BLANKS_PATTERN = "[ \t]+"  # other white space may be part of a name
+BLANKS_PATTERN = "[ \t]+"  # other whitespace may be part of a name
 
 
 @dataclass(frozen=True)
 class LineFormat:
-    """A format without header, of three fields a line.
+    """A format without header, with three fields per line.
 
     Attributes:
-        columns: which of `COLUMNS` lies where.
-        separator: between the fields, as it is written.
-        pattern: the same as it is read.
-        forbidden: what a path cannot hold.
-        outcomes: what stands for target and non-target.
+        columns: order of `COLUMNS`.
+        separator: written between fields.
+        pattern: regular expression that separates fields.
+        forbidden: characters that a path cannot contain.
+        outcomes: words for target and non-target.
         example: a line.
     """
 
@@ -56,11 +59,11 @@ class LineFormat:
     example: str
 
     def split_fields(self, line: str) -> list[str]:
-        """Of one line, as many as there are."""
+        """Split a line into its fields, however many there are."""
         return re.split(self.pattern, line.strip("\r\n" if self.separator == "," else " \t\r\n"))
 
     def is_well_formed(self, line: str) -> bool:
-        """Whether a line holds two paths and an outcome."""
+        """Return whether a line consists of two paths and an outcome."""
         fields = self.split_fields(line)
         return len(fields) == len(COLUMNS) and all(fields) and fields[self.columns.index(IS_TARGET)] in self.outcomes
 
@@ -75,10 +78,10 @@ CSV_OUTCOMES = ONE_OR_ZERO | {"true": True, "false": False, "True": True, "False
 
 
 def detect_format(path: Path) -> str:
-    """The format of a file, by its first line that is not blank.
+    """Detect the format of a file by its first line that is not blank.
 
     Raises:
-        SingerVerifyError: it is no text, blank, or in none of the formats.
+        SingerVerifyError: it is not text, blank, or in none of the formats.
     """
     number, line = next(read_numbered_lines(path), (0, ""))
     if not number:
@@ -92,16 +95,16 @@ def detect_format(path: Path) -> str:
             return name
     examples = ", ".join(f"{form.example!r} ({name})" for name, form in LINE_FORMATS.items())
     raise SingerVerifyError(
-        f"{path}, line {number}: {shorten_line(line)!r} begins no known list of trials; expected lines like {examples}, "
-        f"or a header {','.join(COLUMNS)} ({CSV})."
+        f"{path}, line {number}: {shorten_line(line)!r} is not in any known format of trials; expected lines like "
+        f"{examples}, or a header {','.join(COLUMNS)} ({CSV})."
     )
 
 
 def read_numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that are not blank, with their numbers, counted from 1.
+    """Yield the lines of a text file that are not blank, with their numbers, counted from 1.
 
     Raises:
-        SingerVerifyError: the file cannot be read, or is no text.
+        SingerVerifyError: the file cannot be read, or is not text.
     """
     with open_text(path) as file:
         yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
@@ -109,14 +112,14 @@ def read_numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """A text file to be read, with or without a mark at its beginning.
+    """Open a text file for reading, with or without a byte order mark.
 
     Args:
         path: of the file.
-        newline: as of `open`.
+        newline: as for `open`.
 
     Raises:
-        SingerVerifyError: the file cannot be read, or is no text.
+        SingerVerifyError: the file cannot be read, or is not text.
     """
     try:
         with open(path, encoding="utf-8-sig", newline=newline) as file:
@@ -124,7 +127,7 @@ def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     except FileNotFoundError as error:
         raise SingerVerifyError(f"{path}: no such file; expected a list of trials.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SingerVerifyError(f"{path}: cannot be read as text in UTF-8 ({error}).") from error
+        raise SingerVerifyError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
 
 
 def _is_csv_header(line: str) -> bool:
@@ -136,35 +139,35 @@ def _is_csv_header(line: str) -> bool:
 
 
 def is_sony_header(line: str) -> bool:
-    """Whether a line names the columns of Sony's lists."""
+    """Return whether a line is the header of Sony's lists."""
     return tuple(field.strip().lower() for field in line.split(",")) == SONY_HEADER
 
 
-def shorten_line(line: str, most: int = 120) -> str:
-    """A line of a file for a message."""
+def shorten_line(line: str, max_length: int = 120) -> str:
+    """Cut a line of a file for a message."""
     text = line.rstrip("\r\n")
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
-CsvRow = tuple[int, list[str]]  # with the number of its line
+CsvRow = tuple[int, list[str]]  # line number and fields
 
 
 def read_csv_table(path: Path) -> pd.DataFrame:
-    """The rows of a list below its header, of strings as they stand. Blank lines are passed over.
+    """Read the rows of a csv list as strings. Blank lines are skipped.
 
     Raises:
-        SingerVerifyError: a header without the columns needed, or with one twice; a row with more or fewer fields than
-            the header, without a path, or with an `is_target` that is none.
+        SingerVerifyError: a header that lacks a required column or repeats one; a row with more or fewer fields than
+            the header, without a path, or with an invalid `is_target`.
     """
     with open_text(path, newline="") as file:
         rows = _read_csv_rows(path, file)
         _, header = next(rows)
         _require_csv_columns(path, header)
         columns: list[list[str]] = [[] for _ in header]
-        once: dict[str, str] = {}  # a path is in many rows, and is kept once
+        interned: dict[str, str] = {}  # a path is in many rows, and is kept once
         for row in _validate_csv_rows(path, header, rows):
             for column, field in zip(columns, row, strict=True):
-                column.append(once.setdefault(field, field))
+                column.append(interned.setdefault(field, field))
     return pd.DataFrame(dict(zip(header, columns, strict=True)), dtype=object)
 
 
@@ -183,11 +186,11 @@ def _require_csv_columns(path: Path, header: list[str]) -> None:
     if lacking := [name for name in COLUMNS if name not in header]:
         raise SingerVerifyError(
             f"{path}: has no column {lacking[0]} (columns found: {', '.join(header)}); expected {', '.join(COLUMNS)}, "
-            f"where 1 is one singer, and any labels after them."
+            f"where 1 means the same singer, and any labels."
         )
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
-        raise SingerVerifyError(f"{path}: has {count} columns {name!r}; expected a name of its own for each.")
+        raise SingerVerifyError(f"{path}: has {count} columns {name!r}; expected unique names.")
 
 
 def _validate_csv_rows(path: Path, header: list[str], rows: Iterator[CsvRow]) -> Iterator[list[str]]:
@@ -195,21 +198,21 @@ def _validate_csv_rows(path: Path, header: list[str], rows: Iterator[CsvRow]) ->
     for number, row in rows:
         if len(row) != len(header) or not row[left] or not row[right] or row[is_target] not in CSV_OUTCOMES:
             raise SingerVerifyError(
-                f"{path}, line {number}: {shorten_line(','.join(row))!r}; expected {len(header)} fields as in the header, "
-                f"two of them paths, and is_target 1 or 0."
+                f"{path}, line {number}: {shorten_line(','.join(row))!r}; expected {len(header)} fields as in the "
+                f"header, two of them paths, and is_target 1 or 0."
             )
         yield row
 
 
 FORMAT_BY_SUFFIX = {".csv": "csv", ".txt": "voxceleb", ".trials": "kaldi", "": "kaldi"}  # Kaldi's are named `trials`
-OVERFLOW_COLUMN = "overflow"  # takes a field too many, which pandas would otherwise drop without a word
+OVERFLOW_COLUMN = "overflow"  # takes an extra field, which pandas would otherwise drop silently
 
 
 def read_trials(path: Path) -> TrialList:
-    """A list of trials in any of the formats; which one is seen from its content. Blank lines are passed over.
+    """Read a list of trials in any of the formats, detected by its content. Blank lines are skipped.
 
     Raises:
-        SingerVerifyError: no such file, no known format, a malformed line (with its number and content), no trial, or
+        SingerVerifyError: no such file, an unknown format, a malformed line (with its number and content), no trial, or
             trials of one kind only.
     """
     name = detect_format(path)
@@ -221,25 +224,25 @@ def read_trials(path: Path) -> TrialList:
 
 
 def infer_format(path: Path) -> str:
-    """The format that a file's suffix means.
+    """Return the format for a file's suffix.
 
     Raises:
-        SingerVerifyError: it means none.
+        SingerVerifyError: no format has this suffix.
     """
     if path.suffix not in FORMAT_BY_SUFFIX:
-        known = ", ".join(f"{suffix or 'no suffix'} ({name})" for suffix, name in FORMAT_BY_SUFFIX.items())
+        suffixes = ", ".join(f"{suffix or 'no suffix'} ({name})" for suffix, name in FORMAT_BY_SUFFIX.items())
         raise SingerVerifyError(
-            f"{path}: the suffix {path.suffix} stands for no format of trials; expected {known}, or a format "
+            f"{path}: no format of trials has the suffix {path.suffix}; expected {suffixes}, or a format "
             f"({', '.join(FORMATS)}) named with --format."
         )
     return FORMAT_BY_SUFFIX[path.suffix]
 
 
 def write_trials(path: Path, trials: TrialList, name: str) -> None:
-    """Write a whole list or none of it. Labels go into `csv` alone; the other formats have no place for them.
+    """Write a list, or nothing on failure. Only `csv` has labels.
 
     Raises:
-        SingerVerifyError: an unknown format, a path that the format cannot hold, or a file that cannot be written.
+        SingerVerifyError: an unknown format, a path that the format cannot represent, or a file that cannot be written.
     """
     require_choice(FORMATS, format=name)
     require_output_path(path)
@@ -278,7 +281,7 @@ def _read_lines(path: Path, form: LineFormat) -> TrialList:
         raise _find_malformed_line(path, form) or SingerVerifyError(f"{path}: cannot be read ({error}).") from error
     if not _is_well_formed_table(table, form.outcomes) or table[OVERFLOW_COLUMN].ne("").any():
         raise _find_malformed_line(path, form) or SingerVerifyError(
-            f"{path}: a line does not hold two paths and a label."
+            f"{path}: a line does not consist of two paths and a label."
         )
     return _parse_trial_table(table[list(form.columns)], form.outcomes)
 
@@ -289,15 +292,15 @@ def _is_well_formed_table(table: pd.DataFrame, outcomes: dict[str, bool]) -> boo
 
 
 def _parse_trial_table(table: pd.DataFrame, outcomes: dict[str, bool]) -> TrialList:
-    """Columns that are not of a trial itself are its labels."""
+    """Build the list; further columns are labels."""
     is_target = table[IS_TARGET].map(outcomes).to_numpy(bool)
     labels = table.drop(columns=list(COLUMNS))
-    known = labels if len(labels.columns) else None
-    return TrialList(table[LEFT].to_numpy(object), table[RIGHT].to_numpy(object), is_target, known)
+    paths = table[LEFT].to_numpy(object), table[RIGHT].to_numpy(object)
+    return TrialList(*paths, is_target, labels if len(labels.columns) else None)
 
 
 def _find_malformed_line(path: Path, form: LineFormat) -> SingerVerifyError | None:
-    """What to say of the first line that cannot be understood; None where all can."""
+    """Return the error for the first malformed line; None if there is none."""
     for position, (number, line) in enumerate(read_numbered_lines(path)):
         if not form.is_well_formed(line) and not (position == 0 and is_sony_header(line)):
             return SingerVerifyError(
@@ -312,11 +315,11 @@ def _require_writable_paths(trials: TrialList, name: str, forbidden: str) -> Non
         if any(character in path for character in forbidden):
             what = "comma" if "," in forbidden else "blank"
             raise SingerVerifyError(
-                f"{path!r}: the format {name} cannot hold a path with a {what} or a line break; write the list as csv, "
-                f"or rename the file."
+                f"{path!r}: the format {name} cannot represent a path with a {what} or a line break; write the list "
+                f"as csv, or rename the file."
             )
         if not _is_utf8(path):
-            raise SingerVerifyError(f"{path}: a list cannot hold a path that is no text in UTF-8; rename the file.")
+            raise SingerVerifyError(f"{path}: a list cannot contain a path that is not valid UTF-8; rename the file.")
 
 
 def _is_utf8(path: str) -> bool:

@@ -1,8 +1,8 @@
-"""Which utterance a path in a list of trials means.
+"""Matching of the paths in a list of trials to utterances.
 
-A list may be made for the corpus as it lies here, for one split of it, or for another place. A path means the utterance
-that it names exactly; or else the one whose path, or path below its split, is the longest end of it:
-`val/male1/a.wav`, `male1/a.wav` and `/data/vocalset/male1/a.wav` all mean `val/male1/a.wav`.
+A list may be written for this corpus folder, for one of its splits, or for another machine. A path matches the
+utterance it names exactly; else the one whose path, or path below its split, is its longest suffix:
+`val/male1/a.wav`, `male1/a.wav` and `/data/vocalset/male1/a.wav` all match `val/male1/a.wav`.
 """
 
 import unicodedata
@@ -20,16 +20,14 @@ ABSENT = -1
 
 
 def match_paths(listed: Sequence[str] | np.ndarray, paths: Sequence[str] | np.ndarray) -> Int[np.ndarray, " listed"]:
-    """
+    """Return the number of the utterance that each listed path matches, `ABSENT` for none.
+
     Args:
         listed: (listed,), paths in a list of trials.
-        paths: (utterances,), of the utterances, relative to the corpus root: `<split>/<singer>/**/<utterance>`.
-
-    Returns:
-        (listed,), the number of the utterance that each means, `ABSENT` where it means none.
+        paths: (utterances,), relative to the corpus root: `<split>/<singer>/**/<utterance>`.
 
     Raises:
-        SingerVerifyError: a path fits two utterances.
+        SingerVerifyError: a path matches two utterances.
     """
     whole = {path: place for place, path in enumerate(paths)}
     ends: dict[str, list[int]] = {}
@@ -47,10 +45,10 @@ class ListedFiles:
     """The files that a list of trials names.
 
     Attributes:
-        paths: (files,), each once, as the list writes it.
-        places: (files,), the number of the utterance that each means, or `ABSENT`.
-        left: (trials,), number of a trial's one file in `paths`.
-        right: (trials,), of its other.
+        paths: (files,), each once, as listed.
+        places: (files,), number of the utterance that each matches, or `ABSENT`.
+        left: (trials,), index into `paths` of one file of each trial.
+        right: (trials,), index of the other.
     """
 
     paths: Shaped[np.ndarray, " files"]
@@ -60,7 +58,7 @@ class ListedFiles:
 
 
 def match_listed_files(trials: TrialList, paths: Sequence[str] | np.ndarray) -> ListedFiles:
-    """What each file of a list means among utterances.
+    """Match each file of a list to an utterance.
 
     Raises:
         SingerVerifyError: see `match_paths`.
@@ -71,10 +69,10 @@ def match_listed_files(trials: TrialList, paths: Sequence[str] | np.ndarray) -> 
 
 
 def index_trials(trials: TrialList, paths: Sequence[str] | np.ndarray) -> Trials:
-    """The trials of a list by the numbers of their utterances, `paths` as in `match_paths`.
+    """Return the trials of a list by the numbers of their utterances, `paths` as in `match_paths`.
 
     Raises:
-        SingerVerifyError: a path of the list means none of the utterances, or fits two.
+        SingerVerifyError: a path of the list matches no utterance, or two.
     """
     files = match_listed_files(trials, paths)
     if len(absent := files.paths[files.places == ABSENT]):
@@ -86,23 +84,23 @@ def index_trials(trials: TrialList, paths: Sequence[str] | np.ndarray) -> Trials
 
 
 def build_trial_list(trials: Trials, paths: Shaped[np.ndarray, " utterances"]) -> TrialList:
-    """Trials by the numbers of their utterances as a list of paths."""
+    """Return trials, given by the numbers of their utterances, as a list of paths."""
     return TrialList(paths[trials.left], paths[trials.right], trials.is_target)
 
 
 def _match_by_suffix(listed: str, ends: dict[str, list[int]], paths: Sequence[str] | np.ndarray) -> int:
     parts = [part for part in _normalise_unicode(listed).replace("\\", "/").split("/") if part not in ("", ".")]
     for start in range(len(parts)):
-        if found := ends.get("/".join(parts[start:])):
-            if len(found) > 1:
+        if matches := ends.get("/".join(parts[start:])):
+            if len(matches) > 1:
                 raise SingerVerifyError(
-                    f"{listed}: fits both {paths[found[0]]} and {paths[found[1]]}; write the paths of the list "
+                    f"{listed}: matches both {paths[matches[0]]} and {paths[matches[1]]}; write the paths of the list "
                     f"relative to the corpus root."
                 )
-            return found[0]
+            return matches[0]
     return ABSENT
 
 
 def _normalise_unicode(path: str) -> str:
-    """One spelling of letters with accents: some file systems store them composed, some in pieces."""
+    """Compose accented letters, which some file systems store decomposed."""
     return unicodedata.normalize("NFC", path)

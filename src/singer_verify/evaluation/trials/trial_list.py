@@ -1,4 +1,4 @@
-"""A list of trials: pairs of recordings by their paths."""
+"""Lists of trials: pairs of recordings by their paths with labels, and pairs of utterances by their numbers."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from singer_verify.errors import SingerVerifyError
 
 @dataclass(frozen=True)
 class TrialList:
-    """Pairs of recordings as a file holds them.
+    """Pairs of recordings as in a file.
 
     Attributes:
         left: (trials,), path of one recording with forward slashes, an object array of strings.
-        right: (trials,), of the other.
-        is_target: (trials,), whether one singer sings both.
-        labels: a row for each trial, of strings: `left_singer`, `right_singer`, `left_gender`, ...; None without any.
+        right: (trials,), path of the other recording.
+        is_target: (trials,), whether both are of the same singer.
+        labels: a row of strings for each trial: `left_singer`, `right_singer`, `left_gender`, ...; None without any.
     """
 
     left: Shaped[np.ndarray, " trials"]
@@ -30,25 +30,26 @@ class TrialList:
 
     @property
     def num_targets(self) -> int:
-        """Trials of one singer."""
+        """Number of target trials."""
         return int(self.is_target.sum())
 
 
 def require_both_kinds(trials: TrialList, name: str) -> None:
-    """
+    """Check that a list has target and non-target trials.
+
     Args:
-        trials: to be judged.
-        name: of the list, for the message.
+        trials: to be evaluated.
+        name: name of the list, for the message.
 
     Raises:
-        SingerVerifyError: no trial, or only target or only non-target trials.
+        SingerVerifyError: no trial, or trials of one kind only.
     """
     if not len(trials):
         raise SingerVerifyError(f"{name}: holds no trial; expected target and non-target trials.")
     if trials.num_targets in (0, len(trials)):
-        found, lacking = ("target", "non-target") if trials.num_targets else ("non-target", "target")
+        present, missing = ("target", "non-target") if trials.num_targets else ("non-target", "target")
         raise SingerVerifyError(
-            f"{name}: all its {len(trials)} trials are {found} trials; expected some {lacking} trials too, as error "
+            f"{name}: all its {len(trials)} trials are {present} trials; expected some {missing} trials too, as error "
             f"rates compare the two."
         )
 
@@ -59,8 +60,8 @@ class Trials:
 
     Attributes:
         left: (trials,), number of one utterance.
-        right: (trials,), number of the other.
-        is_target: (trials,), whether one singer sings both.
+        right: (trials,), number of the other utterance.
+        is_target: (trials,), whether both are of the same singer.
     """
 
     left: Int[np.ndarray, " trials"]
@@ -71,7 +72,7 @@ class Trials:
 def build_all_pairs(
     singer_index: Int[np.ndarray, " utterances"], corpus_index: Int[np.ndarray, " utterances"] | None = None
 ) -> Trials:
-    """Every utterance against every other, once; of several corpora, against those of its own corpus."""
+    """Pair every utterance with every other once; with several corpora, only within a corpus."""
     left, right = np.triu_indices(len(singer_index), k=1)
     if corpus_index is not None:
         is_within = corpus_index[left] == corpus_index[right]
@@ -82,23 +83,23 @@ def build_all_pairs(
 def compute_cosine_scores(
     embeddings: Float[np.ndarray, "utterances embedding"], trials: Trials
 ) -> Float[np.ndarray, " trials"]:
-    """Cosine of the two embeddings of each trial; the rows are of unit length."""
+    """Compute the cosine of the two embeddings of each trial; rows are of unit length."""
     return (embeddings @ embeddings.T)[trials.left, trials.right]
 
 
 SIDE_NAMES = ("left", "right")
 
 
-def add_labels(trials: TrialList, known: pd.DataFrame) -> TrialList:
-    """The list with `left_<label>` and `right_<label>` for each label; labels that it had besides stay.
+def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
+    """Add `left_<label>` and `right_<label>` for each label; other labels of the list stay.
 
     Args:
         trials: of paths that are all in the table.
-        known: a column of strings for each label, indexed by path.
+        labels: a column of strings for each label, indexed by path.
     """
     columns = {
-        f"{side}_{label}": known[label].to_numpy(object)[known.index.get_indexer(pd.Index(paths))]
-        for label in known.columns
+        f"{side}_{label}": labels[label].to_numpy(object)[labels.index.get_indexer(pd.Index(paths))]
+        for label in labels.columns
         for side, paths in zip(SIDE_NAMES, (trials.left, trials.right), strict=True)
     }
     table = pd.DataFrame(columns)

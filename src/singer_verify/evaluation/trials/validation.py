@@ -1,16 +1,16 @@
-"""Checks of a list of trials against the recordings of a corpus, before it is judged.
+"""Checks of a list of trials against the recordings of a corpus, before it is evaluated.
 
-What is done about each fault, and always said:
+How each fault is handled, and always reported:
 
-| fault | what is done |
+| fault | handling |
 | --- | --- |
 | a file that is not among the utterances | its trials are left out |
 | a recording against itself | left out |
-| a trial that was there before, in either order | left out |
-| a label that contradicts the folders | the folders decide, as they do in training and over all pairs |
-| a file named after another singer than its folder | nothing: the folder decides |
+| a trial that repeats an earlier one, in either order | left out |
+| a label that contradicts the folders | the folders decide, as in training and over all pairs |
+| a file named after another singer than its folder | none: the folder decides |
 
-Each trial counts for the first of these that it has, so the counts add up.
+Each trial counts for the first fault it has, so the counts add up.
 """
 
 import os
@@ -31,19 +31,19 @@ from singer_verify.evaluation.trials.trial_list import TrialList, require_both_k
 
 @dataclass(frozen=True)
 class TrialListValidation:
-    """What is wrong with a list of trials.
+    """Faults of a list of trials.
 
     Attributes:
         root: of the corpus.
-        left: (trials,), path of one utterance, relative to the root; as listed where there is no such utterance.
-        right: (trials,), of the other.
-        is_target: (trials,), by the folders; says nothing where a file is missing.
+        left: (trials,), path of one utterance, relative to the root; as listed if there is no such utterance.
+        right: (trials,), path of the other utterance.
+        is_target: (trials,), by the folders; meaningless where a file is missing.
         is_missing: (trials,), a file is not among the utterances.
         is_self_pair: (trials,), a recording against itself.
-        is_duplicate: (trials,), the same two recordings were there before, in either order.
-        is_contradicting: (trials,), the list's label is not that of the folders.
+        is_duplicate: (trials,), the same two recordings appeared before, in either order.
+        is_contradicting: (trials,), the list's label contradicts the folders.
         missing: files that are not among the utterances, as listed.
-        num_elsewhere: how many of them exist below the root all the same: in another split, or they cannot be used.
+        num_elsewhere: number of them that exist below the root: in another split, or unusable.
         misnamed: files named after another singer than their folder, and that singer.
     """
 
@@ -61,26 +61,26 @@ class TrialListValidation:
 
     @property
     def is_excluded(self) -> Bool[np.ndarray, " trials"]:
-        """Which trials are not judged."""
+        """Which trials are left out."""
         return self.is_missing | self.is_self_pair | self.is_duplicate
 
 
-def validate_trials(trials: TrialList, root: Path, singer_of: Mapping[str, str]) -> TrialListValidation:
-    """Compare a list with the utterances that it is about.
+def validate_trials(trials: TrialList, root: Path, singer_by_path: Mapping[str, str]) -> TrialListValidation:
+    """Compare a list with the utterances of a corpus.
 
     Args:
         trials: as read.
         root: of the corpus.
-        singer_of: the singer of each utterance, by its path relative to the root.
+        singer_by_path: singer of each utterance, by its path relative to the root.
 
     Raises:
         SingerVerifyError: a path fits two utterances.
     """
-    paths = np.array(list(singer_of), object)
+    paths = np.array(list(singer_by_path), object)
     files = match_listed_files(trials, paths)
     is_absent = files.places == ABSENT
     meant = np.where(is_absent, files.paths, paths[files.places])
-    is_target = _is_same_singer(files, [singer_of.get(path, "") for path in meant])
+    is_target = _is_same_singer(files, [singer_by_path.get(path, "") for path in meant])
     is_missing, is_self_pair, is_duplicate, is_contradicting = _find_first_faults(files, is_target != trials.is_target)
     return TrialListValidation(
         root=root,
@@ -93,33 +93,33 @@ def validate_trials(trials: TrialList, root: Path, singer_of: Mapping[str, str])
         is_contradicting=is_contradicting,
         missing=tuple(files.paths[is_absent]),
         num_elsewhere=_count_existing_files(root, files.paths[is_absent]),
-        misnamed=_find_misnamed_files(meant[~is_absent], singer_of),
+        misnamed=_find_misnamed_files(meant[~is_absent], singer_by_path),
     )
 
 
-def select_valid_trials(trials: TrialList, diagnosis: TrialListValidation) -> TrialList:
-    """The trials that can be judged, paths relative to the corpus root, labelled by the folders.
+def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> TrialList:
+    """Return the usable trials, with paths relative to the corpus root, labelled by the folders.
 
     Raises:
-        SingerVerifyError: none, or one kind, is left; or most labels contradict the folders, so that the list is about
-            something else.
+        SingerVerifyError: no trials, or trials of one kind only, are left; or most labels contradict the folders, so
+            that the list is for another corpus.
     """
-    kept = ~diagnosis.is_excluded
-    num_kept, num_contradicting = int(kept.sum()), int(diagnosis.is_contradicting.sum())
-    if not num_kept and diagnosis.missing:
-        where = "are in another split" if diagnosis.num_elsewhere else "have another name in the corpus"
+    kept = ~validation.is_excluded
+    num_kept, num_contradicting = int(kept.sum()), int(validation.is_contradicting.sum())
+    if not num_kept and validation.missing:
+        where = "are in another split" if validation.num_elsewhere else "have another name in the corpus"
         raise SingerVerifyError(
-            f"{diagnosis.root}: none of the {len(trials)} trials can be judged; the list names for instance "
-            f"{diagnosis.missing[0]}, which is not among the utterances: see whether its files {where}."
+            f"{validation.root}: none of the {len(trials)} trials can be used; the list names for instance "
+            f"{validation.missing[0]}, which is not among the utterances: check whether its files {where}."
         )
     if 2 * num_contradicting > num_kept:
         raise SingerVerifyError(
-            f"{diagnosis.root}: the labels of {num_contradicting} of {num_kept} trials contradict the folders, which "
-            f"are the singers here; expected a list of these singers, where 1 (or target) means one singer."
+            f"{validation.root}: the labels of {num_contradicting} of {num_kept} trials contradict the folders, which "
+            f"name the singers; expected a list for this corpus, where 1 (or target) means the same singer."
         )
     labels = None if trials.labels is None else trials.labels[kept].reset_index(drop=True)
-    left = TrialList(diagnosis.left[kept], diagnosis.right[kept], diagnosis.is_target[kept], labels)
-    require_both_kinds(left, f"{diagnosis.root}: what is left of the {len(trials)} trials")
+    left = TrialList(validation.left[kept], validation.right[kept], validation.is_target[kept], labels)
+    require_both_kinds(left, f"{validation.root}: what is left of the {len(trials)} trials")
     return left
 
 
@@ -129,7 +129,7 @@ def _is_same_singer(files: ListedFiles, singers: list[str]) -> Bool[np.ndarray, 
 
 
 def _find_first_faults(files: ListedFiles, is_contradicting: Bool[np.ndarray, " trials"]) -> list[np.ndarray]:
-    """Which trials have each of the four faults of a trial, and none before it."""
+    """Mark the trials whose first fault is each of the four faults of a trial."""
     is_absent = files.places == ABSENT
     left, right = _number_recordings(files)
     faults = [
@@ -143,7 +143,7 @@ def _find_first_faults(files: ListedFiles, is_contradicting: Bool[np.ndarray, " 
 
 
 def _number_recordings(files: ListedFiles) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
-    """Numbers that are equal where two files are one recording, however the list writes its path."""
+    """Number the recordings; two spellings of one path have the same number."""
     first_absent = int(files.places.max(initial=ABSENT)) + 1
     own = np.where(files.places == ABSENT, first_absent + np.arange(len(files.places)), files.places)
     return own[files.left], own[files.right]
@@ -163,27 +163,27 @@ def _count_existing_files(root: Path, paths: np.ndarray) -> int:
 
 
 def _is_file_below(root: Path, path: Path) -> bool:
-    """By what the path says, not by where links lead: a prepared corpus holds links to recordings elsewhere."""
+    """Decide by the path, not by where links lead: a prepared corpus holds links to recordings elsewhere."""
     below_root = os.path.join(os.path.abspath(root), "")
     return os.path.abspath(path).startswith(below_root) and os.path.isfile(path)  # False also of impossible names
 
 
-def _find_misnamed_files(paths: np.ndarray, singer_of: Mapping[str, str]) -> dict[str, str]:
-    singers = set(singer_of.values())
-    told = {path: find_contradicting_singer(path, singer_of[path], singers) for path in sorted(set(paths))}
+def _find_misnamed_files(paths: np.ndarray, singer_by_path: Mapping[str, str]) -> dict[str, str]:
+    singers = set(singer_by_path.values())
+    told = {path: find_contradicting_singer(path, singer_by_path[path], singers) for path in sorted(set(paths))}
     return {path: singer for path, singer in told.items() if singer is not None}
 
 
-def count_faults(diagnosis: TrialListValidation) -> dict[str, int]:
+def count_faults(validation: TrialListValidation) -> dict[str, int]:
     """Count the trials or files with each fault. A trial counts for one fault, so those left out add up."""
     return {
-        "num_listed": len(diagnosis.is_target),
-        "num_left_out": int(diagnosis.is_excluded.sum()),
-        "num_with_missing_files": int(diagnosis.is_missing.sum()),
-        "num_self_pairs": int(diagnosis.is_self_pair.sum()),
-        "num_duplicates": int(diagnosis.is_duplicate.sum()),
-        "num_contradicting_labels": int(diagnosis.is_contradicting.sum()),
-        "num_missing_files": len(diagnosis.missing),
-        "num_missing_files_elsewhere": diagnosis.num_elsewhere,
-        "num_misnamed_files": len(diagnosis.misnamed),
+        "num_listed": len(validation.is_target),
+        "num_left_out": int(validation.is_excluded.sum()),
+        "num_with_missing_files": int(validation.is_missing.sum()),
+        "num_self_pairs": int(validation.is_self_pair.sum()),
+        "num_duplicates": int(validation.is_duplicate.sum()),
+        "num_contradicting_labels": int(validation.is_contradicting.sum()),
+        "num_missing_files": len(validation.missing),
+        "num_missing_files_elsewhere": validation.num_elsewhere,
+        "num_misnamed_files": len(validation.misnamed),
     }
