@@ -1,6 +1,6 @@
 """Construct from the settings in a file only classes that may be constructed: ours, and those of trusted packages.
 
-A class of another package is imported and constructed if the user trusts the package: by `--trust my_package` or
+A class of another package is imported and constructed if the user trusts it: by `--trust my_package` or by
 `trust=[my_package]`, by `trust: [my_package]` in the project's conf/train.yaml, or by installing a package that declares
 an entry point of the group `singer_verify.plugins`. What a file says of itself trusts nothing. Functions, and classes
 that such a package merely imports, are never called.
@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from singer_verify.errors import SingerVerifyError
 
@@ -36,6 +38,8 @@ NEVER_TRUSTED = sys.stdlib_module_names | {
     *("lightning_utilities", "joblib", "cloudpickle", "IPython", "pytest", "pip", "setuptools"),
 }
 
+PROJECT_SETTINGS = Path("conf/train.yaml")
+
 _trusted_packages: set[str] = set()
 
 
@@ -56,6 +60,20 @@ def trust(packages: Iterable[str]) -> None:
             raise SingerVerifyError(f"trust={name}: {top} can run anything; expected a package with parts of models.")
         add_project_folder(top)
         _trusted_packages.add(name)
+
+
+def trust_listed_packages(packages: Iterable[str] | None) -> None:
+    """Trust these packages and those that conf/train.yaml in the current folder lists under `trust`.
+
+    Raises:
+        SingerVerifyError: see `trust`.
+    """
+    try:
+        settings = yaml.safe_load(PROJECT_SETTINGS.read_text(encoding="utf-8"))
+        listed = settings.get("trust") or []
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        listed = []  # not in a project's folder
+    trust([*([listed] if isinstance(listed, str) else listed), *(packages or [])])
 
 
 def add_project_folder(package: str) -> None:
@@ -206,8 +224,8 @@ def require_rebuildable(name: str, part: object, settings: Any, package: str) ->
     kind = type(part)
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         raise SingerVerifyError(
-            f"{name}: {kind.__qualname__} is defined in {kind.__module__}{' in a function' * ('<' in kind.__qualname__)}"
-            f", so that no checkpoint could be loaded; move it to the top level of a module that can be imported."
+            f"{name}: {kind.__qualname__} of {kind.__module__} cannot be imported by its path, so no checkpoint of it "
+            f"could be loaded; move it to the top level of a module."
         )
     rebuilt = rebuild_from_settings(settings, package)
     if type(rebuilt) is not kind:

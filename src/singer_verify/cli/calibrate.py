@@ -9,7 +9,14 @@ from rich.console import Console
 
 from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.options import CorpusArgument, DeviceOption, JsonOption, ModelArgument, show_progress
+from singer_verify.cli.options import (
+    CorpusArgument,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    show_progress,
+    takes_trust,
+)
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
@@ -18,6 +25,7 @@ if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
 
 
 @app.command()
+@takes_trust
 def calibrate(
     model_path: ModelArgument,
     corpus: CorpusArgument,

@@ -7,7 +7,7 @@ import typer
 
 from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import DeviceOption, ModelArgument, ScoringOption, ThresholdOption
+from singer_verify.cli.options import DeviceOption, ModelArgument, ScoringOption, ThresholdOption, takes_trust
 
 PUBLIC_HOST_WARNING = (
     "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it record from "
@@ -16,6 +16,7 @@ PUBLIC_HOST_WARNING = (
 
 
 @app.command()
+@takes_trust
 def demo(
     model_path: ModelArgument,
     gallery: Annotated[

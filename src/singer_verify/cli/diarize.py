@@ -17,6 +17,7 @@ from singer_verify.cli.options import (
     PriorOption,
     ScoringOption,
     ThresholdOption,
+    takes_trust,
 )
 from singer_verify.cli.verify import build_threshold_record, load_model_and_scoring
 
@@ -27,6 +28,7 @@ MAX_DEFAULT_HOP_S = 0.5
 
 
 @app.command()
+@takes_trust
 def diarize(
     model_path: ModelArgument,
     gallery: GalleryArgument,

@@ -8,10 +8,18 @@ import typer
 
 from singer_verify.cli.application import app
 from singer_verify.cli.console import require_output_file
-from singer_verify.cli.options import CorpusArgument, DeviceOption, JsonOption, ModelArgument, show_progress
+from singer_verify.cli.options import (
+    CorpusArgument,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    show_progress,
+    takes_trust,
+)
 
 
 @app.command()
+@takes_trust
 def embed(
     model_path: ModelArgument,
     paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders searched recursively.")],
@@ -34,6 +42,7 @@ def embed(
 
 
 @app.command()
+@takes_trust
 def import_weights(
     file: Annotated[
         Path, typer.Argument(help="Weights of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning or AutoVC.")
@@ -55,6 +64,7 @@ def import_weights(
 
 
 @app.command()
+@takes_trust
 def table(
     model_path: ModelArgument,
     corpus: CorpusArgument,

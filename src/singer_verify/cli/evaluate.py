@@ -16,6 +16,7 @@ from singer_verify.cli.options import (
     ScoringOption,
     ThresholdOption,
     show_progress,
+    takes_trust,
 )
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
@@ -26,6 +27,7 @@ MIN_CONSOLE_COLUMNS = 120  # of the tables, so that a condition is one line
 
 
 @app.command("evaluate")
+@takes_trust
 def evaluate_model(
     model_path: ModelArgument,
     corpus: CorpusArgument,

@@ -8,7 +8,7 @@ import typer
 
 from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.options import JsonOption, ModelArgument
+from singer_verify.cli.options import JsonOption, ModelArgument, takes_trust
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.inference import Model
@@ -24,6 +24,7 @@ LicenceOption = Annotated[
 
 
 @app.command()
+@takes_trust
 def export(
     model_path: ModelArgument,
     onnx: Annotated[Path, typer.Option(help="The .onnx file to write.")],
@@ -62,6 +63,7 @@ def export(
 
 
 @app.command()
+@takes_trust
 def card(
     model_path: ModelArgument,
     out: Annotated[Path, typer.Option(help="The .md file to write.")] = Path(MODEL_CARD_FILE_NAME),

@@ -9,10 +9,18 @@ from rich.console import Console
 
 from singer_verify.cli.application import app
 from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import DeviceOption, GalleryArgument, JsonOption, ModelArgument, show_progress
+from singer_verify.cli.options import (
+    DeviceOption,
+    GalleryArgument,
+    JsonOption,
+    ModelArgument,
+    show_progress,
+    takes_trust,
+)
 
 
 @app.command()
+@takes_trust
 def enrol(
     model_path: ModelArgument,
     gallery: GalleryArgument,

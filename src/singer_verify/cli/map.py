@@ -7,10 +7,18 @@ from typing import Annotated
 import typer
 
 from singer_verify.cli.application import app
-from singer_verify.cli.options import CorpusArgument, DeviceOption, JsonOption, ModelArgument, show_progress
+from singer_verify.cli.options import (
+    CorpusArgument,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    show_progress,
+    takes_trust,
+)
 
 
 @app.command("map")
+@takes_trust
 def draw_corpus_map(
     model_path: ModelArgument,
     corpus: CorpusArgument,

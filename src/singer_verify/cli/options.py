@@ -1,8 +1,10 @@
 """Arguments and options that several commands share, and the progress bar."""
 
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -28,6 +30,31 @@ PriorOption = Annotated[
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust", metavar="PACKAGE", help="A package of your own that the model's parts come from: it is imported."
+    ),
+]
+
+
+def takes_trust(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that loads models the option --trust; it also trusts what the project's conf lists."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, trust: list[str] | None = None, **options: Any) -> Any:
+        from singer_verify.safe_loading import trust_listed_packages
+
+        trust_listed_packages(trust)
+        return command(*arguments, **options)
+
+    signature = inspect.signature(command)
+    option = inspect.Parameter("trust", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=TrustOption)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, "trust": TrustOption}
+    return run
 
 
 def show_progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:

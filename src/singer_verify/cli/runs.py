@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import app
-from singer_verify.cli.options import JsonOption
+from singer_verify.cli.options import JsonOption, takes_trust
 
 
 @app.command()
@@ -44,6 +44,7 @@ def _print_sweep_progress(folder: Path) -> None:
 
 
 @app.command()
+@takes_trust
 def leaderboard(
     sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
     baseline: Annotated[

@@ -17,6 +17,7 @@ from singer_verify.cli.options import (
     ProbabilityOption,
     ScoringOption,
     ThresholdOption,
+    takes_trust,
 )
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
@@ -28,6 +29,7 @@ EXIT_DIFFERENT_SINGER, EXIT_UNDECIDED = 3, 4  # exit codes; 1 is wrong input, 2 
 
 
 @app.command()
+@takes_trust
 def verify(
     model_path: ModelArgument,
     left: Annotated[Path, typer.Argument(metavar="A", help="A recording.")],
@@ -59,6 +61,7 @@ def verify(
 
 
 @app.command()
+@takes_trust
 def identify(
     model_path: ModelArgument,
     gallery: GalleryArgument,
