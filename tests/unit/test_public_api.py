@@ -148,3 +148,13 @@ def test_a_batch_of_samples_is_embedded_as_each_recording(run: Path) -> None:
     assert embeddings.device == batch.device
     np.testing.assert_allclose(embeddings.numpy(), expected, atol=1e-5)
     np.testing.assert_allclose(model.embed(batch[0]).numpy(), expected[0], atol=1e-5)
+
+
+def test_packages_are_trusted_by_load_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from singer_verify import safe_loading
+
+    monkeypatch.setattr(safe_loading, "_trusted_packages", set())
+    singer_verify.load_model(run)
+    assert not safe_loading.is_trusted_module("somebodys_package.encoders")
+    singer_verify.load_model(run, trust=["somebodys_package"])
+    assert safe_loading.is_trusted_module("somebodys_package.encoders")

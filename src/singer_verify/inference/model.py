@@ -32,6 +32,7 @@ from singer_verify.inference.windows import (
     iterate_windows,
 )
 from singer_verify.runs.checkpoints import Checkpoint, extract_encoder_state
+from singer_verify.safe_loading import trust as trust_packages
 from singer_verify.worker_processes import count_available_cores
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_model(path: str | Path, device: str | torch.device = "auto") -> "Model":
+def load_model(path: str | Path, device: str | torch.device = "auto", trust: Iterable[str] = ()) -> "Model":
     """Load a trained model. Its file is read and hashed once.
 
         model = load_model("runs/first")
@@ -49,10 +50,12 @@ def load_model(path: str | Path, device: str | torch.device = "auto") -> "Model"
     Args:
         path: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
         device: where the encoder runs: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU if there is one.
+        trust: packages, besides this one, whose classes the model may use.
 
     Raises:
         SingerVerifyError: not a model of singer_verify, a damaged one, or a device that does not exist.
     """
+    trust_packages(trust)
     device = resolve_device(device)
     checkpoint = Checkpoint.read(path)
     metadata = checkpoint.metadata
