@@ -60,9 +60,10 @@ def embed_store(
     """
     groups = build_window_groups(store.num_frames, window_frames)
     device = next((tensor.device for tensor in encoder.state_dict().values()), torch.device("cpu"))
+    batches = WindowBatchDataset(NormalisedStore(store, normalisation), groups)
     parts = [
         (embed_windows(encoder, batch.features.to(device)).cpu(), batch.utterances)
-        for batch in WindowBatchDataset(NormalisedStore(store, normalisation), groups)
+        for batch in map(batches.__getitem__, range(len(batches)))
     ]
     windows, utterances = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
     return average_by_group(windows, utterances)

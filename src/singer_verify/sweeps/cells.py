@@ -22,13 +22,14 @@ DEFAULT_CELL_NAME = "as configured"  # the name of a cell for which nothing was 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """
+    """A finished run of a sweep.
+
     Attributes:
-        path: of its folder.
-        settings: what was typed for it, without its seed and what changes nothing about what comes out.
+        path: its folder.
+        settings: its command-line overrides, without the seed and those that do not change the result.
         seed: of the training.
         data: the `data` group of its configuration.
-        seconds: of training; None where it was stopped and continued, for then only the last part was timed.
+        seconds: training time; None if it was interrupted and resumed, as only the last part was timed.
     """
 
     path: Path
@@ -76,7 +77,8 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
         runs[run.settings].append(run)
     if not runs:
         raise SingerVerifyError(
-            f"{sweep}: holds no finished run ({_format_status_counts(left_out)}); give the folder of a sweep, and finish it first."
+            f"{sweep}: holds no finished run ({_format_status_counts(left_out)}); give the folder of a sweep, and "
+            f"finish it first."
         )
     telling = _find_distinguishing_settings(list(runs))
     cells = [

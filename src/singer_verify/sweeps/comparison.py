@@ -41,11 +41,11 @@ class ConditionSize:
 
 @dataclass(frozen=True)
 class LeaderboardEntry:
-    """One cell's line of the leaderboard; rates are means over its seeds.
+    """One cell's line of the leaderboard; metrics are means over its seeds.
 
     Attributes:
-        name: what was typed for it and not for all others.
-        varied: the same, setting by setting.
+        name: the settings that distinguish it from other cells.
+        varied: these settings one by one.
         seeds: of its runs.
         metrics: those of `metrics.registry.METRICS` by name.
         seed_eers: for each run.
@@ -86,14 +86,14 @@ class Leaderboard:
     Attributes:
         entries: of the cells.
         baseline: name of the cell that the others are compared with; None where there is only one.
-        split: that they were judged on.
+        split: that they were evaluated on.
         num_singers: of that split.
         num_utterances: of that split.
         num_targets: trials of one singer.
         num_nontargets: trials of two.
         num_resamples: of the bootstrap.
         conditions: of the trials, from the corpus' labels.
-        false_alarms: at which each standing's `miss` is taken.
+        false_alarms: at which each entry's `miss` is taken.
         skipped_runs: runs that are not compared: path and status.
     """
 
@@ -115,7 +115,7 @@ NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, s
 
 @dataclass(frozen=True)
 class SharedTrials:
-    """What all cells are judged on.
+    """Trials and resamples that all cells are compared on.
 
     Attributes:
         trials: all pairs of utterances.
@@ -135,7 +135,7 @@ class SharedTrials:
         return self.singer_index[self.trials.left], self.singer_index[self.trials.right]
 
     def count_condition_trials(self) -> tuple[ConditionSize, ...]:
-        """The conditions, with how many trials of either kind each has."""
+        """Count the target and non-target trials of each condition."""
         is_target = self.trials.is_target
         return tuple(
             ConditionSize(name, int((chosen & is_target).sum()), int((chosen & ~is_target).sum()))
@@ -144,7 +144,7 @@ class SharedTrials:
 
 
 def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_resamples: int) -> SharedTrials:
-    """All pairs of a split's utterances, their conditions, and the draws of the bootstrap.
+    """Build all pairs of a split's utterances, their conditions, and the draws of the bootstrap.
 
     Args:
         singers: (utterances,), names.
@@ -164,25 +164,28 @@ def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_
 
 
 def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
-    """
+    """Check that all runs are compared on the same utterances by the same singers.
+
     Args:
         embeddings: by the path of the run.
 
     Raises:
-        SingerVerifyError: two runs have other utterances or other singers, and which.
+        SingerVerifyError: the utterances or singers of two runs differ; names examples.
     """
-    (first, wanted), *others = embeddings.items()
-    singer_of = dict(zip(wanted.paths.tolist(), wanted.singers.tolist(), strict=True))
-    for path, found in others:
-        theirs = dict(zip(found.paths.tolist(), found.singers.tolist(), strict=True))
-        if theirs == singer_of:
+    (first, reference), *others = embeddings.items()
+    expected = dict(zip(reference.paths.tolist(), reference.singers.tolist(), strict=True))
+    for path, run in others:
+        actual = dict(zip(run.paths.tolist(), run.singers.tolist(), strict=True))
+        if actual == expected:
             continue
-        missing, extra = sorted(singer_of.keys() - theirs.keys()), sorted(theirs.keys() - singer_of.keys())
-        sung = sorted(each for each in singer_of.keys() & theirs.keys() if singer_of[each] != theirs[each])
+        missing, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
+        differing = sorted(file for file in expected.keys() & actual.keys() if expected[file] != actual[file])
         raise SingerVerifyError(
-            f"{path} cannot be compared with {first}, for their trials differ: it {_format_difference('lacks', missing)}, "
-            f"{_format_difference('adds', extra)}, and {_format_difference('has another singer for', sung)}; expected the same utterances by the "
-            f"same singers; leave one of the runs out, or judge all on one corpus with --corpus."
+            f"{path} cannot be compared with {first}, for their trials differ: it "
+            f"{_format_difference('lacks', missing)}, "
+            f"{_format_difference('adds', extra)}, and "
+            f"{_format_difference('has another singer for', differing)}; expected the same utterances by the same "
+            f"singers; leave one of the runs out, or evaluate all on one corpus with --corpus."
         )
 
 
@@ -198,7 +201,7 @@ def compare_cells(
     baseline: SweepCell | None,
     split: str,
 ) -> Leaderboard:
-    """Rates of every cell with intervals over singers, and their differences from the baseline's.
+    """Compute the metrics of every cell with intervals over singers, and the differences from the baseline's EER.
 
     Args:
         cells: of the sweep.
@@ -208,16 +211,16 @@ def compare_cells(
         split: that was embedded.
     """
     false_alarms = build_false_alarm_grid()
-    standings, resampled = [], {}
+    entries, resampled = [], {}
     for cell in track(cells, "Resampling singers", console=Console(stderr=True), transient=True):
         runs = [embeddings[str(run.path)] for run in cell.runs]
-        standing, resampled[cell.name] = _build_entry(cell, runs, shared, false_alarms)
-        standings.append(standing)
+        entry, resampled[cell.name] = _build_entry(cell, runs, shared, false_alarms)
+        entries.append(entry)
     if baseline is not None:
-        standings = _add_differences(standings, resampled, baseline.name)
+        entries = _add_differences(entries, resampled, baseline.name)
     num_targets = int(shared.trials.is_target.sum())
     return Leaderboard(
-        entries=tuple(sorted(standings, key=lambda standing: (standing.eer.value, standing.name))),
+        entries=tuple(sorted(entries, key=lambda entry: (entry.eer.value, entry.name))),
         baseline=None if baseline is None else baseline.name,
         split=split,
         num_singers=shared.draws.shape[1],
@@ -288,19 +291,17 @@ def _compute_condition_eers(scores: list[np.ndarray], shared: SharedTrials) -> d
 
 
 def _add_differences(
-    standings: list[LeaderboardEntry], resampled: dict[str, np.ndarray], baseline: str
+    entries: list[LeaderboardEntry], resampled: dict[str, np.ndarray], baseline: str
 ) -> list[LeaderboardEntry]:
-    """With the difference of each standing's EER from the baseline's, in the resamples that both share."""
-    level = next(standing.eer.value for standing in standings if standing.name == baseline)
-    others = [standing for standing in standings if standing.name != baseline]
-    differences = [resampled[standing.name] - resampled[baseline] for standing in others]
+    """Add the difference of each entry's EER from the baseline's, on shared resamples."""
+    level = next(entry.eer.value for entry in entries if entry.name == baseline)
+    others = [entry for entry in entries if entry.name != baseline]
+    differences = [resampled[entry.name] - resampled[baseline] for entry in others]
     p_values = [compute_two_sided_p_value(each) for each in differences]
     compared = {
-        standing.name: replace(
-            standing, difference=compute_percentile_interval(standing.eer.value - level, each), p=p, p_holm=p_holm
+        entry.name: replace(
+            entry, difference=compute_percentile_interval(entry.eer.value - level, each), p=p, p_holm=p_holm
         )
-        for standing, each, p, p_holm in zip(
-            others, differences, p_values, apply_holm_correction(p_values), strict=True
-        )
+        for entry, each, p, p_holm in zip(others, differences, p_values, apply_holm_correction(p_values), strict=True)
     }
-    return [compared.get(standing.name, standing) for standing in standings]
+    return [compared.get(entry.name, entry) for entry in entries]

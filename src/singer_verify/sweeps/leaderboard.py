@@ -19,12 +19,13 @@ MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL = 2000, 100
 
 
 def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corpus: Path | None) -> Leaderboard:
-    """
+    """Compare the finished runs of a sweep on one split.
+
     Args:
         sweep: folder of the runs.
-        wanted_baseline: settings of the cell to compare with, separated by commas; None means `features=mel40`.
-        split: to judge on.
-        corpus: its root; None means that of each run's configuration.
+        wanted_baseline: settings of the cell to compare with, separated by commas; None is `features=mel40`.
+        split: evaluated split.
+        corpus: its root; None takes that of each run's configuration.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.

@@ -26,12 +26,12 @@ EMBEDDINGS_FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class SplitEmbeddings:
-    """What a run's best model makes of a split.
+    """Embeddings of a split by a run's best model.
 
     Attributes:
         embeddings: (utterances, embedding), rows of unit length.
         paths: (utterances,), relative to the corpus root, sorted by singer and path.
-        singers: (utterances,), who sings each.
+        singers: (utterances,), singer of each.
         num_parameters: of the encoder.
         num_bins: of its frames.
     """
@@ -45,12 +45,12 @@ class SplitEmbeddings:
 
 @functools.cache
 def read_split_corpus(root: Path, split: str) -> Corpus:
-    """The split of a corpus, listed once for all runs."""
+    """List the split of a corpus, once for all runs."""
     return read_corpus(root, splits=(split,), required=(split,))
 
 
 def resolve_corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
-    """The corpus to judge a run on: the given one, or that of its own configuration.
+    """Return the corpus to evaluate a run on: the given one, or that of its own configuration.
 
     Raises:
         SingerVerifyError: the run was trained on several corpora, and none is given.
@@ -60,13 +60,13 @@ def resolve_corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
     roots = [run.data["root"]] if isinstance(run.data["root"], str) else run.data["root"]
     if len(roots) > 1:
         raise SingerVerifyError(
-            f"{run.path}: data.root={roots} is not one corpus; name the one to judge on with --corpus."
+            f"{run.path}: data.root={roots} is not one corpus; choose the one to evaluate on with --corpus."
         )
     return Path(roots[0])
 
 
 def require_one_corpus(runs: list[FinishedRun], corpus: Path | None) -> Path:
-    """The corpus that all runs are judged on; equal names in another corpus are not the same recordings.
+    """Return the corpus that all runs are evaluated on; equal names in another corpus are not the same recordings.
 
     Raises:
         SingerVerifyError: two runs were trained on other corpora, and none is given.

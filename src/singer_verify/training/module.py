@@ -189,7 +189,7 @@ class Verifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         assert self.validation_set is not None
-        self.validation_embeddings = self.window_embeddings.compute_gathered(self.encoder.embedding_size)
+        self.validation_embeddings = self.window_embeddings.compute_gathered(self.encoder.embedding_size)  # type: ignore[arg-type]
         self.window_embeddings.reset()
         embeddings, whole = self.validation_embeddings.numpy(), self.validation_set
         metrics = verify_all_pairs(embeddings, whole.singer_index, whole.corpus_index).metrics

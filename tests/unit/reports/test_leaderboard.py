@@ -349,7 +349,7 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
 
 def test_runs_of_several_corpora_need_one_to_be_judged_on() -> None:
     run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, None)
-    with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; name the one .* with --corpus"):
+    with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; choose the one .* with --corpus"):
         resolve_corpus_root(run, None)
     assert resolve_corpus_root(run, Path("a")) == Path("a")
     assert resolve_corpus_root(replace(run, data={"root": ["a"]}), None) == Path("a")
