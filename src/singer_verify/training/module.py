@@ -85,7 +85,7 @@ class WindowEmbeddings(Metric):
         self.groups.append(torch.full_like(utterances, group))
 
     def compute_gathered(self, embedding_size: int) -> Float[Tensor, "utterances embedding"]:
-        """Return `compute()`, also where this rank has no group: gathering needs tensors of one shape from every rank."""
+        """Return `compute()`, also on a rank without any group: gathering needs a tensor from every rank."""
         if not self.update_called:
             nothing = torch.zeros(0, embedding_size, device=self.device)
             self.update(nothing, torch.zeros(0, dtype=torch.int64, device=self.device), 0)
