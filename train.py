@@ -198,7 +198,7 @@ def build_trainer(config: DictConfig) -> pl.Trainer:
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
     }
     absent = {name: is_there for name, is_there in absent.items() if name not in config.trainer}
-    logger = instantiate(config.logger)
+    logger = list(instantiate(config.get("logger") or {}).values()) or False
     return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent)
 
 

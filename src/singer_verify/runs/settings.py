@@ -35,12 +35,17 @@ FIXED_SETTINGS = (
     "trainer.accumulate_grad_batches",
 )
 CHANGEABLE_SETTINGS = ("scheduler.max_steps",)  # follows trainer.max_steps
-BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trust", "trainer.default_root_dir", "logger.folder")
+LOGGER_FOLDERS = (
+    *("logger.tensorboard.folder", "logger.csv.save_dir"),
+    *("logger.wandb.save_dir", "logger.wandb.name", "logger.mlflow.tracking_uri", "logger.mlflow.run_name"),
+)
+BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trust", "trainer.default_root_dir", *LOGGER_FOLDERS)
 # Settings that change nothing about what a training finds out.
 RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root"),
     *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
     *("callbacks.progress_bar", "callbacks.validation_lines", "callbacks.pictures", "callbacks.projector"),
+    *("callbacks.hyperparameters", "callbacks.throughput"),
     *("callbacks.last", "callbacks.non_finite", "callbacks.interruption", "logger"),
 )
 ABSENT_SETTING = "nothing"

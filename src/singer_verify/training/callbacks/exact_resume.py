@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.settings import SETTINGS_KEY, find_allowed_changes, format_setting_differences
+from singer_verify.training.loggers import drop_events_from
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class ExactResume(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.pending_rng_states is None:
             return
+        drop_events_from(trainer, trainer.global_step)
         trainer.fit_loop.epoch_loop.reset_restart_stage()  # nothing is left to be done of the step before
         early_stopping = trainer.early_stopping_callback
         if isinstance(early_stopping, EarlyStopping) and early_stopping.wait_count >= early_stopping.patience:
