@@ -253,7 +253,7 @@ def test_crops_of_another_hop_hear_the_same(hop_ms):
         num_frames, _ = resolve_crop_lengths(50, 50, 0.5, hop)
         frames = 1 + (1000 * seconds / hop).astype(int)
         sampler = SingerSampler(np.repeat(np.arange(6), 4), frames, 4, 3, num_frames, 1)
-        plans[hop] = [sampler.batch(step) for step in range(50)]
+        plans[hop] = [sampler.plan_batch(step) for step in range(50)]
     for ours, other in zip(plans[10.0], plans[hop_ms], strict=True):
         np.testing.assert_array_equal(ours.utterances, other.utterances)
         np.testing.assert_allclose(ours.starts * 10.0, other.starts * hop_ms, atol=10.0 + hop_ms)

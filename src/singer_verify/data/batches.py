@@ -21,7 +21,7 @@ from singer_verify.store.packed import PackedStore
 class CropSource(Protocol):
     """What batches are read from: a packed store, or one that does more to its frames."""
 
-    def crops(
+    def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
     ) -> Float[np.ndarray, "crops num_frames bins"]: ...
 
@@ -71,10 +71,10 @@ class SingerBatchDataset(Dataset[SingerBatch]):
         return self.num_batches
 
     def __getitem__(self, step: int) -> SingerBatch:
-        plan = self.sampler.batch(step)
-        part = self.shard.of(len(plan.singers))
+        plan = self.sampler.plan_batch(step)
+        part = self.shard.compute_slice(len(plan.singers))
         utterances, starts = plan.utterances[part], plan.starts[part]
-        crops = self.store.crops(utterances.ravel(), starts.ravel(), self.sampler.num_frames)
+        crops = self.store.read_crops(utterances.ravel(), starts.ravel(), self.sampler.num_frames)
         features = torch.from_numpy(crops.reshape(*utterances.shape, *crops.shape[1:]))
         return SingerBatch(features, torch.from_numpy(plan.singers[part]))
 
@@ -90,7 +90,7 @@ class WindowBatchDataset(Dataset[WindowBatch]):
 
     def __getitem__(self, index: int) -> WindowBatch:
         group = self.groups[index]
-        crops = self.store.crops(group.utterances, group.starts, group.num_frames)
+        crops = self.store.read_crops(group.utterances, group.starts, group.num_frames)
         return WindowBatch(torch.from_numpy(crops), torch.from_numpy(group.utterances))
 
 
@@ -115,7 +115,7 @@ class PendingBatchDataset(Dataset[PendingBatch]):
     def __getitem__(self, step: int) -> PendingBatch:
         sampler = self.batches.sampler
         part, utterances_per_singer = (
-            self.batches.shard.of(sampler.count_batch_singers(step)),
+            self.batches.shard.compute_slice(sampler.count_batch_singers(step)),
             sampler.utterances_per_singer,
         )
         crops = range(part.start * utterances_per_singer, part.stop * utterances_per_singer)

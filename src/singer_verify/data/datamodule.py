@@ -139,7 +139,7 @@ class SingerDataModule(pl.LightningDataModule):
         require_disjoint_recordings(self.corpus.root, *self.stores.values())
         of_frames = {split: store for split, store in self.stores.items() if split == "val" or not self.crop_extractor}
         if self.normalisation.needs_training_split:
-            training = of_frames.get("train") or self.split_stores.of("train", self.feature)
+            training = of_frames.get("train") or self.split_stores.open_split("train", self.feature)
             self.normalisation = fit_normalisation(self.normalisation, training)
         if self.crop_extractor is not None:
             self.crop_extractor.normalisation = self.normalisation
@@ -185,12 +185,14 @@ class SingerDataModule(pl.LightningDataModule):
 
     def list_batch_utterances(self, step: int) -> list[str]:
         """Paths of the utterances of training batch `step`, singer by singer."""
-        return [str(path) for path in self.stores["train"].paths[self.train_sampler.batch(step).utterances.ravel()]]
+        return [
+            str(path) for path in self.stores["train"].paths[self.train_sampler.plan_batch(step).utterances.ravel()]
+        ]
 
     def _open_store(self, split: str) -> PackedStore:
         """Frames; of the training split, where frames are computed on the fly, samples."""
         on_the_fly = self.crop_extractor if split == "train" else None
-        return self.split_stores.of(split, on_the_fly.stored_samples if on_the_fly else self.feature)
+        return self.split_stores.open_split(split, on_the_fly.stored_samples if on_the_fly else self.feature)
 
     def _build_sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
         store = self.stores[split]

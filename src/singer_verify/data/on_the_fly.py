@@ -53,9 +53,9 @@ class CropFeatureExtractor:
     ) -> None:
         if normalisation.name not in ("none", *GLOBAL_NORMALISATIONS):
             raise SingerVerifyError(
-                f"features.normalise={normalisation.name}: takes its figures from whole utterances, and "
-                f"data.on_the_fly=true computes crops alone; expected one of none, {', '.join(GLOBAL_NORMALISATIONS)}, or set "
-                f"data.on_the_fly=false."
+                f"features.normalise={normalisation.name}: takes its statistics from whole utterances, but "
+                f"data.on_the_fly=true computes frames of crops only; expected one of none, "
+                f"{', '.join(GLOBAL_NORMALISATIONS)}, or data.on_the_fly=false."
             )
         if isinstance(feature, PrecomputedFeature):
             raise SingerVerifyError(
@@ -88,7 +88,7 @@ class CropFeatureExtractor:
         self, starts: Int[np.ndarray, " crops"], num_frames_of: Int[np.ndarray, " crops"]
     ) -> Int[np.ndarray, " crops"]:
         """Where crops begin within their utterances: before them, where an utterance is shorter than a crop, so that it
-        lies in the middle (as `PackedStore.crops` has it)."""
+        lies in the middle (as `PackedStore.read_crops` has it)."""
         return np.where(num_frames_of >= self.num_frames, starts, -((self.num_frames - num_frames_of) // 2))
 
     @torch.no_grad()
@@ -102,7 +102,7 @@ class CropFeatureExtractor:
     def _normalise_crops(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
         if self.normalisation.name == "none":
             return frames
-        scaling = self.normalisation.scaling(np.zeros((0, frames.shape[2])), np.zeros(2, np.int64))
+        scaling = self.normalisation.compute_scaling(np.zeros((0, frames.shape[2])), np.zeros(2, np.int64))
         offset, scale = (torch.from_numpy(part.astype(np.float32)).to(frames.device) for part in scaling)
         return (frames - offset) / scale
 
@@ -135,8 +135,8 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         return self.num_batches
 
     def __getitem__(self, step: int) -> SampleBatch:
-        plan, crop_frames = self.sampler.batch(step), self.crop_extractor
-        part = self.shard.of(len(plan.singers))
+        plan, crop_frames = self.sampler.plan_batch(step), self.crop_extractor
+        part = self.shard.compute_slice(len(plan.singers))
         utterances, starts = plan.utterances[part], plan.starts[part]
         num_frames_of = crop_frames.count_frames(self.store.num_frames[utterances.ravel()])
         first_frames = crop_frames.compute_first_frames(starts.ravel(), num_frames_of)
@@ -167,7 +167,7 @@ def read_reflected_segments(
     is_inside = (first >= 0) & (first + num_samples <= lengths)
     stretches = np.empty((len(utterances), num_samples), store.frames.dtype)
     if is_inside.any():
-        stretches[is_inside] = store.crops(utterances[is_inside], first[is_inside], num_samples)[..., 0]
+        stretches[is_inside] = store.read_crops(utterances[is_inside], first[is_inside], num_samples)[..., 0]
     for crop in np.flatnonzero(~is_inside):
         last = int(lengths[crop]) - 1
         places = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)

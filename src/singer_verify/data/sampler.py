@@ -39,7 +39,7 @@ class CorpusSchedule:
             np.concatenate([[0], (self.order == corpus).cumsum()]) for corpus in range(len(turns))
         ]
 
-    def of(self, step: int) -> tuple[int, int]:
+    def locate_batch(self, step: int) -> tuple[int, int]:
         """The corpus of batch `step`, and how many batches it had before."""
         cycle, place = divmod(step, len(self.order))
         corpus = int(self.order[place])
@@ -71,7 +71,7 @@ class RankShard(NamedTuple):
     rank: int = 0
     num_ranks: int = 1
 
-    def of(self, num_singers: int) -> slice:
+    def compute_slice(self, num_singers: int) -> slice:
         """The stretch of a batch of so many singers."""
         size = num_singers // self.num_ranks
         return slice(self.rank * size, (self.rank + 1) * size)
@@ -127,9 +127,9 @@ class SingerSampler:
         self.utterances_by_singer = np.argsort(singer_index, kind="stable")
         self.singer_offsets = np.concatenate([[0], self.utterance_counts.cumsum()[:-1]])
 
-    def batch(self, step: int) -> BatchPlan:
+    def plan_batch(self, step: int) -> BatchPlan:
         """The plan of batch `step`, counted from 0."""
-        corpus, turn = self.turns.of(step)
+        corpus, turn = self.turns.locate_batch(step)
         members, size = self.corpus_members[corpus], self.batch_sizes[corpus]
         places, earlier = draw_cyclic_group(len(members), size, turn, (self.seed, SINGER_STREAM, corpus))
         singers = members[places]
@@ -139,7 +139,7 @@ class SingerSampler:
 
     def count_batch_singers(self, step: int) -> int:
         """Singers of batch `step`."""
-        return self.batch_sizes[self.turns.of(step)[0]]
+        return self.batch_sizes[self.turns.locate_batch(step)[0]]
 
     def _draw_utterances(self, singer: int, draw: int) -> Int[np.ndarray, " utterances"]:
         """Utterances for the singer's `draw`-th appearance in a batch."""

@@ -36,7 +36,7 @@ class SplitStores:
     dtype: str
     num_workers: int
 
-    def of(self, split: str, feature: Feature) -> PackedStore:
+    def open_split(self, split: str, feature: Feature) -> PackedStore:
         """
         Raises:
             SingerVerifyError: see `load_or_compute_store`.

@@ -19,30 +19,34 @@ class Deltas(nn.Module):
     Shape: samples (..., samples) → (..., frames, bins · (1 + orders)): bins, first order, second order.
 
     Args:
-        of: the recipe, by its name in conf/features or as its settings: `features.of=mel80`.
+        of: the recipe, by its name in conf/features or as its settings: `features.base=mel80`.
         orders: 1 or 2.
         reach: frames on each side.
     """
 
     slopes: Tensor
 
-    def __init__(self, of: Any, orders: int = 2, reach: int = 2) -> None:
+    def __init__(self, base: Any, orders: int = 2, reach: int = 2) -> None:
         super().__init__()
         require_at_least(1, orders=orders, reach=reach)
         require_between(1, 2, orders=orders)
-        self.of, self.orders, self.reach = resolve_recipe(of), orders, reach
-        self.sample_rate, self.hop_ms, self.bandwidth_hz = self.of.sample_rate, self.of.hop_ms, self.of.bandwidth_hz
-        self.num_bins = self.of.num_bins * (1 + orders)
+        self.base, self.orders, self.reach = resolve_recipe(base), orders, reach
+        self.sample_rate, self.hop_ms, self.bandwidth_hz = (
+            self.base.sample_rate,
+            self.base.hop_ms,
+            self.base.bandwidth_hz,
+        )
+        self.num_bins = self.base.num_bins * (1 + orders)
         steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
         self.register_buffer("slopes", (steps / steps.square().sum()).float(), persistent=False)
 
     @property
     def recipe(self) -> dict[str, Any]:
-        own = {"of": self.of.recipe, "orders": self.orders, "reach": self.reach}
+        own = {"base": self.base.recipe, "orders": self.orders, "reach": self.reach}
         return {"_target_": f"{__name__}.Deltas"} | own
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
-        orders = [self.of(samples)]
+        orders = [self.base(samples)]
         for _ in range(self.orders):
             orders.append(self._compute_slope(orders[-1]))
         return torch.cat(orders, dim=-1)

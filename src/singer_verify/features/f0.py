@@ -66,7 +66,7 @@ class F0Tracker:
         names = ("sample_rate", "hop_ms", "f0_method", "f0_min_hz", "f0_max_hz")
         return {name: getattr(self, name) for name in names}
 
-    def times_s(self, num_samples: int) -> Float[np.ndarray, " frames"]:
+    def compute_times_s(self, num_samples: int) -> Float[np.ndarray, " frames"]:
         """Of the frames."""
         return np.arange(1 + num_samples // self.hop_samples) * (self.hop_ms / 1000.0)
 
@@ -78,7 +78,7 @@ class F0Tracker:
         f0_hz, times_s = getattr(world, self.f0_method)(samples, self.sample_rate, **limits)
         if self.f0_method == "dio":
             f0_hz = world.stonemask(samples, f0_hz, times_s, self.sample_rate)
-        expected = len(self.times_s(len(samples)))  # WORLD's own count may round otherwise
+        expected = len(self.compute_times_s(len(samples)))  # WORLD's own count may round otherwise
         return np.pad(f0_hz, (0, max(0, expected - len(f0_hz))), mode="edge")[:expected]
 
 

@@ -102,7 +102,7 @@ class Normalisation:
             mean, variance = pool_over_bins(mean, variance)
         return Normalisation(self.name, mean, np.sqrt(variance))
 
-    def scaling(self, frames: Float[np.ndarray, "total bins"], offsets: Int[np.ndarray, " bounds"]) -> Scaling:
+    def compute_scaling(self, frames: Float[np.ndarray, "total bins"], offsets: Int[np.ndarray, " bounds"]) -> Scaling:
         """What scales each of several packed utterances, see `compute_frame_statistics`.
 
         Raises:
@@ -122,11 +122,11 @@ class Normalisation:
             mean, variance = pool_over_bins(mean, variance)
         return Scaling(mean, _compute_divisor(np.sqrt(variance), mean))
 
-    def normalised(self, frames: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, "frames bins"]:
+    def normalise(self, frames: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, "frames bins"]:
         """All frames of one utterance, normalised."""
         if self.name == "none":
             return frames
-        scaling = self.scaling(frames, np.array([0, len(frames)]))
+        scaling = self.compute_scaling(frames, np.array([0, len(frames)]))
         return scaling.apply(frames[None], np.zeros(1, np.int64))[0]
 
     def _build_global_scaling(self, num_utterances: int) -> Scaling:

@@ -119,7 +119,7 @@ class WorldEnvelope:
 
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
         world, voice = load_pyworld(), convert_samples_for_world(samples)
-        f0_hz, times_s = self.f0(voice), self.f0.times_s(len(voice))
+        f0_hz, times_s = self.f0(voice), self.f0.compute_times_s(len(voice))
         power = world.cheaptrick(voice, f0_hz, times_s, self.sample_rate, fft_size=self.fft_size)
         parts = [self._encode_envelope(power)]
         if self.aperiodicity:

@@ -23,7 +23,7 @@ from singer_verify.inference.frames import MIN_RECORDING_S
 
 
 class FrameNormalisation(nn.Module):
-    """`Normalisation.normalised` for a batch of recordings of one length, each by its own statistics.
+    """`Normalisation.normalise` for a batch of recordings of one length, each by its own statistics.
 
     Statistics are computed in double precision, frames are scaled in single precision, as there.
 
@@ -43,7 +43,9 @@ class FrameNormalisation(nn.Module):
         super().__init__()
         self.name = normalisation.name
         if self.name in GLOBAL_NORMALISATIONS:
-            scaling = normalisation.scaling(np.zeros((0, 0)), np.zeros(2, np.int64))  # the recording decides nothing
+            scaling = normalisation.compute_scaling(
+                np.zeros((0, 0)), np.zeros(2, np.int64)
+            )  # the recording decides nothing
             for name, values in scaling._asdict().items():
                 self.register_buffer(name, torch.from_numpy(values.astype(np.float32)), persistent=False)
 
@@ -104,7 +106,7 @@ def _get_inner_features(feature: Feature) -> list[Feature]:
     if isinstance(feature, FeatureStack):
         return feature.parts
     if isinstance(feature, Deltas):
-        return [feature.of]
+        return [feature.base]
     return [feature.mel] if isinstance(feature, Mfcc) else []
 
 

@@ -159,7 +159,7 @@ def _stream_frames(
     if normalisation.name == "none":
         return LoadedRecording(facts, pieces)
     if normalisation.name in GLOBAL_NORMALISATIONS:
-        scaling = normalisation.scaling(np.zeros((0, feature.num_bins)), np.zeros(2, np.int64))
+        scaling = normalisation.compute_scaling(np.zeros((0, feature.num_bins)), np.zeros(2, np.int64))
     else:
         of_pieces = [compute_frame_statistics(piece.numpy(), np.array([0, len(piece)])) for piece in pieces()]
         scaling = normalisation.compute_scaling_from_statistics(merge_frame_statistics(of_pieces))
@@ -175,7 +175,7 @@ def _build_recording_info(
 
 
 def _normalise_frames(frames: Frames, normalisation: Normalisation) -> Frames:
-    return torch.from_numpy(normalisation.normalised(frames.numpy()))
+    return torch.from_numpy(normalisation.normalise(frames.numpy()))
 
 
 def _scale_frames(frames: Frames, scaling: Scaling) -> Frames:

@@ -241,7 +241,7 @@ class Model:
     @torch.inference_mode()
     def embed_frames(self, frames: Float[Tensor, "frames bins"]) -> Float[np.ndarray, " embedding"]:
         """Embed one recording from its frames, in single precision, as the feature computes them."""
-        frames = torch.from_numpy(self.normalisation.normalised(frames.numpy()))
+        frames = torch.from_numpy(self.normalisation.normalise(frames.numpy()))
         plan = WindowPlan(self.window_frames)
         windows = iterate_windows([frames], plan.starts(len(frames)), plan.length(len(frames)))
         _, rows = next(WindowBatcher[None](self.encoder, self.device).embed([(None, windows)]))

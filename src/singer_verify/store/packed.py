@@ -69,7 +69,7 @@ class PackedStore:
         """All frames of one utterance, a view into the map."""
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
 
-    def crops(
+    def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
     ) -> Num[np.ndarray, "crops num_frames bins"]:
         """Copy a window of `num_frames` frames out of each utterance.
@@ -85,7 +85,7 @@ class PackedStore:
             return windows[bounds + starts]
         crops = np.zeros((len(utterances), num_frames, self.frames.shape[1]), self.frames.dtype)
         if long_enough.any():
-            crops[long_enough] = self.crops(utterances[long_enough], starts[long_enough], num_frames)
+            crops[long_enough] = self.read_crops(utterances[long_enough], starts[long_enough], num_frames)
         for crop in np.flatnonzero(~long_enough):
             before = (num_frames - available[crop]) // 2
             crops[crop, before : before + available[crop]] = self.utterance(int(utterances[crop]))
@@ -166,13 +166,15 @@ class NormalisedStore:
 
     def __init__(self, store: PackedStore, normalisation: Normalisation) -> None:
         self.store = store
-        self.scaling = None if normalisation.name == "none" else normalisation.scaling(store.frames, store.offsets)
+        self.scaling = (
+            None if normalisation.name == "none" else normalisation.compute_scaling(store.frames, store.offsets)
+        )
 
-    def crops(
+    def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
     ) -> Float[np.ndarray, "crops num_frames bins"]:
         """As of the packed store; the zeros around an utterance that is shorter than the window stay zeros."""
-        crops = self.store.crops(utterances, starts, num_frames)
+        crops = self.store.read_crops(utterances, starts, num_frames)
         if self.scaling is None:
             return crops
         scaled = self.scaling.apply(crops, utterances)

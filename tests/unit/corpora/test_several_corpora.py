@@ -49,7 +49,7 @@ def test_singers_of_all_corpora_are_used_equally_often_over_any_stretch(singers:
     turns = CorpusSchedule(singers, sizes)
     seen: Counter[int] = Counter()
     for step in range(2000):
-        corpus, earlier = turns.of(step)
+        corpus, earlier = turns.locate_batch(step)
         assert earlier == seen[corpus]
         seen[corpus] += 1
         uses = [seen[number] * size / count for number, (count, size) in enumerate(zip(singers, sizes, strict=True))]
@@ -64,7 +64,7 @@ def test_a_batch_holds_singers_of_one_corpus() -> None:
     def sampler() -> SingerSampler:
         return SingerSampler(index, np.full(index.size, 50), 3, 2, 20, seed=7, corpus_of_singer=corpora)
 
-    plans = [sampler().batch(step) for step in range(80)]
+    plans = [sampler().plan_batch(step) for step in range(80)]
     assert all(len(set(corpora[plan.singers])) == 1 for plan in plans)
     assert {len(plan.singers) for plan in plans} == {2, 3}
     assert all((index[plan.utterances] == plan.singers[:, None]).all() for plan in plans)
@@ -72,8 +72,8 @@ def test_a_batch_holds_singers_of_one_corpus() -> None:
     assert max(uses.values()) - min(uses.values()) <= 2
     again = sampler()
     for step in (79, 3, 40):
-        np.testing.assert_array_equal(again.batch(step).utterances, plans[step].utterances)
-        np.testing.assert_array_equal(again.batch(step).starts, plans[step].starts)
+        np.testing.assert_array_equal(again.plan_batch(step).utterances, plans[step].utterances)
+        np.testing.assert_array_equal(again.plan_batch(step).starts, plans[step].starts)
 
 
 def test_one_corpus_has_the_batches_it_always_had() -> None:
@@ -82,7 +82,7 @@ def test_one_corpus_has_the_batches_it_always_had() -> None:
         SingerSampler(index, np.full(20, 50), 3, 2, 20, 1, corpora) for corpora in (None, np.zeros(5, np.int64))
     )
     for step in range(20):
-        np.testing.assert_array_equal(alone.batch(step).utterances, named.batch(step).utterances)
+        np.testing.assert_array_equal(alone.plan_batch(step).utterances, named.plan_batch(step).utterances)
 
 
 def test_trials_stay_within_a_corpus() -> None:

@@ -47,7 +47,7 @@ def test_batches_hold_each_singer_once_with_own_utterances() -> None:
     batches = sampler(counts)
     owner = np.repeat(np.arange(6), counts)
     for step in range(60):
-        plan = batches.batch(step)
+        plan = batches.plan_batch(step)
         assert len(set(plan.singers.tolist())) == 4
         np.testing.assert_array_equal(owner[plan.utterances], np.repeat(plan.singers[:, None], 3, axis=1))
         assert all(len(set(row)) == 3 for row in plan.utterances.tolist())
@@ -56,7 +56,7 @@ def test_batches_hold_each_singer_once_with_own_utterances() -> None:
 
 def test_utterances_are_used_nearly_equally() -> None:
     batches = sampler([5, 7, 3, 11, 4, 6])
-    uses = Counter(int(u) for step in range(600) for u in batches.batch(step).utterances.ravel())
+    uses = Counter(int(u) for step in range(600) for u in batches.plan_batch(step).utterances.ravel())
     first = 0
     for count in (5, 7, 3, 11, 4, 6):
         of_singer = [uses[number] for number in range(first, first + count)]
@@ -65,18 +65,18 @@ def test_utterances_are_used_nearly_equally() -> None:
 
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
-    forwards = [sampler([5, 7, 3, 11]).batch(step) for step in range(30)]
-    backwards = [sampler([5, 7, 3, 11]).batch(step) for step in reversed(range(30))][::-1]
+    forwards = [sampler([5, 7, 3, 11]).plan_batch(step) for step in range(30)]
+    backwards = [sampler([5, 7, 3, 11]).plan_batch(step) for step in reversed(range(30))][::-1]
     for one, other in zip(forwards, backwards, strict=True):
         for left, right in zip(vars(one).values(), vars(other).values(), strict=True):
             np.testing.assert_array_equal(left, right)
-    assert not np.array_equal(sampler([5, 7, 3, 11], seed=8).batch(0).starts, forwards[0].starts)
+    assert not np.array_equal(sampler([5, 7, 3, 11], seed=8).plan_batch(0).starts, forwards[0].starts)
 
 
 def test_too_few_utterances_give_different_crops_of_the_same() -> None:
     batches = sampler([2, 2, 2, 2], utterances_per_singer=5)
     for step in range(50):
-        plan = batches.batch(step)
+        plan = batches.plan_batch(step)
         for utterances, starts in zip(plan.utterances, plan.starts, strict=True):
             assert sorted(Counter(utterances.tolist()).values()) == [2, 3]
             crops = list(zip(utterances.tolist(), starts.tolist(), strict=True))
@@ -84,12 +84,12 @@ def test_too_few_utterances_give_different_crops_of_the_same() -> None:
 
 
 def test_every_crop_start_is_reached() -> None:
-    starts = {int(s) for step in range(200) for s in sampler([3, 3, 3, 3], frames=23).batch(step).starts.ravel()}
+    starts = {int(s) for step in range(200) for s in sampler([3, 3, 3, 3], frames=23).plan_batch(step).starts.ravel()}
     assert starts == {0, 1, 2, 3}
 
 
 def test_short_utterances_start_at_their_beginning() -> None:
-    assert not sampler([3, 3, 3, 3], frames=12).batch(0).starts.any()
+    assert not sampler([3, 3, 3, 3], frames=12).plan_batch(0).starts.any()
 
 
 def test_refuses_more_singers_than_there_are() -> None:

@@ -187,7 +187,7 @@ def test_frames_are_scaled_as_in_training(name: str) -> None:
     frames[1] = -1.25
     figures = (generator.normal(size=5), np.array([1.0, 0.0, 2.0, 3.0, 0.5]))
     normalisation = Normalisation(name, *(figures if name.startswith("global") else (None, None)))
-    expected = np.stack([normalisation.normalised(each) for each in frames])
+    expected = np.stack([normalisation.normalise(each) for each in frames])
     found = FrameNormalisation(normalisation)(torch.from_numpy(frames)).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 

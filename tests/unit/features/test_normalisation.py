@@ -98,10 +98,10 @@ def test_whole_utterances_are_those_of_a_loop(name: str, dtype: str) -> None:
     normalisation = fit_normalisation(Normalisation(name), store)
     normalised = NormalisedStore(store, normalisation)
     for index, expected in enumerate(slowly_normalised(store, name)):
-        (crop,) = normalised.crops(np.array([index]), np.array([0]), LENGTHS[index])
+        (crop,) = normalised.read_crops(np.array([index]), np.array([0]), LENGTHS[index])
         assert crop.dtype == np.float32
         np.testing.assert_allclose(crop, expected, atol=2e-5)
-        np.testing.assert_array_equal(normalisation.normalised(store.utterance(index)), crop)
+        np.testing.assert_array_equal(normalisation.normalise(store.utterance(index)), crop)
 
 
 @pytest.mark.parametrize("name", NORMALISATIONS)
@@ -109,9 +109,9 @@ def test_a_crop_is_a_slice_of_the_normalised_utterance_and_padding_stays_zero(na
     store = packed()
     normalisation = fit_normalisation(Normalisation(name), store)
     utterances, starts, num_frames = np.array([2, 3, 4, 1, 2]), np.array([11, 2, 0, 0, 30]), 10
-    crops = NormalisedStore(store, normalisation).crops(utterances, starts, num_frames)
+    crops = NormalisedStore(store, normalisation).read_crops(utterances, starts, num_frames)
     for crop, utterance, start in zip(crops, utterances, starts, strict=True):
-        whole = normalisation.normalised(store.utterance(int(utterance)))
+        whole = normalisation.normalise(store.utterance(int(utterance)))
         before = max(num_frames - len(whole), 0) // 2
         after = max(num_frames - len(whole), 0) - before
         expected = np.pad(whole[start : start + num_frames], ((before, after), (0, 0)))
@@ -120,7 +120,7 @@ def test_a_crop_is_a_slice_of_the_normalised_utterance_and_padding_stays_zero(na
 
 def test_none_leaves_the_frames_and_their_dtype_alone() -> None:
     store = packed(dtype="float16")
-    crops = NormalisedStore(store, Normalisation()).crops(np.array([2]), np.array([0]), 5)
+    crops = NormalisedStore(store, Normalisation()).read_crops(np.array([2]), np.array([0]), 5)
     assert crops.dtype == np.float16
     np.testing.assert_array_equal(crops[0], store.utterance(2)[:5])
 
@@ -129,7 +129,7 @@ def test_the_normalised_training_split_has_mean_0_and_variance_1() -> None:
     store = packed(lengths=(50, 80, 31), bins=3)
     for name in GLOBAL_NORMALISATIONS:
         normalisation = fit_normalisation(Normalisation(name), store)
-        frames = np.concatenate([normalisation.normalised(store.utterance(index)) for index in range(3)])
+        frames = np.concatenate([normalisation.normalise(store.utterance(index)) for index in range(3)])
         axis = 0 if name == "global_bins" else None
         np.testing.assert_allclose(frames.mean(axis=axis), 0.0, atol=1e-5)
         variance = frames.var(axis=axis)
@@ -142,15 +142,15 @@ def test_the_normalised_training_split_has_mean_0_and_variance_1() -> None:
 def test_an_utterance_of_one_value_becomes_zeros(name: str, level: float) -> None:
     frames = np.full((20, 3), level, np.float32)
     training = compute_frame_statistics(frames, np.array([0, 20]))
-    normalised = Normalisation(name).fit(training).normalised(frames)
+    normalised = Normalisation(name).fit(training).normalise(frames)
     np.testing.assert_allclose(normalised, 0.0, atol=1e-5)
 
 
 def test_the_scale_of_tiny_frames_does_not_matter() -> None:
     frames = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     for name in NORMALISATIONS[1:4]:
-        expected = Normalisation(name).normalised(frames)
-        np.testing.assert_allclose(Normalisation(name).normalised(frames * 2.0**-40), expected, rtol=1e-5)
+        expected = Normalisation(name).normalise(frames)
+        np.testing.assert_allclose(Normalisation(name).normalise(frames * 2.0**-40), expected, rtol=1e-5)
 
 
 def test_it_travels_in_a_recipe_of_plain_values() -> None:
@@ -161,7 +161,7 @@ def test_it_travels_in_a_recipe_of_plain_values() -> None:
         assert ("statistics" in recipe) == (name in GLOBAL_NORMALISATIONS)
         again = Normalisation.from_recipe(recipe)
         frames = store.utterance(2)
-        np.testing.assert_array_equal(again.normalised(frames), normalisation.normalised(frames))
+        np.testing.assert_array_equal(again.normalise(frames), normalisation.normalise(frames))
     assert Normalisation.from_recipe({"_target_": "..."}).name == "none"
 
 
@@ -176,14 +176,14 @@ def test_it_travels_in_a_recipe_of_plain_values() -> None:
 )
 def test_refuses_what_it_cannot_do(recipe: dict[str, Any], said: str) -> None:
     with pytest.raises(SingerVerifyError, match=said):
-        Normalisation.from_recipe(recipe).normalised(np.zeros((3, 2), np.float32))
+        Normalisation.from_recipe(recipe).normalise(np.zeros((3, 2), np.float32))
 
 
 def test_batches_and_windows_are_normalised() -> None:
     store = packed(lengths=(30, 40, 25, 50), bins=3)
     normalised = NormalisedStore(store, Normalisation("utterance_bins"))
     sampler = SingerSampler(store.singer_index, store.num_frames, 2, 2, 20, seed=0)
-    batch, plan = SingerBatchDataset(normalised, sampler, 1)[0], sampler.batch(0)
+    batch, plan = SingerBatchDataset(normalised, sampler, 1)[0], sampler.plan_batch(0)
     expected = slowly_normalised(store, "utterance_bins")
     for row, utterance in enumerate(plan.utterances.ravel()):
         start = plan.starts.ravel()[row]

@@ -82,4 +82,4 @@ def test_features_can_be_stacked_and_followed_from_the_command_line() -> None:
     stack = feature_named("features=stack", "features.stack=[mel80,energy,mfcc]")
     assert stack.num_bins == 80 + 1 + 20
     assert stack.recipe["stack"][0]["num_bins"] == 80
-    assert feature_named("features=deltas", "features.of=energy", "features.orders=1").num_bins == 2
+    assert feature_named("features=deltas", "features.base=energy", "features.orders=1").num_bins == 2

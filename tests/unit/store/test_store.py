@@ -243,7 +243,7 @@ def test_ready_features_are_packed_as_they_are(make_ready_corpus: MakeCorpus, tm
 
 
 def test_crops_start_where_they_should() -> None:
-    crops = packed([10, 6]).crops(np.array([1, 0, 0]), np.array([2, 0, 7]), 3)
+    crops = packed([10, 6]).read_crops(np.array([1, 0, 0]), np.array([2, 0, 7]), 3)
     np.testing.assert_array_equal(crops[:, :, 0], [[2, 2, 2], [1, 1, 1], [1, 1, 1]])
     np.testing.assert_array_equal(crops[:, :, 1], [[3, 4, 5], [1, 2, 3], [8, 9, 10]])
 
@@ -251,7 +251,7 @@ def test_crops_start_where_they_should() -> None:
 @pytest.mark.parametrize("length", [300, 306, 307])
 def test_padding_keeps_every_frame(length: int) -> None:
     """An earlier encoder kept 150 of 300 frames in a window of 307."""
-    (crop,) = packed([length]).crops(np.array([0]), np.array([0]), 307)
+    (crop,) = packed([length]).read_crops(np.array([0]), np.array([0]), 307)
     before = (307 - length) // 2
     np.testing.assert_array_equal(crop[before : before + length, 1], np.arange(length) + 1)
     assert not crop[:before].any()
