@@ -178,7 +178,7 @@ def test_figures_of_the_training_split_normalise_as_they_do_stored(corpus: Path,
 
 @pytest.mark.parametrize("name", NORMALISATIONS[1:4])
 def test_refuses_normalisation_by_the_utterance(name: str) -> None:
-    with pytest.raises(SingerVerifyError, match=f"normalise={name}: takes its figures from whole utterances"):
+    with pytest.raises(SingerVerifyError, match=f"normalise={name}: takes its statistics from whole utterances"):
         CropFeatureExtractor(MelSpectrogram(40), 10, "int16", Normalisation(name))
 
 
