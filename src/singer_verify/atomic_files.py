@@ -1,4 +1,4 @@
-"""Files written whole or not at all: beside their places first, and moved there when nothing went wrong."""
+"""Atomic file writing: contents go to temporary files next to their targets, renamed only if all went well."""
 
 import errno
 import os
@@ -11,89 +11,97 @@ from singer_verify.errors import SingerVerifyError
 
 @contextmanager
 def atomic_write_many(*paths: Path) -> Iterator[list[Path]]:
-    """Neighbours of files, to be written in their stead. At the end they take the files' places, or are removed.
+    """Yield temporary paths next to `paths`; rename them to `paths` on success and delete them on failure.
+
+    Args:
+        paths: files to create or replace.
 
     Raises:
-        OSError: a path is a folder, or a part cannot be moved; and whatever is raised within.
+        OSError: a path is a folder, or a temporary file cannot be renamed; errors of the body propagate.
     """
-    parts = [path.with_name(f"{path.name}.part") for path in paths]
+    temporaries = [path.with_name(f"{path.name}.part") for path in paths]
     for path in paths:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder", str(path))
     try:
-        yield parts
-        for path, part in zip(paths, parts, strict=True):
-            os.replace(part, path)
+        yield temporaries
+        for path, temporary in zip(paths, temporaries, strict=True):
+            os.replace(temporary, path)
     finally:
-        for part in parts:
-            with suppress(OSError):  # moved already, never made, or in a folder that is none
-                part.unlink()
+        for temporary in temporaries:
+            with suppress(OSError):  # already renamed, never created, or its folder does not exist
+                temporary.unlink()
 
 
 @contextmanager
-def atomic_write(path: Path, setting: str = "") -> Iterator[Path]:
-    """The neighbour of one file, as of `parts_of`; what goes wrong is said in a sentence.
+def atomic_write(path: Path, option: str = "") -> Iterator[Path]:
+    """Yield a temporary path next to `path`, like `atomic_write_many`, with errors a user can read.
 
     Args:
-        path: of the file.
-        setting: by which a user chose it, if one did.
+        path: file to create or replace.
+        option: command line option that the path was given with, for messages.
 
     Raises:
-        SingerVerifyError: it is a folder, lies in none, or cannot be written; what was there before is still there.
+        SingerVerifyError: `path` is a folder, its parent does not exist, or it cannot be written; an existing file is
+            left untouched.
     """
-    require_output_path(path, setting)
+    require_output_path(path, option)
     try:
-        with atomic_write_many(path) as (part,):
-            yield part
+        with atomic_write_many(path) as (temporary,):
+            yield temporary
     except OSError as error:
         raise SingerVerifyError(
-            f"{_format_output_path(path, setting)}: cannot be written ({error.strerror or error}), and is as it was before; free "
-            f"some space, or name another place."
+            f"{_format_output_path(path, option)}: cannot be written ({error.strerror or error}), any existing file is "
+            f"unchanged; free some space or give another path."
         ) from error
 
 
-def write_bytes_atomically(path: Path, content: bytes, setting: str = "") -> None:
-    """Write one file; arguments and errors as of `atomic_write`."""
-    with atomic_write(path, setting) as part:
-        part.write_bytes(content)
+def write_bytes_atomically(path: Path, content: bytes, option: str = "") -> None:
+    """Write one file, with the arguments and errors of `atomic_write`."""
+    with atomic_write(path, option) as temporary:
+        temporary.write_bytes(content)
 
 
-def write_files_atomically(contents: dict[str, bytes], folder: Path, setting: str = "--out") -> None:
-    """Write all of several files, or none.
+def write_files_atomically(contents: dict[str, bytes], folder: Path, option: str = "--out") -> None:
+    """Write several files into a folder, all or none.
 
     Args:
-        contents: of the files, by their path in the folder.
-        folder: made where it is missing.
-        setting: by which a user chose the folder.
+        contents: bytes of each file, by path relative to the folder.
+        folder: created if missing.
+        option: command line option that the folder was given with, for messages.
 
     Raises:
-        SingerVerifyError: the folder cannot be written to; what was there before is still there.
+        SingerVerifyError: the folder cannot be written to; existing files are left untouched.
     """
     if folder.exists() and not folder.is_dir():
-        raise SingerVerifyError(f"{setting} {folder}: is a file; give the name of a folder.")
+        raise SingerVerifyError(f"{option} {folder}: is a file; expected a folder, give another path.")
     try:
-        with atomic_write_many(*(folder / name for name in contents)) as parts:
-            for part, content in zip(parts, contents.values(), strict=True):
-                part.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(content)
+        with atomic_write_many(*(folder / name for name in contents)) as temporaries:
+            for temporary, content in zip(temporaries, contents.values(), strict=True):
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(content)
     except OSError as error:
         raise SingerVerifyError(
-            f"{setting} {folder}: cannot be written ({error.strerror or error}); free some space, or name another "
-            f"folder with {setting}."
+            f"{option} {folder}: cannot be written ({error.strerror or error}); free some space or give another "
+            f"folder with {option}."
         ) from error
 
 
-def require_output_path(path: Path, setting: str = "") -> None:
-    """Refuse what cannot become a file, before the work that is to go into it.
+def require_output_path(path: Path, option: str = "") -> None:
+    """Check that a file can be created at `path`, before the work whose result it will hold.
 
     Raises:
-        SingerVerifyError: it is a folder, or lies in none.
+        SingerVerifyError: `path` is a folder, or its parent does not exist.
     """
     if os.path.isdir(path):
-        raise SingerVerifyError(f"{_format_output_path(path, setting)}: is a folder; give the name of a file.")
+        raise SingerVerifyError(
+            f"{_format_output_path(path, option)}: is a folder; expected a file, give another path."
+        )
     if not os.path.isdir(parent := path.absolute().parent):
-        raise SingerVerifyError(f"{_format_output_path(path, setting)}: no such folder {parent}; make it first.")
+        raise SingerVerifyError(
+            f"{_format_output_path(path, option)}: folder {parent} does not exist; create it first."
+        )
 
 
-def _format_output_path(path: Path, setting: str) -> str:
-    return f"{setting} {path}".strip()
+def _format_output_path(path: Path, option: str) -> str:
+    return f"{option} {path}".strip()

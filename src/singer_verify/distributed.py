@@ -1,4 +1,4 @@
-"""Processes that train one model together (ranks), and how the results of their parts are put together."""
+"""Gathering tensors and objects from the processes (ranks) of a distributed training."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 
 
 def get_world_size() -> int:
-    """Of this training; 1 where it is a single process."""
+    """Return the number of processes of this training, 1 without distributed training."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 class _GatherRows(torch.autograd.Function):
-    """Rows of all ranks; backward adds up the gradients that all ranks have for a rank's rows."""
+    """All-gather of rows whose backward pass sums each rank's gradients over all ranks."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:  # type: ignore[override]
-        of_ranks = [torch.empty_like(rows) for _ in range(get_world_size())]
-        dist.all_gather(of_ranks, rows)
-        return torch.cat(of_ranks)
+        gathered = [torch.empty_like(rows) for _ in range(get_world_size())]
+        dist.all_gather(gathered, rows)
+        return torch.cat(gathered)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
@@ -29,10 +29,17 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_with_gradients(rows: Tensor) -> Tensor:
-    """Rows of all ranks, in their order; a loss of all of them has its gradient on every rank.
+    """Gather the rows of all ranks, in rank order, so that a loss over all of them has a gradient on every rank.
 
-    Every rank must have as many rows, and take the same loss of the result. A rank's own rows then get `num_ranks`
-    times the gradient of one process; DistributedDataParallel averages over ranks, which undoes that.
+    All ranks must contribute equally many rows and compute the same loss from the result. The gradient of a rank's own
+    rows is then `get_world_size()` times that of a single process, which DistributedDataParallel undoes by averaging
+    over ranks.
+
+    Args:
+        rows: (rows, ...) of this rank.
+
+    Returns:
+        (ranks × rows, ...).
     """
     return _GatherRows.apply(rows.contiguous()) if get_world_size() > 1 else rows  # type: ignore[no-untyped-call]
 

@@ -1,33 +1,45 @@
-"""The one error that a user sees: a sentence that says what was found, what was expected and what to do."""
+"""The errors a user sees, and the checks of settings that raise them.
+
+A message reads `name=value: what was found; what was expected; what to do`.
+"""
 
 import math
 from collections.abc import Mapping
 
 
 class SingerVerifyError(Exception):
-    """A mistake in the input or the settings. Entries print its sentence and exit non-zero, without a traceback."""
+    """A mistake in the input or the settings, which entry points print without a traceback before exiting non-zero."""
 
 
 class UtteranceError(SingerVerifyError):
-    """One recording cannot be used. Extraction names it, skips it and counts it."""
+    """A recording that cannot be used; feature extraction logs it, skips it and counts it."""
 
 
 def require_at_least(minimum: int, **settings: object) -> None:
-    """Refuse a setting that is not a whole number of at least `minimum`.
+    """Raise an error for each setting that is not an integer of at least `minimum`.
+
+    Args:
+        minimum: smallest allowed value.
+        settings: values by name.
 
     Raises:
-        SingerVerifyError: naming the setting, its value and the smallest value allowed.
+        SingerVerifyError: names the setting, its value and the smallest allowed value.
     """
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise SingerVerifyError(f"{name}={value}: expected a whole number of at least {minimum}.")
+            raise SingerVerifyError(f"{name}={value}: expected an integer of at least {minimum}.")
 
 
 def require_between(low: float, high: float, **settings: object) -> None:
-    """Refuse a setting that is not a number with `low` ≤ value ≤ `high`.
+    """Raise an error for each setting that is not a finite number with `low` ≤ value ≤ `high`.
+
+    Args:
+        low: smallest allowed value.
+        high: largest allowed value.
+        settings: values by name.
 
     Raises:
-        SingerVerifyError: naming the setting, its value and the range allowed.
+        SingerVerifyError: names the setting, its value and the allowed range.
     """
     for name, value in settings.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -36,10 +48,13 @@ def require_between(low: float, high: float, **settings: object) -> None:
 
 
 def require_finite(**settings: object) -> None:
-    """Refuse a setting that is not a finite number.
+    """Raise an error for each setting that is not a finite number.
+
+    Args:
+        settings: values by name.
 
     Raises:
-        SingerVerifyError: naming the setting and its value.
+        SingerVerifyError: names the setting and its value.
     """
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -47,10 +62,14 @@ def require_finite(**settings: object) -> None:
 
 
 def require_choice(allowed: tuple[str, ...], **settings: object) -> None:
-    """Refuse a setting that is not one of `allowed`.
+    """Raise an error for each setting that is not one of `allowed`.
+
+    Args:
+        allowed: permitted values.
+        settings: values by name.
 
     Raises:
-        SingerVerifyError: naming the setting, its value and the values allowed.
+        SingerVerifyError: names the setting, its value and the permitted values.
     """
     for name, value in settings.items():
         if value not in allowed:

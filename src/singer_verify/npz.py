@@ -1,4 +1,4 @@
-"""Arrays in files that may be damaged, or made by anyone: read without executing anything."""
+"""Safe reading of .npz files that may be damaged or come from anyone: nothing in them is ever executed."""
 
 import tokenize
 import zipfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-# What reading a damaged file of arrays can end in.
+# Everything that reading a damaged array file can raise.
 ARRAY_READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -17,21 +17,27 @@ ARRAY_READ_ERRORS = (
     TypeError,
     LookupError,
     AttributeError,
-    RuntimeError,  # an entry that says of itself that it is encrypted
-    MemoryError,  # a header of a huge shape
-    SyntaxError,  # a header that is no literal, of which NumPy raises the next one too
+    RuntimeError,  # an entry marked as encrypted
+    MemoryError,  # a header that declares a huge shape
+    SyntaxError,  # a header that is not a Python literal; NumPy may raise TokenError instead
     tokenize.TokenError,
 )
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz`, all of which agree with their checksums; pickled objects are refused, never loaded.
+    """Read all arrays of an .npz file after verifying its checksums; pickled objects are refused.
+
+    Args:
+        path: the .npz file.
+
+    Returns:
+        The arrays by name.
 
     Raises:
-        OSError, ValueError and the others of `DAMAGE`: the file cannot be read, is damaged, or is no `.npz`.
+        OSError, ValueError, ...: any of `ARRAY_READ_ERRORS` if the file is unreadable, damaged or not an .npz file.
     """
     with zipfile.ZipFile(path) as entries:
         if (damaged := entries.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not agree with its checksum")
+            raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

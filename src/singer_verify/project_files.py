@@ -1,4 +1,4 @@
-"""The files that a training begins with, where this package was installed from: train.py, conf/, the example data."""
+"""The files every project starts from (train.py, conf/, the example dataset), as installed with the package."""
 
 import shutil
 from pathlib import Path
@@ -6,37 +6,38 @@ from pathlib import Path
 from singer_verify.errors import SingerVerifyError
 
 WHEEL_PROJECT_FOLDER = Path(__file__).parent / "project"
-PROJECT_FOLDER = WHEEL_PROJECT_FOLDER if WHEEL_PROJECT_FOLDER.is_dir() else Path(__file__).parents[2]  # of a checkout
+# The installed package's own copy, or the root of a checkout.
+PROJECT_FOLDER = WHEEL_PROJECT_FOLDER if WHEEL_PROJECT_FOLDER.is_dir() else Path(__file__).parents[2]
 PROJECT_FILE_NAMES = ("train.py", "conf", "example_dataset")
 
 
 def copy_project_files(folder: Path) -> None:
-    """Copy them into a folder, all or nothing.
+    """Copy train.py, conf/ and the example dataset into a folder, all or none.
 
     Args:
-        folder: made where it is missing.
+        folder: created if missing.
 
     Raises:
-        SingerVerifyError: it holds one of them, is no folder, or cannot be written to.
+        SingerVerifyError: the folder already holds one of them, is a file, or cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
-        raise SingerVerifyError(f"{folder}: is a file; give a new folder.")
-    if found := [name for name in PROJECT_FILE_NAMES if (folder / name).exists()]:
-        raise SingerVerifyError(f"{folder}: holds {' and '.join(found)} already; give another folder.")
-    part = folder / ".project.part"
+        raise SingerVerifyError(f"{folder}: is a file; expected a folder, give another path.")
+    if existing := [name for name in PROJECT_FILE_NAMES if (folder / name).exists()]:
+        raise SingerVerifyError(f"{folder}: already contains {' and '.join(existing)}; give another folder.")
+    partial = folder / ".project.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         for name in PROJECT_FILE_NAMES:
             source = PROJECT_FOLDER / name
             copy = shutil.copytree if source.is_dir() else shutil.copyfile
-            part.mkdir(exist_ok=True)
-            copy(source, part / name)  # type: ignore[operator]
+            partial.mkdir(exist_ok=True)
+            copy(source, partial / name)  # type: ignore[operator]
         for name in PROJECT_FILE_NAMES:
-            (part / name).rename(folder / name)
-        part.rmdir()
+            (partial / name).rename(folder / name)
+        partial.rmdir()
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise SingerVerifyError(
-            f"{folder}: cannot be written ({error.strerror or error}); give another folder, or free some space."
+            f"{folder}: cannot be written ({error.strerror or error}); free some space or give another folder."
         ) from error

@@ -1,4 +1,4 @@
-"""Processes that a data loader starts: how many, in which way, how they meet signals, how their death is recognised."""
+"""Worker processes of data loaders: their number, start method and signals, and how to recognise their death."""
 
 import atexit
 import multiprocessing
@@ -10,20 +10,29 @@ TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIG
 
 
 def ignore_signals_in_worker(worker: int) -> None:
-    """Run in a worker as it starts: a signal to all processes of a job is answered by the training, which ends it."""
+    """Ignore termination signals in a data loader worker (a `worker_init_fn`).
+
+    A scheduler signals all processes of a job; only the training process responds, and shuts its workers down itself.
+
+    Args:
+        worker: index of the worker, unused.
+    """
     for number in TERMINATION_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def count_available_cores() -> int:
-    """Cores that this process may use; a container or a scheduler leaves it fewer than the machine has."""
+    """Return the number of cores this process may use, which a container or scheduler can limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_start_method(num_workers: int) -> str | None:
-    """How a data loader shall start its workers; None is Python's own way.
+    """Return the start method for a data loader's workers; None means Python's default.
 
-    A job of a sweep may run in a process of joblib's, whose way to start others is not one for a loader's workers.
+    Under joblib, a sweep's job runs with the start method `loky`, which data loader workers cannot use.
+
+    Args:
+        num_workers: of the data loader.
     """
     if num_workers == 0 or multiprocessing.get_start_method() != "loky":
         return None
@@ -32,14 +41,17 @@ def choose_start_method(num_workers: int) -> str | None:
 
 @atexit.register
 def kill_leftover_workers() -> None:
-    """Python ends its daemons with SIGTERM when it exits, which these ignore, and then would wait for them."""
+    """Kill workers that are still alive at exit.
+
+    Python would send them SIGTERM, which they ignore, and then wait for them forever.
+    """
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
 
 
 def is_worker_death(error: Exception) -> bool:
-    """Whether this error means that a worker was killed (for want of memory, most often) or exited."""
+    """Return whether an error means that a data loader worker was killed (usually out of memory) or exited."""
     if isinstance(error, RuntimeError):
         return str(error).startswith("DataLoader worker (pid")
-    return isinstance(error, ConnectionError | EOFError)  # it died while it handed over a batch
+    return isinstance(error, ConnectionError | EOFError)  # it died while sending a batch

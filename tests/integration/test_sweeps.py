@@ -113,7 +113,7 @@ def test_the_number_of_seeds_is_a_setting():
         config = compose("train", ["sweep=losses", "sweep.seeds=0"], return_hydra_config=True)
         with pytest.raises(OmegaConfBaseException) as refusal:
             config.hydra.sweeper.params.seed
-    assert "sweep.seeds=0: expected a whole number of at least 1" in format_user_error(refusal.value)
+    assert "sweep.seeds=0: expected an integer of at least 1" in format_user_error(refusal.value)
 
 
 def test_a_sweep_called_again_finishes_what_is_missing(monkeypatch, tmp_path, corpus):

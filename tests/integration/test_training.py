@@ -196,15 +196,15 @@ def refusal(run: Path, corpus: Path, *overrides: str) -> str:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["data.num_frames=0"], "data.num_frames=0: expected a whole number of at least 1"),
-        (["data.num_workers=-1"], "data.num_workers=-1: expected a whole number of at least 0"),
+        (["data.num_frames=0"], "data.num_frames=0: expected an integer of at least 1"),
+        (["data.num_workers=-1"], "data.num_workers=-1: expected an integer of at least 0"),
         (["data.utterances_per_singer=1"], "data.utterances_per_singer=1: loss term ge2e compares utterances"),
         (["data.root=/no/such/folder"], "data.root=/no/such/folder: no such folder"),
         (["data.store_dtype=float8"], "data.store_dtype=float8: expected one of float16, float32"),
-        (["trainer.max_steps=-1"], "trainer.max_steps=-1: expected a whole number of at least 1"),
+        (["trainer.max_steps=-1"], "trainer.max_steps=-1: expected an integer of at least 1"),
         (["trainer.precision=7"], "Precision 7 is invalid"),
         (["optimizer.lr=-1"], "Invalid learning rate: -1"),
-        (["scheduler=warmup_cosine"], "scheduler.max_steps=6: expected a whole number of at least 51"),
+        (["scheduler=warmup_cosine"], "scheduler.max_steps=6: expected an integer of at least 51"),
     ],
 )
 def test_refuses_settings_before_the_run_begins(corpus: Path, tmp_path: Path, overrides: list[str], said: str) -> None:

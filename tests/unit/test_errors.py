@@ -9,7 +9,7 @@ from singer_verify.errors import SingerVerifyError, require_at_least, require_be
 
 @pytest.mark.parametrize("value", [0, -3, 2.5, "many", None, True])
 def test_whole_numbers(value: object) -> None:
-    with pytest.raises(SingerVerifyError, match=f"data.size={value}: expected a whole number of at least 1"):
+    with pytest.raises(SingerVerifyError, match=f"data.size={value}: expected an integer of at least 1"):
         require_at_least(1, **{"data.size": value})
     require_at_least(1, **{"data.size": 1})
 

@@ -29,7 +29,7 @@ def test_a_new_project_holds_what_is_shipped(tmp_path: Path) -> None:
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("mine")
-    with pytest.raises(SingerVerifyError, match=r"holds train\.py already; give another folder"):
+    with pytest.raises(SingerVerifyError, match=r"already contains train\.py; give another folder"):
         copy_project_files(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
     with pytest.raises(SingerVerifyError, match="cannot be written"):

@@ -1,4 +1,4 @@
-"""Audio files to samples: mono, float32, in [-1, 1], at the sample rate asked for."""
+"""Decoding of audio files into mono float32 samples in [-1, 1] at a given sample rate."""
 
 from singer_verify.audio.decoding import AUDIO_SUFFIXES, PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
 from singer_verify.audio.loading import load_audio

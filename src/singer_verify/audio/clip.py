@@ -1,4 +1,4 @@
-"""Samples at hand, in place of a file."""
+"""Recordings that are held in memory instead of in a file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from jaxtyping import Num
 from singer_verify.audio.decoding import BLOCK_SAMPLES, AudioBlock, decode_blocks
 from singer_verify.errors import SingerVerifyError
 
-MAX_CHANNELS = 32  # more are samples
+MAX_CHANNELS = 32  # a second dimension larger than this is a transposed array
 
 
 @dataclass(frozen=True)
 class AudioClip:
-    """A recording that is not a file.
+    """A recording held in memory.
 
     Attributes:
-        samples: (samples,) or (samples, channels); real numbers in [-1, 1], or whole numbers of 16 or 32 bits. Real
-            numbers beyond 16 are refused where they are heard, see `loading.MAX_PEAK`.
+        samples: (samples,) or (samples, channels); floats in [-1, 1], int16 or int32. A peak above `loading.MAX_PEAK`
+            is an error once the clip is read.
         sample_rate: in Hz.
-        name: by which it is called in what is said of it.
+        name: what messages call the recording.
 
     Raises:
-        SingerVerifyError: another shape or kind of numbers, no sample rate.
+        SingerVerifyError: the array's shape or dtype is unsupported, or the sample rate is not a positive integer.
     """
 
     samples: Num[np.ndarray, " samples *channels"]
@@ -34,11 +34,11 @@ class AudioClip:
     def __post_init__(self) -> None:
         shape, dtype = self.samples.shape, self.samples.dtype
         if len(shape) not in (1, 2) or (len(shape) == 2 and not 1 <= shape[1] <= MAX_CHANNELS):
-            raise SingerVerifyError(f"{self.name}: has shape {shape}; expected (samples,) or (samples, channels).")
+            raise SingerVerifyError(f"{self.name}: shape is {shape}; expected (samples,) or (samples, channels).")
         if not np.issubdtype(dtype, np.floating) and dtype not in (np.int16, np.int32):
-            raise SingerVerifyError(f"{self.name}: holds {dtype} values; expected floats in [-1, 1], int16 or int32.")
+            raise SingerVerifyError(f"{self.name}: dtype is {dtype}; expected floats in [-1, 1], int16 or int32.")
         if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int | np.integer):
-            raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected a whole number, in Hz.")
+            raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected an integer, in Hz.")
         if self.sample_rate < 1:
             raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected at least 1 Hz.")
 
@@ -53,25 +53,29 @@ class AudioClip:
 def resolve_recording(
     recording: str | Path | AudioClip | Num[np.ndarray, " samples *channels"], sample_rate: int | None
 ) -> Path | AudioClip:
-    """A file, or samples with their sample rate.
+    """Return the path of a file, or a clip made from samples and their sample rate.
+
+    Args:
+        recording: a path, a clip, or an array of samples.
+        sample_rate: in Hz; required for an array and ignored otherwise.
 
     Raises:
-        SingerVerifyError: samples without a sample rate.
+        SingerVerifyError: an array was given without a sample rate.
     """
     if isinstance(recording, str | Path):
         return Path(recording)
     if isinstance(recording, AudioClip):
         return recording
     if sample_rate is None:
-        raise SingerVerifyError("the recording is an array of samples; give its sample_rate in Hz, too.")
+        raise SingerVerifyError("sample_rate=None: the recording is an array of samples; give its sample_rate in Hz.")
     return AudioClip(np.asarray(recording), sample_rate)
 
 
 def read_blocks(recording: Path | AudioClip) -> Iterator[AudioBlock]:
-    """The blocks of a file or of samples at hand.
+    """Yield the samples of a file or clip block by block, as float32 in [-1, 1].
 
     Raises:
-        UtteranceError: a file that cannot be decoded.
+        UtteranceError: the file cannot be decoded.
     """
     if isinstance(recording, Path):
         yield from decode_blocks(recording)

@@ -1,4 +1,4 @@
-"""Recordings as samples of one channel at the sample rate asked for, refused where they cannot be used."""
+"""Loading of recordings as mono samples at a given sample rate, with checks for unusable audio."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,67 +10,76 @@ from jaxtyping import Float
 from singer_verify.audio.decoding import AudioBlock, decode_blocks
 from singer_verify.errors import UtteranceError
 
-MIN_BANDWIDTH_FRACTION = 0.9  # of a recipe's bandwidth: 44.1 kHz will do for a recipe that reaches to 24 kHz
-MIN_PEAK = 1e-4  # -80 dB of full scale: under the noise floor of any microphone
-# +24 dB of full scale. Mixes in floats and lossy codecs exceed it by some decibels; 16-bit numbers that were not scaled
-# reach more wherever the recording is louder than -66 dB.
+MIN_BANDWIDTH_FRACTION = 0.9  # of a recipe's bandwidth: 44.1 kHz recordings suit a recipe that extends to 24 kHz
+MIN_PEAK = 1e-4  # -80 dB relative to full scale, below the noise floor of any microphone
+# +24 dB relative to full scale. Float mixes and lossy codecs exceed full scale by a few decibels; unscaled 16-bit
+# integers exceed +24 dB in any recording louder than -66 dB.
 MAX_PEAK = 16.0
 
 
-def load_audio(path: Path, sample_rate: int, bandwidth_hz: float = 0.0) -> Float[np.ndarray, " samples"]:
+def load_audio(path: Path, sample_rate: int, min_bandwidth_hz: float = 0.0) -> Float[np.ndarray, " samples"]:
     """Decode a file, average its channels and resample it.
 
     Args:
         path: wav, flac, ogg or mp3 (libsndfile), m4a, aac or mp4 (FFmpeg).
         sample_rate: of the result, in Hz.
-        bandwidth_hz: the highest frequency that is needed of the file; resampling cannot bring back what it lacks.
+        min_bandwidth_hz: highest frequency the file has to contain; resampling cannot restore what it lacks.
+
+    Returns:
+        (samples,), float32.
 
     Raises:
-        UtteranceError: the file cannot be decoded, is empty, holds NaN or infinite samples, is silent throughout,
-            exceeds full scale by more than 24 dB, or has a sample rate under nine tenths of twice the bandwidth.
+        UtteranceError: the file cannot be decoded, is empty or silent, contains NaN or infinite samples, exceeds full
+            scale by more than 24 dB, or its sample rate is below 90 % of twice the bandwidth.
     """
-    return np.concatenate(list(downmix_and_resample(decode_blocks(path), str(path), sample_rate, bandwidth_hz)))
+    return np.concatenate(list(downmix_and_resample(decode_blocks(path), str(path), sample_rate, min_bandwidth_hz)))
 
 
 def downmix_and_resample(
-    blocks: Iterable[AudioBlock], name: str, sample_rate: int, bandwidth_hz: float
+    blocks: Iterable[AudioBlock], name: str, sample_rate: int, min_bandwidth_hz: float
 ) -> Iterator[Float[np.ndarray, " samples"]]:
-    """Blocks of a recording with their channels averaged, resampled as one signal; checked as `load_audio` says.
+    """Average the channels of consecutive blocks and resample them as one signal, with the checks of `load_audio`.
 
     Args:
-        blocks: of the recording, in order.
-        name: of the recording, with which a refusal begins.
+        blocks: the recording's blocks in order.
+        name: of the recording, which starts each error message.
         sample_rate: of the result, in Hz.
-        bandwidth_hz: see `load_audio`.
+        min_bandwidth_hz: highest frequency the recording has to contain.
+
+    Yields:
+        (samples,), float32, in blocks of varying length.
+
+    Raises:
+        UtteranceError: as for `load_audio`.
     """
     peak, num_samples = 0.0, 0
-    stream: soxr.ResampleStream | None = None
-    for channels, native_rate in blocks:
+    resampler: soxr.ResampleStream | None = None
+    for block, native_sample_rate in blocks:
         if not num_samples:
-            _check_bandwidth(native_rate, bandwidth_hz, name)
-            if native_rate != sample_rate:
-                stream = soxr.ResampleStream(native_rate, sample_rate, 1, dtype="float32", quality="HQ")
-        samples = channels.mean(axis=1, dtype=np.float32)
+            _check_bandwidth(native_sample_rate, min_bandwidth_hz, name)
+            if native_sample_rate != sample_rate:
+                resampler = soxr.ResampleStream(native_sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+        samples = block.mean(axis=1, dtype=np.float32)
         if not np.isfinite(samples).all():
-            raise UtteranceError(f"{name}: holds NaN or infinite samples; convert it again or delete it.")
+            raise UtteranceError(f"{name}: contains NaN or infinite samples; convert it again or delete it.")
         peak, num_samples = max(peak, float(np.abs(samples).max())), num_samples + len(samples)
         if peak > MAX_PEAK:
             raise UtteranceError(
-                f"{name}: has samples of {peak:.0f}, expected floats in [-1, 1] (up to {MAX_PEAK:g} is let pass); "
-                f"divide them by full scale (32768 where they were 16-bit numbers)."
+                f"{name}: peak is {peak:.0f}; expected floats in [-1, 1] (peaks up to {MAX_PEAK:g} are tolerated); "
+                f"divide by full scale (32768 for 16-bit integers)."
             )
-        yield samples if stream is None else stream.resample_chunk(samples)
+        yield samples if resampler is None else resampler.resample_chunk(samples)
     if not num_samples:
-        raise UtteranceError(f"{name}: holds no samples; record it again or delete it.")
+        raise UtteranceError(f"{name}: contains no samples; record it again or delete it.")
     if peak < MIN_PEAK:
-        raise UtteranceError(f"{name}: is silent throughout (peak under -80 dB); record it again or delete it.")
-    if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        raise UtteranceError(f"{name}: is silent (peak below -80 dB); record it again or delete it.")
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _check_bandwidth(native_rate: int, bandwidth_hz: float, name: str) -> None:
-    if native_rate / 2 < MIN_BANDWIDTH_FRACTION * bandwidth_hz:
+def _check_bandwidth(native_sample_rate: int, min_bandwidth_hz: float, name: str) -> None:
+    if native_sample_rate / 2 < MIN_BANDWIDTH_FRACTION * min_bandwidth_hz:
         raise UtteranceError(
-            f"{name}: has a bandwidth of {native_rate / 2:g} Hz, the recipe reaches to {bandwidth_hz:g} Hz; "
-            f"take a recording with a sample rate of {2 * bandwidth_hz:g} Hz, or a recipe that reaches less far."
+            f"{name}: bandwidth is {native_sample_rate / 2:g} Hz; the recipe extends to {min_bandwidth_hz:g} Hz; "
+            f"use a recording at {2 * min_bandwidth_hz:g} Hz or a recipe with a lower maximum frequency."
         )

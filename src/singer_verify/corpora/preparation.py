@@ -113,8 +113,8 @@ def _build_target_path(recording: Recording, out: Path) -> Path:
 
 def _read_audio_columns(recording: Recording) -> dict[str, Any]:
     properties = probe_audio(recording.source)
-    channels = 1 if recording.voice else properties.channels
-    seconds = f"{properties.seconds:.3f}"
+    channels = 1 if recording.voice else properties.num_channels
+    seconds = f"{properties.duration_s:.3f}"
     return {"seconds": seconds, "sample_rate": properties.sample_rate, "channels": channels}
 
 

@@ -18,7 +18,7 @@ def compute_hop_samples(hop_ms: float, sample_rate: int) -> int:
     samples = hop_ms * sample_rate / 1000.0
     if samples < 1 or abs(samples - round(samples)) > 1e-6:
         raise SingerVerifyError(
-            f"hop_ms={hop_ms:g}: {samples:g} samples at {sample_rate} Hz; expected a whole number of at least 1."
+            f"hop_ms={hop_ms:g}: {samples:g} samples at {sample_rate} Hz; expected an integer of at least 1."
         )
     return round(samples)
 

@@ -117,5 +117,5 @@ def find_trim_bounds(samples: Float[Tensor, " samples"], sample_rate: int, trim_
     power = energy[end] - energy[first]
     loud = (power > power.max() * 10.0 ** (-trim_silence_db / 10.0)).nonzero()
     if not len(loud):
-        raise UtteranceError("is silent throughout; delete it.")
+        raise UtteranceError("is silent; delete it.")
     return int(loud[0]) * hop, min((int(loud[-1]) + 1) * hop, len(samples))

@@ -279,6 +279,6 @@ def read_durations(paths: Sequence[Path]) -> Iterator[float]:
     """Read the duration of each recording in seconds from its header, in order; NaN where it cannot be read."""
     for path in paths:
         try:
-            yield probe_audio(path).seconds
+            yield probe_audio(path).duration_s
         except UtteranceError:
             yield np.nan

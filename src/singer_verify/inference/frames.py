@@ -111,9 +111,9 @@ def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: No
             feature(torch.zeros(0))  # which refuses
         return _load_precomputed_frames(recording, feature, normalisation)
     heard = scan_recording(recording, feature.sample_rate, feature.bandwidth_hz)
-    if heard.seconds < MIN_RECORDING_S:
+    if heard.duration_s < MIN_RECORDING_S:
         raise UtteranceError(
-            f"{name}: lasts {heard.seconds:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
+            f"{name}: lasts {heard.duration_s:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
         )
     try:
         if heard.samples is None and (framewise := narrow_to_framewise(feature)) is not None:
@@ -136,7 +136,7 @@ def _load_precomputed_frames(
 def _load_whole_frames(
     name: str, heard: RecordingScan, feature: Feature, normalisation: Normalisation
 ) -> LoadedRecording:
-    samples = torch.from_numpy(np.concatenate(list(heard.blocks())) if heard.samples is None else heard.samples)
+    samples = torch.from_numpy(np.concatenate(list(heard.iter_blocks())) if heard.samples is None else heard.samples)
     times_s = None
     if isinstance(feature, TrimmedFeature):
         frames, times = feature.compute_with_times(samples)
@@ -153,7 +153,7 @@ def _stream_frames(
     facts = _build_recording_info(name, heard, 1 + heard.num_samples // feature.hop_samples)
 
     def pieces() -> Iterator[Frames]:
-        blocks = (torch.from_numpy(block) for block in heard.blocks())
+        blocks = (torch.from_numpy(block) for block in heard.iter_blocks())
         return map(_require_finite_frames, compute_frame_chunks(feature, blocks))
 
     if normalisation.name == "none":
@@ -170,7 +170,7 @@ def _build_recording_info(
     name: str, heard: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
 ) -> RecordingInfo:
     return RecordingInfo(
-        name, num_frames, times_s, heard.seconds, heard.power, heard.power_step_s, heard.has_two_voices
+        name, num_frames, times_s, heard.duration_s, heard.power, heard.power_step_s, heard.has_two_voices
     )
 
 

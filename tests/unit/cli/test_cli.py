@@ -108,7 +108,7 @@ def test_useless_files_are_named_and_skipped(
     root = make_corpus()
     (root / "val/val_singer0/song0.flac").write_bytes(b"")
     call("embed", model, root / "val", "--out", tmp_path / "e.npz")
-    assert "song0.flac: the file is empty" in caplog.text
+    assert "song0.flac: file is empty" in caplog.text
     assert "1 of 6 files skipped" in caplog.text
     assert len(load(tmp_path / "e.npz")["paths"]) == 5
 

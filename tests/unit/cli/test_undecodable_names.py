@@ -48,7 +48,7 @@ def test_it_is_not_decoded(tmp_path: Path, suffix: str) -> None:
         lambda: probe_audio(path),
         lambda: write_voice(path, tmp_path / "voice.flac", VoiceChannel(0, 1)),
     ):
-        with pytest.raises(UtteranceError, match="its path is no text in UTF-8; rename it") as caught:
+        with pytest.raises(UtteranceError, match="the path is not valid UTF-8; rename the file") as caught:
             decode()
         assert str(caught.value).startswith(str(path))
 

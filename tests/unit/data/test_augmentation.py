@@ -259,7 +259,7 @@ def test_silence_stays_finite() -> None:
         (lambda: GaussianNoise(1.5, 20, 50), "noise.p=1.5: expected a number between 0 and 1"),
         (lambda: GaussianNoise(0.5, 50, 20), "noise.min_snr_db=50: expected a number between -20 and 20"),
         (lambda: PitchShift(0.5, 3, 2), "pitch.min_semitones=3: expected a number between -12 and 2"),
-        (lambda: SpecAugment(1.0, -1, 8, 2, 40, 0.2), "spec_augment.num_frequency_masks=-1: expected a whole number"),
+        (lambda: SpecAugment(1.0, -1, 8, 2, 40, 0.2), "spec_augment.num_frequency_masks=-1: expected an integer"),
         (
             lambda: TrainingBatchPipeline(None, shipped("seed"), 1),
             "augmentation: equaliser, noise change samples, and this training reads stored frames; set "

@@ -61,7 +61,7 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
     for other in (text, video):
         assert "is not audio that this page can read (aac, flac, m4a, mp3, ogg, wav)" in refusal(str(other))
     assert "cannot be decoded as audio" in refusal(str(renamed))
-    assert "the file is empty" in refusal(str(empty))
+    assert "file is empty" in refusal(str(empty))
     assert "has expired" in refusal(str(tmp_path / "gone.wav"))
 
 

@@ -97,10 +97,10 @@ def test_what_cannot_be_used_is_said_in_one_sentence_without_a_path(
 ) -> None:
     answers = DemoHandlers(embedder, COSINE, LIMITS)
     bad = {
-        "silent": (np.zeros(SAMPLE_RATE), SAMPLE_RATE, "is silent throughout"),
+        "silent": (np.zeros(SAMPLE_RATE), SAMPLE_RATE, "is silent"),
         "short": (sing(0, 0.3), SAMPLE_RATE, "expected at least 0.5 s"),
-        "nan": (np.full(SAMPLE_RATE, np.nan, np.float32), SAMPLE_RATE, "holds NaN"),
-        "low": (sing(0, 1.0, 8000), 8000, "has a bandwidth of 4000 Hz"),
+        "nan": (np.full(SAMPLE_RATE, np.nan, np.float32), SAMPLE_RATE, "contains NaN"),
+        "low": (sing(0, 1.0, 8000), 8000, "bandwidth is 4000 Hz"),
         "long": (np.zeros(601 * 1000), 1000, "lasts more than 10 minutes"),
     }
     for name, (samples, sample_rate, expected) in bad.items():

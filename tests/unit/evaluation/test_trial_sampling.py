@@ -201,7 +201,7 @@ def test_refusals() -> None:
         (build_full_pool(singers[:2]), 1, "make 0 non-target trials; expected"),
         (build_full_pool(singers[::2]), 1, "make 0 target trials; expected"),
         (build_hard_pool(singers, every), 1, "make 0 non-target trials"),
-        (build_full_pool(singers), 0, "num=0: expected a whole number of at least 1"),
+        (build_full_pool(singers), 0, "num=0: expected an integer of at least 1"),
     ):
         with pytest.raises(SingerVerifyError, match=sentence):
             draw_trials(pool, num, 0)

@@ -60,7 +60,7 @@ def test_the_recipe_rebuilds_the_feature() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"num_bins": 0}, "num_bins=0: expected a whole number of at least 1"),
+        ({"num_bins": 0}, "num_bins=0: expected an integer of at least 1"),
         ({"num_bins": 40, "fmax_hz": 9000}, "fmax_hz=9000: expected a number between 0 and 8000"),
         ({"num_bins": 40, "hop_ms": 0.01}, "hop_ms=0.01"),
         ({"num_bins": 400}, "narrower than a bin"),

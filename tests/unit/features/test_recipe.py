@@ -60,15 +60,15 @@ def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "file_rate", "bandwidths"),
     [
-        ("mel128_44k", 16_000, "8000 Hz, the recipe reaches to 22050"),
-        ("mel40", 8000, "4000 Hz, the recipe reaches to 7600"),
+        ("mel128_44k", 16_000, "8000 Hz, the recipe extends to 22050"),
+        ("mel40", 8000, "4000 Hz, the recipe extends to 7600"),
     ],
 )
 def test_refuses_a_recording_that_lacks_what_the_recipe_reaches_to(
     tmp_path: Path, name: str, file_rate: int, bandwidths: str
 ) -> None:
     soundfile.write(tmp_path / "a.wav", sing(1, 1.0, file_rate), file_rate)
-    with pytest.raises(UtteranceError, match=f"a.wav: has a bandwidth of {bandwidths}"):
+    with pytest.raises(UtteranceError, match=f"a.wav: bandwidth is {bandwidths}"):
         extract_frames(tmp_path / "a.wav", build_feature(read_recipe(name)))
 
 

@@ -210,9 +210,9 @@ def test_short_recordings_are_embedded_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("samples", "said"),
     [
-        (np.zeros(RATE), "is silent throughout"),
-        (np.full(RATE, np.nan), "holds NaN or infinite samples"),
-        (np.zeros(0), "holds no samples"),
+        (np.zeros(RATE), "is silent"),
+        (np.full(RATE, np.nan), "contains NaN or infinite samples"),
+        (np.zeros(0), "contains no samples"),
         (sing(1, 0.49), r"lasts 0.49 s; expected at least 0.5 s"),
     ],
 )
@@ -248,19 +248,19 @@ def test_floats_far_beyond_full_scale_are_refused(embedder: Model, tmp_path: Pat
     for scale, said in ((16.1, "16"), (32768 * 0.25, "8192")):
         wrong = np.float32(scale) * samples
         with pytest.raises(
-            UtteranceError, match=rf"^the recording: has samples of {said}, expected floats in \[-1, 1\]"
+            UtteranceError, match=rf"^the recording: peak is {said}; expected floats in \[-1, 1\]"
         ):
             embedder.embed(wrong, RATE)
         path = write(tmp_path / "a.wav", wrong)
-        with pytest.raises(UtteranceError, match=rf"^{path}: has samples of {said}.*divide them by full scale"):
+        with pytest.raises(UtteranceError, match=rf"^{path}: peak is {said}.*divide by full scale"):
             embedder.embed(path)
 
 
 def test_samples_that_are_none(embedder: Model) -> None:
     for samples, rate, said in (
         (sing(1), None, "give its sample_rate"),
-        (sing(1)[None], RATE, r"has shape \(1, 16000\)"),
-        (sing(1).reshape(10, 40, 40), RATE, "has shape"),
+        (sing(1)[None], RATE, r"shape is \(1, 16000\)"),
+        (sing(1).reshape(10, 40, 40), RATE, "shape is"),
         (sing(1), 0, "expected at least 1 Hz"),
         (np.zeros(RATE, np.uint8), RATE, "holds uint8 values"),
     ):
@@ -270,9 +270,9 @@ def test_samples_that_are_none(embedder: Model) -> None:
 
 def test_a_sample_rate_below_the_recipes_bandwidth_is_refused(embedder: Model, tmp_path: Path) -> None:
     path = write(tmp_path / "phone.wav", sing(1, 1.0, 8000), 8000)
-    with pytest.raises(UtteranceError, match=r"phone.wav: has a bandwidth of 4000 Hz, the recipe reaches to 7600 Hz"):
+    with pytest.raises(UtteranceError, match=r"phone.wav: bandwidth is 4000 Hz, the recipe extends to 7600 Hz"):
         embedder.embed(path)
-    with pytest.raises(UtteranceError, match="the recording: has a bandwidth of 4000 Hz"):
+    with pytest.raises(UtteranceError, match="the recording: bandwidth is 4000 Hz"):
         embedder.embed(sing(1, 1.0, 8000), 8000)
 
 
@@ -283,7 +283,7 @@ def test_paths_that_are_no_recordings(embedder: Model, tmp_path: Path) -> None:
         (tmp_path / "missing.wav", "no such file"),
         (tmp_path, "is a folder"),
         (tmp_path / "text.wav", "cannot be decoded as audio"),
-        (tmp_path / "empty.m4a", "the file is empty"),
+        (tmp_path / "empty.m4a", "file is empty"),
     ):
         with pytest.raises(UtteranceError, match=f"{path}: {said}"):
             embedder.embed(path)

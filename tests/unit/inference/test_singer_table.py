@@ -25,7 +25,7 @@ def test_rows_are_the_means_of_the_singers_recordings(
     run, root = make_run(tmp_path / "run"), make_corpus()
     (root / "val/val_singer1/song0.flac").write_bytes(b"")
     invoke("table", run, root, "--out", tmp_path / "table")
-    assert "song0.flac: the file is empty" in caplog.text
+    assert "song0.flac: file is empty" in caplog.text
     embedder = load_model(run)
     with np.load(tmp_path / "table.npz", allow_pickle=False) as stored:
         arrays = dict(stored)

@@ -88,7 +88,7 @@ def test_refusals(model: Path, make_corpus: MakeCorpus, tmp_path: Path) -> None:
     arguments = ("map", model, root, "--out")
     assert "expected a file name that ends in .png" in refusal(*arguments, tmp_path / "map.jpg")
     assert "--method=pca: expected one of tsne, umap" in refusal(*arguments, out, "--method", "pca")
-    assert "--seed=-1: expected a whole number" in refusal(*arguments, out, "--seed", "-1")
+    assert "--seed=-1: expected an integer" in refusal(*arguments, out, "--seed", "-1")
     assert "--by tone: unknown label; the corpus has singer." in refusal(*arguments, out, "--by", "tone")
     assert "--by ,: 0 labels" in refusal(*arguments, out, "--by", ",")
     assert "4 utterances: a map needs at least 6" in refusal(*arguments, out)

@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
         write_evaluation_report(judgement, utterances, ABOUT, tmp_path, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "before"
-    with pytest.raises(SingerVerifyError, match=r"report\.html: is a file; give the name of a folder"):
+    with pytest.raises(SingerVerifyError, match=r"report\.html: is a file; expected a folder"):
         write_evaluation_report(judgement, utterances, ABOUT, tmp_path / "report.html", tmp_path)
 
 

@@ -33,5 +33,5 @@ def test_no_warm_up_starts_at_the_full_rate() -> None:
 
 
 def test_refuses_a_warm_up_longer_than_the_training() -> None:
-    with pytest.raises(SingerVerifyError, match=r"scheduler\.max_steps=10: expected a whole number of at least 11"):
+    with pytest.raises(SingerVerifyError, match=r"scheduler\.max_steps=10: expected an integer of at least 11"):
         rates(10, 10)

@@ -73,7 +73,7 @@ def write_projector_files(run: Path, utterances: EvaluatedUtterances) -> None:
         METADATA_NAME: _format_projector_metadata(utterances, chosen).encode("utf-8", "replace"),
         CONFIG_NAME: PROJECTOR_CONFIG.encode(),
     }
-    write_files_atomically(contents, run, setting="hydra.run.dir=")
+    write_files_atomically(contents, run, option="hydra.run.dir=")
 
 
 def _format_projector_metadata(utterances: EvaluatedUtterances, chosen: np.ndarray) -> str:
