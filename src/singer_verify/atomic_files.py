@@ -98,9 +98,7 @@ def require_output_path(path: Path, option: str = "") -> None:
             f"{_format_output_path(path, option)}: is a folder; expected a file, give another path."
         )
     if not os.path.isdir(parent := path.absolute().parent):
-        raise SingerVerifyError(
-            f"{_format_output_path(path, option)}: folder {parent} does not exist; create it first."
-        )
+        raise SingerVerifyError(f"{_format_output_path(path, option)}: no such folder {parent}; create it first.")
 
 
 def _format_output_path(path: Path, option: str) -> str:

@@ -77,15 +77,15 @@ def require_choice(allowed: tuple[str, ...], **settings: object) -> None:
 
 
 def require_attributes(name: str, part: object, expected: Mapping[str, str]) -> None:
-    """Refuse an exchangeable part that lacks attributes which its Protocol asks for.
+    """Raise an error if an exchangeable part lacks an attribute that its Protocol asks for.
 
     Args:
-        name: the part's name in the settings, for instance `encoder`.
+        name: of the part in the settings, for example `encoder`.
         part: an object of any class.
-        expected: the attributes and, in words, their values.
+        expected: a short description of each expected attribute, by name.
 
     Raises:
-        SingerVerifyError: naming the part, its class and the first missing attribute.
+        SingerVerifyError: names the part, its class and the first missing attribute.
     """
     for attribute, description in expected.items():
         if not hasattr(part, attribute):

@@ -68,8 +68,11 @@ def test_of_several_files_none_is_written_if_one_cannot_be(tmp_path: Path) -> No
 def test_places_that_cannot_hold_a_file(tmp_path: Path) -> None:
     for path, said in (
         (tmp_path, "is a folder; expected a file"),
-        (tmp_path / "no/a", f"folder {tmp_path}/no does not exist; create it first"),
-        (tmp_path / ("a" * 300), r"cannot be written \(File name too long\), any existing file is unchanged; free some"),
+        (tmp_path / "no/a", f"no such folder {tmp_path}/no; create it first"),
+        (
+            tmp_path / ("a" * 300),
+            r"cannot be written \(File name too long\), any existing file is unchanged; free some",
+        ),
         (Path("/proc/a"), "cannot be written"),
     ):
         with pytest.raises(SingerVerifyError, match=rf"^--out {path}: {said}"):
@@ -100,7 +103,7 @@ def test_commands_say_what_hinders_them(commands: dict[str, list[object]], suffi
     folder.mkdir()
     before = sorted(tmp_path.rglob("*"))
     assert f"{folder}: is a folder; expected a file, give another path." in refusal(*call, folder)
-    assert f"folder {tmp_path}/no does not exist; create it first." in refusal(*call, tmp_path / f"no/a{suffix}")
+    assert f"no such folder {tmp_path}/no; create it first." in refusal(*call, tmp_path / f"no/a{suffix}")
     said = refusal(*call, f"/proc/a{suffix}")
     assert f"/proc/a{suffix}: cannot be written (" in said
     assert said.endswith("), any existing file is unchanged; free some space or give another path.")

@@ -44,7 +44,8 @@ class AudioClip:
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.samples.shape))
-        return f"AudioClip({self.name!r}, {len(self.samples) / self.sample_rate:.2f} s, {shape} at {self.sample_rate} Hz)"
+        duration_s = len(self.samples) / self.sample_rate
+        return f"AudioClip({self.name!r}, {duration_s:.2f} s, {shape} at {self.sample_rate} Hz)"
 
     def __str__(self) -> str:
         return self.name

@@ -88,7 +88,7 @@ def _decode_with_pyav(path: Path) -> Iterator[AudioBlock]:
 
 def _build_decoding_error(path: Path, error: Exception) -> UtteranceError:
     if not os.path.exists(path):
-        return UtteranceError(f"{path}: file does not exist; give the path of an audio file.")
+        return UtteranceError(f"{path}: no such file; give the path of an audio file.")
     if path.is_dir():
         return UtteranceError(f"{path}: is a folder; give the path of an audio file.")
     if path.stat().st_size == 0:

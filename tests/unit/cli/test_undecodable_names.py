@@ -67,7 +67,7 @@ def test_a_command_goes_on_and_names_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = b"".join(done.stderr.split())
     assert b"1of2filesskipped" in said
-    assert rb"a\udcff.wav:itspathisnotextinUTF-8" in said
+    assert rb"a\udcff.wav:thepathisnotvalidUTF-8" in said
     assert rb"f\udcfe/out.npz: 1 embeddings" in done.stdout
     with np.load(out, allow_pickle=False) as stored:
         assert stored["paths"].tolist() == [str(tmp_path / "2.wav")]
@@ -80,7 +80,7 @@ def test_a_store_skips_it(make_corpus: MakeCorpus, tmp_path: Path, caplog: pytes
     for _ in range(2):  # made, opened
         store = load_or_compute_store(read_corpus(corpus), "train", MelSpectrogram(40), tmp_path / "store")
         assert len(store.paths) == 5
-        assert f"{STRANGE}.flac: its path is no text" in store.skipped[0]
+        assert f"{STRANGE}.flac: the path is not valid UTF-8" in store.skipped[0]
 
 
 def test_a_log_can_name_it(tmp_path: Path) -> None:

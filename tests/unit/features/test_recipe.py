@@ -60,8 +60,8 @@ def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "file_rate", "bandwidths"),
     [
-        ("mel128_44k", 16_000, "8000 Hz, the recipe extends to 22050"),
-        ("mel40", 8000, "4000 Hz, the recipe extends to 7600"),
+        ("mel128_44k", 16_000, "8000 Hz; the recipe extends to 22050"),
+        ("mel40", 8000, "4000 Hz; the recipe extends to 7600"),
     ],
 )
 def test_refuses_a_recording_that_lacks_what_the_recipe_reaches_to(

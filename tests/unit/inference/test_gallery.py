@@ -343,7 +343,7 @@ def test_paths_that_are_no_galleries(tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match="cannot be written to"), lock_gallery(Path("/proc/g.npz")):
         pass
     for path, said in (
-        (tmp_path / "no/deep/g.npz", "folder .*/no/deep does not exist; create it first"),
+        (tmp_path / "no/deep/g.npz", "no such folder .*/no/deep; create it first"),
         (folder, "is a folder"),
     ):
         with pytest.raises(SingerVerifyError, match=said), lock_gallery(path):
