@@ -1,7 +1,7 @@
 """The command that prepares a corpus from a data set."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,7 +11,10 @@ from singer_verify.cli.application import app
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="The reader: vocalset, damp, nus48e, mir1k, vctk, ..., or folder.")],
+    corpus: Annotated[
+        str,
+        typer.Argument(help="The reader: vocalset, damp, nus48e, mir1k, vctk, ..., folder, or your_package.reader."),
+    ],
     source: Annotated[Path, typer.Argument(help="The folder of the data set, as downloaded.")],
     out: Annotated[Path, typer.Option(help="The corpus folder to create.")],
     val: Annotated[
@@ -30,6 +33,9 @@ def prepare(
     metadata: Annotated[Path | None, typer.Option(help="damp: the table of performances.")] = None,
     snr_db: Annotated[float | None, typer.Option(help="mir1k: mix voice and accompaniment at this ratio.")] = None,
     microphone: Annotated[str | None, typer.Option(help="vctk 0.92: 1 or 2.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of a reader of your own.")
+    ] = None,
 ) -> None:
     """Prepare a corpus from a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""
     from rich.progress import track
@@ -40,7 +46,22 @@ def prepare(
 
     settings = {"labels": labels, "metadata": metadata, "snr_db": snr_db, "microphone": microphone}
     given = {name: value for name, value in settings.items() if value is not None}
+    given |= _parse_reader_options(option or [])
     choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed)
     chosen = select_recordings(corpus, source, given, choices)
     table = write(chosen, out, copy, lambda each: track(each, "Preparing", console=Console(stderr=True)))
     Console().print(build_corpus_table(table, str(out)))
+
+
+def _parse_reader_options(options: list[str]) -> dict[str, Any]:
+    """Parse `name=value`, where the value is yaml: a number, true, or text."""
+    import yaml
+
+    from singer_verify.errors import SingerVerifyError
+
+    if wrong := [option for option in options if not option.partition("=")[0].isidentifier() or "=" not in option]:
+        raise SingerVerifyError(f"--option {wrong[0]}: expected name=value.")
+    try:
+        return {name: yaml.safe_load(value) for name, _, value in (option.partition("=") for option in options)}
+    except yaml.YAMLError as error:
+        raise SingerVerifyError(f"--option: {error}; quote the value.") from error

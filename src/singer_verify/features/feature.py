@@ -41,17 +41,29 @@ def require_one_frame(num_samples: int, shortest: int, sample_rate: int) -> None
 
 @runtime_checkable
 class Feature(Protocol):
-    """What every recipe offers: called on samples, it gives frames.
+    """A recipe: called on the samples of an utterance, it returns frames.
 
-    A recipe is a plain dictionary: `_target_`, the class's import path, and the settings that rebuild it. Equal recipes
-    give equal frames.
+    Law: equal recipes give equal frames; the same samples give the same frames, in any process. Frame k lies
+    k × `hop_ms` after the start. An utterance too short for a frame, or otherwise unusable, raises UtteranceError
+    (`require_one_frame`); nothing is padded silently.
+
+    Shape: samples (samples,), floats in [-1, 1] at `sample_rate` → (frames, bins).
 
     Attributes:
-        sample_rate: of the samples it is called on, in Hz.
-        hop_ms: from frame to frame.
-        num_bins: of a frame.
-        bandwidth_hz: highest frequency that the frames tell of; recordings that do not reach it are refused.
-        recipe: what rebuilds it.
+        sample_rate: sample rate of the samples, in Hz.
+        hop_ms: time from frame to frame.
+        num_bins: bins of a frame.
+        bandwidth_hz: highest frequency the frames depend on; recordings that do not reach it are refused.
+        recipe: what rebuilds it: `_target_`, the class's import path, and the constructor's arguments, as plain values.
+
+    Example:
+        class Loudness:
+            sample_rate, hop_ms, num_bins, bandwidth_hz = 16000, 10.0, 1, 8000.0
+            recipe = {"_target_": f"{__name__}.Loudness"}
+
+            def __call__(self, samples):
+                require_one_frame(len(samples), 160, self.sample_rate)
+                return samples.unfold(0, 160, 160).square().mean(dim=1, keepdim=True)
     """
 
     sample_rate: int

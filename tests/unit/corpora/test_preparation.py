@@ -291,7 +291,7 @@ def test_refuses_what_is_not_the_data_set(singers: Path, tmp_path: Path) -> None
     assert "looks like vctk" in refusal("vocalset", vctk, *out)
     assert "take the reader `folder`" in refusal("vocalset", singers, *out)
     assert "no such reader; expected one of damp, folder" in refusal("vocals", singers, *out)
-    assert "--snr-db: not a setting of vctk; its settings: --microphone" in refusal("vctk", vctk, *out, "--snr-db", 3)
+    assert "--snr-db: not an option of vctk; its options: --microphone" in refusal("vctk", vctk, *out, "--snr-db", 3)
     assert "no such folder" in refusal("folder", tmp_path / "nowhere", *out)
     (tmp_path / "empty").mkdir()
     assert "holds no audio file" in refusal("folder", tmp_path / "empty", *out)

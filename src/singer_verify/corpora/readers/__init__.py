@@ -1,8 +1,7 @@
-"""Readers of data sets as they are downloaded, one file each, named as the data set is typed.
+"""Readers of data sets as they are downloaded: one file each, named as `singer-verify prepare` takes it.
 
-A reader has two parts. `PATH_PATTERN` is a regular expression that finds the set's utterances among the files below its
-folder, by their path relative to it. `parse_recordings(source, matches)` tells who sings each of them and what is known of it;
-further arguments, with defaults, are settings of that reader.
+A reader of another package is named by its import path: `my_package.my_reader`, a module, or
+`my_package.readers.MyReader`, a class.
 """
 
 import importlib
@@ -13,38 +12,96 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.recording import Recording
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, require_attributes
+from singer_verify.safe_loading import add_project_folder
 
 log = logging.getLogger(__name__)
 
-IGNORED_FOLDER_NAME = "__MACOSX"  # what some programs add to an archive
+IGNORED_FOLDER_NAME = "__MACOSX"  # added by some archive programs
 MatchedFiles = list[tuple[str, re.Match[str]]]
+READER_ATTRIBUTES = {
+    "PATH_PATTERN": "a compiled regular expression that finds utterances by their paths",
+    "parse_recordings": "a function of the data set's folder and its utterances that returns Recordings",
+}
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """How a data set names its recordings: a module, or a class whose constructor takes no arguments.
+
+    Law: the singer is told from the folder or from a table, never guessed from a part of a name; a file whose name
+    contradicts its folder is reported. `parse_recordings` is given the folder and, for each audio file below it whose
+    path relative to it `PATH_PATTERN` finds, path and match, sorted by path. Its further arguments, with defaults, are
+    the reader's own options: `singer-verify prepare ... --option name=value`.
+
+    Example:
+        PATH_PATTERN = re.compile(r"^(?P<singer>[^/]+)/take(?P<take>[0-9]+)[.]wav$")
+
+        def parse_recordings(source, matches):
+            return [Recording(source / path, match["singer"], f"{match['take']}.wav") for path, match in matches]
+    """
+
+    PATH_PATTERN: re.Pattern[str]
+
+    @property
+    def parse_recordings(self) -> Callable[..., list[Recording]]: ...
 
 
 def list_reader_names() -> list[str]:
+    """List our own readers, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list[Recording]:
-    """The utterances of a data set.
-
-    Args:
-        reader: one of `list_reader_names()`.
-        source: the folder of the data set.
-        settings: further arguments of the reader, by name.
+def load_reader(name: str) -> Reader:
+    """Import a reader by its name, or by the import path of a module or class of any package.
 
     Raises:
-        SingerVerifyError: no such reader, folder or setting, or a folder that is not this data set.
+        SingerVerifyError: no such reader, or one that lacks what `Reader` asks for.
     """
-    if reader not in list_reader_names():
-        raise SingerVerifyError(f"{reader}: no such reader; expected one of {', '.join(list_reader_names())}.")
+    if name in list_reader_names():
+        return _require_reader(name, importlib.import_module(f"{__name__}.{name}"))
+    names = ", ".join(list_reader_names())
+    if "." not in name or not all(part.isidentifier() for part in name.split(".")):
+        raise SingerVerifyError(
+            f"{name}: no such reader; expected one of {names}, or the import path of your own, my_package.my_reader."
+        )
+    add_project_folder(name.partition(".")[0])
+    module_name, _, last = name.rpartition(".")
+    try:
+        parent = importlib.import_module(module_name)
+        found = getattr(parent, last, None) or importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # a module that the reader itself imports
+        raise SingerVerifyError(
+            f"{name}: cannot be imported ({error}); expected one of {names}, or the import path of a module or class."
+        ) from error
+    return _require_reader(name, found() if isinstance(found, type) else found)
+
+
+def _require_reader(name: str, reader: Any) -> Reader:
+    require_attributes(name, reader, READER_ATTRIBUTES)
+    return reader
+
+
+def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list[Recording]:
+    """Find the recordings of a data set.
+
+    Args:
+        reader: one of `list_reader_names()`, or an import path, see `load_reader`.
+        source: the folder of the data set.
+        settings: the reader's own options, by name.
+
+    Raises:
+        SingerVerifyError: no such reader, folder or option, or a folder that is not this data set.
+    """
+    module = load_reader(reader)
     if not source.is_dir():
         raise SingerVerifyError(f"{source}: no such folder; expected the folder of the data set.")
-    module = importlib.import_module(f"{__name__}.{reader}")
     _check_reader_settings(reader, module.parse_recordings, settings)
     paths = list(_find_audio_files(source))
     if not paths:
@@ -64,7 +121,7 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
 
 
 def _find_audio_files(source: Path) -> Iterator[str]:
-    """Paths of audio files relative to the folder, sorted."""
+    """Iterate over the paths of audio files relative to the folder, sorted."""
     for folder, folders, names in os.walk(source, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != IGNORED_FOLDER_NAME)
         for name in sorted(names):
@@ -80,13 +137,11 @@ def _check_reader_settings(reader: str, recordings: Callable[..., Any], settings
     known = list(inspect.signature(recordings).parameters)[2:]
     if unknown := [name for name in settings if name not in known]:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in known) or "none"
-        raise SingerVerifyError(
-            f"--{unknown[0].replace('_', '-')}: not a setting of {reader}; its settings: {options}."
-        )
+        raise SingerVerifyError(f"--{unknown[0].replace('_', '-')}: not an option of {reader}; its options: {options}.")
 
 
 def _suggest_reader(paths: list[str]) -> str:
-    """Which data set most of the files are named after, in words."""
+    """Say which data set most of the files are named after."""
     others = [name for name in list_reader_names() if name != "folder"]
     counts = {
         name: len(_match_paths(paths, importlib.import_module(f"{__name__}.{name}").PATH_PATTERN)) for name in others

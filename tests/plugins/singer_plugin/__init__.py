@@ -1,0 +1,1 @@
+"""Parts of a researcher's own, written from docs/extending.md alone."""
