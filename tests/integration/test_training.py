@@ -285,7 +285,7 @@ def test_fewer_singers_than_asked_warns_once_and_shrinks(
     )
     data.prepare_data()
     data.setup()
-    assert caplog.text.count("3 singers, fewer than data.singers_per_batch=8; its batches hold 3") == 1
+    assert caplog.text.count("3 singers, fewer than data.singers_per_batch=8; using batches of 3 singers") == 1
     assert data.train_sampler.singers_per_batch == 3
 
 

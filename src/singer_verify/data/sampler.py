@@ -1,4 +1,8 @@
-"""Which corpus the singers of a batch come from, so that all singers of all corpora are used equally often."""
+"""Plans of training batches: corpus, singers, utterances and crop starts, as a pure function of (seed, step).
+
+`CorpusSchedule` picks the corpus of each batch, `SingerSampler` its singers, utterances and crops, and `RankShard` the
+part of it that one rank loads. Nothing is stateful, so a resumed run draws the batches it would have drawn anyway.
+"""
 
 import logging
 import math
@@ -16,47 +20,46 @@ from singer_verify.store.packed import PackedStore
 
 
 class CorpusSchedule:
-    """Corpora take turns, each as often as it needs for its singers to be drawn as often as those of the others.
+    """A schedule of corpora under which all singers of all corpora are drawn equally often.
 
-    A corpus of S singers in batches of B of them uses each singer B / S times per batch, so its share of the batches is
-    proportional to S / B. The turns repeat after a cycle in which every singer of every corpus comes equally often;
-    within it a corpus' turns are spread evenly.
+    A corpus with S singers and B singers per batch draws each singer B / S times per batch, so its share of the batches
+    is proportional to S / B. The schedule is periodic; within a cycle the batches of each corpus are spread evenly.
 
     Args:
-        num_singers: of each corpus.
-        batch_sizes: singers of each corpus' batches.
+        num_singers: number of singers in each corpus.
+        batch_sizes: singers per batch for each corpus.
     """
 
     def __init__(self, num_singers: list[int], batch_sizes: list[int]) -> None:
         common = math.lcm(*batch_sizes)
-        turns = [singers * (common // size) for singers, size in zip(num_singers, batch_sizes, strict=True)]
-        turns = [count // math.gcd(*turns) for count in turns]
-        places = np.concatenate([(np.arange(count) + 0.5) / count for count in turns])
-        corpora = np.repeat(np.arange(len(turns)), turns)
-        self.order = corpora[np.argsort(places, kind="stable")]
-        self.turns = turns
+        counts = [singers * (common // size) for singers, size in zip(num_singers, batch_sizes, strict=True)]
+        counts = [count // math.gcd(*counts) for count in counts]
+        positions = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+        corpora = np.repeat(np.arange(len(counts)), counts)
+        self.order = corpora[np.argsort(positions, kind="stable")]
+        self.batches_per_cycle = counts
         self.num_batches_before = [
-            np.concatenate([[0], (self.order == corpus).cumsum()]) for corpus in range(len(turns))
+            np.concatenate([[0], (self.order == corpus).cumsum()]) for corpus in range(len(counts))
         ]
 
     def locate_batch(self, step: int) -> tuple[int, int]:
-        """The corpus of batch `step`, and how many batches it had before."""
+        """Return the corpus of batch `step` and the number of earlier batches from that corpus."""
         cycle, place = divmod(step, len(self.order))
         corpus = int(self.order[place])
-        return corpus, cycle * self.turns[corpus] + int(self.num_batches_before[corpus][place])
+        return corpus, cycle * self.batches_per_cycle[corpus] + int(self.num_batches_before[corpus][place])
 
 
-# Streams of random numbers, so that no two decisions ever share one.
+# Separate random streams, so that no two kinds of decision share random numbers.
 SINGER_STREAM, UTTERANCE_STREAM, CROP_STREAM = range(3)
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Contents of one batch.
+    """The singers, utterances and crop starts of one batch.
 
     Attributes:
         singers: (singers,), distinct.
-        utterances: (singers, utterances), numbers in the store.
+        utterances: (singers, utterances), indices into the store.
         starts: (singers, utterances), first frame of each crop within its utterance.
     """
 
@@ -66,46 +69,49 @@ class BatchPlan:
 
 
 class RankShard(NamedTuple):
-    """What a rank takes of each batch: the `rank`-th of equal stretches of its singers."""
+    """The part of every batch that one rank loads: the `rank`-th of `num_ranks` equal, contiguous groups of singers."""
 
     rank: int = 0
     num_ranks: int = 1
 
     def compute_slice(self, num_singers: int) -> slice:
-        """The stretch of a batch of so many singers."""
+        """Return the slice of this rank in a batch of `num_singers` singers."""
         size = num_singers // self.num_ranks
         return slice(self.rank * size, (self.rank + 1) * size)
 
 
 class SingerSampler:
-    """Constrained random order: every singer, and every utterance of a singer, comes once before any comes again.
+    """A balanced random sampler: every singer, and every utterance of a singer, is used once before any is used again.
 
-    Singers follow one another in cycles, each a fresh permutation of all singers, cut into batches; utterances of a
-    singer likewise. Over any stretch of batches the numbers of uses of two singers, or of two utterances of a singer,
-    differ by two at most. A batch never holds a singer twice; it holds an utterance twice only if its singer has fewer
-    than `utterances_per_singer`, and then with different crops as far as the utterance's length allows.
+    Singers come in cycles, each a fresh permutation of all singers, cut into batches; the utterances of a singer
+    likewise. Over any range of batches the usage counts of two singers, or of two utterances of a singer, differ by at
+    most two. A batch never contains a singer twice. It contains an utterance twice only if the singer has fewer than
+    `utterances_per_singer`, and then with different crops as far as the length of the utterance allows.
 
     Args:
-        singer_index: (utterances,), the singer of each utterance, numbered from 0 without gaps.
-        num_frames_of: (utterances,), length of each utterance in frames.
-        singers_per_batch: distinct singers in a batch, at most the singers there are.
-        utterances_per_singer: crops of each.
-        num_frames: length of a crop.
-        seed: of all random choices.
-        corpus_of_singer: (singers,), numbered from 0; the singers of a batch are of one corpus, and the corpora take
-            turns such that their singers are used equally often. None takes all singers for one corpus. A corpus of
-            fewer singers than `singers_per_batch` has batches of all of them.
+        singer_index: (utterances,), singer index of each utterance, from 0 without gaps.
+        utterance_lengths: (utterances,), length of each utterance in frames.
+        singers_per_batch: distinct singers per batch, at most the number of singers.
+        utterances_per_singer: crops per singer.
+        num_frames: crop length in frames.
+        seed: seed of all random choices.
+        corpus_index: (singers,), corpus of each singer, from 0. The singers of a batch come from one corpus, see
+            `CorpusSchedule`; a corpus with fewer than `singers_per_batch` singers has batches of all of them. None
+            treats all singers as one corpus.
+
+    Raises:
+        SingerVerifyError: fewer than two singers in a batch or a corpus, or more per batch than there are.
     """
 
     def __init__(
         self,
         singer_index: Int[np.ndarray, " utterances"],
-        num_frames_of: Int[np.ndarray, " utterances"],
+        utterance_lengths: Int[np.ndarray, " utterances"],
         singers_per_batch: int,
         utterances_per_singer: int,
         num_frames: int,
         seed: int,
-        corpus_of_singer: Int[np.ndarray, " singers"] | None = None,
+        corpus_index: Int[np.ndarray, " singers"] | None = None,
     ) -> None:
         require_at_least(1, utterances_per_singer=utterances_per_singer, num_frames=num_frames)
         require_at_least(0, seed=seed)
@@ -113,23 +119,23 @@ class SingerSampler:
         self.num_singers = len(self.utterance_counts)
         if not 2 <= singers_per_batch <= self.num_singers:
             raise SingerVerifyError(
-                f"singers_per_batch={singers_per_batch}: expected 2 to {self.num_singers}, the singers there are."
+                f"singers_per_batch={singers_per_batch}: expected 2 to {self.num_singers}, the number of singers."
             )
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_frames, self.seed = num_frames, seed
-        self.start_counts = np.maximum(num_frames_of - num_frames + 1, 1)
-        corpora = np.zeros(self.num_singers, np.int64) if corpus_of_singer is None else corpus_of_singer
+        self.start_counts = np.maximum(utterance_lengths - num_frames + 1, 1)
+        corpora = np.zeros(self.num_singers, np.int64) if corpus_index is None else corpus_index
         self.corpus_members = [np.flatnonzero(corpora == corpus) for corpus in range(int(corpora.max()) + 1)]
         self.batch_sizes = [min(singers_per_batch, len(members)) for members in self.corpus_members]
         if min(self.batch_sizes) < 2:
-            raise SingerVerifyError("a corpus holds one singer; expected at least 2 in each, to tell apart.")
-        self.turns = CorpusSchedule([len(members) for members in self.corpus_members], self.batch_sizes)
+            raise SingerVerifyError("a corpus has only one singer; every corpus needs at least 2.")
+        self.schedule = CorpusSchedule([len(members) for members in self.corpus_members], self.batch_sizes)
         self.utterances_by_singer = np.argsort(singer_index, kind="stable")
         self.singer_offsets = np.concatenate([[0], self.utterance_counts.cumsum()[:-1]])
 
     def plan_batch(self, step: int) -> BatchPlan:
-        """The plan of batch `step`, counted from 0."""
-        corpus, turn = self.turns.locate_batch(step)
+        """Return the plan of batch `step`, counted from 0."""
+        corpus, turn = self.schedule.locate_batch(step)
         members, size = self.corpus_members[corpus], self.batch_sizes[corpus]
         places, earlier = draw_cyclic_group(len(members), size, turn, (self.seed, SINGER_STREAM, corpus))
         singers = members[places]
@@ -138,11 +144,11 @@ class SingerSampler:
         return BatchPlan(singers, utterances, self._draw_starts(utterances, step))
 
     def count_batch_singers(self, step: int) -> int:
-        """Singers of batch `step`."""
-        return self.batch_sizes[self.turns.locate_batch(step)[0]]
+        """Return the number of singers in batch `step`."""
+        return self.batch_sizes[self.schedule.locate_batch(step)[0]]
 
     def _draw_utterances(self, singer: int, draw: int) -> Int[np.ndarray, " utterances"]:
-        """Utterances for the singer's `draw`-th appearance in a batch."""
+        """Draw the utterances for the `draw`-th time a singer appears in a batch."""
         available = int(self.utterance_counts[singer])
         all_of_them, remainder = divmod(self.utterances_per_singer, available)
         places = np.tile(np.arange(available), all_of_them)
@@ -154,7 +160,7 @@ class SingerSampler:
     def _draw_starts(
         self, utterances: Int[np.ndarray, "singers utterances"], step: int
     ) -> Int[np.ndarray, "singers utterances"]:
-        """Uniform starts; where an utterance comes several times, each of its crops starts in a stretch of its own."""
+        """Draw uniform crop starts; repeated crops of an utterance start in disjoint ranges."""
         flat = utterances.ravel()
         _, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
         times = counts[inverse]
@@ -170,18 +176,19 @@ class SingerSampler:
 def draw_cyclic_group(
     num_items: int, size: int, draw: int, stream: tuple[int, int, int]
 ) -> tuple[Int[np.ndarray, " size"], Int[np.ndarray, " size"]]:
-    """The `draw`-th group of `size` distinct items, when items follow one another in cycles of fresh permutations.
+    """Return the `draw`-th group of `size` distinct items from an endless sequence of fresh permutations.
 
-    Each item comes with the number of the cycle it is taken from: so many times the item was drawn before.
-
-    Groups and cycles coincide again after `num_items / gcd(num_items, size)` groups; each such block is worked out on
-    its own, so that any draw can be reached without the ones before it.
+    Groups and permutations line up again after `num_items / gcd(num_items, size)` groups. Each such block is computed
+    independently, so any draw can be reached without computing the ones before it.
 
     Args:
-        num_items: from which to draw.
-        size: items of a group, at most `num_items`.
-        draw: counted from 0.
-        stream: seed, kind of decision and a further number, which together choose the random numbers.
+        num_items: number of items to draw from.
+        size: items per group, at most `num_items`.
+        draw: index of the group, counted from 0.
+        stream: seed, kind of decision and a further number; together they select the random numbers.
+
+    Returns:
+        The items, and for each of them the number of times it was drawn before.
     """
     common = math.gcd(num_items, size)
     groups_per_block, cycles_per_block = num_items // common, size // common
@@ -195,13 +202,13 @@ def draw_cyclic_group(
 def _build_cycle_block(
     num_items: int, size: int, cycles: int, block: int, stream: tuple[int, int, int]
 ) -> Int[np.ndarray, " items"]:
-    """Permutations one after another, such that no group of `size` that spans two of them holds an item twice."""
+    """Concatenate permutations so that no group of `size` items contains an item twice, even across a boundary."""
     seed, kind, number = stream
     generator = _build_philox_generator(seed, kind, number, block)
     order: list[int] = []
     for _ in range(cycles):
         permutation = generator.permutation(num_items).tolist()
-        begun = len(order) % size  # items of the unfinished group, which the next ones must differ from
+        begun = len(order) % size  # items already in the unfinished group; the next ones must differ from them
         if begun:
             taken = set(order[-begun:])
             first = [item for item in permutation if item not in taken][: size - begun]
@@ -212,9 +219,9 @@ def _build_cycle_block(
 
 
 def _build_philox_generator(seed: int, kind: int, number: int, block: int) -> np.random.Generator:
-    """Counter-based random numbers (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+    """Build a counter-based generator (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 
-    The lowest word of the counter is left to the generator, so streams of fewer than 2^64 numbers never overlap.
+    The generator advances the lowest word of the counter, so streams shorter than 2^64 numbers never overlap.
     """
     return np.random.Generator(np.random.Philox(key=[seed, kind], counter=[0, 0, number, block]))
 
@@ -223,11 +230,12 @@ log = logging.getLogger(__name__)
 
 
 class BatchShape(NamedTuple):
-    """
+    """The requested shape of a training batch.
+
     Attributes:
-        singers: distinct ones of a batch; fewer, if the split has fewer.
-        utterances: crops of each.
-        num_frames: of a crop.
+        singers: distinct singers per batch; reduced to the number of singers in the split if that is smaller.
+        utterances: crops per singer.
+        num_frames: crop length in frames.
     """
 
     singers: int
@@ -238,41 +246,45 @@ class BatchShape(NamedTuple):
 def build_sampler(
     store: PackedStore,
     folder: Path,
-    num_frames_of: Int[np.ndarray, " utterances"],
+    utterance_lengths: Int[np.ndarray, " utterances"],
     shape: BatchShape,
     seed: int,
     one_corpus: bool,
 ) -> SingerSampler:
-    """
+    """Build the sampler of a split, with smaller batches and a warning if it has too few singers.
+
     Args:
-        store: of the split.
-        folder: of the split, for what is said of it.
-        num_frames_of: length of each utterance in frames.
-        shape: of a batch.
-        seed: of the batches.
-        one_corpus: whether the singers of a batch are of one corpus, where there are several.
+        store: the store of the split.
+        folder: folder of the split, named in messages.
+        utterance_lengths: (utterances,), length of each utterance in frames.
+        shape: requested shape of a batch.
+        seed: seed of the batches.
+        one_corpus: draw the singers of a batch from one corpus.
 
     Raises:
-        SingerVerifyError: fewer than two singers.
+        SingerVerifyError: the split has fewer than two singers.
     """
-    found = len(store.singers)
-    if found < 2:
-        raise SingerVerifyError(f"{folder}: holds one singer, {store.singers[0]}; expected at least 2, to tell apart.")
-    if found < shape.singers:
+    num_singers = len(store.singers)
+    if num_singers < 2:
+        raise SingerVerifyError(f"{folder}: has only one singer, {store.singers[0]}; training needs at least 2.")
+    if num_singers < shape.singers:
         log.warning(
-            "%s: %d singers, fewer than data.singers_per_batch=%d; its batches hold %d.",
-            *(folder.name, found, shape.singers, found),
+            "%s: %d singers, fewer than data.singers_per_batch=%d; using batches of %d singers.",
+            *(folder.name, num_singers, shape.singers, num_singers),
         )
     corpora = compute_corpus_indices(store.singers) if one_corpus else None
-    counts = min(shape.singers, found), shape.utterances, shape.num_frames
-    return SingerSampler(store.singer_index, num_frames_of, *counts, seed, corpora)
+    counts = min(shape.singers, num_singers), shape.utterances, shape.num_frames
+    return SingerSampler(store.singer_index, utterance_lengths, *counts, seed, corpora)
 
 
 def require_divisible_batches(sampler: SingerSampler, num_ranks: int) -> None:
-    """
+    """Check that the singers of every batch can be divided equally among the devices.
+
     Raises:
-        SingerVerifyError: batches that cannot be divided among so many devices.
+        SingerVerifyError: a batch size is not a multiple of `num_ranks`.
     """
-    if uneven := [size for size in sampler.batch_sizes if size % num_ranks]:
-        what = f"data.singers_per_batch={uneven[0]}: cannot be divided among {num_ranks} devices"
-        raise SingerVerifyError(f"{what}; expected a multiple of {num_ranks}.")
+    if indivisible := [size for size in sampler.batch_sizes if size % num_ranks]:
+        raise SingerVerifyError(
+            f"data.singers_per_batch={indivisible[0]}: cannot be divided among {num_ranks} devices; expected a "
+            f"multiple of {num_ranks}."
+        )

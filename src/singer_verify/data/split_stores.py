@@ -1,4 +1,4 @@
-"""The stores of a corpus' splits, computed where they are not there yet."""
+"""Stores of the splits of a corpus, computed on first use, and checks across splits."""
 
 import logging
 from collections.abc import Mapping
@@ -23,12 +23,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitStores:
-    """
+    """Opens the store of a split of a corpus, and computes it on first use.
+
     Attributes:
-        corpus: whose splits they are.
-        root: folder of all stores.
-        dtype: float16 or float32, of frames on disk; samples have their own.
-        num_workers: processes that compute.
+        corpus: the corpus with its splits.
+        root: folder that holds all stores.
+        dtype: float16 or float32, the dtype of frames on disk; raw samples have a dtype of their own.
+        num_workers: number of extraction processes.
     """
 
     corpus: Corpus
@@ -37,7 +38,8 @@ class SplitStores:
     num_workers: int
 
     def open_split(self, split: str, feature: Feature) -> PackedStore:
-        """
+        """Open the store of one split for one feature, computing it if needed.
+
         Raises:
             SingerVerifyError: see `load_or_compute_store`.
         """
@@ -45,39 +47,39 @@ class SplitStores:
         return load_or_compute_store(self.corpus, split, feature, self.root, dtype, self.num_workers)
 
     def log_contents(self) -> None:
-        """Say what the corpus holds, and whose recipe it is."""
+        """Log a summary of the corpus, and a note if it comes with precomputed features."""
         log.info(self.corpus.format_summary())
         if self.corpus.has_precomputed_features:
             log.info(
-                "%s holds ready features: its feat_params.yaml is the recipe, the features group is not used.",
+                "%s contains precomputed features: its feat_params.yaml is the recipe, the features group is ignored.",
                 self.corpus.root,
             )
 
 
 def require_disjoint_recordings(root: Path, training: PackedStore, validation: PackedStore) -> None:
-    """Refuse a recording that is in both splits, byte for byte, under whatever singers.
+    """Check that no file is in both the training and the validation split, whichever singer it is filed under.
 
-    Checksums of frames find candidates, so that only their files are read; splits that were stored by different recipes
-    (samples, and frames) cannot be compared like that.
+    Candidates are found by the checksums of their frames, so only those files are read. Splits stored with different
+    recipes (raw samples and frames) cannot be compared this way and are not checked.
 
     Args:
-        root: of the corpus.
-        training: its training split.
-        validation: its validation split.
+        root: folder of the corpus.
+        training: store of the training split.
+        validation: store of the validation split.
 
     Raises:
-        SingerVerifyError: naming one such pair.
+        SingerVerifyError: a recording is in both splits; the message names one pair of files.
     """
     if training.recipe != validation.recipe:
         return
     shared = np.intersect1d(training.checksums, validation.checksums)
-    heard = {compute_file_sha256(path): path for path in _find_paths_by_checksum(root, training, shared)}
-    judged = [(compute_file_sha256(path), path) for path in _find_paths_by_checksum(root, validation, shared)]
-    if pairs := [(heard[found], path) for found, path in judged if found in heard]:
+    train_paths = {compute_file_sha256(path): path for path in _find_paths_by_checksum(root, training, shared)}
+    val_hashes = [(compute_file_sha256(path), path) for path in _find_paths_by_checksum(root, validation, shared)]
+    if pairs := [(train_paths[digest], path) for digest, path in val_hashes if digest in train_paths]:
         first, second = pairs[0]
         raise SingerVerifyError(
-            f"{first} and {second}: the same recording in two splits ({len(pairs)} found in all); a model must be "
-            f"judged on what it has not heard, so delete one of each."
+            f"{first} and {second}: the same recording in both splits ({len(pairs)} such pairs in all); a model "
+            f"must be evaluated on unseen recordings, so delete one file of each pair."
         )
 
 
@@ -86,11 +88,11 @@ def _find_paths_by_checksum(root: Path, store: PackedStore, checksums: np.ndarra
 
 
 def compute_split_recording_ids(root: Path, stores: Mapping[str, PackedStore]) -> dict[str, Int[Tensor, " utterances"]]:
-    """For each split the identities of the recordings that can be used.
+    """Compute the recording ids of every usable utterance, by split.
 
     Args:
-        root: of the corpus.
-        stores: of its splits.
+        root: folder of the corpus.
+        stores: store of each split, by name.
     """
     return {
         split: torch.tensor(compute_recording_ids(root / str(path) for path in store.paths), dtype=torch.int64)

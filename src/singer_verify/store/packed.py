@@ -1,11 +1,11 @@
-"""One corpus split's frames, packed into one memory-mapped array, read by slicing.
+"""The frames of one corpus split, packed into one memory-mapped array and read by slicing; optionally normalised.
 
-A store is a folder of these files:
+A store is a folder with these files:
 
     frames.bin     all frames one after another, bins fastest, little-endian float16 or float32, samples also int16
-    index.csv      a line per utterance: path, singer, number of frames, checksum of its bytes, why it was skipped
-    store.json     recipe, dtype, checksums of the index and of itself; written last: without it a store is never read
-    verified.json  size and time of change of frames.bin when its checksums were last found right
+    index.csv      a line per utterance: path, singer, number of frames, checksum of its bytes, reason if it was skipped
+    store.json     recipe, dtype, checksums of the index and of itself; written last: without it a store is unfinished
+    verified.json  size and modification time of frames.bin when its checksums were last verified
 """
 
 import hashlib
@@ -33,18 +33,18 @@ UNSAFE_PATH_PATTERN = r"^/|(?:^|/)\.\.(?:/|$)"  # an absolute path, or one with 
 
 @dataclass(frozen=True)
 class PackedStore:
-    """Frames of one split.
+    """The frames of one corpus split, with an index of utterances and singers.
 
     Attributes:
         frames: (total frames, bins), memory-mapped; never read as a whole.
         offsets: (utterances + 1,), where each utterance starts in `frames`.
-        singer_index: (utterances,), place of each utterance's singer in `singers`.
+        singer_index: (utterances,), index into `singers`.
         singers: sorted names.
-        paths: of the utterances, relative to the corpus root.
-        recipe: of the feature that made the frames.
-        skipped: reasons, one for each utterance that could not be used.
-        fingerprint: checksum of all utterances: their paths, singers and frames.
-        checksums: (utterances,), CRC-32 of each one's frames.
+        paths: (utterances,), paths relative to the corpus root.
+        recipe: recipe of the feature that computed the frames.
+        skipped: one reason for each utterance that could not be used.
+        fingerprint: SHA-256 of the paths, singers and frames of all utterances.
+        checksums: (utterances,), CRC-32 of the frames of each utterance.
     """
 
     frames: Num[np.ndarray, "total bins"]
@@ -58,7 +58,7 @@ class PackedStore:
     checksums: Int[np.ndarray, " utterances"] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def format_summary(self) -> str:
-        """How many singers and utterances, and the beginning of the fingerprint."""
+        """Format the numbers of singers and utterances and the start of the fingerprint."""
         return f"{len(self.singers)} singers, {len(self.paths)} utterances, {self.fingerprint[:16]}"
 
     @property
@@ -66,7 +66,7 @@ class PackedStore:
         return np.diff(self.offsets)
 
     def utterance(self, index: int) -> Num[np.ndarray, "frames bins"]:
-        """All frames of one utterance, a view into the map."""
+        """Return all frames of one utterance, as a view into the memory map."""
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
 
     def read_crops(
@@ -74,8 +74,8 @@ class PackedStore:
     ) -> Num[np.ndarray, "crops num_frames bins"]:
         """Copy a window of `num_frames` frames out of each utterance.
 
-        An utterance shorter than the window is copied whole, with zeros before and after in equal parts (one more
-        after, if the difference is odd); its start is not used.
+        An utterance shorter than the window is copied whole and centred between zeros (with one more zero frame after
+        it if the difference is odd); its start is ignored.
         """
         bounds = self.offsets[utterances]
         available = self.offsets[utterances + 1] - bounds
@@ -93,17 +93,17 @@ class PackedStore:
 
 
 def open_store(folder: Path) -> PackedStore:
-    """Map a finished store, whose checksums must agree.
+    """Open a finished store after verifying its checksums.
 
     Raises:
-        StoreDamageError: the store is unfinished, of another version, or its files are not as they were written.
+        StoreDamageError: the store is unfinished, damaged, or of another format version.
     """
     try:
         manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         index_bytes = (folder / INDEX_NAME).read_bytes()
         check_seal(manifest, index_bytes)
         if manifest["version"] != FORMAT_VERSION:
-            raise StoreDamageError(f"has format {manifest['version']}, this version reads {FORMAT_VERSION}")
+            raise StoreDamageError(f"has format version {manifest['version']}, expected {FORMAT_VERSION}")
         return _map_store(folder, manifest, _read_store_index(index_bytes))
     except (OSError, ValueError, KeyError, StoreDamageError) as error:
         reason = str(error).rstrip(".")
@@ -120,31 +120,31 @@ def _read_store_index(content: bytes) -> pd.DataFrame:
         encoding_errors="surrogateescape",
     )
     if tuple(index.columns) != INDEX_COLUMNS:
-        raise StoreDamageError(f"{INDEX_NAME} has other columns than {', '.join(INDEX_COLUMNS)}")
+        raise StoreDamageError(f"{INDEX_NAME} does not have the columns {', '.join(INDEX_COLUMNS)}")
     if index["path"].str.contains(UNSAFE_PATH_PATTERN).any():
-        raise StoreDamageError(f"{INDEX_NAME} names files outside the corpus")
+        raise StoreDamageError(f"{INDEX_NAME} lists files outside the corpus")
     return index
 
 
 def _map_store(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedStore:
     dtype, num_bins = np.dtype(manifest["dtype"]), int(manifest["num_bins"])
-    is_kept = index["skipped"] == ""
-    kept = index[is_kept]
-    num_frames = kept["num_frames"].to_numpy(np.int64)
-    num_bytes_of = num_frames * num_bins * dtype.itemsize
-    check_frame_checksums(folder / FRAMES_NAME, num_bytes_of.tolist(), kept["crc32"].tolist())
-    singer_index, singers = pd.factorize(kept["singer"], sort=True)
-    identity = kept[["path", "singer", "num_frames", "crc32"]].to_csv(index=False)
+    is_usable = index["skipped"] == ""
+    usable = index[is_usable]
+    num_frames = usable["num_frames"].to_numpy(np.int64)
+    num_bytes = num_frames * num_bins * dtype.itemsize
+    check_frame_checksums(folder / FRAMES_NAME, num_bytes.tolist(), usable["crc32"].tolist())
+    singer_index, singers = pd.factorize(usable["singer"], sort=True)
+    identity = usable[["path", "singer", "num_frames", "crc32"]].to_csv(index=False)
     return PackedStore(
         frames=_map_frames(folder / FRAMES_NAME, dtype, (int(num_frames.sum()), num_bins)),
         offsets=np.concatenate([[0], num_frames.cumsum()]),
         singer_index=singer_index.astype(np.int64),
         singers=tuple(singers),
-        paths=kept["path"].to_numpy(object),
+        paths=usable["path"].to_numpy(object),
         recipe=manifest["recipe"],
-        skipped=tuple(index["skipped"][~is_kept]),
+        skipped=tuple(index["skipped"][~is_usable]),
         fingerprint=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
-        checksums=kept["crc32"].to_numpy(np.int64),
+        checksums=usable["crc32"].to_numpy(np.int64),
     )
 
 
@@ -155,13 +155,13 @@ def _map_frames(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> Num[np.n
 
 
 class NormalisedStore:
-    """Crops of a packed store, each on the scale of its whole utterance or of the training split.
+    """A packed store whose crops are normalised by their whole utterance or by the training split.
 
-    The frames on disk stay as they are, so that every normalisation of a recipe shares them.
+    The frames on disk are not normalised, so all normalisations of a recipe share one store.
 
     Args:
-        store: the frames.
-        normalisation: with the figures of the training split, if it needs them.
+        store: store of unnormalised frames.
+        normalisation: fitted to the training split if it is a global one.
     """
 
     def __init__(self, store: PackedStore, normalisation: Normalisation) -> None:
@@ -173,20 +173,20 @@ class NormalisedStore:
     def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
     ) -> Float[np.ndarray, "crops num_frames bins"]:
-        """As of the packed store; the zeros around an utterance that is shorter than the window stay zeros."""
+        """Read normalised crops like `PackedStore.read_crops`; padding around a short utterance stays zero."""
         crops = self.store.read_crops(utterances, starts, num_frames)
         if self.scaling is None:
             return crops
         scaled = self.scaling.apply(crops, utterances)
         before = np.maximum(num_frames - self.store.num_frames[utterances], 0) // 2
         end = before + self.store.num_frames[utterances]
-        place = np.arange(num_frames)
-        scaled[(place < before[:, None]) | (place >= end[:, None])] = 0.0
+        position = np.arange(num_frames)
+        scaled[(position < before[:, None]) | (position >= end[:, None])] = 0.0
         return scaled
 
 
 def fit_normalisation(normalisation: Normalisation, training: PackedStore) -> Normalisation:
-    """With the figures of the training split's stored frames, all of them, where these are needed and not yet known."""
+    """Fit a global normalisation to all stored frames of the training split; return any other unchanged."""
     if not normalisation.needs_training_split:
         return normalisation
     return normalisation.fit(compute_frame_statistics(training.frames, training.offsets))

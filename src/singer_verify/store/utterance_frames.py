@@ -1,4 +1,4 @@
-"""Frames of recordings, one utterance at a time."""
+"""Extraction of frames, one utterance at a time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ from singer_verify.features.precomputed import PrecomputedFeature, read_precompu
 
 @dataclass(frozen=True)
 class ExtractedFrames:
-    """Frames of one utterance, or why there are none."""
+    """The frames of one utterance, or the reason for skipping it."""
 
     frames: Num[torch.Tensor, "frames bins"]
     skipped: str = ""
 
 
 class UtteranceFrameDataset(Dataset[ExtractedFrames]):
-    """Utterances of a split as frames; an utterance that cannot be used becomes a reason instead of an exception."""
+    """The utterances of a split as frames; an unusable utterance yields a reason instead of an exception."""
 
     def __init__(self, root: Path, utterances: tuple[Utterance, ...], feature: Feature, dtype: torch.dtype) -> None:
         self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
@@ -41,18 +41,18 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
 
 @torch.inference_mode()
 def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames bins"]:
-    """Frames of one audio file, or of one `.npy` file where the feature is Ready.
+    """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
 
     Raises:
-        UtteranceError: the file cannot be used; the sentence begins with its path.
+        UtteranceError: the file cannot be used; the message starts with its path.
     """
     try:
         if isinstance(feature, PrecomputedFeature):
             return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
         frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate, feature.bandwidth_hz)))
     except UtteranceError as error:
-        sentence = str(error)
-        raise UtteranceError(sentence if sentence.startswith(str(path)) else f"{path}: {sentence}") from error
+        message = str(error)
+        raise UtteranceError(message if message.startswith(str(path)) else f"{path}: {message}") from error
     if not frames.isfinite().all():
-        raise UtteranceError(f"{path}: its frames hold NaN or infinite values; check the recording.")
+        raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
     return frames

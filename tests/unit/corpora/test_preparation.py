@@ -75,11 +75,11 @@ def test_vocalset_takes_one_arrangement_and_believes_folders(tmp_path: Path, cap
         ["male8", "caro", "excerpts", "vibrato", ""]
     ]
     assert (
-        "male8/excerpts/vibrato/m9_caro_vibrato.wav: named after another singer; the folder decides: male8"
+        "male8/excerpts/vibrato/m9_caro_vibrato.wav: the name says another singer; using the folder: male8"
         in caplog.text
     )
-    assert caplog.text.count("named after another singer") == 1  # male1 is not male10
-    assert "2 names lack the singer" in caplog.text
+    assert caplog.text.count("the name says another singer") == 1  # male1 is not male10
+    assert "2 file names lack the singer" in caplog.text
     assert "f2_scales_straight_a(1).wav: the same recording; kept once" in caplog.text
     assert set(table["technique"]) == {"straight", "vibrato"}
     assert set(table["vowel"]) == {"a", "e", "u", ""}
@@ -128,13 +128,13 @@ def test_damp_takes_the_account_as_singer(tmp_path: Path) -> None:
     assert table.loc[table["utterance"].str.contains("1833648365"), "song"].tolist() == ["3770458_3770458"]
     rows = pd.read_csv(source / "intonation_metadata.csv", dtype=str, skipinitialspace=True)
     (source / "intonation_metadata.csv").unlink()
-    assert "singers are not known without it" in refusal("damp", source, "--out", tmp_path / "none")
+    assert "a column account_id, which identifies the singers" in refusal("damp", source, "--out", tmp_path / "none")
     (tmp_path / "rows.json").write_text(json.dumps(rows.to_dict("records")))
     prepare("damp", source, "--out", tmp_path / "json", "--val", 2, "--metadata", tmp_path / "rows.json")
     assert genders(table_of(tmp_path / "json")) == genders(table)
     rows.iloc[1:].to_csv(tmp_path / "rows.tsv", sep="\t", index=False)
     sentence = refusal("damp", source, "--out", tmp_path / "tsv", "--metadata", tmp_path / "rows.tsv")
-    assert "does not name 1 of 6 performances (the first: 257748724_1833648365)" in sentence
+    assert "lacks 1 of 6 performances (the first: 257748724_1833648365)" in sentence
 
 
 def test_labels_of_the_other_sets(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_any_folders_with_labels_from_a_table(singers: Path, tmp_path: Path) -> 
     ]
     assert (table["song"] != "").sum() == 2
     labels.write_text("utterance,song\nz/1.wav,x\n")
-    assert "names z/1.wav and 0 other files" in refusal("folder", singers, "--out", tmp_path / "o", "--labels", labels)
+    assert "lists z/1.wav and 0 other files" in refusal("folder", singers, "--out", tmp_path / "o", "--labels", labels)
 
 
 def test_splits_of_the_source_are_kept_unless_asked(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_batch_holds_singers_of_one_corpus() -> None:
     index = np.repeat(np.arange(7), counts)
 
     def sampler() -> SingerSampler:
-        return SingerSampler(index, np.full(index.size, 50), 3, 2, 20, seed=7, corpus_of_singer=corpora)
+        return SingerSampler(index, np.full(index.size, 50), 3, 2, 20, seed=7, corpus_index=corpora)
 
     plans = [sampler().plan_batch(step) for step in range(80)]
     assert all(len(set(corpora[plan.singers])) == 1 for plan in plans)

@@ -1,7 +1,7 @@
 """DAMP, Smule's digital archive of mobile performances: `<performance>.m4a` and a table of performances.
 
-The table (csv, tsv or json lines) names account, arrangement (the song) and gender of each performance. The account is
-the singer: it is not the first number of a performance's name, although the two go together.
+The table (csv, tsv or json lines) gives the account, arrangement (the song) and gender of each performance. The account
+is the singer; it is not the first number in the name of a performance, although the two correlate.
 """
 
 import re
@@ -18,24 +18,25 @@ REQUIRED_COLUMNS = ("performance_id", "account_id")
 GENDERS = {"F": FEMALE, "FEMALE": FEMALE, "M": MALE, "MALE": MALE}
 
 
-def parse_recordings(source: Path, found: MatchedFiles, metadata: Path | None = None) -> list[Recording]:
-    """
+def parse_recordings(source: Path, matches: MatchedFiles, metadata: Path | None = None) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels.
+
     Args:
-        source: the folder of the data set.
-        found: its utterances.
-        metadata: the table of performances; looked for in `source` if not given.
+        source: folder of the data set.
+        matches: paths of its utterances with their matches of `PATH_PATTERN`.
+        metadata: table of performances; searched for in `source` by default.
 
     Raises:
-        SingerVerifyError: no table, or performances that it does not name.
+        SingerVerifyError: there is no such table, or it lacks some of the performances.
     """
     path = metadata or _find_performance_table(source)
     performances = _read_performance_table(path)
-    if missing := [match["performance"] for _, match in found if match["performance"] not in performances]:
+    if missing := [match["performance"] for _, match in matches if match["performance"] not in performances]:
         raise SingerVerifyError(
-            f"{path}: does not name {len(missing)} of {len(found)} performances (the first: {missing[0]}), so that "
-            f"their singers are not known; give the whole table with --metadata, or move these files away."
+            f"{path}: lacks {len(missing)} of {len(matches)} performances (the first: {missing[0]}); pass "
+            f"the complete table with --metadata, or move these files away."
         )
-    return [_build_recording(source / path, performances[match["performance"]]) for path, match in found]
+    return [_build_recording(source / path, performances[match["performance"]]) for path, match in matches]
 
 
 def _find_performance_table(source: Path) -> Path:
@@ -43,12 +44,12 @@ def _find_performance_table(source: Path) -> Path:
         if "account_id" in path.read_text(encoding="utf-8", errors="replace")[:4096]:
             return path
     raise SingerVerifyError(
-        f"{source}: holds no table with a column account_id; singers are not known without it: give it with --metadata."
+        f"{source}: contains no table with a column account_id, which identifies the singers; pass it with --metadata."
     )
 
 
 def _read_performance_table(path: Path) -> dict[str, dict[str, str]]:
-    """The row of each performance."""
+    """Return the row of each performance, by performance id."""
     try:
         if path.suffix.startswith(".json"):
             table = pd.read_json(path, lines=path.suffix == ".jsonl", dtype=False).astype(str)

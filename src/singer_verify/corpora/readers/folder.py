@@ -1,4 +1,4 @@
-"""Any data set with a folder per singer: `<singer>/**/<utterance>`; labels from a table, if there is one."""
+"""Any data set with a folder per singer: `<singer>/**/<utterance>`; labels from an optional table."""
 
 import re
 from pathlib import Path
@@ -13,26 +13,27 @@ from singer_verify.errors import SingerVerifyError
 PATH_PATTERN = re.compile(r"^(?P<singer>[^/]+)/(?P<name>.+)$")
 
 
-def parse_recordings(source: Path, found: MatchedFiles, labels: Path | None = None) -> list[Recording]:
-    """
+def parse_recordings(source: Path, matches: MatchedFiles, labels: Path | None = None) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels.
+
     Args:
-        source: the folder of the data set.
-        found: its utterances.
-        labels: a csv with a column `utterance` (path relative to `source`) and one per label.
+        source: folder of the data set.
+        matches: paths of its utterances with their matches of `PATH_PATTERN`.
+        labels: csv with a column `utterance` (path relative to `source`) and one column per label.
 
     Raises:
-        SingerVerifyError: no such table, or it names files that are not there.
+        SingerVerifyError: the table cannot be read, or lists files that do not exist.
     """
-    known = _read_label_table(labels) if labels else pd.DataFrame()
-    if strays := sorted(set(known.index) - {path for path, _ in found}):
+    table = _read_label_table(labels) if labels else pd.DataFrame()
+    if missing := sorted(set(table.index) - {path for path, _ in matches}):
         raise SingerVerifyError(
-            f"{labels}: names {strays[0]} and {len(strays) - 1} other files that are not in {source}; expected paths "
-            f"relative to it."
+            f"{labels}: lists {missing[0]} and {len(missing) - 1} other files that are not in {source}; expected paths "
+            f"relative to that folder."
         )
-    rows = known.to_dict("index")
+    rows = table.to_dict("index")
     return [
         Recording(source / path, match["singer"], match["name"], {str(k): v for k, v in rows.get(path, {}).items()})
-        for path, match in found
+        for path, match in matches
     ]
 
 

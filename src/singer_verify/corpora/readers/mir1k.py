@@ -1,6 +1,6 @@
 """MIR-1K (Hsu & Jang 2010): `Wavfile/<singer>_<song>_<part>.wav`, accompaniment left, voice right.
 
-A song's number says nothing across singers: it is a label together with the singer's name.
+Song numbers are not shared between singers, so the song label includes the singer's name.
 """
 
 import re
@@ -20,20 +20,21 @@ MEN = (
 GENDER_BY_SINGER = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
 
 
-def parse_recordings(source: Path, found: MatchedFiles, snr_db: float | None = None) -> list[Recording]:
-    """
+def parse_recordings(source: Path, matches: MatchedFiles, snr_db: float | None = None) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels.
+
     Args:
-        source: the folder of the data set.
-        found: its utterances.
-        snr_db: mix voice and accompaniment at this ratio of powers; None takes the voice alone.
+        source: folder of the data set.
+        matches: paths of its utterances with their matches of `PATH_PATTERN`.
+        snr_db: voice-to-accompaniment power ratio at which to mix both channels; None uses the voice alone.
 
     Raises:
-        SingerVerifyError: a ratio out of range.
+        SingerVerifyError: `snr_db` is out of range.
     """
     if snr_db is not None:
         require_between(-60, 60, **{"--snr-db": snr_db})
     voice = VoiceChannel(VOICE_CHANNEL, ACCOMPANIMENT_CHANNEL, snr_db)
-    return [_build_recording(source / path, match, voice) for path, match in found]
+    return [_build_recording(source / path, match, voice) for path, match in matches]
 
 
 def _build_recording(path: Path, match: re.Match[str], voice: VoiceChannel) -> Recording:

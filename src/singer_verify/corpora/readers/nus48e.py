@@ -13,8 +13,9 @@ GENDER_BY_SINGER = dict.fromkeys(WOMEN, FEMALE) | dict.fromkeys(MEN, MALE)
 STYLES = {"sing": SINGING, "read": SPEECH}
 
 
-def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
-    return [_build_recording(source / path, match) for path, match in found]
+def parse_recordings(source: Path, matches: MatchedFiles) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels."""
+    return [_build_recording(source / path, match) for path, match in matches]
 
 
 def _build_recording(path: Path, match: re.Match[str]) -> Recording:

@@ -13,8 +13,9 @@ PATH_PATTERN = re.compile(r"(?:^|/)(?P<sex>Man|Woman)Raw/(?P<number>\d+)_(?P<son
 GENDERS = {"Man": MALE, "Woman": FEMALE}
 
 
-def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
-    return [_build_recording(source / path, match) for path, match in found]
+def parse_recordings(source: Path, matches: MatchedFiles) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels."""
+    return [_build_recording(source / path, match) for path, match in matches]
 
 
 def _build_recording(path: Path, match: re.Match[str]) -> Recording:

@@ -29,11 +29,12 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "kids", "02": "dogs"}  # "Kids are talking by the door", "Dogs are sitting by the door"
 
 
-def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
-    for path, match in found:
+def parse_recordings(source: Path, matches: MatchedFiles) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels."""
+    for path, match in matches:
         if match["actor"] != match["named_actor"]:
-            log.warning("%s: named after actor %s; the folder decides.", path, match["named_actor"])
-    return [_build_recording(source / path, match) for path, match in found]
+            log.warning("%s: the name says actor %s; using the actor of the folder.", path, match["named_actor"])
+    return [_build_recording(source / path, match) for path, match in matches]
 
 
 def _build_recording(path: Path, match: re.Match[str]) -> Recording:

@@ -19,36 +19,35 @@ SPEAKER_LINE_PATTERN = re.compile(r"^(?P<speaker>[ps]?\d+)\s+\d+\s+(?P<gender>[F
 GENDERS = {"F": FEMALE, "M": MALE}
 
 
-def parse_recordings(source: Path, found: MatchedFiles, microphone: str = "1") -> list[Recording]:
-    """
+def parse_recordings(source: Path, matches: MatchedFiles, microphone: str = "1") -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels.
+
     Args:
-        source: the folder of the data set.
-        found: its utterances.
-        microphone: 1 or 2, of version 0.92; two speakers have no second one.
+        source: folder of the data set.
+        matches: paths of its utterances with their matches of `PATH_PATTERN`.
+        microphone: microphone of version 0.92, 1 or 2; two speakers have no recordings of the second one.
 
     Raises:
-        SingerVerifyError: no such microphone, or no table of speakers.
+        SingerVerifyError: `microphone` is neither 1 nor 2, or the speaker table is missing.
     """
     require_choice(("1", "2"), **{"--microphone": microphone})
     speakers = _read_speakers(source)
-    kept = [(path, match) for path, match in found if match["microphone"] in (None, microphone)]
-    return [_build_recording(source / path, match["speaker"], speakers) for path, match in kept]
+    selected = [(path, match) for path, match in matches if match["microphone"] in (None, microphone)]
+    return [_build_recording(source / path, match["speaker"], speakers) for path, match in selected]
 
 
 def _read_speakers(source: Path) -> dict[str, dict[str, str]]:
     tables = sorted(source.rglob(SPEAKER_TABLE_NAME))
     if not tables:
-        raise SingerVerifyError(
-            f"{source}: has no {SPEAKER_TABLE_NAME}; expected the folder of VCTK as it was unpacked."
-        )
+        raise SingerVerifyError(f"{source}: has no {SPEAKER_TABLE_NAME}; expected the unpacked VCTK folder.")
     lines = tables[0].read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [match for line in lines if (match := SPEAKER_LINE_PATTERN.match(line.strip()))]
+    rows = [match for line in lines if (match := SPEAKER_LINE_PATTERN.match(line.strip()))]
     return {
         match["speaker"] if match["speaker"][0] in "ps" else f"p{match['speaker']}": {
             "gender": GENDERS[match["gender"]],
             "accent": match["accent"],
         }
-        for match in found
+        for match in rows
     }
 
 

@@ -1,7 +1,7 @@
 """VocalSet 1.0 to 1.2 (Wilkins et al. 2018): 20 singers × exercises × techniques × vowels.
 
-Version 1.2 holds everything several times, arranged in different ways: of these, `FULL` or `data_by_singer` is read.
-The folder is the singer: over a hundred names lack the prefix (`f4_`), and `m9_caro_vibrato.wav` lies under `male8`.
+Version 1.2 contains every file several times in different layouts; only `FULL` or `data_by_singer` is read. The singer
+is taken from the folder: over a hundred names lack the prefix (`f4_`), and `m9_caro_vibrato.wav` lies under `male8`.
 """
 
 import logging
@@ -25,26 +25,27 @@ TECHNIQUE_CORRECTIONS = {"vibrado": "vibrato"}
 SONGS = ("caro", "dona", "row")  # the excerpts: Caro mio ben, Dona nobis pacem, Row row row your boat
 
 
-def parse_recordings(source: Path, found: MatchedFiles) -> list[Recording]:
-    kept = _select_layout(source, [(path, match) for path, match in found if match["singer"]])
-    result = [_build_recording(source / path, match) for path, match in kept]
-    told = [parse_vocalset_singer(match["name"]) for _, match in kept]
-    for (path, match), singer in zip(kept, told, strict=True):
+def parse_recordings(source: Path, matches: MatchedFiles) -> list[Recording]:
+    """Return a recording for every matched file, with its singer and labels."""
+    selected = _select_layout(source, [(path, match) for path, match in matches if match["singer"]])
+    result = [_build_recording(source / path, match) for path, match in selected]
+    named_singers = [parse_vocalset_singer(match["name"]) for _, match in selected]
+    for (path, match), singer in zip(selected, named_singers, strict=True):
         if singer not in (None, match["singer"]):
-            log.warning("%s: named after another singer; the folder decides: %s.", path, match["singer"])
-    if unnamed := told.count(None):
-        log.info("%d names lack the singer; the folder decides.", unnamed)
+            log.warning("%s: the name says another singer; using the folder: %s.", path, match["singer"])
+    if unnamed := named_singers.count(None):
+        log.info("%d file names lack the singer; using the folder.", unnamed)
     return result
 
 
-def _select_layout(source: Path, found: MatchedFiles) -> MatchedFiles:
-    places = sorted({match["place"] for _, match in found}, key=_rank_layout)
+def _select_layout(source: Path, matches: MatchedFiles) -> MatchedFiles:
+    places = sorted({match["place"] for _, match in matches}, key=_rank_layout)
     if not places:
         raise SingerVerifyError(
-            f"{source}: holds VocalSet by technique or vowel only, where some names do not tell the singer; expected "
-            f"its folder FULL or data_by_singer."
+            f"{source}: contains VocalSet sorted by technique or vowel only, where some names lack the singer; "
+            f"expected its folder FULL or data_by_singer."
         )
-    return [(path, match) for path, match in found if match["place"] == places[0]]
+    return [(path, match) for path, match in matches if match["place"] == places[0]]
 
 
 def _rank_layout(place: str) -> tuple[int, str]:
