@@ -158,3 +158,15 @@ def test_packages_are_trusted_by_load_model(run: Path, monkeypatch: pytest.Monke
     assert not safe_loading.is_trusted_module("somebodys_package.encoders")
     singer_verify.load_model(run, trust=["somebodys_package"])
     assert safe_loading.is_trusted_module("somebodys_package.encoders")
+
+
+def test_verify_starts_without_what_it_does_not_need(run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sing(1), RATE)
+    script = (
+        "import sys\nfrom singer_verify.cli import app\n"
+        f"try: app(['verify', {str(run)!r}, 'a.wav', 'a.wav', '--threshold', '-1'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "slow = {'pandas', 'sklearn', 'matplotlib', 'pytorch_lightning', 'torchmetrics', 'hydra'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=dict(os.environ))

@@ -1,24 +1,23 @@
 """Console tables of the commands: calibration, verification, identification, galleries, corpora, runs."""
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from singer_verify.corpora.corpus import SPLITS
-from singer_verify.corpora.labels import NON_LABEL_COLUMNS, UTTERANCE_COLUMN
-from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS
-from singer_verify.evaluation.scoring.fitting import FittedMultiEnrolment, FittedScoring, LabelledEmbeddings
-from singer_verify.evaluation.scoring.scoring import Threshold
-from singer_verify.inference.identification import IdentificationResult
-from singer_verify.inference.verification import VerificationResult
-from singer_verify.runs.tree import RunSummary
+if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor for the metrics of the others
+    import pandas as pd
+
+    from singer_verify.evaluation.scoring.fitting import FittedMultiEnrolment, FittedScoring, LabelledEmbeddings
+    from singer_verify.evaluation.scoring.scoring import Threshold
+    from singer_verify.inference.identification import IdentificationResult
+    from singer_verify.inference.verification import VerificationResult
+    from singer_verify.runs.tree import RunSummary
 
 
 def build_calibration_record(
-    evaluated: LabelledEmbeddings, others: LabelledEmbeddings | None, fitted: FittedScoring
+    evaluated: "LabelledEmbeddings", others: "LabelledEmbeddings | None", fitted: "FittedScoring"
 ) -> dict[str, Any]:
     """Build the plain values of a fitted scoring.
 
@@ -49,7 +48,7 @@ def build_calibration_record(
     }
 
 
-def _build_several_record(fitted: FittedMultiEnrolment) -> dict[str, float]:
+def _build_several_record(fitted: "FittedMultiEnrolment") -> dict[str, float]:
     """Build the plain values fitted for singers enrolled with several recordings."""
     several = fitted.multi_enrolment
     return {
@@ -121,6 +120,8 @@ def _format_trial_counts(result: dict[str, Any]) -> str:
 
 
 def _format_caution(result: dict[str, Any]) -> str:
+    from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS
+
     few = (
         ", which is few: with other singers, threshold and ratios would differ"
         if result["num_singers"] < MIN_RELIABLE_SINGERS
@@ -134,7 +135,7 @@ def _format_caution(result: dict[str, Any]) -> str:
 DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold"}
 
 
-def build_verification_table(result: VerificationResult) -> Table:
+def build_verification_table(result: "VerificationResult") -> Table:
     """Build the table that `singer-verify verify` prints."""
     table = Table(show_header=False)
     table.add_row("score", f"{result.score:.4f}")
@@ -150,13 +151,13 @@ def build_verification_table(result: VerificationResult) -> Table:
     return table
 
 
-def format_identification(result: IdentificationResult, recording: str) -> list[str]:
+def format_identification(result: "IdentificationResult", recording: str) -> list[str]:
     """Format the best candidate, the threshold, and the remarks of an identification."""
     who = {True: result.best, False: "an unknown singer", None: "no threshold, so no decision"}
     return [f"{recording}: {who[result.is_known]}", f"threshold {format_threshold(result.threshold)}", *result.remarks]
 
 
-def build_identification_table(result: IdentificationResult) -> Table:
+def build_identification_table(result: "IdentificationResult") -> Table:
     """Build the table of all candidates, the likeliest first; those at or above their threshold in bold."""
     meaning = (
         None if result.prior is None else f"probability: of each singer separately, at a prior of {result.prior:g}"
@@ -185,7 +186,7 @@ def build_gallery_table(recordings: dict[str, list[str]], gallery: str) -> Table
     return table
 
 
-def format_threshold(threshold: Threshold | None) -> str:
+def format_threshold(threshold: "Threshold | None") -> str:
     """Format a threshold and its origin."""
     return "none; set one with --threshold" if threshold is None else f"{threshold.score:.4f} ({threshold.origin})"
 
@@ -193,13 +194,15 @@ def format_threshold(threshold: Threshold | None) -> str:
 SECONDS_PER_HOUR = 3600
 
 
-def build_corpus_table(utterances: pd.DataFrame, title: str) -> Table:
+def build_corpus_table(utterances: "pd.DataFrame", title: str) -> Table:
     """Build the table of a prepared corpus: a row per split, and the labels.
 
     Args:
         utterances: the columns of `corpus.csv`.
         title: of the table.
     """
+    from singer_verify.corpora.corpus import SPLITS
+
     table = Table(title=title, caption=_format_label_counts(utterances))
     for name in ("split", "singers", "by gender", "utterances", "hours", "sample rates (Hz)"):
         table.add_column(name, justify="left" if name in ("split", "by gender") else "right")
@@ -213,20 +216,22 @@ def build_corpus_table(utterances: pd.DataFrame, title: str) -> Table:
     return table
 
 
-def _format_genders(part: pd.DataFrame) -> str:
+def _format_genders(part: "pd.DataFrame") -> str:
     if "gender" not in part:
         return "unknown"
     genders = part.groupby("singer")["gender"].first()
     return ", ".join(f"{count} {name or 'unknown'}" for name, count in sorted(genders.value_counts().items()))
 
 
-def _format_label_counts(utterances: pd.DataFrame) -> str:
+def _format_label_counts(utterances: "pd.DataFrame") -> str:
+    from singer_verify.corpora.labels import NON_LABEL_COLUMNS, UTTERANCE_COLUMN
+
     names = [str(name) for name in utterances.columns if name not in (UTTERANCE_COLUMN, *NON_LABEL_COLUMNS)]
-    counts = [f"{name} ({utterances[name].replace('', pd.NA).nunique()})" for name in names]
+    counts = [f"{name} ({utterances[name][utterances[name] != ''].nunique()})" for name in names]
     return f"labels and their numbers of values: {', '.join(counts) or 'none'}"
 
 
-def build_runs_table(runs: list[RunSummary], title: str) -> Table:
+def build_runs_table(runs: list["RunSummary"], title: str) -> Table:
     """Build the table of runs; a run that started from another's weights is indented below it."""
     table = Table(title=title)
     table.add_column("run", overflow="fold")
