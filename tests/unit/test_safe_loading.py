@@ -200,7 +200,7 @@ def test_a_store_cannot_name_files_outside_its_corpus(make_corpus: MakeCorpus, t
     index = (folder / "index.csv").read_text()
     for stray in ("../../secret.flac", "/etc/passwd", "train/../../x", "train/.."):
         write_sealed(folder, index.replace("train/train_singer1/song0.flac", stray))
-        with pytest.raises(SingerVerifyError, match="names files outside the corpus"):
+        with pytest.raises(SingerVerifyError, match="lists files outside the corpus"):
             open_store(folder)
     write_sealed(folder, index.replace("song0", "a..b"))
     assert len(open_store(folder).singers) == 3
