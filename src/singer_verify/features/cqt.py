@@ -1,4 +1,4 @@
-"""Constant-Q transform: bins at equal steps of pitch."""
+"""Constant-Q transform: bins equally spaced in pitch."""
 
 import math
 from typing import Any
@@ -12,22 +12,22 @@ from singer_verify.features.feature import compute_hop_samples, require_one_fram
 
 
 class Cqt(nn.Module):
-    """Natural logarithm of amplitudes at frequencies that grow by one ratio, in windows that hold equally many periods.
+    """Natural-log amplitudes at geometrically spaced frequencies, with the same number of periods in every window.
 
-    Brown and Puckette 1992, "An efficient algorithm for the calculation of a constant Q transform": the windows (Hann)
-    are applied to the spectrum of a frame that is as long as the longest of them. A sine of amplitude a in the middle
-    of a bin gives ln(a / 2).
+    Brown and Puckette 1992, "An efficient algorithm for the calculation of a constant Q transform": Hann
+    windows, applied in the frequency domain to a frame as long as the longest window. A sine of amplitude a at the
+    centre of a bin gives ln(a / 2).
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, centred, zeros beyond the edges,
     on the device of the samples.
 
     Args:
-        num_octaves: from fmin_hz.
+        num_octaves: octaves above fmin_hz.
         bins_per_octave: 12 for semitones.
-        sample_rate: in Hz, of the samples that will be given.
-        hop_ms: from frame to frame; must be a whole number of samples.
+        sample_rate: sample rate of the input, in Hz.
+        hop_ms: hop between frames; must be a whole number of samples.
         fmin_hz: frequency of the lowest bin.
-        floor_db: smallest level told apart from silence.
+        floor_db: lower limit of the levels.
     """
 
     kernels: Tensor
@@ -82,19 +82,19 @@ class Cqt(nn.Module):
 def build_constant_q_kernels(
     frequencies: Float[Tensor, " bins"], bins_per_octave: int
 ) -> Complex[Tensor, "bins half_fft"]:
-    """What the spectrum of a frame is multiplied with.
+    """Build the spectral kernels that map the spectrum of a frame to constant-Q amplitudes.
 
     Args:
-        frequencies: in periods per sample, the lowest first.
-        bins_per_octave: decides how many periods a window holds.
+        frequencies: centre frequencies in cycles per sample, lowest first.
+        bins_per_octave: resolution; sets the number of periods per window.
     """
     ratio = 2.0 ** (2.0 / bins_per_octave)
     num_periods = (ratio + 1.0) / (ratio - 1.0)
     n_fft = 2 ** math.ceil(math.log2(num_periods / frequencies[0].item()))
-    places = torch.arange(n_fft, dtype=torch.float64) - n_fft // 2
+    positions = torch.arange(n_fft, dtype=torch.float64) - n_fft // 2
     lengths = (num_periods / frequencies)[:, None]
-    windows = torch.where(places.abs() <= lengths / 2, 0.5 + 0.5 * torch.cos(2 * math.pi * places / lengths), 0.0)
+    windows = torch.where(positions.abs() <= lengths / 2, 0.5 + 0.5 * torch.cos(2 * math.pi * positions / lengths), 0.0)
     windows = windows / windows.sum(dim=1, keepdim=True)
-    waves = windows * torch.exp(2j * math.pi * frequencies[:, None] * places)
+    waves = windows * torch.exp(2j * math.pi * frequencies[:, None] * positions)
     spectra: Tensor = torch.fft.fft(waves, dim=1)[:, : n_fft // 2 + 1].conj() / n_fft
     return spectra

@@ -1,4 +1,4 @@
-"""How the bins of a recipe change in time, beside the bins."""
+"""Static features with their regression deltas over time."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from singer_verify.features.recipe import resolve_recipe
 
 
 class Deltas(nn.Module):
-    """A recipe's frames x, and the slope of a line fitted to each bin over neighbouring frames, once or twice.
+    """A recipe's frames x with first- and optionally second-order deltas: regression slopes over neighbouring frames.
 
     d[t] = Σ k (x[t+k] - x[t-k]) / (2 Σ k²), k = 1, ..., reach; the first and last frame are repeated beyond the edges
     (The HTK Book 3.4, section 5.9). The second order is the slope of the first.
@@ -19,9 +19,9 @@ class Deltas(nn.Module):
     Shape: samples (..., samples) → (..., frames, bins · (1 + orders)): bins, first order, second order.
 
     Args:
-        of: the recipe, by its name in conf/features or as its settings: `features.base=mel80`.
-        orders: 1 or 2.
-        reach: frames on each side.
+        base: the static recipe, by its name in conf/features or as its settings: `features.base=mel80`.
+        orders: highest delta order, 1 or 2.
+        reach: frames on each side in the regression.
     """
 
     slopes: Tensor

@@ -1,4 +1,4 @@
-"""Energy of frames: one bin."""
+"""Log energy per frame: one bin."""
 
 import math
 from typing import Any
@@ -16,13 +16,13 @@ class Energy(nn.Module):
     """Natural logarithm of the mean square of a frame's samples (The HTK Book 3.4, section 5.8, per sample).
 
     Shape: samples (..., samples) → (..., frames, 1), frames = 1 + samples // hop, centred, zeros beyond the edges.
-    An utterance shorter than a frame raises UtteranceError.
+    Raises UtteranceError for an utterance shorter than a frame.
 
     Args:
-        sample_rate: in Hz, of the samples that will be given.
-        frame_ms: length of a frame.
-        hop_ms: from frame to frame; must be a whole number of samples.
-        floor_db: smallest level told apart from silence, relative to full scale.
+        sample_rate: sample rate of the input, in Hz.
+        frame_ms: frame length.
+        hop_ms: hop between frames; must be a whole number of samples.
+        floor_db: lower limit of the levels, relative to full scale.
     """
 
     num_bins = 1

@@ -1,4 +1,4 @@
-"""WORLD, a vocoder's analysis (Morise, Yokomori, Ozawa 2016), as the package pyworld compiles it."""
+"""F0 and voicing from the WORLD vocoder (Morise, Yokomori, Ozawa 2016), through the package pyworld."""
 
 import importlib.util
 from functools import cache
@@ -17,10 +17,9 @@ from singer_verify.features.feature import compute_hop_samples, require_one_fram
 
 @cache
 def load_pyworld() -> ModuleType:
-    """The functions of pyworld.
+    """Load the compiled module of pyworld.
 
-    Only its compiled module is loaded: the first lines of the package itself (0.3.5) import `pkg_resources`, which
-    setuptools has no longer.
+    The package itself (0.3.5) is not imported: it imports `pkg_resources`, which setuptools no longer contains.
 
     Raises:
         SingerVerifyError: pyworld is not installed.
@@ -29,27 +28,29 @@ def load_pyworld() -> ModuleType:
     locations = package.submodule_search_locations if package else None
     compiled = PathFinder.find_spec("pyworld.pyworld", locations) if locations else None
     if compiled is None or compiled.loader is None:
-        raise SingerVerifyError("this recipe needs the package pyworld, which is not installed; pip install pyworld.")
+        raise SingerVerifyError(
+            "this recipe needs the package pyworld, which is not installed; run: pip install pyworld."
+        )
     module = importlib.util.module_from_spec(compiled)
     compiled.loader.exec_module(module)
     return module
 
 
 F0_METHODS = ("dio", "harvest")
-MIN_F0_PERIODS = 3  # of the lowest f0, in an utterance
+MIN_F0_PERIODS = 3  # shortest utterance, in periods of the lowest f0
 
 
 class F0Tracker:
-    """WORLD's estimates: DIO (Morise, Kawahara, Katayose 2009) refined by StoneMask, or Harvest (Morise 2017), slower.
+    """WORLD's f0 estimators: DIO (Morise, Kawahara, Katayose 2009) refined by StoneMask, or the slower Harvest (2017).
 
     Shape: samples (samples,) → (frames,) in Hz, 0 where unvoiced; frame i at time i · hop, frames = 1 + samples // hop.
 
     Args:
-        sample_rate: of the samples, in Hz.
-        hop_ms: from frame to frame; must be a whole number of samples.
+        sample_rate: sample rate of the input, in Hz.
+        hop_ms: hop between frames; must be a whole number of samples.
         f0_method: dio or harvest.
-        f0_min_hz: lowest f0 that is looked for.
-        f0_max_hz: highest.
+        f0_min_hz: lower limit of the f0 search.
+        f0_max_hz: upper limit of the f0 search.
     """
 
     def __init__(self, sample_rate: int, hop_ms: float, f0_method: str, f0_min_hz: float, f0_max_hz: float) -> None:
@@ -67,7 +68,7 @@ class F0Tracker:
         return {name: getattr(self, name) for name in names}
 
     def compute_times_s(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Of the frames."""
+        """Compute the time of every frame of a recording, in seconds."""
         return np.arange(1 + num_samples // self.hop_samples) * (self.hop_ms / 1000.0)
 
     def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " frames"]:
@@ -78,27 +79,27 @@ class F0Tracker:
         f0_hz, times_s = getattr(world, self.f0_method)(samples, self.sample_rate, **limits)
         if self.f0_method == "dio":
             f0_hz = world.stonemask(samples, f0_hz, times_s, self.sample_rate)
-        expected = len(self.compute_times_s(len(samples)))  # WORLD's own count may round otherwise
+        expected = len(self.compute_times_s(len(samples)))  # WORLD may round its frame count differently
         return np.pad(f0_hz, (0, max(0, expected - len(f0_hz))), mode="edge")[:expected]
 
 
 def convert_samples_for_world(samples: Float[Tensor, " samples"]) -> Float[np.ndarray, " samples"]:
-    """Samples as WORLD takes them: double precision, in main memory."""
+    """Convert samples to the contiguous double-precision array that WORLD expects."""
     return np.ascontiguousarray(samples.detach().cpu().double().numpy())
 
 
-MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # as the recipes of pitch have it by default
+MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # the defaults of the pitch recipes
 
 
 def detect_voiced_frames(
     samples: Float[Tensor, " samples"], sample_rate: int, hop_ms: float, num_frames: int
 ) -> Bool[Tensor, " frames"]:
-    """Whether DIO finds a fundamental frequency from 60 to 1100 Hz around each of the times 0, hop, 2 hops, ...
+    """Detect frames in which DIO finds an f0 between 60 and 1100 Hz; frame i is centred on time i · hop.
 
-    Frames beyond the recording, which some features add, are not voiced.
+    Frames beyond the end of the recording, which some features add, are unvoiced.
 
     Raises:
-        UtteranceError: too short to tell.
+        UtteranceError: the recording is too short for f0 estimation.
         SingerVerifyError: pyworld is not installed.
     """
     f0_hz = F0Tracker(sample_rate, hop_ms, "dio", MIN_F0_HZ, MAX_F0_HZ)(convert_samples_for_world(samples))

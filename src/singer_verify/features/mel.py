@@ -1,4 +1,4 @@
-"""Filters that a recipe may put its samples through before it makes frames: a high-pass, pre-emphasis."""
+"""Mel spectrograms, with an optional high-pass filter and pre-emphasis of the waveform."""
 
 import math
 from typing import Any
@@ -15,18 +15,18 @@ HIGH_PASS_ORDER = 5
 
 
 class WaveformFilter:
-    """Samples without rumble and with a raised treble, each by setting; nothing is done by default.
+    """An optional high-pass filter followed by optional pre-emphasis; both are off by default.
 
-    The high-pass is a Butterworth filter of fifth order, run forwards and backwards (`scipy.signal.filtfilt`), so that
-    nothing is delayed; at 30 Hz it is that of the AutoVC family (Qian et al. 2019), against the offset and the rumble
-    of recordings. Pre-emphasis is y[t] = x[t] - a x[t-1], and y[0] = (1 - a) x[0] (The HTK Book 3.4, section 5.2).
+    The high-pass is a fifth-order Butterworth filter, run forwards and backwards for zero phase
+    (`scipy.signal.filtfilt`); at 30 Hz it is the filter of the AutoVC family (Qian et al. 2019), which removes offset
+    and rumble. Pre-emphasis is y[t] = x[t] - a x[t-1], and y[0] = (1 - a) x[0] (The HTK Book 3.4, section 5.2).
 
     Shape: samples (..., samples) → (..., samples), on the device of the samples; filtered in double precision.
 
     Args:
-        sample_rate: of the samples, in Hz.
-        high_pass_hz: frequency from which the high-pass lets sound through; 0: none.
-        pre_emphasis: a, for instance 0.97; 0: none.
+        sample_rate: sample rate of the input, in Hz.
+        high_pass_hz: cutoff of the high-pass filter; 0 turns it off.
+        pre_emphasis: coefficient a, for instance 0.97; 0 turns it off.
     """
 
     def __init__(self, sample_rate: int, high_pass_hz: float = 0.0, pre_emphasis: float = 0.0) -> None:
@@ -62,26 +62,26 @@ LEVEL_SCALES = ("unit", "db", "log")
 class MelSpectrogram(nn.Module):
     """Magnitude spectrogram (Hann window, centred frames, reflected edges), mel bands, logarithm.
 
-    A band magnitude m becomes 20 log10(m) dB, never below `floor_db`; `headroom_db` is taken off, and the range from
+    A band magnitude m becomes 20 log10(m) dB, never below `floor_db`; `headroom_db` is subtracted, and the range from
     `floor_db` to 0 is mapped to [0, 1] and clipped. With the defaults this is the input of the AutoVC family (Qian et
-    al. 2019, "AutoVC: zero-shot voice style transfer with only autoencoder loss"), which singer encoders took over.
-    Other level scales leave headroom and mapping out: `db` gives the decibels, `log` ln(m).
+    al. 2019, "AutoVC: zero-shot voice style transfer with only autoencoder loss"), which singer encoders adopted.
+    The other level scales apply neither headroom nor mapping: `db` gives the decibels, `log` ln(m).
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, on the device of the samples.
-    An utterance too short to reflect half a window at its edges raises UtteranceError.
+    Raises UtteranceError for an utterance too short to reflect half a window at its edges.
 
     Args:
         num_bins: mel bands.
-        sample_rate: in Hz, of the samples that will be given.
+        sample_rate: sample rate of the input, in Hz.
         n_fft: length of window and transform, in samples.
-        hop_ms: from frame to frame; must be a whole number of samples.
+        hop_ms: hop between frames; must be a whole number of samples.
         fmin_hz: lower edge of the lowest band.
         fmax_hz: upper edge of the highest band; at most half the sample rate.
-        floor_db: smallest level told apart from silence.
-        headroom_db: taken off every level of the scale `unit`, so that loud frames stay under 1.
+        floor_db: lower limit of the levels.
+        headroom_db: subtracted from every level of the scale `unit`, so that loud frames stay below 1.
         level_scale: unit, db or log.
-        high_pass_hz: of a filter that the samples go through first, see `WaveformFilter`; 0: none.
-        pre_emphasis: of the samples, see `WaveformFilter`; 0: none.
+        high_pass_hz: cutoff of the waveform's high-pass, see `WaveformFilter`; 0 turns it off.
+        pre_emphasis: coefficient of the waveform's pre-emphasis, see `WaveformFilter`; 0 turns it off.
     """
 
     window: Tensor
@@ -124,10 +124,10 @@ class MelSpectrogram(nn.Module):
     @property
     def recipe(self) -> dict[str, Any]:
         names = ("num_bins", "sample_rate", "n_fft", "hop_ms", "fmin_hz", "fmax_hz")
-        of_level = ("floor_db", "headroom_db", "level_scale")
-        of_waveform = {name: getattr(self.waveform_filter, name) for name in ("high_pass_hz", "pre_emphasis")}
-        own = {name: getattr(self, name) for name in (*names, *of_level)}
-        return {"_target_": f"{__name__}.MelSpectrogram"} | own | of_waveform
+        level_names = ("floor_db", "headroom_db", "level_scale")
+        waveform_settings = {name: getattr(self.waveform_filter, name) for name in ("high_pass_hz", "pre_emphasis")}
+        own = {name: getattr(self, name) for name in (*names, *level_names)}
+        return {"_target_": f"{__name__}.MelSpectrogram"} | own | waveform_settings
 
     @property
     def context_samples(self) -> int | None:
@@ -165,10 +165,10 @@ class MelSpectrogram(nn.Module):
 def build_mel_filterbank(
     num_bins: int, sample_rate: int, n_fft: int, fmin_hz: float, fmax_hz: float
 ) -> Float[np.ndarray, "bins frequencies"]:
-    """Triangles on Slaney's mel scale, each of unit area per Hz.
+    """Build triangular filters on Slaney's mel scale, each with unit area in Hz.
 
     Raises:
-        SingerVerifyError: a band is so narrow that no transform bin falls into it.
+        SingerVerifyError: a band is narrower than a bin of the transform.
     """
     edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(fmin_hz), _hz_to_mel(fmax_hz), num_bins + 2))
     frequencies_hz = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)

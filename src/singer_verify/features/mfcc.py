@@ -12,17 +12,18 @@ from singer_verify.features.mel import MelSpectrogram
 
 
 class Mfcc(nn.Module):
-    """The cosine transform (DCT-II, orthonormal) of the logarithm of mel bands (Davis and Mermelstein 1980).
+    """Cepstral coefficients: the orthonormal DCT-II of log mel bands (Davis and Mermelstein 1980).
 
     The bands are those of `MelSpectrogram` with `level_scale=log`: natural logarithms of magnitudes.
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, on the device of the samples.
 
     Args:
-        num_bins: coefficients kept.
-        num_mels: mel bands.
-        c0: keep coefficient 0, the level of the frame; without it the first is coefficient 1.
-        mel_settings: of `MelSpectrogram`: sample_rate, n_fft, hop_ms, fmin_hz, fmax_hz, floor_db, high_pass_hz, pre_emphasis.
+        num_bins: number of coefficients.
+        num_mels: number of mel bands.
+        c0: keep coefficient 0, the level of the frame; otherwise start at coefficient 1.
+        mel_settings: settings of `MelSpectrogram`: sample_rate, n_fft, hop_ms, fmin_hz, fmax_hz, floor_db,
+            high_pass_hz, pre_emphasis.
     """
 
     transform: Tensor
@@ -42,9 +43,9 @@ class Mfcc(nn.Module):
     @property
     def recipe(self) -> dict[str, Any]:
         own = ("num_bins", "num_mels", "c0")
-        not_its = (*own, "level_scale", "headroom_db")
-        of_mel = {name: value for name, value in self.mel.recipe.items() if name not in not_its}
-        return of_mel | {"_target_": f"{__name__}.Mfcc"} | {name: getattr(self, name) for name in own}
+        excluded = (*own, "level_scale", "headroom_db")
+        mel_settings = {name: value for name, value in self.mel.recipe.items() if name not in excluded}
+        return mel_settings | {"_target_": f"{__name__}.Mfcc"} | {name: getattr(self, name) for name in own}
 
     @property
     def context_samples(self) -> int | None:
@@ -55,8 +56,8 @@ class Mfcc(nn.Module):
 
 
 def build_dct_matrix(coefficients: Float[Tensor, " bins"], num_mels: int) -> Float[Tensor, "bins mels"]:
-    """Rows of the orthonormal DCT-II."""
-    places = (torch.arange(num_mels, dtype=torch.float64) + 0.5) * math.pi / num_mels
-    rows = torch.cos(coefficients[:, None] * places) * math.sqrt(2.0 / num_mels)
+    """Build the requested rows of the orthonormal DCT-II matrix."""
+    positions = (torch.arange(num_mels, dtype=torch.float64) + 0.5) * math.pi / num_mels
+    rows = torch.cos(coefficients[:, None] * positions) * math.sqrt(2.0 / num_mels)
     rows[coefficients == 0] *= math.sqrt(0.5)
     return rows

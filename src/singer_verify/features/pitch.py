@@ -1,4 +1,4 @@
-"""Pitch in semitones, one bin for each."""
+"""Pitch as one-hot semitones, or as a continuous contour with a voicing flag."""
 
 from typing import Any
 
@@ -18,17 +18,17 @@ A4_HZ, A4_MIDI = 440.0, 69
 class Pitch:
     """The nearest equal-tempered semitone of each frame, one-hot: MIDI 36 to 81, then a bin for unvoiced frames.
 
-    Notes beyond the range go to its last bins. What is sung and not who sings it, so it serves as a condition of other
-    recipes. F0 is that of WORLD, see `F0Tracker`.
+    Notes outside the range are assigned to its outermost bins. This describes what is sung rather than who sings, so it
+    serves as a condition in stacks. F0 is estimated by WORLD, see `F0Tracker`.
 
     Shape: samples (samples,) → (frames, 47), frames = 1 + samples // hop.
 
     Args:
-        sample_rate: in Hz, of the samples that will be given.
-        hop_ms: from frame to frame; must be a whole number of samples.
+        sample_rate: sample rate of the input, in Hz.
+        hop_ms: hop between frames; must be a whole number of samples.
         f0_method: dio or harvest, see `F0Tracker`.
-        f0_min_hz: lowest f0 that is looked for.
-        f0_max_hz: highest.
+        f0_min_hz: lower limit of the f0 search.
+        f0_max_hz: upper limit of the f0 search.
     """
 
     num_bins = UNVOICED_BIN + 1
@@ -54,7 +54,7 @@ class Pitch:
 
 
 def compute_pitch_bins(f0_hz: Float[np.ndarray, " frames"]) -> np.ndarray:
-    """(frames,), place of the nearest semitone, or of the unvoiced bin where f0 is 0."""
+    """Return the bin of the nearest semitone for each frame, (frames,), or the unvoiced bin where f0 is 0."""
     is_voiced = f0_hz > 0.0
     midi = A4_MIDI + 12.0 * np.log2(np.where(is_voiced, f0_hz, A4_HZ) / A4_HZ)
     semitones = np.clip(np.rint(midi), MIN_MIDI, MAX_MIDI).astype(np.int64)
@@ -62,19 +62,19 @@ def compute_pitch_bins(f0_hz: Float[np.ndarray, " frames"]) -> np.ndarray:
 
 
 class PitchContour:
-    """Logarithm of f0, in octaves above A4 (440 Hz), drawn straight through unvoiced gaps; and 1 where voiced, else 0.
+    """Log f0 in octaves above A4 (440 Hz), interpolated linearly across unvoiced gaps, and a binary voicing flag.
 
-    As in Blaauw and Bonada 2017, "A neural parametric singing synthesizer". An utterance without a voiced
-    frame raises UtteranceError.
+    As in Blaauw and Bonada 2017, "A neural parametric singing synthesizer". Raises
+    UtteranceError for an utterance without a voiced frame.
 
     Shape: samples (samples,) → (frames, 2), frames = 1 + samples // hop.
 
     Args:
-        sample_rate: in Hz, of the samples that will be given.
-        hop_ms: from frame to frame; must be a whole number of samples.
+        sample_rate: sample rate of the input, in Hz.
+        hop_ms: hop between frames; must be a whole number of samples.
         f0_method: dio or harvest, see `F0Tracker`.
-        f0_min_hz: lowest f0 that is looked for.
-        f0_max_hz: highest.
+        f0_min_hz: lower limit of the f0 search.
+        f0_max_hz: upper limit of the f0 search.
     """
 
     num_bins = 2

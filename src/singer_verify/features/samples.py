@@ -22,7 +22,7 @@ class RawWaveform:
     Shape: samples (samples,) → (samples, 1).
 
     Args:
-        sample_rate: in Hz, of the samples that will be given.
+        sample_rate: sample rate of the input, in Hz.
         dtype: of the store that will hold them, int16 or float32.
         shortest_samples: fewer are refused, like the recipe that will be computed from them refuses them.
         bandwidth_hz: of that recipe; recordings that do not reach it are refused.

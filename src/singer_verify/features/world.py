@@ -79,7 +79,7 @@ class WorldEnvelope:
         coding: of the envelope, see above.
         aperiodicity: append the coded aperiodicity.
         warping: of the codings mfsc, mfsc_db and mgc, see `build_mel_cepstrum_matrix`.
-        sample_rate: in Hz, of the samples that will be given.
+        sample_rate: sample rate of the input, in Hz.
         hop_ms, f0_method, f0_min_hz, f0_max_hz: see `F0Tracker`.
     """
 
