@@ -182,7 +182,7 @@ def test_ready_features_train_unchanged(make_ready_corpus: MakeCorpus, tmp_path:
     run = train(tmp_path / "run", root, "trainer.max_steps=2")
     embedder = load_model(run)
     assert embedder.embed(root / "val/val_singer0/song0.npy").shape == (8,)
-    with pytest.raises(SingerVerifyError, match="trained on ready features"):
+    with pytest.raises(SingerVerifyError, match="trained on precomputed features"):
         embedder.feature(torch.zeros(16_000))
 
 
@@ -248,7 +248,7 @@ def test_refuses_ready_features_that_contradict_their_params(
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.full((20, 8), np.nan), "holds NaN or infinite values"),
+        (np.full((20, 8), np.nan), "contains NaN or infinite values"),
         (np.ones((20, 9)), "has 9 bins; feat_params.yaml says num_feats: 8"),
         (np.ones(20), "has shape (20,); expected frames × bins"),
         (np.array([{"a": 1}] * 3, object), "is not a plain array of numbers"),

@@ -1,1 +1,1 @@
-"""features."""
+"""Features: from samples to frames; one file per recipe."""

@@ -1,4 +1,4 @@
-"""Frames that a corpus brings ready-made, described by its `feat_params.yaml`."""
+"""Precomputed features of a corpus, described by its `feat_params.yaml`."""
 
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ REQUIRED_FEAT_PARAMS = ("num_feats", "sr", "hop_size")
 
 
 class PrecomputedFeature:
-    """The recipe of ready features. It can tell whether frames fit, and cannot make frames from samples.
+    """The recipe of precomputed features, which validates frames but cannot compute them from audio.
 
     Args:
-        params: the content of `feat_params.yaml`: `num_feats` (bins), `sr` (Hz), `hop_size` (samples), and whatever
-            else the data set says of its making (`type`, `fmin`, `fmax`, `frame_size`).
+        params: the content of `feat_params.yaml`: `num_feats` (bins), `sr` (Hz), `hop_size` (samples), and any
+            further information about their extraction (`type`, `fmin`, `fmax`, `frame_size`).
     """
 
     def __init__(self, params: dict[str, Any]) -> None:
@@ -39,35 +39,35 @@ class PrecomputedFeature:
         return {"_target_": f"{__name__}.PrecomputedFeature", "params": self.params}
 
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
-        """Refuses: only the maker of the ready features knows how they are made from audio.
+        """Refuse to compute frames, since the extraction from audio is unknown.
 
         Raises:
             SingerVerifyError: always.
         """
         raise SingerVerifyError(
-            f"the model was trained on ready features ({self.params.get('type', 'no type')}, {self.num_bins} bins); "
-            f"they cannot be made from audio, so give .npy files made like its corpus."
+            f"the model was trained on precomputed features ({self.params.get('type', 'no type')}, {self.num_bins} "
+            f"bins); they cannot be computed from audio; give .npy files extracted in the same way."
         )
 
     def check_frames_fit(self, frames: np.ndarray) -> Float[np.ndarray, "frames bins"]:
-        """Frames as float32, if they are what the recipe says.
+        """Check that frames fit the recipe and return them as float32.
 
         Raises:
-            UtteranceError: wrong number of dimensions, wrong bins, no frames, not numbers, NaN or infinite.
+            UtteranceError: wrong shape or dtype, no frames, or NaN or infinite values.
         """
         if frames.ndim != 2 or frames.shape[0] == 0:
             raise UtteranceError(f"has shape {frames.shape}; expected frames × bins, (any, {self.num_bins}).")
         if frames.shape[1] != self.num_bins:
             raise UtteranceError(f"has {frames.shape[1]} bins; {FEAT_PARAMS_NAME} says num_feats: {self.num_bins}.")
         if not np.issubdtype(frames.dtype, np.floating) and not np.issubdtype(frames.dtype, np.integer):
-            raise UtteranceError(f"holds {frames.dtype} values; expected real numbers.")
+            raise UtteranceError(f"has dtype {frames.dtype}; expected real numbers.")
         if not np.isfinite(frames).all():
-            raise UtteranceError("holds NaN or infinite values; extract it again or delete it.")
+            raise UtteranceError("contains NaN or infinite values; extract it again or delete it.")
         return frames.astype(np.float32)
 
 
 def read_precomputed_frames(path: Path) -> np.ndarray:
-    """The array in a `.npy` file; pickled objects are refused, never loaded.
+    """Read the array of an `.npy` file, refusing pickled objects.
 
     Raises:
         UtteranceError: not an array of plain numbers.
@@ -85,7 +85,7 @@ def read_precomputed_frames(path: Path) -> np.ndarray:
 
 
 def read_feat_params(root: Path) -> PrecomputedFeature:
-    """The recipe of the ready features of a corpus.
+    """Read the recipe of the precomputed features of a corpus.
 
     Raises:
         SingerVerifyError: `feat_params.yaml` is missing, is not yaml, or lacks a key.
@@ -93,7 +93,8 @@ def read_feat_params(root: Path) -> PrecomputedFeature:
     path = root / FEAT_PARAMS_NAME
     if not path.is_file():
         raise SingerVerifyError(
-            f"{path}: no such file; a corpus of .npy features needs it, with {', '.join(REQUIRED_FEAT_PARAMS)} (bins, Hz, samples)."
+            f"{path}: no such file; a corpus of .npy features needs it, with "
+            f"{', '.join(REQUIRED_FEAT_PARAMS)} (bins, Hz, samples)."
         )
     params = read_yaml(path)
     if not isinstance(params, dict) or (missing := [name for name in REQUIRED_FEAT_PARAMS if name not in params]):

@@ -1,4 +1,4 @@
-"""The input of Resemblyzer's speaker encoder: mel power of a voice brought to a set volume."""
+"""The input of Resemblyzer's speaker encoder: mel power of a volume-normalised voice."""
 
 import math
 from typing import Any
@@ -10,23 +10,23 @@ from torch.nn.functional import pad
 
 from singer_verify.features.mel import build_mel_filterbank
 
-# The published weights know no other numbers, so none of them is a setting.
+# The published weights require these values, so none of them is a setting.
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES = 400, 160  # 25 ms, 10 ms
 NUM_BINS = 40
 MIN_RMS = 10.0 ** (-30 / 20)  # root mean square of -30 dB of full scale
 PARTIAL_FRAMES = 160  # 1.6 s are embedded at once
 PARTIAL_HOP_FRAMES = 77  # 1.3 partials a second
-MIN_PARTIAL_COVERAGE = 0.75  # a last partial of less recording than this is left out
+MIN_PARTIAL_COVERAGE = 0.75  # a last partial that covers less of the recording is dropped
 
 
 class Resemblyzer(nn.Module):
     """Frames for the weights published with Resemblyzer and Real-Time-Voice-Cloning (Wan et al. 2018; Jia et al. 2018).
 
-    Samples under -30 dB of full scale are raised to it, louder ones stay. Then power spectrogram (Hann window of 25 ms,
-    hop 10 ms, zeros beyond the edges) in 40 mel bands from 0 to 8000 Hz; not its logarithm. The recording is made to
-    end where a partial ends, 1.6 s long and one every 0.77 s: by silence after it, or without its last fraction of a
-    second. So evaluation windows of 160 frames are the partials, in recordings up to 20 s.
+    Recordings below -30 dBFS are amplified to that level, louder ones are unchanged. Then a power spectrogram (Hann
+    window of 25 ms, hop 10 ms, zeros beyond the edges) in 40 mel bands from 0 to 8000 Hz, without a logarithm. The
+    recording is padded with silence or cut so that it ends with a partial (1.6 s long, one every 0.77 s). So
+    evaluation windows of 160 frames are the partials, in recordings up to 20 s.
 
     Not included is the removal of long silences (webrtcvad) that `resemblyzer.preprocess_wav` does first: recordings
     without it are embedded as they are.
@@ -68,13 +68,13 @@ class Resemblyzer(nn.Module):
 
 
 def raise_volume(samples: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
-    """Samples with a root mean square of at least -30 dB of full scale."""
+    """Amplify samples to an RMS of at least -30 dBFS."""
     rms = samples.square().mean().sqrt()
     return samples * (MIN_RMS / rms).clamp(min=1.0) if rms > 0 else samples
 
 
 def count_padded_frames(num_samples: int) -> int:
-    """Frames of a recording that is made to end with a partial; at least one partial."""
+    """Count the frames of a recording padded or cut to end with a partial; at least one partial."""
     beyond_first = math.ceil((num_samples + 1) / HOP_SAMPLES) - PARTIAL_FRAMES
     last = max(0, beyond_first + PARTIAL_HOP_FRAMES) // PARTIAL_HOP_FRAMES
     covered_samples = num_samples - last * PARTIAL_HOP_FRAMES * HOP_SAMPLES

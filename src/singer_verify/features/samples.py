@@ -1,4 +1,4 @@
-"""Samples themselves as frames of one bin, so that a packed store can hold the audio of a corpus."""
+"""Raw samples as frames of one bin, so that a packed store can hold the audio of a corpus."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ from torch import Tensor
 from singer_verify.errors import require_at_least, require_choice
 from singer_verify.features.feature import require_one_frame
 
-SAMPLE_UNITS = {"int16": 1.0 / 32768, "float32": 1.0}  # what a stored 1 is worth, of full scale
+SAMPLE_UNITS = {"int16": 1.0 / 32768, "float32": 1.0}  # value of a stored 1 relative to full scale
 
 
 class RawWaveform:
-    """Samples, to be stored in `dtype`: a frame is a sample.
+    """The waveform itself, to be stored in `dtype`: one sample per frame.
 
-    As int16 they are counted in steps of 1/32768 of full scale, which keeps 16-bit recordings of one channel exactly
-    as they are where nothing is resampled; anything else is rounded, 98 dB under full scale, and clipped beyond full
-    scale. float32 keeps everything, in twice the space. float16, of 11 bits, would put noise 66 dB under a voice.
+    int16 has steps of 1/32768 of full scale: exact for 16-bit mono recordings that are not resampled; otherwise rounded
+    (noise at -98 dBFS) and clipped at full scale. float32 is exact, in twice the space. float16, with 11 bits, would
+    add noise 66 dB below the voice.
 
     Shape: samples (samples,) → (samples, 1).
 
     Args:
         sample_rate: sample rate of the input, in Hz.
-        dtype: of the store that will hold them, int16 or float32.
-        shortest_samples: fewer are refused, like the recipe that will be computed from them refuses them.
-        bandwidth_hz: of that recipe; recordings that do not reach it are refused.
+        dtype: dtype of the store, int16 or float32.
+        shortest_samples: shortest utterance that the recipe computed from the samples accepts.
+        bandwidth_hz: bandwidth of that recipe; recordings of lower bandwidth are rejected.
     """
 
     num_bins = 1

@@ -1,4 +1,4 @@
-"""Several recipes joined into one: the bins of each, side by side."""
+"""Concatenation of several recipes along the bins."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,22 +11,22 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.recipe import resolve_recipe
 
-MAX_FRAME_COUNT_DIFFERENCE = 1  # parts may count one frame more or less at the end
+MAX_FRAME_COUNT_DIFFERENCE = 1  # frames that a part may have more than another
 
 
 class FeatureStack(nn.Module):
-    """Frames that hold the bins of all parts, in their order.
+    """Several recipes concatenated along the bins, in order.
 
-    The parts share sample rate and hop; where one counts a frame more at the end, that frame is left out.
+    The parts share sample rate and hop; an extra frame at the end of one part is dropped.
 
-    Shape: samples (samples,) → (frames, bins), bins being the sum over the parts. Parts that count frames otherwise
-    raise UtteranceError, so that processes that extract tell it in one sentence.
+    Shape: samples (samples,) → (frames, bins), bins summed over the parts. Raises
+    UtteranceError if frame counts differ by more than one.
 
     Args:
         stack: recipes, each by its name in conf/features or as its settings: `features.stack=[mel40,pitch]`.
 
     Raises:
-        SingerVerifyError: no parts, or parts that do not share hop and sample rate.
+        SingerVerifyError: no parts, or parts with different hops or sample rates.
     """
 
     def __init__(self, stack: Sequence[Any]) -> None:
@@ -54,17 +54,17 @@ class FeatureStack(nn.Module):
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
         frames = [part(samples) for part in self.parts]
-        num_frames = [each.shape[-2] for each in frames]
+        num_frames = [part_frames.shape[-2] for part_frames in frames]
         if max(num_frames) - min(num_frames) > MAX_FRAME_COUNT_DIFFERENCE:
             counts = ", ".join(f"{count} of {name}" for name, count in zip(self.names, num_frames, strict=True))
             raise UtteranceError(f"a stack needs as many frames of each recipe; found {counts}: leave one out.")
-        return torch.cat([each[..., : min(num_frames), :] for each in frames], dim=-1)
+        return torch.cat([part_frames[..., : min(num_frames), :] for part_frames in frames], dim=-1)
 
-    def _require_equal_setting(self, wording: str, value_of: Callable[[Feature], float], setting: str) -> None:
-        first = value_of(self.parts[0])
+    def _require_equal_setting(self, wording: str, get_value: Callable[[Feature], float], setting: str) -> None:
+        first = get_value(self.parts[0])
         for name, part in zip(self.names, self.parts, strict=True):
-            if value_of(part) != first:
+            if get_value(part) != first:
                 raise SingerVerifyError(
-                    f"stack: {self.names[0]} has {wording.format(first)}, {name} {wording.format(value_of(part))}; "
+                    f"stack: {self.names[0]} has {wording.format(first)}, {name} {wording.format(get_value(part))}; "
                     f"expected the same: set {setting} in one of their yamls."
                 )

@@ -11,7 +11,7 @@ STATISTICS_CHUNK_FRAMES = 1 << 14  # read from the map at once: 65 MB in double 
 
 @dataclass(frozen=True)
 class FrameStatistics:
-    """What is known of each utterance's frames, in double precision.
+    """Statistics of the frames of each utterance, in double precision.
 
     Attributes:
         num_frames: (utterances,).
@@ -36,12 +36,12 @@ def compute_frame_statistics(
     offsets: Int[np.ndarray, " bounds"],
     chunk_frames: int = STATISTICS_CHUNK_FRAMES,
 ) -> FrameStatistics:
-    """Statistics of packed utterances, in two passes over a few utterances at a time.
+    """Compute the statistics of packed utterances in two passes over chunks of utterances.
 
     Args:
-        frames: of all utterances, one after another; may be memory-mapped.
-        offsets: (utterances + 1,), where each utterance starts; none is empty.
-        chunk_frames: about so many frames are in memory at once, and at least one utterance.
+        frames: frames of all utterances, concatenated; may be memory-mapped.
+        offsets: (utterances + 1,), start of each utterance; none is empty.
+        chunk_frames: approximate number of frames in memory at once; at least one utterance.
     """
     parts = [
         _compute_chunk_statistics(frames, offsets[first : last + 1])
@@ -51,7 +51,7 @@ def compute_frame_statistics(
 
 
 def pool_over_frames(statistics: FrameStatistics) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-    """Mean and variance of each bin over all frames of all utterances."""
+    """Compute mean and variance of each bin over all frames of all utterances."""
     weights = (statistics.num_frames / statistics.num_frames.sum())[:, None]
     mean = (weights * statistics.mean).sum(axis=0)
     variance = (weights * (statistics.variance + (statistics.mean - mean) ** 2)).sum(axis=0)
@@ -59,7 +59,7 @@ def pool_over_frames(statistics: FrameStatistics) -> tuple[Float[np.ndarray, " b
 
 
 def merge_frame_statistics(parts: list[FrameStatistics]) -> FrameStatistics:
-    """Of one utterance, from those of its parts."""
+    """Merge the statistics of the parts of one utterance."""
     joined = FrameStatistics(*(np.concatenate([getattr(part, name) for part in parts]) for name in _STATISTIC_FIELDS))
     mean, variance = pool_over_frames(joined)
     count = joined.num_frames.sum(keepdims=True)
@@ -71,13 +71,13 @@ def merge_frame_statistics(parts: list[FrameStatistics]) -> FrameStatistics:
 def pool_over_bins(
     mean: Float[np.ndarray, "*rows bins"], variance: Float[np.ndarray, "*rows bins"]
 ) -> tuple[Float[np.ndarray, "*rows one"], Float[np.ndarray, "*rows one"]]:
-    """Mean and variance of all values of a row, whose bins have these."""
+    """Pool means and variances per bin into those of all values of a row."""
     pooled = mean.mean(axis=-1, keepdims=True)
     return pooled, (variance + (mean - pooled) ** 2).mean(axis=-1, keepdims=True)
 
 
 def _split_into_chunks(offsets: Int[np.ndarray, " bounds"], chunk_frames: int) -> Iterator[tuple[int, int]]:
-    """First utterance of each chunk, and the first after it."""
+    """Yield the half-open range of utterances of each chunk."""
     first, num_utterances = 0, len(offsets) - 1
     while first < num_utterances:
         fitting = int(np.searchsorted(offsets, offsets[first] + chunk_frames, side="right")) - 1

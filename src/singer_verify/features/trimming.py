@@ -1,4 +1,4 @@
-"""Any recipe without the silence around the singing, or without its unvoiced frames."""
+"""Trimming for any recipe: removes silence around the singing or unvoiced frames."""
 
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,15 @@ from singer_verify.features.recipe import get_frame_settings
 
 
 class TrimmedFeature:
-    """A feature whose frames are those of a trimmed recording, or the voiced ones alone; never both settings off.
+    """A feature restricted to a trimmed recording, to voiced frames, or both.
 
-    Shape: samples (samples,) → (frames, bins). What is left of a recording may be too short for the feature, or no
-    frame be voiced: an UtteranceError says so.
+    Shape: samples (samples,) → (frames, bins). Raises UtteranceError if the trimmed recording is too short for
+    the feature or has no voiced frame.
 
     Args:
-        feature: makes the frames.
-        trim_silence_db: silence before and after the singing that is this much under the loudest sound is cut off;
-            None keeps it.
-        voiced_only: leave out frames that have no pitch.
+        feature: computes the frames.
+        trim_silence_db: trim leading and trailing audio this far below the loudest window; None keeps it.
+        voiced_only: drop frames without pitch.
     """
 
     def __init__(self, feature: Feature, trim_silence_db: float | None, voiced_only: bool) -> None:
@@ -45,30 +44,30 @@ class TrimmedFeature:
     def compute_with_times(
         self, samples: Float[Tensor, " samples"]
     ) -> tuple[Float[Tensor, "frames bins"], Float[Tensor, " frames"]]:
-        """The frames, and when each of them is in the recording, in seconds."""
-        first, kept = 0, samples
+        """Compute the frames and the time of each in the recording, in seconds."""
+        first, trimmed_samples = 0, samples
         if self.trim_silence_db is not None:
             first, end = find_trim_bounds(samples, self.sample_rate, self.trim_silence_db)
-            kept = samples[first:end]
+            trimmed_samples = samples[first:end]
         try:
-            frames = self.feature(kept)
+            frames = self.feature(trimmed_samples)
         except UtteranceError as error:
-            trimmed = "without the silence around it, " if len(kept) < len(samples) else ""
+            trimmed = "without the silence around it, " if len(trimmed_samples) < len(samples) else ""
             raise UtteranceError(f"{trimmed}{error}") from error
         times_s = first / self.sample_rate + torch.arange(len(frames), dtype=torch.float64) * (self.hop_ms / 1000.0)
         if not self.voiced_only:
             return frames, times_s
-        voiced = detect_voiced_frames(kept, self.sample_rate, self.hop_ms, len(frames))
+        voiced = detect_voiced_frames(trimmed_samples, self.sample_rate, self.hop_ms, len(frames))
         if not voiced.any():
             raise UtteranceError("has no voiced frame; delete it, or set features.voiced_only=false.")
         return frames[voiced], times_s[voiced]
 
 
 def with_trimming(feature: Feature, recipe: dict[str, Any]) -> Feature:
-    """The feature with what a whole recipe says of silence and voicing; the feature itself where it says nothing.
+    """Wrap a feature with the trimming settings of its recipe; return it unchanged if both are off.
 
     Raises:
-        SingerVerifyError: a setting out of range, or one for ready features.
+        SingerVerifyError: a setting is out of range, or set for precomputed features.
     """
     settings = get_frame_settings(recipe)
     trim_silence_db, voiced_only = settings["trim_silence_db"], settings["voiced_only"]
@@ -81,35 +80,35 @@ def with_trimming(feature: Feature, recipe: dict[str, Any]) -> Feature:
     if isinstance(feature, PrecomputedFeature):
         raise SingerVerifyError(
             f"features.trim_silence_db={trim_silence_db}, features.voiced_only={voiced_only}: expected null and false, "
-            f"because the features are ready-made: no samples tell where they are silent or voiced."
+            f"because silence and voicing cannot be detected in precomputed features."
         )
     return TrimmedFeature(feature, trim_silence_db, voiced_only)
 
 
 def substitute_precomputed_feature(feature: Feature, root: Path) -> PrecomputedFeature:
-    """The recipe of a corpus of ready features, in place of the one that was asked for.
+    """Return the recipe of a corpus of precomputed features instead of the configured one.
 
     Raises:
-        SingerVerifyError: its `feat_params.yaml` cannot be used, or it is asked to be trimmed.
+        SingerVerifyError: unusable `feat_params.yaml`, or trimming is requested.
     """
-    ready = read_feat_params(root)
-    with_trimming(ready, feature.recipe)
-    return ready
+    precomputed = read_feat_params(root)
+    with_trimming(precomputed, feature.recipe)
+    return precomputed
 
 
 TRIM_WINDOW_MS, TRIM_HOP_MS = 64, 16
 
 
 def find_trim_bounds(samples: Float[Tensor, " samples"], sample_rate: int, trim_silence_db: float) -> tuple[int, int]:
-    """First sample of the first loud window, and end of the last; silences between them are part of the singing.
+    """Find the start of the first loud window and the end of the last, in samples; inner silences are kept.
 
-    A window is loud if its mean power is less than `trim_silence_db` under that of the loudest one
+    A window is loud if its mean power is less than `trim_silence_db` below that of the loudest one
     (`librosa.effects.trim`, with windows of 64 ms every 16 ms).
 
     Raises:
         UtteranceError: all samples are zero.
     """
-    window, hop = (round(each_ms * sample_rate / 1000) for each_ms in (TRIM_WINDOW_MS, TRIM_HOP_MS))
+    window, hop = (round(duration_ms * sample_rate / 1000) for duration_ms in (TRIM_WINDOW_MS, TRIM_HOP_MS))
     energy = torch.cat([samples.new_zeros(1, dtype=torch.float64), samples.double().square().cumsum(0)])
     centres = torch.arange(0, len(samples) + 1, hop)
     first = (centres - window // 2).clamp(min=0)

@@ -1,4 +1,7 @@
-"""Few numbers for a spectral envelope. Each coding is linear in the logarithm of the envelope, so it is a matrix."""
+"""Spectral envelopes from the WORLD vocoder, in compact codings.
+
+Apart from WORLD's own, every coding is linear in the log envelope and is applied as a matrix.
+"""
 
 import math
 from typing import Any
@@ -17,15 +20,17 @@ DB_PER_NEPER = 20.0 / math.log(10.0)
 def build_mel_cepstrum_matrix(
     num_bins: int, num_frequencies: int, warping: float
 ) -> Float[np.ndarray, "bins frequencies"]:
-    """Log amplitude to mel-cepstrum c_0, c_1, ...: log|H(ω)| = Σ c_k cos(k β(ω)), β the warped frequency.
+    """Build the matrix from log amplitude to mel-cepstrum c_0, c_1, ...
+
+    log|H(ω)| = Σ c_k cos(k β(ω)), where β is the warped frequency.
 
     As `sp2mc` of SPTK (Tokuda, Kobayashi, Masuko, Imai 1994, "Mel-generalized cepstral analysis", with γ = 0); without
     warping the real cepstrum.
 
     Args:
-        num_bins: coefficients.
-        num_frequencies: of the envelope, from 0 to half the sample rate.
-        warping: α of the all-pass filter whose phase is β, under 1; 0.45 is near the mel scale.
+        num_bins: number of coefficients.
+        num_frequencies: number of envelope points from 0 to half the sample rate.
+        warping: α < 1 of the all-pass filter with phase β; 0.45 approximates the mel scale.
     """
     one_sided = np.fft.irfft(np.eye(num_frequencies), axis=0)[:num_frequencies]
     one_sided[1:-1] *= 2.0
@@ -35,7 +40,7 @@ def build_mel_cepstrum_matrix(
 def build_frequency_warping_matrix(
     num_bins: int, num_coefficients: int, warping: float
 ) -> Float[np.ndarray, "bins coefficients"]:
-    """Cepstrum to warped cepstrum: Oppenheim and Johnson's recursion (1972, "Discrete representation of signals")."""
+    """Build the matrix from cepstrum to warped cepstrum by the recursion of Oppenheim and Johnson (1972)."""
     warped = np.zeros((num_bins, num_coefficients))
     for coefficient in reversed(range(num_coefficients)):
         before = warped.copy()
@@ -51,10 +56,10 @@ def build_frequency_warping_matrix(
 def build_warped_spectrum_matrix(
     num_bins: int, num_frequencies: int, warping: float
 ) -> Float[np.ndarray, "bins frequencies"]:
-    """Log amplitude to log amplitude at equal steps of warped frequency, smoothed by way of the mel-cepstrum.
+    """Build the matrix from log amplitude to log amplitude on a warped frequency axis, smoothed by the mel-cepstrum.
 
     The mel-frequency spectral coefficients of Blaauw and Bonada 2017 ("A neural parametric singing
-    synthesizer"), which Chandna et al. 2019 ("WGANSing") took over: `num_bins` coefficients, as many points.
+    synthesizer"), adopted by Chandna et al. 2019 ("WGANSing"): `num_bins` coefficients, as many points.
     """
     warped_frequencies = np.linspace(0.0, math.pi, num_bins)
     cosines = np.cos(warped_frequencies[:, None] * np.arange(num_bins))
@@ -75,10 +80,10 @@ class WorldEnvelope:
     Shape: samples (samples,) → (frames, bins), frames = 1 + samples // hop; WORLD's own hop is 5 ms.
 
     Args:
-        num_envelope_bins: numbers the envelope is coded in.
-        coding: of the envelope, see above.
+        num_envelope_bins: number of bins that code the envelope.
+        coding: coding of the envelope, see above.
         aperiodicity: append the coded aperiodicity.
-        warping: of the codings mfsc, mfsc_db and mgc, see `build_mel_cepstrum_matrix`.
+        warping: frequency warping of the codings mfsc, mfsc_db and mgc, see `build_mel_cepstrum_matrix`.
         sample_rate: sample rate of the input, in Hz.
         hop_ms, f0_method, f0_min_hz, f0_max_hz: see `F0Tracker`.
     """
@@ -134,7 +139,7 @@ class WorldEnvelope:
         return 0.5 * np.log(power) @ self.matrix.T
 
     def _build_coding_matrix(self) -> Float[np.ndarray, "bins frequencies"] | None:
-        """From log amplitude; None where WORLD codes the envelope itself."""
+        """Build the matrix from log amplitude to bins, or None for WORLD's own coding."""
         shape = self.num_envelope_bins, self.fft_size // 2 + 1
         if self.coding == "world":
             return None

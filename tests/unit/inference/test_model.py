@@ -296,7 +296,7 @@ def test_a_model_of_ready_features_refuses_audio(tmp_path: Path) -> None:
         embedder.embed(tmp_path / "missing.npy")
     path = write(tmp_path / "a.wav", sing(1))
     for recording in (path, AudioClip(sing(1), RATE)):
-        with pytest.raises(SingerVerifyError, match=r"trained on ready features .*give \.npy files"):
+        with pytest.raises(SingerVerifyError, match=r"trained on precomputed features .*give \.npy files"):
             embedder.embed_windows(recording)
 
 
