@@ -1,4 +1,4 @@
-"""Batches as the model receives them, read from a packed store."""
+"""Data sets of training and evaluation batches, and the augmentation that completes a batch on its device."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ from singer_verify.store.packed import PackedStore
 
 @runtime_checkable
 class CropSource(Protocol):
-    """What batches are read from: a packed store, or one that does more to its frames."""
+    """A source of crops: a packed store, or a store that processes its frames further."""
 
     def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
@@ -31,7 +31,7 @@ class SingerBatch(NamedTuple):
 
     Attributes:
         features: (singers, utterances, frames, bins).
-        singers: (singers,), numbers of the singers in the sorted list of the split's singers.
+        singers: (singers,), indices into the sorted list of the split's singers.
     """
 
     features: Float[Tensor, "singers utterances frames bins"]
@@ -43,7 +43,7 @@ class WindowBatch(NamedTuple):
 
     Attributes:
         features: (windows, frames, bins).
-        utterances: (windows,), the number of the utterance that each window is cut from.
+        utterances: (windows,), index of the utterance of each window.
     """
 
     features: Float[Tensor, "windows frames bins"]
@@ -51,14 +51,14 @@ class WindowBatch(NamedTuple):
 
 
 class SingerBatchDataset(Dataset[SingerBatch]):
-    """Batch t of a split, for t from 0 to `num_batches` - 1; where several ranks train together, a rank's part of it.
+    """Training batches of a split, indexed by step; each rank loads its own part of a batch.
 
     Args:
-        store: the frames.
+        store: source of the frames.
         sampler: plans the batches of all ranks together.
-        num_batches: that there are.
-        rank: which takes the `rank`-th stretch of the batch's singers.
-        num_ranks: equal parts, into which the batch is divided.
+        num_batches: number of batches.
+        rank: index of this rank; it loads the `rank`-th part of the singers.
+        num_ranks: number of equal parts of a batch.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SingerBatchDataset(Dataset[SingerBatch]):
 
 
 class WindowBatchDataset(Dataset[WindowBatch]):
-    """All windows of all utterances of a split, a group at a time."""
+    """All evaluation windows of a split, one group per batch."""
 
     def __init__(self, store: CropSource, groups: list[WindowGroup]) -> None:
         self.store, self.groups = store, groups
@@ -95,14 +95,14 @@ class WindowBatchDataset(Dataset[WindowBatch]):
 
 
 class PendingBatch(NamedTuple):
-    """A batch that is not finished, and the random numbers that finish it."""
+    """A batch before augmentation, with the random numbers of its augmentation."""
 
     batch: SingerBatch | SampleBatch
     draws: dict[str, AugmentationDraw]
 
 
 class PendingBatchDataset(Dataset[PendingBatch]):
-    """Batch t of a split with the random numbers of its augmentation, which depend on (seed, t) and a crop's number."""
+    """Batches with the random numbers of their augmentation, a function of (seed, step, crop index)."""
 
     def __init__(
         self, batches: SingerBatchDataset | SampleBatchDataset, augmentation: AugmentationChain, seed: int
@@ -123,29 +123,29 @@ class PendingBatchDataset(Dataset[PendingBatch]):
 
 
 class TrainingBatchPipeline:
-    """What training batches are made of, and what is left to be done when one has reached the device.
+    """Builds the data set of training batches, and augments a batch once it is on the device.
 
     Args:
-        crop_frames: computes frames from samples; None where frames are stored.
-        augmentation: of the crops.
-        seed: of the augmentation.
+        crop_extractor: computes frames from samples; None if frames are stored.
+        augmentation: augmentation of the crops.
+        seed: seed of the augmentation.
 
     Raises:
-        SingerVerifyError: samples are to be augmented, and there are only frames.
+        SingerVerifyError: the augmentation changes samples, but frames are stored.
     """
 
-    def __init__(self, crop_frames: CropFeatureExtractor | None, augmentation: AugmentationChain, seed: int) -> None:
-        if augmentation.samples and crop_frames is None:
+    def __init__(self, crop_extractor: CropFeatureExtractor | None, augmentation: AugmentationChain, seed: int) -> None:
+        if augmentation.samples and crop_extractor is None:
             raise SingerVerifyError(
                 f"augmentation: {', '.join(augmentation.samples)} change samples, and this training reads stored "
                 f"frames; set data.on_the_fly=true, or take an augmentation of frames (augmentation=spec_augment)."
             )
-        self.crop_extractor, self.augmentation, self.seed = crop_frames, augmentation, seed
+        self.crop_extractor, self.augmentation, self.seed = crop_extractor, augmentation, seed
 
     def batches(
         self, store: CropSource, sampler: SingerSampler, num_batches: int, rank: int, num_ranks: int
     ) -> Dataset[SingerBatch] | Dataset[PendingBatch]:
-        """Batches of a rank, read from a store of frames, or of samples where frames are computed from them."""
+        """Build the batches of one rank from a store of frames, or of samples for on-the-fly features."""
         if self.crop_extractor is None:
             batches = SingerBatchDataset(store, sampler, num_batches, rank, num_ranks)
             return batches if self.augmentation.is_empty else PendingBatchDataset(batches, self.augmentation, self.seed)
@@ -157,9 +157,9 @@ class TrainingBatchPipeline:
         return PendingBatchDataset(samples, self.augmentation, self.seed)
 
     @torch.no_grad()
-    def apply_augmentation(self, drawn: PendingBatch) -> SingerBatch:
-        """What the model receives, computed where the batch lies."""
-        batch, draws = drawn
+    def apply_augmentation(self, pending: PendingBatch) -> SingerBatch:
+        """Compute the frames if needed and augment the batch, on the device of the batch."""
+        batch, draws = pending
         features = (
             self._compute_frames(batch, draws) if isinstance(batch, SampleBatch) else batch.features.flatten(0, 1)
         )

@@ -1,4 +1,4 @@
-"""Frames of training crops computed in the training, on its device, from a packed store of samples."""
+"""On-the-fly features: frames of training crops, computed on the training device from a store of samples."""
 
 from typing import NamedTuple
 
@@ -19,12 +19,12 @@ from singer_verify.store.packed import PackedStore
 
 
 class SampleBatch(NamedTuple):
-    """Stretches of samples, each with what its crop's frames are made from, in the dtype of the store.
+    """Segments of samples that contain the context of each crop's frames, in the dtype of the store.
 
     Attributes:
         samples: (singers, utterances, samples).
         is_frame: (singers, utterances, frames), false where an utterance is shorter than its crop.
-        singers: (singers,), numbers of the singers in the sorted list of the split's singers.
+        singers: (singers,), indices into the sorted list of the split's singers.
     """
 
     samples: Num[Tensor, "singers utterances samples"]
@@ -33,19 +33,19 @@ class SampleBatch(NamedTuple):
 
 
 class CropFeatureExtractor:
-    """A recipe that is computed for crops alone: which samples they need, and their frames from these.
+    """Computes the frames of a crop from the segment of samples around it, equal to those of the whole utterance.
 
-    A stretch reaches so many whole hops beyond the crop on either side that no frame of the crop sees the stretch's
-    ends: these frames, a few per crop, are computed and left out. So they are the frames of the whole utterance.
+    A segment extends past the crop by whole hops on both sides, enough that no frame of the crop depends on the ends of
+    the segment; the few extra frames are computed and dropped.
 
     Args:
         feature: the recipe.
-        num_frames: of a crop.
-        samples_dtype: int16 or float32, of the samples on disk.
-        normalisation: of the frames; one by the training split must have its figures before crops are computed.
+        num_frames: frames per crop.
+        samples_dtype: dtype of the samples on disk, int16 or float32.
+        normalisation: normalisation of the frames; a global one must be fitted before crops are computed.
 
     Raises:
-        SingerVerifyError: the recipe or its normalisation, as they are set, need whole utterances.
+        SingerVerifyError: the recipe or its normalisation requires whole utterances.
     """
 
     def __init__(
@@ -87,8 +87,10 @@ class CropFeatureExtractor:
     def compute_first_frames(
         self, starts: Int[np.ndarray, " crops"], num_frames_of: Int[np.ndarray, " crops"]
     ) -> Int[np.ndarray, " crops"]:
-        """Where crops begin within their utterances: before them, where an utterance is shorter than a crop, so that it
-        lies in the middle (as `PackedStore.read_crops` has it)."""
+        """Return the first frame of every crop within its utterance.
+
+        It is negative for an utterance shorter than a crop, which is centred as in `PackedStore.read_crops`.
+        """
         return np.where(num_frames_of >= self.num_frames, starts, -((self.num_frames - num_frames_of) // 2))
 
     @torch.no_grad()
@@ -108,15 +110,15 @@ class CropFeatureExtractor:
 
 
 class SampleBatchDataset(Dataset[SampleBatch]):
-    """Batch t of a split as samples; the same singers, utterances and crops as `SingerBatchDataset` draws from frames.
+    """Training batches of samples, with the same singers, utterances and crops as `SingerBatchDataset`.
 
     Args:
-        store: the samples, as frames of one bin.
+        store: samples, as frames of one bin.
         sampler: plans the batches of all ranks together, in frames.
-        crop_frames: the recipe.
-        margin_samples: more samples on either side than the crop's frames are made from.
-        num_batches: that there are.
-        part: of each batch, which this rank takes.
+        crop_frames: computes the frames of a crop.
+        margin_samples: extra samples on both sides, for the augmentation.
+        num_batches: number of batches.
+        part: part of each batch that this rank loads.
     """
 
     def __init__(
@@ -155,21 +157,21 @@ class SampleBatchDataset(Dataset[SampleBatch]):
 def read_reflected_segments(
     store: PackedStore, utterances: Int[np.ndarray, " crops"], first: Int[np.ndarray, " crops"], num_samples: int
 ) -> Num[np.ndarray, "crops samples"]:
-    """Stretches of utterances that are reflected, as often as it takes, where a stretch reaches beyond their ends.
+    """Read segments of utterances, reflected at the ends of the utterance as often as needed.
 
     Args:
         store: the samples, as frames of one bin.
-        utterances: numbers in the store.
-        first: sample of each stretch within its utterance, negative before it.
-        num_samples: of a stretch.
+        utterances: indices into the store.
+        first: first sample of each segment within its utterance; may be negative.
+        num_samples: samples per segment.
     """
     lengths = store.num_frames[utterances]
     is_inside = (first >= 0) & (first + num_samples <= lengths)
-    stretches = np.empty((len(utterances), num_samples), store.frames.dtype)
+    segments = np.empty((len(utterances), num_samples), store.frames.dtype)
     if is_inside.any():
-        stretches[is_inside] = store.read_crops(utterances[is_inside], first[is_inside], num_samples)[..., 0]
+        segments[is_inside] = store.read_crops(utterances[is_inside], first[is_inside], num_samples)[..., 0]
     for crop in np.flatnonzero(~is_inside):
         last = int(lengths[crop]) - 1
         places = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)
-        stretches[crop] = store.utterance(int(utterances[crop]))[places, 0]
-    return stretches
+        segments[crop] = store.utterance(int(utterances[crop]))[places, 0]
+    return segments

@@ -117,9 +117,9 @@ def test_refuses_settings_out_of_range(settings: dict[str, object], said: str) -
 
 def test_ready_features_cannot_be_trimmed(make_ready_corpus: MakeCorpus) -> None:
     ready = PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160})
-    with pytest.raises(SingerVerifyError, match="expected null and false, because silence and voicing cannot be detected"):
+    with pytest.raises(SingerVerifyError, match="expected null and false, because silence and voicing"):
         with_trimming(ready, {"voiced_only": True})
-    with pytest.raises(HydraException, match="no samples tell where they are silent or voiced"):
+    with pytest.raises(HydraException, match="cannot be detected in precomputed features"):
         train(make_ready_corpus(), "features.trim_silence_db=40")
 
 
