@@ -101,7 +101,7 @@ def test_training_refuses_what_loading_would(project: Path) -> None:
         ("embed", "runs/first", "downloads/ann__0.flac", "--out", "embeddings.npz"),
         ("evaluate", "runs/first", "corpus", "--json"),
         ("leaderboard", "runs", "--corpus", "corpus", "--split", "val"),
-        ("export", "runs/first", "--onnx", "model.onnx", "--frames"),
+        ("export", "runs/first", "--onnx", "model.onnx"),
         ("verify", "runs/first", "downloads/ann__0.flac", "downloads/ben__0.flac", "--json"),
     ],
     ids=lambda command: command[0],
