@@ -260,7 +260,7 @@ def test_ready_features_that_cannot_be_used_are_named(
     root = make_ready_corpus()
     for path in (root / "train/train_singer1").iterdir():
         np.save(path, array)
-    data = SingerDataModule(str(root), MelSpectrogram(40), 20, 2, 2, 0, 2, 8, str(tmp_path / "store"), "float16", 0, 1)
+    data = SingerDataModule(str(root), MelSpectrogram(40), 20, 2, 2, 0, 2, str(tmp_path / "store"), "float16", 0, 1)
     with pytest.raises(SingerVerifyError, match="none of the utterances of train_singer1 can be used") as caught:
         data.prepare_data()
     assert said in str(caught.value)
@@ -277,7 +277,6 @@ def test_fewer_singers_than_asked_warns_once_and_shrinks(
         2,
         0,
         2,
-        8,
         str(tmp_path / "s"),
         "float16",
         0,
