@@ -1,1 +1,1 @@
-"""What a training or a validation step is fed with."""
+"""Training batches and evaluation windows: a corpus' stores, sampler, augmentation and Lightning data module."""

@@ -119,7 +119,7 @@ class PendingBatchDataset(Dataset[PendingBatch]):
             sampler.utterances_per_singer,
         )
         crops = range(part.start * utterances_per_singer, part.stop * utterances_per_singer)
-        return PendingBatch(self.batches[step], self.augmentation.draws(self.seed, step, crops))
+        return PendingBatch(self.batches[step], self.augmentation.draw(self.seed, step, crops))
 
 
 class TrainingBatchPipeline:
@@ -137,8 +137,8 @@ class TrainingBatchPipeline:
     def __init__(self, crop_extractor: CropFeatureExtractor | None, augmentation: AugmentationChain, seed: int) -> None:
         if augmentation.samples and crop_extractor is None:
             raise SingerVerifyError(
-                f"augmentation: {', '.join(augmentation.samples)} change samples, and this training reads stored "
-                f"frames; set data.on_the_fly=true, or take an augmentation of frames (augmentation=spec_augment)."
+                f"augmentation: {', '.join(augmentation.samples)} change samples, but this training reads stored "
+                f"frames; set data.on_the_fly=true or choose an augmentation of frames (augmentation=spec_augment)."
             )
         self.crop_extractor, self.augmentation, self.seed = crop_extractor, augmentation, seed
 
@@ -150,7 +150,7 @@ class TrainingBatchPipeline:
             batches = SingerBatchDataset(store, sampler, num_batches, rank, num_ranks)
             return batches if self.augmentation.is_empty else PendingBatchDataset(batches, self.augmentation, self.seed)
         assert isinstance(store, PackedStore)
-        margin = self.augmentation.margin_samples(self.crop_extractor.num_samples)
+        margin = self.augmentation.compute_margin_samples(self.crop_extractor.num_samples)
         samples = SampleBatchDataset(
             store, sampler, self.crop_extractor, margin, num_batches, RankShard(rank, num_ranks)
         )

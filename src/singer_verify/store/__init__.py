@@ -1,1 +1,1 @@
-"""Frames of a corpus split on disk: packed, memory-mapped, computed once per recipe."""
+"""Features extracted once per corpus split and recipe, packed into memory-mapped files with checksums."""

@@ -223,10 +223,10 @@ def test_a_crop_is_changed_alike_alone_and_in_company() -> None:
     augmentation = shipped("strong")
     for each in augmentation.samples.values():
         each.p = 1.0
-    wide = NUM_SAMPLES + 2 * augmentation.margin_samples(NUM_SAMPLES)
+    wide = NUM_SAMPLES + 2 * augmentation.compute_margin_samples(NUM_SAMPLES)
     crops = white(6, wide)
-    whole = augmentation.augment_samples(crops, augmentation.draws(1, 2, range(6)), NUM_SAMPLES, SAMPLE_RATE)
-    part = augmentation.augment_samples(crops[3:], augmentation.draws(1, 2, range(3, 6)), NUM_SAMPLES, SAMPLE_RATE)
+    whole = augmentation.augment_samples(crops, augmentation.draw(1, 2, range(6)), NUM_SAMPLES, SAMPLE_RATE)
+    part = augmentation.augment_samples(crops[3:], augmentation.draw(1, 2, range(3, 6)), NUM_SAMPLES, SAMPLE_RATE)
     assert whole.shape == (6, NUM_SAMPLES)
     assert whole.isfinite().all()
     assert torch.allclose(whole[3:], part, atol=1e-5)
@@ -237,8 +237,8 @@ def test_what_is_never_chosen_changes_no_bit() -> None:
     augmentation = shipped("strong")
     for each in (*augmentation.samples.values(), *augmentation.frames.values()):
         each.p = 0.0
-    margin = augmentation.margin_samples(500)
-    crops, draws = white(3, 500 + 2 * margin), augmentation.draws(1, 2, range(3))
+    margin = augmentation.compute_margin_samples(500)
+    crops, draws = white(3, 500 + 2 * margin), augmentation.draw(1, 2, range(3))
     assert margin > 0
     assert torch.equal(augmentation.augment_samples(crops, draws, 500, SAMPLE_RATE), crops[:, margin:-margin])
     assert torch.equal(augmentation.augment_frames(crops[:, :, None], draws), crops[:, :, None])
@@ -248,8 +248,8 @@ def test_silence_stays_finite() -> None:
     augmentation = shipped("strong")
     for each in augmentation.samples.values():
         each.p = 1.0
-    wide = 4000 + 2 * augmentation.margin_samples(4000)
-    silent = augmentation.augment_samples(torch.zeros(2, wide), augmentation.draws(0, 0, range(2)), 4000, SAMPLE_RATE)
+    wide = 4000 + 2 * augmentation.compute_margin_samples(4000)
+    silent = augmentation.augment_samples(torch.zeros(2, wide), augmentation.draw(0, 0, range(2)), 4000, SAMPLE_RATE)
     assert silent.isfinite().all()
 
 
@@ -262,7 +262,7 @@ def test_silence_stays_finite() -> None:
         (lambda: SpecAugment(1.0, -1, 8, 2, 40, 0.2), "spec_augment.num_frequency_masks=-1: expected an integer"),
         (
             lambda: TrainingBatchPipeline(None, shipped("seed"), 1),
-            "augmentation: equaliser, noise change samples, and this training reads stored frames; set "
+            "augmentation: equaliser, noise change samples, but this training reads stored frames; set "
             "data.on_the_fly=true",
         ),
         (

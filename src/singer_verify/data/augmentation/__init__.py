@@ -1,5 +1,5 @@
-"""What is done to training crops so that a model hears more than was recorded: one idea a file.
+"""Random changes to training crops, one per file.
 
-An augmentation is called on a batch of crops and on uniform random numbers in [0, 1), a row per crop; these alone
-decide what it does, on any device. Augmentations of samples are also told the sample rate in Hz.
+An augmentation is called with a batch of crops and a row of uniform random numbers in [0, 1) per crop, which alone
+determine the result, on any device. Augmentations of samples are also given the sample rate in Hz.
 """

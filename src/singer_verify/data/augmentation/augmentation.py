@@ -24,7 +24,7 @@ class SampleAugmenter(Augmenter, Protocol):
     """Changes samples, before frames are made of them.
 
     Attributes:
-        context_ratio: how much longer a stretch it reads than the part of it that is right afterwards, around its middle.
+        context_ratio: input length divided by valid output length; the invalid margins are cropped.
     """
 
     context_ratio: float
@@ -62,16 +62,16 @@ class AugmentationChain:
     def is_empty(self) -> bool:
         return not self.samples and not self.frames
 
-    def draws(self, seed: int, step: int, crops: range) -> dict[str, AugmentationDraw]:
-        """The random numbers of a stretch of the crops of batch `step`."""
+    def draw(self, seed: int, step: int, crops: range) -> dict[str, AugmentationDraw]:
+        """Draw the random numbers for a range of the crops of batch `step`."""
         augmenters: dict[str, Augmenter] = {**self.samples, **self.frames}
         return {
-            name: draw_augmentation(name, each.p, each.num_draws, (seed, step), crops)
-            for name, each in augmenters.items()
+            name: draw_augmentation(name, augmenter.p, augmenter.num_draws, (seed, step), crops)
+            for name, augmenter in augmenters.items()
         }
 
-    def margin_samples(self, num_samples: int) -> int:
-        """How many more samples on either side are read, so that `num_samples` are right in the end."""
+    def compute_margin_samples(self, num_samples: int) -> int:
+        """Return the additional samples needed on each side so that `num_samples` are valid after all augmentations."""
         return sum(self._compute_margins(num_samples))
 
     def augment_samples(

@@ -1,4 +1,4 @@
-"""Formants moved up or down, at the same pitch."""
+"""Shift of formants at constant pitch."""
 
 import math
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
-WINDOW_MS = 64.0  # rounded to a power of two samples: resolves the harmonics of a bass
-LIFTER_MS = 1.5  # of the cepstrum that is envelope: shorter than the period of notes up to 660 Hz
-MAX_GAIN_DB = 40.0  # that a part of the spectrum is raised or lowered by
-MIN_MAGNITUDE = 1e-6  # magnitude, below which a spectrum is taken for silence
+WINDOW_MS = 64.0  # rounded to a power of two samples; resolves a bass' harmonics
+LIFTER_MS = 1.5  # part of the cepstrum kept as envelope; shorter than the period of notes up to 660 Hz
+MAX_GAIN_DB = 40.0  # largest change of any part of the spectrum
+MIN_MAGNITUDE = 1e-6  # spectra below this are treated as silence
 
 
 class FormantShift:
-    """Moves the spectral envelope along frequency and leaves harmonics where they are: a shorter or longer throat.
+    """Shifts the spectral envelope along frequency but not the harmonics, like a shorter or longer vocal tract.
 
     The shift in semitones is uniform. See `shift_formants`.
 
@@ -24,8 +24,8 @@ class FormantShift:
 
     Args:
         p: probability that a crop is changed.
-        min_semitones: negative for downwards.
-        max_semitones: most.
+        min_semitones: largest downward shift, as a negative number.
+        max_semitones: largest upward shift.
     """
 
     num_draws, context_ratio = 1, 1.0
@@ -45,31 +45,32 @@ class FormantShift:
 def shift_formants(
     crops: Float[Tensor, "crops samples"], ratios: Float[Tensor, " crops"], sample_rate: int
 ) -> Float[Tensor, "crops samples"]:
-    """Crops filtered, frame by frame, by their own envelope moved, over their envelope as it is.
+    """Filter each frame by the ratio of its shifted to its original spectral envelope.
 
-    The envelope is the cepstrally smoothed spectrum (Oppenheim and Schafer 1968, "Homomorphic analysis of speech");
-    above 660 Hz of f0 it begins to follow the harmonics, so that formants move less than asked.
+    The envelope is the cepstrally smoothed spectrum (Oppenheim and Schafer 1968, "Homomorphic analysis of speech"). For
+    f0 above 660 Hz it begins to follow the harmonics, so that formants move less than requested.
 
     Args:
-        ratios: by which the frequencies of formants are multiplied.
+        crops: (crops, samples).
+        ratios: (crops,), factor by which formant frequencies are multiplied.
         sample_rate: in Hz.
     """
     n_fft = 1 << round(math.log2(WINDOW_MS * sample_rate / 1000.0))
     window = torch.hann_window(n_fft, device=crops.device)
     spectrum = torch.stft(crops, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)
     envelope = compute_log_envelope(spectrum.abs(), round(LIFTER_MS * sample_rate / 1000.0))
-    places = torch.arange(envelope.shape[1], device=crops.device) / ratios[:, None]
-    gain = _interpolate_envelope(envelope, places) - envelope
-    most = MAX_GAIN_DB * math.log(10.0) / 20.0
+    positions = torch.arange(envelope.shape[1], device=crops.device) / ratios[:, None]
+    gain = _interpolate_envelope(envelope, positions) - envelope
+    max_gain = MAX_GAIN_DB * math.log(10.0) / 20.0
     return torch.istft(
-        spectrum * gain.clamp(-most, most).exp(), n_fft, n_fft // 4, window=window, length=crops.shape[1]
+        spectrum * gain.clamp(-max_gain, max_gain).exp(), n_fft, n_fft // 4, window=window, length=crops.shape[1]
     )
 
 
 def compute_log_envelope(
     magnitudes: Float[Tensor, "crops frequencies frames"], num_coefficients: int
 ) -> Float[Tensor, "crops frequencies frames"]:
-    """The logarithm of magnitudes, smoothed along frequency by keeping the first coefficients of its cepstrum."""
+    """Smooth log magnitudes along frequency by keeping only the first coefficients of the cepstrum."""
     cepstrum = torch.fft.irfft(magnitudes.clamp(min=MIN_MAGNITUDE).log(), dim=1)
     quefrency = torch.arange(cepstrum.shape[1], device=magnitudes.device)
     is_kept = torch.minimum(quefrency, cepstrum.shape[1] - quefrency) <= num_coefficients
@@ -77,11 +78,11 @@ def compute_log_envelope(
 
 
 def _interpolate_envelope(
-    envelope: Float[Tensor, "crops frequencies frames"], places: Float[Tensor, "crops frequencies"]
+    envelope: Float[Tensor, "crops frequencies frames"], positions: Float[Tensor, "crops frequencies"]
 ) -> Float[Tensor, "crops frequencies frames"]:
-    """The envelope at fractional frequencies, linearly; beyond the highest one, its value there."""
-    places = places.clamp(max=envelope.shape[1] - 1)
-    below = places.floor().to(torch.int64)
+    """Interpolate the envelope linearly at fractional frequency bins; constant beyond the highest bin."""
+    positions = positions.clamp(max=envelope.shape[1] - 1)
+    below = positions.floor().to(torch.int64)
     above = (below + 1).clamp(max=envelope.shape[1] - 1)
-    low, high = (envelope.gather(1, each[:, :, None].expand_as(envelope)) for each in (below, above))
-    return torch.lerp(low, high, (places - below)[:, :, None].expand_as(envelope))
+    low, high = (envelope.gather(1, index[:, :, None].expand_as(envelope)) for index in (below, above))
+    return torch.lerp(low, high, (positions - below)[:, :, None].expand_as(envelope))

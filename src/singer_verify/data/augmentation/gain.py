@@ -1,4 +1,4 @@
-"""Louder or softer by a random gain."""
+"""Random gain."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,14 +8,14 @@ from singer_verify.errors import require_between
 
 
 class Gain:
-    """Multiplies a crop; the gain in dB is uniform. Samples beyond full scale are not clipped.
+    """Multiplies a crop by a gain that is uniform in dB. Samples beyond full scale are not clipped.
 
     Shape: crops (crops, samples), uniform (crops, 1) → (crops, samples).
 
     Args:
         p: probability that a crop is changed.
-        min_gain_db: least.
-        max_gain_db: most.
+        min_gain_db: smallest gain.
+        max_gain_db: largest gain.
     """
 
     num_draws, context_ratio = 1, 1.0

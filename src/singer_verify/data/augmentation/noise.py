@@ -8,14 +8,14 @@ from singer_verify.errors import require_between
 
 
 class GaussianNoise:
-    """Adds white noise; the ratio in dB, of the crop's power to the noise's, is uniform.
+    """Adds white noise at a signal-to-noise ratio that is uniform in dB.
 
     Shape: crops (crops, samples), uniform (crops, 3) → (crops, samples).
 
     Args:
         p: probability that a crop is changed.
-        min_snr_db: loudest noise.
-        max_snr_db: softest noise.
+        min_snr_db: lowest ratio (loudest noise).
+        max_snr_db: highest ratio (softest noise).
     """
 
     num_draws, context_ratio = 3, 1.0

@@ -1,4 +1,4 @@
-"""Pitch moved up or down, with formants where they were."""
+"""Shift of pitch with formants kept in place."""
 
 import math
 
@@ -10,22 +10,22 @@ from singer_verify.data.augmentation.formants import shift_formants
 from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
-SINC_HALF_TAPS = 16  # samples on either side, from which one between samples is interpolated
+SINC_HALF_TAPS = 16  # samples on each side used to interpolate between samples
 
 
 class PitchShift:
-    """Plays a crop faster or slower and moves its formants back: f0 and tempo change by the same ratio, nothing else.
+    """Plays a crop faster or slower and shifts its formants back, so that only f0 and tempo change, by the same ratio.
 
-    The shift in semitones is uniform. No phase vocoder takes the tempo back: it would smear consonants and vibrato, and
-    crops are of one length either way, so that at 2 semitones a crop shows 12 % more or less of the song.
+    The shift in semitones is uniform. The tempo is not restored: a phase vocoder would smear consonants and vibrato,
+    and crops have a fixed length anyway; at 2 semitones a crop covers 12 % more or less of the song.
 
-    Shape: crops (crops, samples), uniform (crops, 1) → (crops, samples). Where a shift upwards reads beyond a crop's
-    ends, the crop is reflected; the outermost samples, see `context_ratio`, are there to be cut off.
+    Shape: crops (crops, samples), uniform (crops, 1) → (crops, samples). Where an upward shift reads beyond a crop's
+    ends, the crop is reflected; these outermost samples have to be cropped, see `context_ratio`.
 
     Args:
         p: probability that a crop is changed.
-        min_semitones: negative for downwards.
-        max_semitones: most.
+        min_semitones: largest downward shift, as a negative number.
+        max_semitones: largest upward shift.
     """
 
     num_draws = 1
@@ -35,7 +35,7 @@ class PitchShift:
         require_between(-12.0, 12.0, **{"pitch.max_semitones": max_semitones})
         require_between(-12.0, max_semitones, **{"pitch.min_semitones": min_semitones})
         self.p, self.semitones = p, (min_semitones, max_semitones)
-        self.context_ratio = max(1.0, 2.0 ** (max_semitones / 12.0))  # how much longer a stretch is read
+        self.context_ratio = max(1.0, 2.0 ** (max_semitones / 12.0))
 
     def __call__(
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 1"], sample_rate: int
@@ -47,17 +47,22 @@ class PitchShift:
 def change_speed(
     crops: Float[Tensor, "crops samples"], ratios: Float[Tensor, " crops"]
 ) -> Float[Tensor, "crops samples"]:
-    """Crops played `ratios` times as fast around their middle, reflected at their ends; pitch and formants rise alike.
+    """Play crops `ratios` times as fast around their centre, reflected at the ends; pitch and formants shift together.
 
-    Band-limited interpolation by a windowed sinc, whose cutoff falls where the new rate cannot hold the highest
-    frequencies (Smith and Gossett 1984, "A flexible sampling-rate conversion method").
+    Band-limited interpolation with a windowed sinc whose cutoff avoids aliasing (Smith and Gossett 1984, "A flexible
+    sampling-rate conversion method").
+
+    Args:
+        crops: (crops, samples).
+        ratios: (crops,).
     """
     last = crops.shape[1] - 1
     middle = last / 2
-    place = torch.arange(last + 1, device=crops.device)
-    ahead = (place - middle) * (ratios[:, None] - 1.0)  # smaller than the place read, so that single precision does
-    fraction = ahead - ahead.floor()
-    nearest = place + ahead.floor().to(torch.int64)
+    position = torch.arange(last + 1, device=crops.device)
+    # The displacement is small compared with the position to read, so float32 is precise enough.
+    displacement = (position - middle) * (ratios[:, None] - 1.0)
+    fraction = displacement - displacement.floor()
+    nearest = position + displacement.floor().to(torch.int64)
     cutoff = (1.0 / ratios).clamp(max=1.0)[:, None]
     total = torch.zeros_like(crops)
     for tap in range(1 - SINC_HALF_TAPS, SINC_HALF_TAPS + 1):

@@ -1,4 +1,4 @@
-"""Random numbers of augmentations: a pure function of (seed, step, crop)."""
+"""Random numbers of augmentations, as a pure function of (seed, step, crop)."""
 
 import math
 import zlib
@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-FIRST_AUGMENTATION_STREAM = 1 << 32  # the sampler's kinds of decisions come before it
+FIRST_AUGMENTATION_STREAM = 1 << 32  # the sampler's streams come before it
 
 
 class AugmentationDraw(NamedTuple):
-    """Which crops an augmentation is applied to, and its random numbers.
+    """The crops an augmentation is applied to, and its random numbers.
 
     Attributes:
-        crop_indices: (chosen,), numbers of crops of a rank's part of the batch, rising.
+        crop_indices: (chosen,), indices into this rank's part of the batch, ascending.
         uniform: (chosen, numbers), in [0, 1).
     """
 
@@ -25,36 +25,42 @@ class AugmentationDraw(NamedTuple):
 
 
 def draw_augmentation(name: str, p: float, num_draws: int, position: tuple[int, int], crops: range) -> AugmentationDraw:
-    """The draw of one augmentation for a stretch of a batch's crops.
+    """Draw one augmentation's crops and random numbers for consecutive crops of a batch.
 
-    A crop's numbers are the same whichever stretch it is drawn with. Each name has a stream of its own (Philox: Salmon
-    et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), so an augmentation more or less changes no other.
+    A crop's numbers do not depend on the other crops in the range. Each name has its own stream (Philox: Salmon et al.
+    2011, "Parallel random numbers: as easy as 1, 2, 3"), so adding or removing an augmentation does not change the
+    others.
 
     Args:
         name: of the augmentation.
-        p: probability that a crop is chosen.
-        num_draws: numbers that the augmentation takes.
+        p: probability that a crop is changed.
+        num_draws: random numbers per crop.
         position: seed and step.
-        crops: numbers of the crops in the batch of all ranks.
+        crops: range of crop indices in the batch of all ranks.
     """
     seed, step = position
     kind = FIRST_AUGMENTATION_STREAM + zlib.crc32(name.encode())
     generator = np.random.Generator(np.random.Philox(key=[seed, kind], counter=[0, 0, 0, step]))
     uniform = generator.random((crops.stop, num_draws + 1), np.float32)[crops.start :]
-    chosen = np.flatnonzero(uniform[:, 0] < p)
-    return AugmentationDraw(torch.from_numpy(chosen), torch.from_numpy(uniform[chosen, 1:]))
+    selected = np.flatnonzero(uniform[:, 0] < p)
+    return AugmentationDraw(torch.from_numpy(selected), torch.from_numpy(uniform[selected, 1:]))
 
 
 def scale_uniform(low: float, high: float, uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Scale numbers in [0, 1) to [low, high)."""
     return low + (high - low) * uniform
 
 
 def generate_gaussian_noise(keys: Float[Tensor, "crops 2"], num_samples: int) -> Float[Tensor, "crops num_samples"]:
-    """White noise of unit variance, each row a function of its two keys in [0, 1) alone.
+    """Generate white noise of unit variance, each row determined by its two keys in [0, 1).
 
-    Sample i is a hash of (keys, i), so no generator's state is needed and devices agree but for the rounding of
-    logarithm and cosine. Uniform numbers become normal by Box and Muller (1958, "A note on the generation of random
-    normal deviates").
+    Sample i is a hash of (keys, i), so no generator state is needed, and devices agree up to rounding of logarithm and
+    cosine. Uniform numbers are made normal as in Box and Muller (1958, "A note on the generation of random normal
+    deviates").
+
+    Args:
+        keys: (crops, 2).
+        num_samples: per row.
     """
     half = -(-num_samples // 2)
     first, second = ((keys * (1 << 24)).to(torch.int64)[:, :, None]).unbind(1)
@@ -66,9 +72,10 @@ def generate_gaussian_noise(keys: Float[Tensor, "crops 2"], num_samples: int) ->
 
 
 def _hash_words(words: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """32 bits scrambled so that each depends on all (Wellons 2018, "Prospecting for hash functions").
+    """Hash 32-bit words so that each output bit depends on all input bits (Wellons 2018, "Prospecting for hash
+    functions").
 
-    The second factor is the published 0xd35a2d97 less 2^32: the same modulo 2^32, and no product leaves 64 bits.
+    The second factor is the published 0xd35a2d97 minus 2^32: equal modulo 2^32, and no product overflows 64 bits.
     """
     words = words & 0xFFFFFFFF
     words = words ^ (words >> 16)

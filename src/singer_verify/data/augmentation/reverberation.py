@@ -1,4 +1,4 @@
-"""Reverberation by a synthetic room."""
+"""Synthetic reverberation."""
 
 import math
 
@@ -11,20 +11,20 @@ from singer_verify.errors import require_between
 
 
 class Reverberation:
-    """Convolves a crop with the direct sound and a tail of exponentially decaying noise, then restores its power.
+    """Convolves a crop with direct sound and an exponentially decaying tail of noise, then restores its power.
 
-    White noise under an exponential is the late part of a room's impulse response (Polack 1988; Moorer 1979, "About
-    this reverberation business"). The time in which the tail falls by 60 dB, and the ratio of the direct sound's energy
-    to the tail's in dB, are uniform. What sounded before the crop is not heard in its tail.
+    Exponentially decaying white noise models the late part of a room's impulse response (Polack 1988; Moorer 1979,
+    "About this reverberation business"). The time in which the tail decays by 60 dB and the energy ratio of direct
+    sound to tail, in dB, are uniform. Reverberation of sound before the crop is not included.
 
-    Shape: crops (crops, samples), uniform (crops, 4) → (crops, samples), each crop with the power it had.
+    Shape: crops (crops, samples), uniform (crops, 4) → (crops, samples), with unchanged power.
 
     Args:
         p: probability that a crop is changed.
-        min_decay_s: of the tail by 60 dB.
-        max_decay_s: of the tail by 60 dB.
-        min_direct_db: of the direct sound over the tail.
-        max_direct_db: of the direct sound over the tail.
+        min_decay_s: shortest decay by 60 dB.
+        max_decay_s: longest decay by 60 dB.
+        min_direct_db: smallest ratio of direct sound to tail.
+        max_direct_db: largest ratio of direct sound to tail.
     """
 
     num_draws, context_ratio = 4, 1.0
@@ -43,7 +43,7 @@ class Reverberation:
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 4"], sample_rate: int
     ) -> Float[Tensor, "crops samples"]:
         num_samples = crops.shape[1]
-        tail_samples = min(num_samples, round(self.decay_s[1] * sample_rate))  # a longer one would not be heard
+        tail_samples = min(num_samples, round(self.decay_s[1] * sample_rate))  # the rest would fall outside the crop
         time_s = torch.arange(1, tail_samples + 1, device=crops.device) / sample_rate
         decay_s, direct_db = (
             scale_uniform(*self.decay_s, uniform[:, :1]),
@@ -52,8 +52,8 @@ class Reverberation:
         tail = generate_gaussian_noise(uniform[:, 2:], tail_samples) * torch.exp(-math.log(1000.0) * time_s / decay_s)
         tail = tail / tail.square().sum(dim=1, keepdim=True).sqrt() * 10.0 ** (-direct_db / 20.0)
         n_fft = 1 << math.ceil(math.log2(num_samples + tail_samples))
-        heard = torch.fft.irfft(torch.fft.rfft(crops, n_fft) * torch.fft.rfft(tail, n_fft), n_fft)
+        tail_response = torch.fft.irfft(torch.fft.rfft(crops, n_fft) * torch.fft.rfft(tail, n_fft), n_fft)
         wet = crops.clone()
-        wet[:, 1:] += heard[:, : num_samples - 1]
-        before, after = (each.square().mean(dim=1, keepdim=True) for each in (crops, wet))
-        return wet * (before / after.clamp(min=1e-20)).sqrt()
+        wet[:, 1:] += tail_response[:, : num_samples - 1]
+        dry_power, wet_power = (signal.square().mean(dim=1, keepdim=True) for signal in (crops, wet))
+        return wet * (dry_power / wet_power.clamp(min=1e-20)).sqrt()

@@ -1,4 +1,4 @@
-"""Frequency and time masking of frames."""
+"""Frequency and time masking of frames (SpecAugment)."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,20 +8,20 @@ from singer_verify.errors import require_at_least, require_between
 
 
 class SpecAugment:
-    """Replaces whole bins and whole frames of a crop by the crop's mean.
+    """Replaces random bands of bins and ranges of frames by the crop's mean.
 
     After Park et al. 2019, "SpecAugment: a simple data augmentation method for automatic speech recognition", section
-    2, without time warping: a mask's width is uniform from 0 to its maximum, its place uniform among those that fit.
+    2, without time warping: a mask's width is uniform from 0 to its maximum, its position uniform among those that fit.
 
     Shape: features (crops, frames, bins), uniform (crops, numbers) → (crops, frames, bins).
 
     Args:
         p: probability that a crop is changed.
-        num_frequency_masks: bands of bins.
-        max_bins: widest of them.
-        num_time_masks: stretches of frames.
-        max_frames: longest of them.
-        max_time_fraction: of a crop's frames, longest of them too.
+        num_frequency_masks: number of masked bands.
+        max_bins: largest width of a band.
+        num_time_masks: number of masked ranges of frames.
+        max_frames: largest length of a range.
+        max_time_fraction: largest length of a range as a fraction of the crop.
     """
 
     def __init__(
@@ -45,17 +45,23 @@ class SpecAugment:
         self, features: Float[Tensor, "crops frames bins"], uniform: Float[Tensor, "crops numbers"]
     ) -> Float[Tensor, "crops frames bins"]:
         _, num_frames, num_bins = features.shape
-        of_bins, of_frames = uniform.split([2 * self.num_frequency_masks, 2 * self.num_time_masks], dim=1)
-        longest = min(self.max_frames, int(self.max_time_fraction * num_frames))
-        is_masked = draw_masks(of_bins, num_bins, min(self.max_bins, num_bins))[:, None, :]
-        is_masked = is_masked | draw_masks(of_frames, num_frames, longest)[:, :, None]
+        bin_draws, frame_draws = uniform.split([2 * self.num_frequency_masks, 2 * self.num_time_masks], dim=1)
+        max_width = min(self.max_frames, int(self.max_time_fraction * num_frames))
+        is_masked = draw_masks(bin_draws, num_bins, min(self.max_bins, num_bins))[:, None, :]
+        is_masked = is_masked | draw_masks(frame_draws, num_frames, max_width)[:, :, None]
         return torch.where(is_masked, features.float().mean(dim=(1, 2), keepdim=True).to(features.dtype), features)
 
 
-def draw_masks(uniform: Float[Tensor, "crops numbers"], size: int, widest: int) -> Bool[Tensor, "crops size"]:
-    """Which of `size` places are covered by masks of 0 to `widest` places, two random numbers for each."""
-    widths, places = uniform.unflatten(1, (-1, 2)).unbind(2) if uniform.shape[1] else (uniform, uniform)
-    width = (widths * (widest + 1)).floor()
-    first = (places * (size - width + 1)).floor()
-    place = torch.arange(size, device=uniform.device)
-    return ((place >= first[:, :, None]) & (place < (first + width)[:, :, None])).any(dim=1)
+def draw_masks(uniform: Float[Tensor, "crops numbers"], size: int, max_width: int) -> Bool[Tensor, "crops size"]:
+    """Draw masks of 0 to `max_width` positions, and return which of `size` positions are masked.
+
+    Args:
+        uniform: (crops, 2 × masks), width and position of each mask.
+        size: number of positions.
+        max_width: of a mask.
+    """
+    widths, positions = uniform.unflatten(1, (-1, 2)).unbind(2) if uniform.shape[1] else (uniform, uniform)
+    width = (widths * (max_width + 1)).floor()
+    first = (positions * (size - width + 1)).floor()
+    position = torch.arange(size, device=uniform.device)
+    return ((position >= first[:, :, None]) & (position < (first + width)[:, :, None])).any(dim=1)

@@ -1,4 +1,4 @@
-"""Silence in a random stretch of a crop."""
+"""Masking of a random range of samples with silence."""
 
 import torch
 from jaxtyping import Float
@@ -7,18 +7,18 @@ from torch import Tensor
 from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
-FADE_MS = 5.0  # into silence and out of it, so that no click is heard
+FADE_MS = 5.0  # into and out of silence, to avoid clicks
 
 
 class TimeMasking:
-    """Silences a stretch of samples, uniform in length and place; the fades of 5 ms lie outside it.
+    """Silences a range of samples with uniform length and position; fades of 5 ms lie outside the range.
 
     Shape: crops (crops, samples), uniform (crops, 2) → (crops, samples).
 
     Args:
         p: probability that a crop is changed.
-        min_width_ms: of the silence.
-        max_width_ms: of the silence; a crop that is shorter is silenced whole.
+        min_width_ms: shortest silence.
+        max_width_ms: longest silence; limited to the length of the crop.
     """
 
     num_draws, context_ratio = 2, 1.0
@@ -35,6 +35,6 @@ class TimeMasking:
         num_samples = crops.shape[1]
         width = (scale_uniform(*self.width_ms, uniform[:, :1]) * sample_rate / 1000.0).round().clamp(max=num_samples)
         first = ((num_samples - width + 1) * uniform[:, 1:]).floor()
-        place = torch.arange(num_samples, device=crops.device)
-        outside = torch.maximum(first - place, place - (first + width - 1)).clamp(min=0)
+        position = torch.arange(num_samples, device=crops.device)
+        outside = torch.maximum(first - position, position - (first + width - 1)).clamp(min=0)
         return crops * torch.where(width > 0, (outside * 1000.0 / (FADE_MS * sample_rate)).clamp(max=1.0), 1.0)
