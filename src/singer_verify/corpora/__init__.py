@@ -1,1 +1,1 @@
-"""Folders of a data set to a table of utterances."""
+"""Data sets on disk: utterances and labels of a corpus, splits of singers, and preparation from downloads."""

@@ -1,4 +1,8 @@
-"""A corpus on disk: `<root>/<split>/<singer>/**/<utterance>`."""
+"""A corpus on disk, `<root>/<split>/<singer>/**/<utterance>`, and several corpora combined into one.
+
+The folder under the split is the singer, whatever the file names say. Singers of combined corpora are named
+`corpus/singer`.
+"""
 
 import os
 from collections import Counter
@@ -18,7 +22,7 @@ PRECOMPUTED_SUFFIX = ".npy"
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording: its path relative to the corpus root, and the singer it belongs to."""
+    """One recording: its path relative to the corpus root, and its singer."""
 
     path: str
     singer: str
@@ -26,7 +30,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Split:
-    """The utterances of one split, ordered by singer and path, and the number of files that were ignored."""
+    """The utterances of one split, sorted by singer and path, and the number of files that were ignored."""
 
     name: str
     utterances: tuple[Utterance, ...]
@@ -34,23 +38,23 @@ class Split:
 
     @property
     def singers(self) -> tuple[str, ...]:
-        """Sorted: a singer's number is its place here, on every machine."""
+        """Sorted names; a singer's index is the position in this tuple, on every machine."""
         return tuple(sorted({utterance.singer for utterance in self.utterances}))
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A data set in the layout above. Either all its utterances are audio, or all are ready features (`.npy`).
+    """A data set in the layout above, either all audio or all precomputed features (`.npy`).
 
     Attributes:
-        root: where the utterances' paths begin.
+        root: folder that the utterances' paths are relative to.
         splits: by name.
-        parts: roots of the data sets that were joined to this one; none, where it is one data set.
+        part_roots: roots of the corpora that were combined; empty for a single corpus.
     """
 
     root: Path
     splits: dict[str, Split]
-    parts: tuple[Path, ...] = ()
+    part_roots: tuple[Path, ...] = ()
 
     @property
     def has_precomputed_features(self) -> bool:
@@ -59,41 +63,41 @@ class Corpus:
         )
 
     def format_summary(self) -> str:
-        """One line: singers and utterances per split, and how many files were ignored."""
-        parts = [
+        """Return the numbers of singers and utterances per split and of ignored files, in one line."""
+        split_summaries = [
             f"{name} {len(split.singers)} singers, {len(split.utterances)} utterances"
             for name, split in self.splits.items()
         ]
         ignored = sum(split.num_ignored for split in self.splits.values())
-        return f"{self.root}: {'; '.join(parts)}; {ignored} other files ignored."
+        return f"{self.root}: {'; '.join(split_summaries)}; {ignored} other files ignored."
 
 
 def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[str, ...] = ("train", "val")) -> Corpus:
-    """List the utterances of a corpus. The folder under the split is the singer, whatever the file names say.
+    """List the utterances of a corpus.
 
     Args:
-        root: folder that holds the splits.
-        splits: read where they exist.
+        root: folder that contains the splits.
+        splits: read if they exist.
         required: splits that must exist.
 
     Raises:
-        SingerVerifyError: no such folder, a missing or empty split, a singer without utterances, a singer in two
-            splits, or audio mixed with ready features.
+        SingerVerifyError: the folder or a required split is missing, a split or singer has no utterances, a singer is
+            in two splits, or audio is mixed with precomputed features.
     """
     if not root.is_dir():
         raise SingerVerifyError(
             f"data.root={root}: no such folder; expected <root>/{{train,val}}/<singer>/<utterance>."
         )
-    if strays := [name for name in splits if Path(name).name != name or name == ".."]:
-        raise SingerVerifyError(f"split {strays[0]}: expected the name of a folder in {root}, for instance val.")
-    found = [name for name in splits if (root / name).is_dir()]
-    if missing := [name for name in required if name not in found]:
+    if invalid := [name for name in splits if Path(name).name != name or name == ".."]:
+        raise SingerVerifyError(f"split={invalid[0]}: expected the name of a folder in {root}, for instance val.")
+    present = [name for name in splits if (root / name).is_dir()]
+    if missing := [name for name in required if name not in present]:
         subfolders = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "none"
         raise SingerVerifyError(
-            f"{root}: has no folder {' and no folder '.join(missing)} (subfolders found: {subfolders}); "
+            f"{root}: has no folder {' and no folder '.join(missing)} (subfolders: {subfolders}); "
             f"expected <root>/{{{','.join(required)}}}/<singer>/<utterance>."
         )
-    corpus = Corpus(root, {name: _read_split(root, name) for name in found})
+    corpus = Corpus(root, {name: _read_split(root, name) for name in present})
     _check_disjoint_singers(corpus)
     _check_single_file_type(corpus)
     return corpus
@@ -107,16 +111,16 @@ def _read_split(root: Path, name: str) -> Split:
             num_ignored += 1
             continue
         paths = sorted(_find_files(Path(entry.path)))
-        kept = [path for path in paths if _is_utterance(path)]
-        num_ignored += len(paths) - len(kept)
-        if not kept:
+        usable = [path for path in paths if _is_utterance(path)]
+        num_ignored += len(paths) - len(usable)
+        if not usable:
             raise SingerVerifyError(
-                f"{entry.path}: singer {entry.name} has no utterance ({len(paths)} files of other kinds); "
+                f"{entry.path}: singer {entry.name} has no utterances ({len(paths)} other files); "
                 f"expected {' '.join(sorted(AUDIO_SUFFIXES | {PRECOMPUTED_SUFFIX}))}; add some or delete the folder."
             )
-        utterances += [Utterance(path.relative_to(root).as_posix(), entry.name) for path in kept]
+        utterances += [Utterance(path.relative_to(root).as_posix(), entry.name) for path in usable]
     if not utterances:
-        raise SingerVerifyError(f"{root / name}: holds no singer folder; expected {name}/<singer>/<utterance>.")
+        raise SingerVerifyError(f"{root / name}: contains no singer folders; expected {name}/<singer>/<utterance>.")
     return Split(name, tuple(utterances), num_ignored)
 
 
@@ -133,8 +137,8 @@ def _check_disjoint_singers(corpus: Corpus) -> None:
     appearances = Counter(singer for split in corpus.splits.values() for singer in split.singers)
     if shared := sorted(singer for singer, count in appearances.items() if count > 1):
         raise SingerVerifyError(
-            f"{corpus.root}: {', '.join(shared)} found in more than one split; a model must be judged on singers it "
-            f"has not heard, so move each singer's folder into one split."
+            f"{corpus.root}: {', '.join(shared)} in more than one split; a model must be evaluated on unseen singers, "
+            f"so move each singer's folder into one split."
         )
 
 
@@ -146,52 +150,54 @@ def _check_single_file_type(corpus: Corpus) -> None:
     )
     if len(kinds) > 1:
         raise SingerVerifyError(
-            f"{corpus.root}: holds {kinds[False]} audio files and {kinds[True]} .npy files; expected one kind, "
-            f"so move the others out of the corpus."
+            f"{corpus.root}: contains {kinds[False]} audio files and {kinds[True]} .npy files; expected only one "
+            f"kind; move the others out of the corpus."
         )
 
 
-CORPUS_SEPARATOR = "/"  # in no folder's name
+CORPUS_SEPARATOR = "/"  # cannot occur in a folder's name
 
 
 def read_corpora(roots: list[Path]) -> Corpus:
-    """One corpus of all; its root is the folder that holds them all, and its utterances' paths begin there.
+    """Read several corpora as one, whose root is their closest common folder.
 
     Raises:
-        SingerVerifyError: none given, two of one folder name, several of which one holds ready features, or one that
-            cannot be read.
+        SingerVerifyError: no root is given, two folders have the same name, one of several corpora contains precomputed
+            features, or a corpus cannot be read.
     """
     if not roots:
         raise SingerVerifyError("data.root=[]: expected the folder of a corpus, or a list of them.")
     if len(roots) == 1:
         return read_corpus(roots[0])
-    places = [Path(os.path.abspath(root)) for root in roots]
-    if twice := [name for name, count in Counter(place.name for place in places).items() if count > 1]:
+    absolute_roots = [Path(os.path.abspath(root)) for root in roots]
+    if repeated := [name for name, count in Counter(root.name for root in absolute_roots).items() if count > 1]:
         raise SingerVerifyError(
-            f"data.root: two corpora are in folders named {twice[0]}; their singers are named after the folder, so "
-            f"give each its own name."
+            f"data.root: two corpora are in folders named {repeated[0]}; singers are named after the folder, so rename "
+            f"one of them."
         )
     corpora = {
-        place.name: read_corpus(place) for place in sorted(places, key=lambda place: place.name + CORPUS_SEPARATOR)
+        root.name: read_corpus(root) for root in sorted(absolute_roots, key=lambda root: root.name + CORPUS_SEPARATOR)
     }
-    if ready := [name for name, corpus in corpora.items() if corpus.has_precomputed_features]:
-        raise SingerVerifyError(f"data.root: {ready[0]} holds ready features; only corpora of audio train together.")
-    root = Path(os.path.commonpath([place.parent for place in places]))
+    if precomputed := [name for name, corpus in corpora.items() if corpus.has_precomputed_features]:
+        raise SingerVerifyError(
+            f"data.root: {precomputed[0]} contains precomputed features; only audio corpora can be combined."
+        )
+    root = Path(os.path.commonpath([root.parent for root in absolute_roots]))
     names = list(dict.fromkeys(name for corpus in corpora.values() for name in corpus.splits))
-    return Corpus(root, {name: _join_splits(name, root, corpora) for name in names}, tuple(places))
+    return Corpus(root, {name: _join_splits(name, root, corpora) for name in names}, tuple(absolute_roots))
 
 
 def compute_corpus_indices(singers: tuple[str, ...]) -> Int[np.ndarray, " singers"]:
-    """The corpus of each singer, numbered from 0; all 0 where there is one corpus."""
+    """Return the corpus of each singer, numbered from 0; all 0 for a single corpus."""
     names = [singer.rpartition(CORPUS_SEPARATOR)[0] for singer in singers]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _join_splits(name: str, root: Path, corpora: dict[str, Corpus]) -> Split:
-    parts = {corpus_name: corpus for corpus_name, corpus in corpora.items() if name in corpus.splits}
+    corpora_with_split = {corpus_name: corpus for corpus_name, corpus in corpora.items() if name in corpus.splits}
     utterances = tuple(
         Utterance((corpus.root / utterance.path).relative_to(root).as_posix(), f"{corpus_name}/{utterance.singer}")
-        for corpus_name, corpus in parts.items()
+        for corpus_name, corpus in corpora_with_split.items()
         for utterance in corpus.splits[name].utterances
     )
-    return Split(name, utterances, sum(corpus.splits[name].num_ignored for corpus in parts.values()))
+    return Split(name, utterances, sum(corpus.splits[name].num_ignored for corpus in corpora_with_split.values()))

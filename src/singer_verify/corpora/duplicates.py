@@ -1,4 +1,4 @@
-"""Recordings that are the same file under two names."""
+"""Detection of duplicate recordings, and IDs that identify recordings across data sets."""
 
 import hashlib
 import logging
@@ -14,42 +14,42 @@ log = logging.getLogger(__name__)
 
 
 def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) -> list[Recording]:
-    """Leave out what is there twice, byte for byte.
+    """Remove recordings whose files are identical byte for byte.
 
-    Of equal files of one singer the one with the shortest name is kept. Equal files of two singers are a mistake of the
-    data set: nobody can tell from the file who sings, and if the singers come into two splits, the model is judged on
-    what it has heard.
+    Of identical files of one singer, the one with the shortest name is kept. Identical files of two singers are a
+    mistake in the data set: the file does not tell who sings, and if the singers end up in different splits, the model
+    is evaluated on training data.
 
     Args:
         recordings: of the data set.
-        drop_shared: leave out all copies of files that two singers share, instead of refusing them.
+        drop_shared: remove all copies of files that two singers share, instead of raising an error.
 
     Raises:
-        SingerVerifyError: two singers share a file, and it is not to be dropped.
+        SingerVerifyError: two singers share a file and `drop_shared` is False.
     """
-    left_out: set[Path] = set()
+    dropped: set[Path] = set()
     for copies in _group_identical_files(recordings):
         singers = sorted({copy.singer for copy in copies})
         names = " and ".join(str(copy.source) for copy in copies)
         if len(singers) == 1:
             log.warning("%s: the same recording; kept once.", names)
-            left_out |= {copy.source for copy in copies[1:]}
+            dropped |= {copy.source for copy in copies[1:]}
         elif drop_shared:
-            log.warning("%s: the same recording under %s; left out.", names, " and ".join(singers))
-            left_out |= {copy.source for copy in copies}
+            log.warning("%s: the same recording under %s; dropped.", names, " and ".join(singers))
+            dropped |= {copy.source for copy in copies}
         else:
             raise SingerVerifyError(
-                f"{names}: the same recording under the singers {' and '.join(singers)}; find out who sings and remove "
-                f"the other, or leave out all such recordings with --drop-duplicates."
+                f"{names}: the same recording under the singers {' and '.join(singers)}; remove the wrong one, or drop "
+                f"all such recordings with --drop-duplicates."
             )
-    return [recording for recording in recordings if recording.source not in left_out]
+    return [recording for recording in recordings if recording.source not in dropped]
 
 
 def _group_identical_files(recordings: list[Recording]) -> Iterator[list[Recording]]:
-    """Groups of recordings with equal content; only files of equal size are read."""
+    """Yield groups of recordings with identical content; only files of equal size are read."""
     by_size: dict[int, list[Recording]] = defaultdict(list)
     for recording in recordings:
-        if recording.source.is_file():  # else a link to nothing, which is named and left out later
+        if recording.source.is_file():  # otherwise a broken link, which is reported and skipped later
             by_size[recording.source.stat().st_size].append(recording)
     for same_size in by_size.values():
         by_content: dict[bytes, list[Recording]] = defaultdict(list)
@@ -61,18 +61,19 @@ def _group_identical_files(recordings: list[Recording]) -> Iterator[list[Recordi
 
 
 def compute_file_sha256(path: Path) -> bytes:
-    """SHA-256 of a file's bytes."""
+    """Compute the SHA-256 digest of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-HASHED_BLOCK_BYTES = 4096  # at the beginning, in the middle and at the end: enough to tell recordings apart, soon read
+# Bytes hashed at the beginning, middle and end of a file: enough to distinguish recordings, and fast to read.
+HASHED_BLOCK_BYTES = 4096
 
 
 def compute_recording_ids(paths: Iterable[Path]) -> list[int]:
-    """A number of 64 bits with a sign for each file, of its size and of three pieces of its content.
+    """Compute a signed 64-bit ID of each file from its size and three blocks of its content.
 
-    Links are followed; a copy and a link have the number of their original, another coding of the same sound has not.
+    Copies and links have the ID of their original; the same audio in another encoding has a different one.
 
     Raises:
         OSError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""A data set as it was downloaded into the layout of a corpus, all or nothing."""
+"""Preparation of a corpus folder from a downloaded data set, all or nothing; extraction of voice channels."""
 
 import logging
 import os
@@ -23,105 +23,111 @@ log = logging.getLogger(__name__)
 ProgressIterator = Callable[[list[Recording]], Iterable[Recording]]
 
 
-def prepare_corpus(recordings: list[Recording], out: Path, copy: bool, progress: ProgressIterator) -> pd.DataFrame:
-    """Write a corpus: links, or copies, in `<out>/<split>/<singer>/`, and `corpus.csv`.
+def prepare_corpus(
+    recordings: list[Recording], corpus_folder: Path, copy: bool, progress: ProgressIterator
+) -> pd.DataFrame:
+    """Write a corpus folder: links or copies in `<folder>/<split>/<singer>/`, and `corpus.csv`.
 
-    Everything is made beside `out` first, and takes its place when it is whole.
+    Everything is written to a temporary folder next to it first and moved when complete.
 
     Args:
-        recordings: each with its split.
-        out: the folder to make.
-        copy: copies instead of links.
-        progress: passes the recordings on one by one.
+        recordings: with their splits.
+        corpus_folder: to create.
+        copy: copy files instead of linking them.
+        progress: yields the given recordings one by one while reporting progress.
 
     Returns:
-        the table that is written as `corpus.csv`.
+        The table written to `corpus.csv`.
 
     Raises:
-        SingerVerifyError: `out` is there and holds something else, or no recording can be used.
+        SingerVerifyError: the folder exists with other contents, or no recording is usable.
     """
-    _require_new_folder(out)
-    unfinished = out.with_name(f".{out.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    _require_new_folder(corpus_folder)
+    partial_folder = corpus_folder.with_name(f".{corpus_folder.name}.part")
+    shutil.rmtree(partial_folder, ignore_errors=True)
     try:
-        unfinished.mkdir(parents=True)
-        table = _write_recordings(recordings, unfinished, copy, progress)
+        partial_folder.mkdir(parents=True)
+        table = _write_recordings(recordings, partial_folder, copy, progress)
         content = table.to_csv(index=False)
-        (unfinished / CORPUS_TABLE_NAME).write_text(content, encoding="utf-8")
-        if (out / CORPUS_TABLE_NAME).exists():
-            _require_same_corpus(out, table, content)
+        (partial_folder / CORPUS_TABLE_NAME).write_text(content, encoding="utf-8")
+        if (corpus_folder / CORPUS_TABLE_NAME).exists():
+            _require_same_corpus(corpus_folder, table, content)
         else:
-            os.rename(unfinished, out)
+            os.rename(partial_folder, corpus_folder)
     except OSError as error:
         raise SingerVerifyError(
-            f"{out}: cannot be written ({error.strerror or error}); nothing was changed there."
+            f"{corpus_folder}: cannot be written ({error.strerror or error}); nothing was changed there."
         ) from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(partial_folder, ignore_errors=True)
     return table
 
 
-def _require_new_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise SingerVerifyError(f"--out {out}: is a file; give the folder to make.")
-    if out.is_dir() and any(out.iterdir()) and not (out / CORPUS_TABLE_NAME).exists():
-        raise SingerVerifyError(f"--out {out}: holds something else; give a new folder.")
+def _require_new_folder(corpus_folder: Path) -> None:
+    if corpus_folder.exists() and not corpus_folder.is_dir():
+        raise SingerVerifyError(f"--out {corpus_folder}: is a file; expected a folder to create.")
+    if corpus_folder.is_dir() and any(corpus_folder.iterdir()) and not (corpus_folder / CORPUS_TABLE_NAME).exists():
+        raise SingerVerifyError(f"--out {corpus_folder}: already contains other files; give a new folder.")
 
 
-def _require_same_corpus(out: Path, table: pd.DataFrame, content: str) -> None:
-    is_whole = all((out / path).exists() for path in table[UTTERANCE_COLUMN])
-    if (out / CORPUS_TABLE_NAME).read_text(encoding="utf-8") != content or not is_whole:
+def _require_same_corpus(corpus_folder: Path, table: pd.DataFrame, content: str) -> None:
+    is_whole = all((corpus_folder / path).exists() for path in table[UTTERANCE_COLUMN])
+    if (corpus_folder / CORPUS_TABLE_NAME).read_text(encoding="utf-8") != content or not is_whole:
         raise SingerVerifyError(
-            f"--out {out}: holds a corpus prepared in another way; delete it, or give a new folder."
+            f"--out {corpus_folder}: contains a corpus prepared differently; delete it or give a new folder."
         )
-    log.info("%s: was prepared in the same way before; left as it is.", out)
+    log.info("%s: already prepared in the same way; left unchanged.", corpus_folder)
 
 
-def _write_recordings(recordings: list[Recording], out: Path, copy: bool, progress: ProgressIterator) -> pd.DataFrame:
+def _write_recordings(
+    recordings: list[Recording], corpus_folder: Path, copy: bool, progress: ProgressIterator
+) -> pd.DataFrame:
     rows = []
     for recording in progress(recordings):
-        target = _build_target_path(recording, out)
+        target = _build_target_path(recording, corpus_folder)
         try:
-            properties = _read_audio_columns(recording)
+            info = _read_audio_columns(recording)
             _place_audio_file(recording, target, copy)
         except UtteranceError as error:
-            log.warning("Left out: %s", error)
+            log.warning("Skipped: %s", error)
             continue
-        place = {
-            UTTERANCE_COLUMN: target.relative_to(out).as_posix(),
+        location = {
+            UTTERANCE_COLUMN: target.relative_to(corpus_folder).as_posix(),
             "singer": recording.singer,
             "split": recording.split,
         }
-        rows.append(place | properties | recording.labels)
+        rows.append(location | info | recording.labels)
     if not rows:
-        raise SingerVerifyError(f"none of {len(recordings)} recordings can be used; the reasons are above.")
+        raise SingerVerifyError(f"none of {len(recordings)} recordings is usable; the reasons are logged above.")
     if len(rows) < len(recordings):
-        log.warning("%d of %d recordings left out.", len(recordings) - len(rows), len(recordings))
+        log.warning("%d of %d recordings skipped.", len(recordings) - len(rows), len(recordings))
     return pd.DataFrame(rows).fillna("").sort_values(UTTERANCE_COLUMN, ignore_index=True)
 
 
-def _build_target_path(recording: Recording, out: Path) -> Path:
-    """Where a recording goes, refused where that is not a place of its own in its singer's folder."""
+def _build_target_path(recording: Recording, corpus_folder: Path) -> Path:
+    """Return the path of a recording in the corpus; it must be unique and inside its singer's folder."""
     singer = recording.singer
     if not singer or singer.startswith(".") or Path(singer).name != singer:
-        raise SingerVerifyError(f"{recording.source}: its singer {singer!r} cannot be a folder's name; rename it.")
-    target = out / recording.split / singer / recording.name
+        raise SingerVerifyError(f"{recording.source}: singer {singer!r} is not a valid folder name; rename it.")
+    target = corpus_folder / recording.split / singer / recording.name
     if target.exists():
-        raise SingerVerifyError(f"{recording.source}: a second recording named {target.relative_to(out)}; rename one.")
+        raise SingerVerifyError(
+            f"{recording.source}: another recording is named {target.relative_to(corpus_folder)}; rename one."
+        )
     return target
 
 
 def _read_audio_columns(recording: Recording) -> dict[str, Any]:
-    properties = probe_audio(recording.source)
-    channels = 1 if recording.voice else properties.num_channels
-    seconds = f"{properties.duration_s:.3f}"
-    return {"seconds": seconds, "sample_rate": properties.sample_rate, "channels": channels}
+    info = probe_audio(recording.source)
+    channels = 1 if recording.voice_channel else info.num_channels
+    seconds = f"{info.duration_s:.3f}"
+    return {"seconds": seconds, "sample_rate": info.sample_rate, "channels": channels}
 
 
 def _place_audio_file(recording: Recording, target: Path, copy: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if recording.voice:
-        write_voice(recording.source, target, recording.voice)
+    if recording.voice_channel:
+        write_voice(recording.source, target, recording.voice_channel)
     elif copy:
         shutil.copyfile(recording.source, target)
     else:
@@ -129,37 +135,41 @@ def _place_audio_file(recording: Recording, target: Path, copy: bool) -> None:
 
 
 def write_voice(source: Path, target: Path, voice: VoiceChannel) -> None:
-    """Write one channel of a file, or a mixture of two at a given ratio of powers, as 16-bit FLAC.
+    """Write one channel of a file, or a mixture of two at a given power ratio, as 16-bit FLAC.
 
     Raises:
-        UtteranceError: the file cannot be decoded, lacks one of the channels, or has a path that is no text.
+        UtteranceError: the file cannot be decoded, lacks one of the channels, or its path is not valid UTF-8.
     """
     require_utf8_path(source)
     try:
         samples, sample_rate = soundfile.read(source, dtype="float64", always_2d=True)
     except DECODING_ERRORS as error:
-        raise UtteranceError(f"{source}: cannot be decoded as audio ({error}).") from error
-    needed = max(voice.channel, voice.accompaniment_channel) + 1
-    if samples.shape[1] < needed:
         raise UtteranceError(
-            f"{source}: has {samples.shape[1]} channels; expected {needed}, the voice in channel {voice.channel + 1}."
+            f"{source}: cannot be decoded as audio ({error}); convert it again or delete it."
+        ) from error
+    num_channels = max(voice.channel, voice.accompaniment_channel) + 1
+    if samples.shape[1] < num_channels:
+        raise UtteranceError(
+            f"{source}: has {samples.shape[1]} channels; expected {num_channels}, with the voice in channel "
+            f"{voice.channel + 1}."
         )
-    alone = samples[:, voice.channel]
+    voice_samples = samples[:, voice.channel]
     if voice.snr_db is not None:
-        alone = mix_at_snr(alone, samples[:, voice.accompaniment_channel], voice.snr_db)
-    soundfile.write(target, alone, sample_rate, subtype="PCM_16", format="FLAC")
+        voice_samples = mix_at_snr(voice_samples, samples[:, voice.accompaniment_channel], voice.snr_db)
+    soundfile.write(target, voice_samples, sample_rate, subtype="PCM_16", format="FLAC")
 
 
 def mix_at_snr(
     voice: Float[np.ndarray, " samples"], accompaniment: Float[np.ndarray, " samples"], snr_db: float
 ) -> Float[np.ndarray, " samples"]:
-    """Voice and accompaniment, this scaled so that the ratio of their mean powers is `snr_db`.
+    """Mix voice and accompaniment, scaling the accompaniment so that the ratio of mean powers is `snr_db`.
 
-    A sum that leaves [-1, 1] is scaled back as a whole. A silent voice or accompaniment is left as it is.
+    A mixture that exceeds [-1, 1] is scaled down as a whole. If either signal is silent, the voice is returned
+    unchanged.
     """
-    voice_power, other_power = float(np.mean(voice**2)), float(np.mean(accompaniment**2))
-    if not voice_power or not other_power:
+    voice_power, accompaniment_power = float(np.mean(voice**2)), float(np.mean(accompaniment**2))
+    if not voice_power or not accompaniment_power:
         return voice
-    gain = np.sqrt(voice_power / (other_power * 10 ** (snr_db / 10)))
+    gain = np.sqrt(voice_power / (accompaniment_power * 10 ** (snr_db / 10)))
     mixture = voice + gain * accompaniment
     return mixture / max(1.0, float(np.abs(mixture).max()))

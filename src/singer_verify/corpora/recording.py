@@ -1,4 +1,4 @@
-"""An utterance of a data set as it was downloaded."""
+"""An utterance of a data set in the layout it was downloaded in."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +9,12 @@ SINGING, SPEECH = "singing", "speech"
 
 @dataclass(frozen=True)
 class VoiceChannel:
-    """How the voice is taken out of a recording that holds an accompaniment too.
+    """Where to find the voice in a recording that also contains an accompaniment.
 
     Attributes:
-        channel: of the voice, counted from 0.
-        accompaniment_channel: of everything else.
-        snr_db: power of the voice over that of the accompaniment in a mixture of both; None for the voice alone.
+        channel: index of the voice channel, from 0.
+        accompaniment_channel: index of the channel with everything else.
+        snr_db: power ratio of voice to accompaniment to mix them at; None takes the voice alone.
     """
 
     channel: int
@@ -28,11 +28,11 @@ class Recording:
 
     Attributes:
         source: the file.
-        singer: who sings.
+        singer: name of the singer.
         name: path below the singer's folder in the prepared corpus.
-        labels: what is known of it, by label: gender, song, technique, vowel, exercise, emotion, ...
-        split: train, val or test, where the data set says so.
-        voice: None where the file is taken as it is.
+        labels: further annotations by label: gender, song, technique, vowel, exercise, emotion, ...
+        split: train, val or test, if the data set defines splits.
+        voice_channel: how to extract the voice; None if the file contains only the voice.
     """
 
     source: Path
@@ -40,4 +40,4 @@ class Recording:
     name: str
     labels: dict[str, str] = field(default_factory=dict)
     split: str = ""
-    voice: VoiceChannel | None = None
+    voice_channel: VoiceChannel | None = None

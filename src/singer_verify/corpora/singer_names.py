@@ -1,7 +1,7 @@
-"""The singer that a file's name tells, where it tells one.
+"""Singers mentioned in file names.
 
-The folder is the singer, whatever a name says; a name that says otherwise is worth a report. Names are compared by
-whole words: `male10_scales` does not tell of `male1`.
+The folder decides who the singer is; a file name that contradicts it is reported. Names are compared word by word:
+`male10_scales` does not mention `male1`.
 """
 
 import re
@@ -14,26 +14,26 @@ WORD_END_PATTERN = re.compile(r"(?<=[^\W_])(?![^\W_])")
 
 
 def parse_vocalset_singer(stem: str) -> str | None:
-    """`male9` of `m9_caro_vibrato`; None of a name that begins with no such code."""
+    """Return the singer encoded in a VocalSet file name, for example `male9` for `m9_caro_vibrato`, or None."""
     code = VOCALSET_CODE_PATTERN.match(stem)
     return f"{'fe' * (code[1] == 'f')}male{code[2]}" if code else None
 
 
 def find_contradicting_singer(path: str, singer: str, singers: Collection[str]) -> str | None:
-    """Whom a file's name tells, if not the singer in whose folder it lies.
+    """Return the singer that a file name mentions if it is not the singer of its folder, otherwise None.
 
-    It tells a singer by beginning with the singer's name, or, in the folder of `male8` or `female1`, with a code of
-    VocalSet: `m9`.
+    A name mentions a singer if it starts with the singer's name, or, in folders such as `male8` or `female1`, with a
+    VocalSet code such as `m9`.
 
     Args:
         path: of the file, with forward slashes.
-        singer: its folder.
-        singers: all there are, a set for many files; names without a letter are passed over, as a take's number may
-            look like them.
+        singer: name of its folder.
+        singers: names of all singers (a set is fastest); those without a letter are ignored because take numbers look
+            like them.
     """
     stem = PurePosixPath(path).stem
-    if VOCALSET_SINGER_PATTERN.fullmatch(singer) and (told := parse_vocalset_singer(stem)):
-        return told if told != singer else None
-    beginnings = [stem[: end.start()] for end in WORD_END_PATTERN.finditer(stem)]
-    told_names = [name for name in beginnings if name in singers and any(map(str.isalpha, name))]
-    return told_names[-1] if told_names and singer not in told_names else None
+    if VOCALSET_SINGER_PATTERN.fullmatch(singer) and (named_singer := parse_vocalset_singer(stem)):
+        return named_singer if named_singer != singer else None
+    prefixes = [stem[: end.start()] for end in WORD_END_PATTERN.finditer(stem)]
+    named_singers = [name for name in prefixes if name in singers and any(map(str.isalpha, name))]
+    return named_singers[-1] if named_singers and singer not in named_singers else None

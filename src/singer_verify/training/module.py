@@ -49,7 +49,7 @@ class ValidationSet(NamedTuple):
     def of(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
         """Labels that cannot be read are no reason not to train: they are left out, and it is said why."""
         try:
-            labels = read_utterance_labels(store.paths.tolist(), corpus.root, corpus.parts)
+            labels = read_utterance_labels(store.paths.tolist(), corpus.root, corpus.part_roots)
         except SingerVerifyError as error:
             log.warning("Labels are left out: %s", error)
             labels = {}

@@ -68,23 +68,23 @@ def test_refuses_an_empty_split(make_corpus: MakeCorpus) -> None:
     root = make_corpus()
     shutil.rmtree(root / "val")
     (root / "val").mkdir()
-    assert "holds no singer folder" in refusal(root)
+    assert "contains no singer folders" in refusal(root)
 
 
 def test_refuses_a_singer_without_utterances(make_corpus: MakeCorpus) -> None:
     root = make_corpus()
     (root / "train/nobody").mkdir()
     (root / "train/nobody/notes.txt").touch()
-    assert "singer nobody has no utterance (1 files of other kinds)" in refusal(root)
+    assert "singer nobody has no utterances (1 other files)" in refusal(root)
 
 
 def test_refuses_a_singer_in_two_splits(make_corpus: MakeCorpus) -> None:
     root = make_corpus()
     shutil.copytree(root / "train/train_singer1", root / "val/train_singer1")
-    assert "train_singer1 found in more than one split" in refusal(root)
+    assert "train_singer1 in more than one split" in refusal(root)
 
 
 def test_refuses_audio_mixed_with_ready_features(make_corpus: MakeCorpus) -> None:
     root = make_corpus()
     (root / "val/val_singer0/song9.npy").touch()
-    assert "holds 15 audio files and 1 .npy files; expected one kind" in refusal(root)
+    assert "contains 15 audio files and 1 .npy files; expected only one kind" in refusal(root)

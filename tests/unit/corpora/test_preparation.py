@@ -198,7 +198,7 @@ def test_splits_of_the_source_are_kept_unless_asked(tmp_path: Path) -> None:
     write_all(source, ["val/train1/other.wav"])
     (source / "val/train1/other.wav").write_bytes((singer := source / "val/val1/1.wav").read_bytes()[:-2])
     assert singer.exists()
-    assert "train1: found in more than one split" in refusal("folder", source, "--out", tmp_path / "twice")
+    assert "train1: in more than one split" in refusal("folder", source, "--out", tmp_path / "twice")
 
 
 def test_splits_are_drawn_by_seed_with_the_mix_of_genders() -> None:
@@ -215,7 +215,11 @@ def test_splits_are_drawn_by_seed_with_the_mix_of_genders() -> None:
         ("test", "female"): 2,
         ("test", "male"): 1,
     }
-    for val, test, sentence in ((0.0, 0, "leave 0 for val"), (18, 0, "leave 0 for train"), (1.5, 0, "a share below 1")):
+    for val, test, sentence in (
+        (0.0, 0, "leaves 0 for val"),
+        (18, 0, "leaves 0 for train"),
+        (1.5, 0, "a share below 1"),
+    ):
         with pytest.raises(SingerVerifyError, match=sentence):
             draw_splits(gender_of, val, test)
 
@@ -228,10 +232,10 @@ def test_splits_from_a_table(singers: Path, tmp_path: Path) -> None:
     table = table_of(tmp_path / "out")
     assert dict(zip(table["singer"], table["split"], strict=True)) == rows
     for content, sentence in (
-        ("singer,split\na,training\n", "split training: expected one of train, val, test"),
+        ("singer,split\na,training\n", "unknown split training; expected one of train, val, test"),
         (
             "singer,split\na,train\nz,val\n",
-            "not in the corpus: z; singers of the corpus that it does not name: b, c, d, e, f",
+            "not in the corpus: z; singers of the corpus not listed: b, c, d, e, f",
         ),
         ("singer,split\na,train\na,val\n", "names a twice"),
         ("name,split\na,train\n", "has no column singer"),
@@ -246,8 +250,8 @@ def test_the_same_again_is_left_and_another_is_refused(singers: Path, tmp_path: 
     before = {path: path.lstat().st_mtime_ns for path in out.rglob("*")}
     prepare("folder", singers, "--out", out, "--val", 2)
     assert {path: path.lstat().st_mtime_ns for path in out.rglob("*")} == before
-    assert "prepared in another way" in refusal("folder", singers, "--out", out, "--val", 3)
-    assert "holds something else" in refusal("folder", singers, "--out", singers)
+    assert "prepared differently" in refusal("folder", singers, "--out", out, "--val", 3)
+    assert "already contains other files" in refusal("folder", singers, "--out", singers)
     assert not list(tmp_path.glob(".*.part"))
 
 
@@ -278,7 +282,7 @@ def test_balanced_and_kept_utterances(tmp_path: Path) -> None:
     assert set(zip(kept["exercise"], kept["vowel"], strict=True)) == {("scales", "a")}
     for option, sentence in (
         (("--keep", "mood=sad"), "--keep mood: no such label; expected one of exercise, gender"),
-        (("--keep", "vowel=y"), "no vowel is 'y'; expected some of , a, e, u"),
+        (("--keep", "vowel=y"), "no vowel is 'y'; expected values among , a, e, u"),
         (("--balance", "mood"), "--balance mood: no such label"),
     ):
         assert sentence in refusal("vocalset", source, "--out", tmp_path / "o", *option)
@@ -311,5 +315,5 @@ def test_useless_files_are_named_and_left_out(singers: Path, tmp_path: Path, cap
     prepare("folder", singers, "--out", tmp_path / "out", "--val", 2)
     assert "a/1.wav: cannot be read as audio" in caplog.text
     assert "b/moved.wav: cannot be read as audio" in caplog.text
-    assert "2 of 13 recordings left out" in caplog.text
+    assert "2 of 13 recordings skipped" in caplog.text
     assert len(table_of(tmp_path / "out")) == 11

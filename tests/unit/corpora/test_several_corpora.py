@@ -36,7 +36,7 @@ def test_singers_are_named_after_their_corpus(two: list[Path]) -> None:
 def test_refuses_what_cannot_train_together(two: list[Path], make_ready_corpus: MakeCorpus, tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match="two corpora are in folders named small"):
         read_corpora([two[0], (tmp_path / "other/small")])
-    with pytest.raises(SingerVerifyError, match="ready holds ready features"):
+    with pytest.raises(SingerVerifyError, match="ready contains precomputed features"):
         read_corpora([two[0], make_ready_corpus()])
     with pytest.raises(SingerVerifyError, match="expected the folder of a corpus"):
         read_corpora([])

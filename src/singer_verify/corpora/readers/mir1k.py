@@ -42,4 +42,4 @@ def _build_recording(path: Path, match: re.Match[str], voice: VoiceChannel) -> R
         "gender": GENDER_BY_SINGER.get(match["singer"].lower(), ""),
         "song": f"{match['singer']}_{match['song']}",
     }
-    return Recording(path, match["singer"], f"{path.stem}.flac", labels, voice=voice)
+    return Recording(path, match["singer"], f"{path.stem}.flac", labels, voice_channel=voice)
