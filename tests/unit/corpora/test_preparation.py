@@ -218,7 +218,7 @@ def test_splits_are_drawn_by_seed_with_the_mix_of_genders() -> None:
     for val, test, sentence in (
         (0.0, 0, "leaves 0 for val"),
         (18, 0, "leaves 0 for train"),
-        (1.5, 0, "a share below 1"),
+        (1.5, 0, "a fraction below 1"),
     ):
         with pytest.raises(SingerVerifyError, match=sentence):
             draw_splits(gender_of, val, test)
@@ -237,7 +237,7 @@ def test_splits_from_a_table(singers: Path, tmp_path: Path) -> None:
             "singer,split\na,train\nz,val\n",
             "not in the corpus: z; singers of the corpus not listed: b, c, d, e, f",
         ),
-        ("singer,split\na,train\na,val\n", "names a twice"),
+        ("singer,split\na,train\na,val\n", "lists a twice"),
         ("name,split\na,train\n", "has no column singer"),
     ):
         splits.write_text(content)
