@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half_written)
-    with pytest.raises(SingerVerifyError, match=r"No space left on device.*; the one before is still there"):
+    with pytest.raises(SingerVerifyError, match=r"No space left on device.*; the previous one is still there"):
         writer.save_checkpoint({"step": 2}, path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]

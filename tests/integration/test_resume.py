@@ -68,17 +68,13 @@ def test_the_schedule_continues(monkeypatch, tmp_path, corpus, whole_run, schedu
     assert unlike(whole_run(*overrides), folder) == []
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
-def test_a_signal_leaves_a_checkpoint_from_which_it_continues(monkeypatch, tmp_path, corpus, whole_run, hook):
-    run(
-        monkeypatch,
-        *tiny(corpus),
-        "callbacks.last.every_n_steps=1000",
-        folder=tmp_path,
-        callbacks=(At(hook, 14, terminate),),
-    )
-    steps = last_of(tmp_path)["global_step"]
-    assert steps == {"on_train_batch_end": 13, "on_validation_batch_end": 3}[hook]
+@pytest.mark.parametrize(("hook", "count", "steps"), [("on_train_batch_end", 7, 7), ("on_validation_batch_end", 5, 3)])
+def test_a_signal_leaves_a_checkpoint_from_which_it_continues(
+    monkeypatch, tmp_path, corpus, whole_run, hook, count, steps
+):
+    settings = (*tiny(corpus), "callbacks.last.every_n_steps=1000")
+    run(monkeypatch, *settings, folder=tmp_path, callbacks=(At(hook, count, terminate),))
+    assert last_of(tmp_path)["global_step"] == steps
     run(monkeypatch, f"resume={tmp_path}")
     assert unlike(whole_run(), tmp_path) == []
 
@@ -164,10 +160,11 @@ def test_refuses_to_continue_on_other_recordings(monkeypatch, tmp_path):
         run(monkeypatch, f"resume={tmp_path / 'run'}", "trainer.max_steps=2")
 
 
-def test_refuses_a_model_that_is_no_place_to_continue_from(monkeypatch, tmp_path, corpus):
+@pytest.mark.parametrize("model", ["saved_model.pt", "checkpoints/best.ckpt"])
+def test_refuses_a_model_that_is_no_place_to_continue_from(monkeypatch, tmp_path, corpus, model):
     run(monkeypatch, *tiny(corpus), "trainer.max_steps=1", folder=tmp_path / "run")
-    with pytest.raises(SingerVerifyError, match="holds a model, not where its training stood"):
-        run(monkeypatch, *tiny(corpus), f"ckpt_path={tmp_path / 'run/saved_model.pt'}", folder=tmp_path / "other")
+    with pytest.raises(SingerVerifyError, match="holds a model, but no state of its training"):
+        run(monkeypatch, *tiny(corpus), f"ckpt_path={tmp_path / 'run' / model}", folder=tmp_path / "other")
 
 
 @pytest.mark.parametrize("target", ["os.system", "pytorch_lightning.loggers.tensorboard.os.system", "torch.hub.load"])

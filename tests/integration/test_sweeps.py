@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from support.tiny_run import ROOT, At, Killed, differences, kill, last_of, make_corpus, tiny, train
+from support.tiny_run import ROOT, At, Killed, differences, kill, last_of, make_corpus, tiny
+from support.train_process import train_module
 from typer.testing import CliRunner
 
 from singer_verify.cli import app
@@ -35,6 +38,7 @@ from singer_verify.sweeps.jobs import JobError, read_failure_reason, run_job
 from singer_verify.sweeps.plan import SweepPlan, build_job_names, write_sweep_plan
 from singer_verify.sweeps.progress import SweepStatus, format_sweep_status, read_sweep_status
 from singer_verify.training.composition import MAX_FOLDER_NAME_BYTES, build_job_folder_name
+from singer_verify.training.run import train
 
 CONF = ROOT / "conf"
 SEARCHES = {"rates"}  # which draw values instead of going through a grid
@@ -46,24 +50,18 @@ def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("corpus") / "tiny")
 
 
-def call(monkeypatch, corpus, *overrides, callbacks=()):
+def call(monkeypatch, corpus, *overrides, callbacks=(), change=train):
     """`python train.py -m ...` in this process; returns the folder of the sweep `runs/s`."""
-    build_trainer = train.build_trainer
-
-    def with_callbacks(*arguments):
-        trainer = build_trainer(*arguments)
-        trainer.callbacks[:0] = callbacks
-        return trainer
-
+    script = train_module()
     typed = [each for each in tiny(corpus) if not each.startswith("~")]
     typed = [each for each in typed if "progress_bar" not in each]
     with monkeypatch.context() as patch:
-        patch.setattr(train, "build_trainer", with_callbacks)
+        patch.setattr(script, "train", partial(change, callbacks=callbacks))
         patch.setattr(sys, "argv", ["train.py", "-m", "--config-path", str(CONF), *typed, "name=s", *overrides])
         patch.setenv("HYDRA_FULL_ERROR", "1")
         try:
             with report_failed_jobs():
-                train.train()
+                script.main()
         finally:
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
@@ -121,16 +119,16 @@ def test_a_sweep_called_again_finishes_what_is_missing(monkeypatch, tmp_path, co
     monkeypatch.chdir(tmp_path)
     choices = ("loss=ge2e,ce", "seed=1,2")
     whole = call(monkeypatch, corpus, *choices).rename(tmp_path / "whole")
-    assert jobs_of(whole) == ["loss=ce,seed=1", "loss=ce,seed=2", "loss=ge2e,seed=1", "loss=ge2e,seed=2"]
+    assert jobs_of(whole) == ["loss-ce_seed-1", "loss-ce_seed-2", "loss-ge2e_seed-1", "loss-ge2e_seed-2"]
     assert sorted(json.loads((whole / "sweep.json").read_text())["jobs"]) == jobs_of(whole)
     with pytest.raises(Killed):
         call(monkeypatch, corpus, *choices, callbacks=(At("on_train_batch_end", 13 + 7, kill),))
     sweep = tmp_path / "runs/s"
-    assert jobs_of(sweep) == ["loss=ge2e,seed=1", "loss=ge2e,seed=2"]
-    before = files_with_times(sweep / "loss=ge2e,seed=1")
+    assert jobs_of(sweep) == ["loss-ge2e_seed-1", "loss-ge2e_seed-2"]
+    before = files_with_times(sweep / "loss-ge2e_seed-1")
     call(monkeypatch, corpus, *choices)
-    assert files_with_times(sweep / "loss=ge2e,seed=1") == before
-    assert "continued" in json.loads((sweep / "loss=ge2e,seed=2/run.json").read_text())
+    assert files_with_times(sweep / "loss-ge2e_seed-1") == before
+    assert "continued" in json.loads((sweep / "loss-ge2e_seed-2/run.json").read_text())
     for job in jobs_of(whole):
         assert unlike(whole / job, sweep / job) == []
     before = files_with_times(sweep)
@@ -147,20 +145,18 @@ def test_a_job_that_fails_is_named_and_tried_again(monkeypatch, tmp_path, corpus
         call(monkeypatch, corpus, *choices)
     assert str(failure.value).startswith("runs/s: 1 done, 1 failed; the same command tries again what failed")
     said = capsys.readouterr().err
-    assert "failed: optimizer.lr=-1: " in said
+    assert "failed: optimizer.lr--1: " in said
     assert "Invalid learning rate: -1" in said
     shown = CliRunner().invoke(app, ["runs", "runs/s"]).stdout
     assert "1 done, 1 failed" in shown
-    assert "optimizer.lr=-1: " in shown
-    build = train.build_data
-    monkeypatch.setattr(train, "build_data", lambda config, *given: build(set_rate(config), *given))
-    call(monkeypatch, corpus, *choices)
+    assert "optimizer.lr--1: " in shown
+    call(monkeypatch, corpus, *choices, change=train_at_a_valid_rate)
     assert read_sweep_status(tmp_path / "runs/s").num_finished == 2
 
 
-def set_rate(config):
+def train_at_a_valid_rate(config, **named):
     config.optimizer.lr = 1e-3
-    return config
+    return train(config, **named)
 
 
 @pytest.mark.slow
@@ -174,12 +170,12 @@ def test_a_job_with_other_settings_than_it_was_begun_with_is_refused(monkeypatch
     with pytest.raises(SingerVerifyError, match="a sweep trains each model on one device"):
         call(monkeypatch, corpus, "seed=3,4", "trainer=ddp")
     with pytest.raises(SingerVerifyError, match="a sweep continues by itself when it is called again"):
-        call(monkeypatch, corpus, "seed=1,2", f"resume='{sweep}/seed=1'")
+        call(monkeypatch, corpus, "seed=1,2", f"resume={sweep}/seed-1")
 
 
 def test_settings_that_cannot_be_computed_fail_their_job_alone(tmp_path):
     with pytest.raises(JobError, match=r"nothing.there"):
-        train.train_job(tmp_path, OmegaConf.create({"loss": "${nothing.there}"}))
+        train_module().train_job(tmp_path, OmegaConf.create({"loss": "${nothing.there}"}))
     assert "nothing.there" in read_failure_reason(tmp_path)
 
 
@@ -199,13 +195,15 @@ def test_an_interrupted_job_ends_the_sweep(monkeypatch, tmp_path, corpus):
     with pytest.raises(KeyboardInterrupt):
         call(monkeypatch, corpus, "seed=1,2", callbacks=(interrupt,))
     sweep = tmp_path / "runs/s"
-    assert jobs_of(sweep) == ["seed=1"]
+    assert jobs_of(sweep) == ["seed-1"]
     assert read_sweep_status(sweep) == SweepStatus(0, 0, {}, 2, None)
 
 
 def test_names_of_jobs_are_those_of_hydra_and_short_enough():
     choices = {"seed": ["1", "2"], "+data.x": ["a/b"], "trainer.max_steps": ["3"], "name": ["s"]}
-    assert build_job_names(choices, ["name", "trainer.max_steps"]) == ["+data.x=a_b,seed=1", "+data.x=a_b,seed=2"]
+    names = build_job_names(choices, ["name", "trainer.max_steps"])
+    assert [re.sub("-[0-9a-f]{8}$", "", name) for name in names] == ["+data.x-a-b_seed-1", "+data.x-a-b_seed-2"]
+    assert len(set(names)) == 2
     long = [build_job_folder_name("features=" + "é" * 150 + f",seed={seed}") for seed in (1, 2)]
     assert len(set(long)) == 2
     assert all(len(name.encode()) <= MAX_FOLDER_NAME_BYTES for name in long)

@@ -1,26 +1,20 @@
 """A training of a second, run in this process the way `train.py` runs it, for tests of what happens to it."""
 
-import copy
-import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict, read_write
+
+from singer_verify.training.run import train
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-import train
+CONF = ROOT / "conf"
 
 NUM_BINS = 5
 TINY = (
@@ -63,45 +57,16 @@ def tiny(corpus: Path) -> list[str]:
 
 
 def run(monkeypatch: Any, *overrides: str, folder: Path | None = None, callbacks: tuple[pl.Callback, ...] = ()) -> Path:
-    """Run `train.py` with overrides in this process; returns the run's folder.
+    """Train with overrides in this process; returns the run's folder.
 
     Args:
         monkeypatch: pytest's.
         overrides: as they are typed.
         folder: of the run; where it is None, the one that the configuration chooses.
-        callbacks: added to the trainer's.
+        callbacks: called before the configuration's.
     """
-    build_trainer = train.build_trainer
-
-    def with_callbacks(*arguments: Any) -> pl.Trainer:
-        trainer = build_trainer(*arguments)
-        trainer.callbacks[:0] = callbacks
-        return trainer
-
     typed = [*overrides, *([f"hydra.run.dir={folder}"] if folder else [])]
-    with monkeypatch.context() as patch, hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        patch.setattr(train, "build_trainer", with_callbacks)
-        config = hydra.compose("train", typed, return_hydra_config=True)
-        HydraConfig.instance().set_config(config)
-        chosen = Path(os.path.abspath(config.hydra.run.dir))
-        chosen.mkdir(parents=True, exist_ok=True)
-        with read_write(config.hydra.runtime), open_dict(config):
-            config.hydra.runtime.output_dir = str(chosen)
-            HydraConfig.instance().set_config(config)
-            task = copy.deepcopy(config)
-            del task["hydra"]
-        try:
-            train.train(task)
-        finally:
-            silence(logging.getLogger("singer_verify"))
-    return chosen
-
-
-def silence(log: logging.Logger) -> None:
-    """Take away what a training has the log written to: the console that other tests read is one of it."""
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-        handler.close()
+    return train(typed, conf=CONF, callbacks=callbacks).run
 
 
 class Killed(BaseException):

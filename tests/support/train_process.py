@@ -1,13 +1,17 @@
-"""A training in this process, as `train.py` composes it from conf/, in the folder that the settings give it."""
+"""A small training in this process, composed from the shipped conf/."""
 
 import importlib.util
-import logging
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig
+
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.training import run as training
+from singer_verify.training.builders import build_data, build_verifier
+from singer_verify.training.composition import compose_settings
+from singer_verify.training.module import Verifier
 
 PROJECT = Path(__file__).parents[2]
 SMALL = (
@@ -28,28 +32,32 @@ def train_module() -> ModuleType:
     return module
 
 
-def compose_training(corpus: Path, *overrides: str) -> tuple[DictConfig, Path]:
+def small_settings(corpus: Path, *overrides: str) -> list[str]:
+    """Overrides of a small training on a corpus."""
+    return [*SMALL, f"data.root={corpus}", f"data.store_root={corpus.parent / 'store'}", *overrides]
+
+
+def compose_training(corpus: Path, *overrides: str) -> AbstractContextManager[tuple[DictConfig, Path]]:
     """The configuration of a small training on a corpus, and the folder of its run."""
-    train_module()
-    settings = [*SMALL, f"data.root={corpus}", f"data.store_root={corpus.parent / 'store'}", *overrides]
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose("train", settings, return_hydra_config=True)
-    HydraConfig.instance().set_config(config)  # which the folder's name asks
-    run = Path(config.hydra.run.dir)
-    with open_dict(config), read_write(config.hydra):
-        config.hydra.runtime.output_dir = str(run)
-        HydraConfig.instance().set_config(config)
-        del config["hydra"]
-    return config, run
+    return compose_settings(small_settings(corpus, *overrides), PROJECT / "conf")
 
 
 def train(corpus: Path, *overrides: str) -> Path:
     """Train, and return the run folder."""
-    config, run = compose_training(corpus, *overrides)
-    try:
-        train_module().train.__wrapped__(config)
-    finally:
-        for handler in list(logging.getLogger("singer_verify").handlers):
-            logging.getLogger("singer_verify").removeHandler(handler)
-            handler.close()
-    return run
+    return training.train(small_settings(corpus, *overrides), conf=PROJECT / "conf").run
+
+
+def prepare(corpus: Path, *overrides: str) -> SingerDataModule:
+    """The data of a small training."""
+    with compose_training(corpus, *overrides) as (config, _):
+        data = build_data(config)
+        data.prepare_data()
+        data.setup()
+        return data
+
+
+def build(corpus: Path, *overrides: str) -> Verifier:
+    """The module of a small training, before its first step."""
+    data = prepare(corpus, *overrides)
+    with compose_training(corpus, *overrides) as (config, _):
+        return build_verifier(config, data, {})

@@ -234,5 +234,5 @@ def test_a_checkpoints_archive_cannot_write_outside(tmp_path: Path) -> None:
 
 def test_a_typed_folder_wins(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     """Whoever types hydra.run.dir= decides; the rule is for names."""
-    _, run = compose_training(make_corpus(), f"hydra.run.dir={tmp_path}/anywhere")
-    assert run == tmp_path / "anywhere"
+    with compose_training(make_corpus(), f"hydra.run.dir={tmp_path}/anywhere") as (_, run):
+        assert run == tmp_path / "anywhere"

@@ -58,15 +58,15 @@ class SingerDataModule(pl.LightningDataModule):
         self,
         root: str | Sequence[str],
         feature: Feature,
-        num_frames: int,
-        singers_per_batch: int,
-        utterances_per_singer: int,
-        num_workers: int,
-        num_val_batches: int,
-        store_root: str,
-        store_dtype: str,
-        num_extraction_workers: int | None,
-        seed: int,
+        num_frames: int = 50,
+        singers_per_batch: int = 8,
+        utterances_per_singer: int = 4,
+        num_workers: int = 0,
+        num_val_batches: int = 10,
+        store_root: str = "store",
+        store_dtype: str = "float16",
+        num_extraction_workers: int | None = None,
+        seed: int = 1,
         normalisation: Normalisation = NO_NORMALISATION,
         window_frames: int | None = None,
         singers_from: str = "one_corpus",
@@ -149,6 +149,7 @@ class SingerDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
+        require_at_least(1, **{"trainer.max_steps": self.trainer.max_steps})
         num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
         ranks = self.trainer.global_rank, self.trainer.world_size
         source = self.normalised.get("train") or self.stores["train"]
@@ -182,6 +183,16 @@ class SingerDataModule(pl.LightningDataModule):
     def describe_contents(self) -> dict[str, str]:
         """What each split holds: numbers of singers and utterances, and a checksum of the frames."""
         return {split: store.format_summary() for split, store in self.stores.items()}
+
+    def describe_shapes(self) -> dict[str, Any]:
+        """Return what the corpus decides of a training's settings: recipe and bins of its frames, lengths, singers."""
+        return {
+            "features": canonical_recipe(self.recipe),
+            "num_bins": self.feature.num_bins,
+            "num_frames": self.num_frames,
+            "window_frames": self.window_frames,
+            "num_singers": len(self.train_singers),
+        }
 
     def list_batch_utterances(self, step: int) -> list[str]:
         """Paths of the utterances of training batch `step`, singer by singer."""

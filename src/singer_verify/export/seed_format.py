@@ -14,7 +14,7 @@ from singer_verify.runs.model_metadata import METADATA_KEY
 
 
 def export_saved_model(run: Path) -> None:
-    """Write the best model of a run as `saved_model.pt`: `step`, `model_state`, `optimizer_state`, and our metadata.
+    """Write the best model of a run as `saved_model.pt`: `step`, `model_state`, and the metadata.
 
     The weights have the names of earlier singer encoders: `lstm.*`, `linear.*`, `similarity_weight`,
     `similarity_bias`, `class_layer.*`.
@@ -29,7 +29,6 @@ def export_saved_model(run: Path) -> None:
     saved = {
         "step": checkpoint["global_step"],
         "model_state": extract_encoder_state(checkpoint) | losses,
-        "optimizer_state": next(iter(checkpoint["optimizer_states"]), {}),  # imported weights have none
         METADATA_KEY: checkpoint[METADATA_KEY],
     }
     write_checkpoint(saved, run / SAVED_MODEL)

@@ -24,8 +24,10 @@ BEST_CHECKPOINT, LAST_CHECKPOINT, SAVED_MODEL = (
     Path("checkpoints/last.ckpt"),
     Path("saved_model.pt"),
 )
-HISTORY_KEY = "MetricHistory"  # the state of training.callbacks.metric_history, whose import takes seconds
-WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "optimizer_state", "loops")
+VALIDATION_KEY = "singer_verify_validation"  # in a checkpoint: the last validation before it was written
+WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "loops")
+TRAINING_STATE_KEYS = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "singer_verify_random_states")
+DOS_DIRECTORY = 0x10  # attribute of an entry in a zip file
 MODEL_PATH_HINT = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"
 # Errors that reading a damaged file can raise.
 DAMAGED_FILE_ERRORS = (
@@ -112,12 +114,10 @@ class Checkpoint:
         None where the model was not validated at its step, or where the file does not record it: a `saved_model.pt`,
         or imported weights.
         """
-        history = self.content.get("callbacks", {}).get(HISTORY_KEY, {})
-        num_singers = history.get("num_singers")
-        for metrics in reversed(history.get("figures", [])):
-            if metrics["step"] == self.step and "val/threshold" in metrics and num_singers:
-                return float(metrics["val/threshold"]), int(num_singers)
-        return None
+        validation = self.content.get(VALIDATION_KEY) or {}
+        if validation.get("step") != self.step or "threshold" not in validation:
+            return None
+        return float(validation["threshold"]), int(validation["num_singers"])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -163,11 +163,18 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
         raise SingerVerifyError(f"{path}: cannot be written ({error}); {previous}; free some space.") from error
 
 
+def drop_training_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's model: all but what a training continues from."""
+    return {name: value for name, value in checkpoint.items() if name not in TRAINING_STATE_KEYS}
+
+
 def _verify_zip_checksums(path: Path) -> None:
     """Compare every entry of the file with its checksum; torch does so for some of them only."""
     with zipfile.ZipFile(path) as entries:
         if (damaged := entries.testzip()) is not None:
             raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
+        if folders := [entry.filename for entry in entries.infolist() if entry.external_attr & DOS_DIRECTORY]:
+            raise zipfile.BadZipFile(f"{folders[0]} is marked as a folder, whose content torch would not read")
 
 
 def find_checkpoint(model: Path) -> Path:

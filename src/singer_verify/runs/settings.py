@@ -39,7 +39,10 @@ LOGGER_FOLDERS = (
     *("logger.tensorboard.folder", "logger.csv.save_dir"),
     *("logger.wandb.save_dir", "logger.wandb.name", "logger.mlflow.tracking_uri", "logger.mlflow.run_name"),
 )
-BOOKKEEPING_KEYS = ("name", "resume", "ckpt_path", "sweep.seeds", "trust", "trainer.default_root_dir", *LOGGER_FOLDERS)
+BOOKKEEPING_KEYS = (
+    *("name", "resume", "ckpt_path", "sweep.seeds", "trust", "from_data", "trainer.default_root_dir"),
+    *LOGGER_FOLDERS,
+)
 # Settings that change nothing about what a training finds out.
 RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root"),

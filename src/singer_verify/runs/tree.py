@@ -89,7 +89,7 @@ def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
         return RunSummary(
             path=path,
             parent=parent,
-            features=_format_features_name(config["features"]),
+            features=_format_features_name(config.get("from_data", config)["features"]),
             loss="+".join(config["loss"]["terms"]) if "loss" in config else None,
             steps=metrics["steps"] if metrics else imported and imported["step"],
             best_eer=metrics["best"]["val/eer"] if metrics and metrics["best"] else None,

@@ -43,7 +43,7 @@ class JobError(SingerVerifyError):
 def run_job(
     job: Path,
     settings: dict[str, Any],
-    train: Callable[[Path | None], object],
+    train: Callable[[str | None], object],
     sentence: Callable[[BaseException], str],
 ) -> float | None:
     """Train a job if it has not finished; returns its best value of the monitored metric.
@@ -149,12 +149,12 @@ def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
         )
 
 
-def _find_resume_checkpoint(job: Path) -> Path | None:
+def _find_resume_checkpoint(job: Path) -> str | None:
     """Where a job goes on; None where it begins, or begins again because it was stopped before its first checkpoint."""
     if not (job / RUN_FILENAME).is_file():
         return None
     if (job / LAST_CHECKPOINT).is_file():
-        return job / LAST_CHECKPOINT
+        return str(job / LAST_CHECKPOINT)
     (job / RUN_FILENAME).unlink()
     return None
 

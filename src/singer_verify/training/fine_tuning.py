@@ -3,13 +3,11 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation
@@ -17,7 +15,6 @@ from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_state, find_checkpoint, read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.module import Verifier
-from singer_verify.training.optimizers import wrap_optimizer_factory
 
 log = logging.getLogger(__name__)
 NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # how weights come about, not what they are
@@ -93,13 +90,6 @@ class ParentCheckpoint:
         reasons = ", ".join(f"{name} ({reason})" for name, reason in sorted(dropped.items())) or "nothing"
         log.info("%s, step %d: took %s; dropped %s.", self.path, self.step, ", ".join(taken), reasons)
         return {"taken": taken, "dropped": sorted(dropped)}
-
-    def transfer_optimizer_state(
-        self, make_optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
-    ) -> Callable[[Iterable[dict[str, Any]]], Optimizer]:
-        """Let an optimiser begin with the parent's moments instead of none, at its own settings."""
-        states = self.content.get("optimizer_states") or [self.content.get("optimizer_state")]
-        return wrap_optimizer_factory(make_optimizer, states[0] or {}, self.path)
 
     def record(self, run: Path, parts: dict[str, list[str]]) -> dict[str, Any]:
         """What `run.json` says of the parent; its path is relative to the run."""

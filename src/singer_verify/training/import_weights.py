@@ -122,7 +122,6 @@ def _build_lightning_checkpoint(weights: ExternalWeights) -> dict[str, Any]:
         "global_step": weights.step,
         "epoch": 0,
         "pytorch-lightning_version": importlib.metadata.version("pytorch-lightning"),
-        "optimizer_states": [],
     }
 
 

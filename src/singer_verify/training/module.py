@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +12,16 @@ from jaxtyping import Float, Int
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.data.split_stores import compute_split_recording_ids
 from singer_verify.distributed import average_buffers
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
@@ -27,9 +30,11 @@ from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.inference.split import embed_windows
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.runs.checkpoints import VALIDATION_KEY
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.store.packed import PackedStore
+from singer_verify.training.lightning_internals import get_attached_trainer
 
 log = logging.getLogger(__name__)
 
@@ -106,38 +111,49 @@ class Verifier(pl.LightningModule):
 
     Training logs each term of the loss; validation logs the metrics of `evaluation.metrics.registry` (`val/eer`,
     `val/min_dcf_0.01`, ...) over all pairs of whole utterances of unseen singers, the cosine `val/threshold` at the
-    equal error rate, and `val/ge2e` on fixed batches of them. Where the loss has no GE2ELoss term, `val/ge2e` is taken with GE2ELoss's initial scale and offset. No
-    classifier ever sees validation singers.
+    equal error rate, and on fixed batches of them each term of the loss that is not specific to the training singers
+    (`val/ge2e`). Where all terms are, it is GE2E with its initial scale and offset. No classifier ever sees validation
+    singers.
 
     Args:
         encoder: (batch, frames, bins) → (batch, embedding), with its `settings` as plain values.
-        loss: (singers, utterances, embedding), (singers,) → named scalars.
+        loss: (singers, utterances, embedding), (singers,) → named scalars; None takes GE2E.
         optimizer: makes the optimiser from groups of parameters.
         scheduler: makes the schedule of the learning rate; a plateau schedule follows `monitor` at each validation.
         monitor: metric that a plateau schedule follows.
-        val_check_interval: steps from one validation to the next.
-        metadata: what a checkpoint carries besides weights, so that it alone can embed audio.
+        metadata: what a checkpoint carries besides weights, so that it alone can embed audio; None takes it from the
+            data module.
+        settings: configuration of the run as plain values, for checkpoints and loggers.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        loss: WeightedLoss,
-        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
-        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau],
-        monitor: str,
-        val_check_interval: int,
-        metadata: ModelMetadata,
+        loss: WeightedLoss | None = None,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] = partial(Adam, lr=5e-4),
+        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] = partial(ConstantLR, factor=1.0),
+        monitor: str = "val/eer",
+        metadata: ModelMetadata | None = None,
+        settings: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.loss = encoder, loss
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.monitor, self.val_check_interval, self.metadata = monitor, val_check_interval, metadata
-        self.settings: dict[str, Any] = {}
+        self.encoder = encoder
+        self.loss = WeightedLoss({"ge2e": GE2ELoss()}, {"ge2e": 1.0}) if loss is None else loss
+        self.make_optimizer, self.make_scheduler, self.monitor = optimizer, scheduler, monitor
+        self.metadata, self.settings = metadata, settings or {}
+        self.validation_terms = [entry for entry in self.loss.iterate_terms() if not entry[1].singer_specific]
+        self.validation_terms = self.validation_terms or [("ge2e", GE2ELoss())]  # kept from the optimiser in a list
+        self.last_validation: dict[str, float] | None = None
         self.validation_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self.gradient_norm: Tensor | None = None
         self.window_embeddings = WindowEmbeddings()
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        assert isinstance(data, SingerDataModule)
+        self.metadata = self.metadata or build_metadata(data, self.encoder)
+        self.validation_set = self.validation_set or ValidationSet.of(data.stores["val"], data.corpus)
 
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
@@ -150,8 +166,9 @@ class Verifier(pl.LightningModule):
         outputs = self.loss(self.embed_crops(batch.features), batch.singers)
         if self._should_log():
             self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
-            if "ge2e" in self.loss.terms:
-                self.log_dict({"ge2e/scale": self._ge2e.scale, "ge2e/offset": self._ge2e.offset})
+            for term, module in self.loss.terms.items():
+                scalars = {name: value for name, value in module.named_parameters() if value.ndim == 0}
+                self.log_dict({f"{term}/{name}": value for name, value in scalars.items()})
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
             self.log("step", float(self.global_step + 1))  # Lightning's own count is one less
         return outputs["loss"]
@@ -178,8 +195,9 @@ class Verifier(pl.LightningModule):
     def validation_step(self, batch: SingerBatch | WindowBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         if isinstance(batch, SingerBatch):
             embeddings = self.embed_crops(batch.features).float()
-            outputs = self._ge2e(embeddings, batch.singers)
-            self.log("val/ge2e", outputs["ge2e"], add_dataloader_idx=False, batch_size=1, sync_dist=True)
+            for name, term in self.validation_terms:
+                value = term.to(self.device)(embeddings, batch.singers)[name]
+                self.log(f"val/{name}", value, add_dataloader_idx=False, batch_size=1, sync_dist=True)
         else:
             group = batch_idx * self.trainer.world_size + self.global_rank
             self.window_embeddings.update(embed_windows(self.encoder, batch.features), batch.utterances, group)
@@ -197,6 +215,8 @@ class Verifier(pl.LightningModule):
             value = torch.tensor(estimate.value, dtype=torch.float64)  # a float would be rounded to single precision
             self.log(f"val/{name}", value, prog_bar=name == EER)
         self.log("step", float(self.global_step))
+        values = {name: float(estimate.value) for name, estimate in metrics.items()}
+        self.last_validation = {"step": self.global_step, "num_singers": len(whole.singers), **values}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
@@ -211,21 +231,37 @@ class Verifier(pl.LightningModule):
         scheduler = self.make_scheduler(optimizer)
         plan: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            plan |= {"monitor": self.monitor, "frequency": self.val_check_interval, "strict": False}
+            plan |= {"monitor": self.monitor, "frequency": self._get_validation_interval(), "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.metadata is not None
         checkpoint[METADATA_KEY], checkpoint[SETTINGS_KEY] = self.metadata.to_dict(), self.settings
+        checkpoint[VALIDATION_KEY] = self.last_validation
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.metadata is not None
+        self.last_validation = checkpoint[VALIDATION_KEY]
         stored = ModelMetadata.from_dict(checkpoint[METADATA_KEY])
         self.metadata = self.metadata.with_recorded_pretraining(stored)  # the parent is not read again
 
-    @property
-    def _ge2e(self) -> GE2ELoss:
-        term = self.loss.terms["ge2e"] if "ge2e" in self.loss.terms else GE2ELoss().to(self.device)
-        assert isinstance(term, GE2ELoss)
-        return term
+    def _get_validation_interval(self) -> int:
+        """Return the steps from one validation to the next; 1 where no trainer is attached."""
+        trainer = get_attached_trainer(self)
+        return 1 if trainer is None else max(int(trainer.val_check_interval), 1)
 
     def _should_log(self) -> bool:
         return (self.global_step + 1) % self.trainer.log_every_n_steps == 0 or self.global_step == 0  # type: ignore[attr-defined]
+
+
+def build_metadata(data: SingerDataModule, encoder: nn.Module) -> ModelMetadata:
+    """Collect what checkpoints carry besides weights; the data are set up."""
+    return ModelMetadata(
+        data.recipe,
+        encoder.settings,  # type: ignore[arg-type]
+        data.window_frames,
+        data.train_singers,
+        data.stores["val"].singers,
+        compute_split_recording_ids(data.corpus.root, data.stores),
+        data.split_stores.dtype,
+    )

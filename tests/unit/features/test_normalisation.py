@@ -11,7 +11,7 @@ import torch
 import yaml
 from sklearn.preprocessing import StandardScaler
 from support.audio import MakeCorpus
-from support.train_process import compose_training, train, train_module
+from support.train_process import prepare, train
 
 from singer_verify.data.batches import SingerBatchDataset, WindowBatchDataset
 from singer_verify.data.sampler import SingerSampler
@@ -200,8 +200,7 @@ def test_a_file_is_embedded_as_in_validation(make_corpus: MakeCorpus, tmp_path: 
     settings = f"features.normalise={name}", "data.store_dtype=float32", f"hydra.run.dir={tmp_path}/run"
     root = make_corpus(utterances=2)
     embedder = load_model(train(root, *settings, "trainer.max_steps=2"))
-    config, _ = compose_training(root, *settings)
-    data = train_module().build_data(config)
+    data = prepare(root, *settings)
     store = data.stores["val"]
     windows = WindowBatchDataset(data.normalised["val"], build_window_groups(store.num_frames, 30, 8))
     with torch.inference_mode():
@@ -270,18 +269,6 @@ def test_a_child_on_another_corpus_keeps_its_parents_statistics(
 def test_another_normalisation_than_the_parents_is_refused(base: Path, corpus: Path) -> None:
     with pytest.raises(SingerVerifyError, match=r"features.normalise is global_bins there, none here"):
         train(corpus, f"init_from={base}", "name=refused")
-
-
-def test_a_recipe_from_before_normalisation_is_none(base: Path, corpus: Path, tmp_path: Path) -> None:
-    plain = train(corpus, f"hydra.run.dir={tmp_path}/plain", "trainer.max_steps=2")
-    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        content = read_checkpoint(plain / name)
-        del content[METADATA_KEY]["recipe"]["normalise"]
-        del content["singer_verify_settings"]["features"]["normalise"]
-        torch.save(content, plain / name)
-    train(corpus, f"init_from={plain}", "name=tuned", "trainer.max_steps=1")
-    train(corpus, f"ckpt_path={plain}/checkpoints/last.ckpt", f"hydra.run.dir={plain}", "trainer.max_steps=3")
-    assert load_model(plain).normalisation.name == "none"
 
 
 def test_a_continued_run_keeps_its_own_statistics(corpus: Path, tmp_path: Path) -> None:

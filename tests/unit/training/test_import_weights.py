@@ -159,13 +159,6 @@ def test_an_imported_run_is_evaluated_and_trained_on(
     assert statuses == {"imported": "imported", "imported/tuned": "finished"}
 
 
-def test_imported_weights_bring_no_optimiser(make_corpus: MakeCorpus, tmp_path: Path) -> None:
-    path = saved({"model_state": EarlierEncoder(40, 12, 2, 8).state_dict()}, tmp_path)
-    import_weights_as_run(path, MelSpectrogram(40), 160, tmp_path / "run")
-    with pytest.raises(SingerVerifyError, match=r"init_optimizer=true: the optimiser of .* has no state"):
-        train(make_corpus(), f"init_from={tmp_path / 'run'}", "name=tuned", "init_optimizer=true")
-
-
 def test_ours_load_in_the_earlier_network(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     corpus = make_corpus(train=3, val=2, utterances=2)
     run = train(
@@ -177,7 +170,7 @@ def test_ours_load_in_the_earlier_network(make_corpus: MakeCorpus, tmp_path: Pat
     embedder = load_model(run)
     frames = torch.rand(1, 30, 40)
     torch.testing.assert_close(network(frames), embedder.encoder(frames))
-    path = saved({name: content[name] for name in ("step", "model_state", "optimizer_state")}, tmp_path)
+    path = saved({name: content[name] for name in ("step", "model_state")}, tmp_path)
     assert (
         read_external_weights(path).encoder
         == read_checkpoint(run / "checkpoints/best.ckpt")["singer_verify"]["encoder"]

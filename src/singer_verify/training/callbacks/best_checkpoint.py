@@ -12,7 +12,7 @@ MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's callback for `best.ckpt`, which remembers the best model also after its run folder was moved.
+    """Lightning's callback for `best.ckpt`: weights and metadata; it remembers the best model also after its run folder was moved.
 
     Args:
         monitor: metric that decides.
@@ -21,7 +21,9 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self, monitor: str = "val/eer", mode: str = "min") -> None:
         name = BEST_CHECKPOINT.stem
-        super().__init__(filename=name, monitor=monitor, mode=mode, enable_version_counter=False)
+        super().__init__(
+            filename=name, monitor=monitor, mode=mode, save_weights_only=True, enable_version_counter=False
+        )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.dirpath = str(Path(trainer.default_root_dir) / BEST_CHECKPOINT.parent)

@@ -1,18 +1,16 @@
 """A training that was stopped goes on as if it had not been: what its checkpoints carry and how they are taken up."""
 
 import logging
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.settings import SETTINGS_KEY, find_allowed_changes, format_setting_differences
+from singer_verify.training.lightning_internals import capture_rng_states, mark_steps_as_logged, restore_rng_states
 from singer_verify.training.loggers import drop_events_from
 
 log = logging.getLogger(__name__)
@@ -58,7 +56,7 @@ class ExactResume(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.pending_rng_states is not None:
-            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # the loggers' steps
+            mark_steps_as_logged(trainer, trainer.global_step)
             restore_rng_states(self.pending_rng_states)
             self.pending_rng_states = None
 
@@ -86,9 +84,10 @@ def read_previous_settings(checkpoint: Path, now: dict[str, Any]) -> dict[str, A
         SingerVerifyError: the file is damaged, holds a model only, or a setting changed that must not.
     """
     content = read_checkpoint(checkpoint)
-    if SETTINGS_KEY not in content or "loops" not in content:
+    if SETTINGS_KEY not in content or "optimizer_states" not in content:
         raise SingerVerifyError(
-            f"ckpt_path={checkpoint}: holds a model, not where its training stood; give a run's checkpoints/last.ckpt."
+            f"ckpt_path={checkpoint}: holds a model, but no state of its training; give the run's "
+            f"checkpoints/last.ckpt, or begin a new run with its weights: init_from={checkpoint}."
         )
     if RNG_STATES_KEY not in content:
         raise SingerVerifyError(
@@ -103,25 +102,3 @@ def read_previous_settings(checkpoint: Path, now: dict[str, Any]) -> dict[str, A
     changed = format_setting_differences(find_allowed_changes(then, now | {"corpus": then["corpus"]})) or "nothing"
     log.info("%s: continuing after step %d; changed: %s.", checkpoint, content["global_step"], changed)
     return then
-
-
-def capture_rng_states() -> dict[str, Any]:
-    """Of Python, NumPy, torch and, where there is one, the current CUDA device."""
-    name, keys, *rest = tuple(np.random.get_state())
-    return {
-        "python": random.getstate(),
-        "numpy": [str(name), torch.from_numpy(np.asarray(keys, np.int64)), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def restore_rng_states(states: dict[str, Any]) -> None:
-    """Continue all generators where `capture_rng_states` found them; a CUDA device that was not there then is left alone."""
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])

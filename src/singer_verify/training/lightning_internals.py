@@ -1,0 +1,40 @@
+"""Everything of Lightning that is used although it is private, written for pytorch-lightning 2.6.
+
+pyproject.toml bounds pytorch-lightning accordingly; look here first when that bound moves.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.seed import _collect_rng_states, _set_rng_states
+
+
+def get_attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
+    """Return the module's trainer; None where there is none, instead of an error."""
+    return module._trainer
+
+
+def mark_steps_as_logged(trainer: pl.Trainer, num_steps: int) -> None:
+    """Set the number of steps that loggers count from, which Lightning does not restore."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = num_steps
+
+
+def capture_rng_states() -> dict[str, Any]:
+    """Return the states of Python, NumPy, torch and the current CUDA device, in values that `weights_only=True` loads.
+
+    Lightning's own function would open every CUDA device in every process.
+    """
+    states = _collect_rng_states(include_cuda=False)
+    name, keys, *rest = states["numpy"]
+    states["numpy"] = [str(name), torch.from_numpy(np.asarray(keys, np.int64)), *rest]
+    return states | {"cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None}
+
+
+def restore_rng_states(states: dict[str, Any]) -> None:
+    """Continue all generators where `capture_rng_states` found them; a CUDA device that was absent is left alone."""
+    name, keys, *rest = states["numpy"]
+    _set_rng_states(states | {"numpy": (name, keys.numpy().astype(np.uint32), *rest)})
+    if states["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
