@@ -221,7 +221,9 @@ def test_refuses_a_run_that_exists(run: Path, corpus: Path) -> None:
 
 
 def test_refuses_one_singer(make_corpus: MakeCorpus, tmp_path: Path) -> None:
-    assert "has only one singer, train_singer0; training needs at least 2" in refusal(tmp_path / "run", make_corpus(train=1))
+    assert "has only one singer, train_singer0; training needs at least 2" in refusal(
+        tmp_path / "run", make_corpus(train=1)
+    )
 
 
 @pytest.mark.parametrize(
