@@ -119,7 +119,6 @@ def training_step_seconds(batches: SingerBatchDataset, precision: str, num_worke
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
         "val/eer",
-        1,
         ModelMetadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
     )
     loader: DataLoader[SingerBatch] = DataLoader(

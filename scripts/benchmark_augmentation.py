@@ -3,7 +3,7 @@
 python scripts/benchmark_augmentation.py                                   batches for this machine
 python scripts/benchmark_augmentation.py --singers 4 --steps 8             smaller ones
 
-Whole steps of Lightning (loader, recipe, LSTM of 3 × 256, GE2ELoss, Adam), side by side in one run: each kind is measured
+Whole steps of Lightning (loader, recipe, LSTM of 3 × 256, GE2E, Adam), side by side in one run: each kind is measured
 in turn, as often as `--rounds` says, so that a machine that slows down meanwhile favours none.
 """
 
@@ -67,7 +67,16 @@ def data_of(kind: str, corpus: Path, shape: Shape, num_workers: int) -> SingerDa
         settings = compose(f"augmentation/{augmentation}").augmentation
     store = str(corpus.with_name("store"))
     data = SingerDataModule(
-        *(str(corpus), MelSpectrogram(40), shape[2], shape[0], shape[1], num_workers, 1, 64, store, "float16", 0, 1),
+        str(corpus),
+        MelSpectrogram(40),
+        num_frames=shape[2],
+        singers_per_batch=shape[0],
+        utterances_per_singer=shape[1],
+        num_workers=num_workers,
+        num_val_batches=1,
+        store_root=store,
+        num_extraction_workers=0,
+        seed=1,
         on_the_fly=on_the_fly,
         augmentation=instantiate(settings),
     )
@@ -84,7 +93,6 @@ def step_seconds(data: SingerDataModule, num_steps: int) -> float:
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
         "val/eer",
-        1,
         ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
     )
     clock = StepClock()

@@ -77,8 +77,8 @@ def embedding_table(num_clips: int, repeats: int) -> Table | None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
 
-        def together() -> None:
-            list(ours.embed_many([AudioClip(clip, SAMPLE_RATE) for clip in clips], threads - 1))
+        def together(num_workers: int = threads - 1) -> None:
+            list(ours.embed_many([AudioClip(clip, SAMPLE_RATE) for clip in clips], num_workers))
 
         def package() -> None:
             for clip in clips:

@@ -1,9 +1,9 @@
 """Construct from the settings in a file only classes that may be constructed: ours, and those of trusted packages.
 
-A class of another package is imported and constructed if the user trusts it: by `--trust my_package` or by
-`trust=[my_package]`, by `trust: [my_package]` in the project's conf/train.yaml, or by installing a package that declares
-an entry point of the group `singer_verify.plugins`. What a file says of itself trusts nothing. Functions, and classes
-that such a package merely imports, are never called.
+A class of another package is imported and constructed if the user trusts it: by `--trust my_package` or
+`trust=[my_package]`, by `trust: [my_package]` in the project's conf/train.yaml, or by installing a package that
+declares an entry point of the group `singer_verify.plugins`. What a file says of itself trusts nothing. Functions,
+and classes that such a package merely imports, are never called.
 """
 
 import functools

@@ -53,7 +53,7 @@ def features_of_all() -> torch.Tensor:
 
 
 def gather_windows(num_groups: int, rank: int, num_ranks: int = 2) -> torch.Tensor:
-    """Groups of two windows, of utterances 0, 1 and 2 by turns, dealt out to the ranks; returns the utterances' means."""
+    """Deal out groups of two windows, of utterances 0, 1 and 2 by turns, to the ranks; return the utterances' means."""
     windows = torch.randn(num_groups, 2, 4, generator=torch.Generator().manual_seed(2))
     utterances = torch.arange(2 * num_groups).reshape(num_groups, 2) % 3
     metric = WindowEmbeddings()
@@ -90,7 +90,7 @@ def test_a_step_of_two_ranks_with_gather_is_the_step_of_one(two_ranks):
     assert not torch.allclose(alone["encoder.linear.weight"], untrained["encoder.linear.weight"], atol=1e-4)
 
 
-@pytest.mark.parametrize("index, num_groups", [(0, 3), (1, 1)])  # of one group, a rank has none
+@pytest.mark.parametrize(("index", "num_groups"), [(0, 3), (1, 1)])  # of one group, a rank has none
 def test_windows_that_were_dealt_out_give_the_embeddings_of_one_process(two_ranks, index, num_groups):
     alone = gather_windows(num_groups, 0, num_ranks=1)
     for rank in two_ranks:

@@ -110,7 +110,7 @@ def test_the_number_of_seeds_is_a_setting():
         assert config.hydra.sweeper.params.seed == "1,2,3,4,5"
         config = compose("train", ["sweep=losses", "sweep.seeds=0"], return_hydra_config=True)
         with pytest.raises(OmegaConfBaseException) as refusal:
-            config.hydra.sweeper.params.seed
+            _ = config.hydra.sweeper.params.seed
     assert "sweep.seeds=0: expected an integer of at least 1" in format_user_error(refusal.value)
 
 

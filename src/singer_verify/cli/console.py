@@ -95,7 +95,8 @@ def silence_library_warnings() -> None:
 
 
 def require_output_file(option: str, path: Path, suffix: str) -> None:
-    """
+    """Refuse an output file that a command could not write, before it does the work.
+
     Raises:
         SingerVerifyError: the name has another suffix, is that of a folder, or lies in none.
     """

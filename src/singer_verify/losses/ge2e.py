@@ -47,7 +47,8 @@ class GE2ELoss(nn.Module):
     def forward(
         self, embeddings: Float[Tensor, "singers utterances embedding"], singers: Int[Tensor, " singers"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """
+        """Return the loss of a batch as `ge2e`.
+
         Raises:
             SingerVerifyError: fewer than two singers, or fewer than two utterances of each.
         """

@@ -92,7 +92,8 @@ def claim_run_folder(run: Path, source: Path | None) -> None:
 
 
 def refuse_existing_run(folder: Path) -> None:
-    """
+    """Refuse a folder that holds a run already.
+
     Raises:
         SingerVerifyError: the folder holds a run already.
     """

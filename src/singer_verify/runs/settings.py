@@ -63,7 +63,8 @@ def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str,
     differing = find_setting_differences(then, now)
     if refused := {name: pair for name, pair in differing.items() if _is_fixed_setting(name)}:
         raise SingerVerifyError(
-            f"{format_setting_differences(refused)}: cannot change while a training continues; leave it as it was, or start a new run."
+            f"{format_setting_differences(refused)}: cannot change while a training continues; leave it as it was, or "
+            f"start a new run."
         )
     return differing
 

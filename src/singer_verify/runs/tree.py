@@ -23,7 +23,8 @@ FINISHED_STATUSES = ("finished", "stopped early")  # statuses of runs that have 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """
+    """A run as the tree of runs lists it.
+
     Attributes:
         path: of its folder, relative to the folder that was searched.
         parent: the run whose folder it lies in; None for a root.

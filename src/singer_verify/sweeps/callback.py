@@ -65,8 +65,8 @@ def report_failed_jobs() -> Iterator[None]:
         for name, reason in progress.failed.items():
             print_to_stderr(f"failed: {name}: {reason}")
         raise SingerVerifyError(
-            f"{os.path.relpath(sweep)}: {format_sweep_status(progress)}; the same command tries again what failed and finishes "
-            f"what is missing. {'' if failure.job.name in progress.failed else failure}"
+            f"{os.path.relpath(sweep)}: {format_sweep_status(progress)}; the same command tries again what failed and "
+            f"finishes what is missing. {'' if failure.job.name in progress.failed else failure}"
         ) from failure
 
 

@@ -115,7 +115,8 @@ def _read_best_value(job: Path, monitor: str) -> float | None:
 
 
 def _require_one_device(settings: dict[str, Any]) -> None:
-    """
+    """Refuse settings that a job of a sweep cannot have.
+
     Raises:
         SingerVerifyError: the settings ask for several devices for one training, or for another run to go on.
     """
@@ -144,8 +145,8 @@ def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
     then = read_checkpoint(begun)[SETTINGS_KEY]
     if differing := find_setting_differences(then, now | {"corpus": then["corpus"]}, but=RESULT_NEUTRAL_SETTINGS):
         raise SingerVerifyError(
-            f"{format_setting_differences(differing)}: this job was begun with other settings; set them as they were, or give the sweep "
-            f"another name=."
+            f"{format_setting_differences(differing)}: this job was begun with other settings; set them as they were, "
+            f"or give the sweep another name=."
         )
 
 

@@ -16,7 +16,8 @@ PLAN_FILENAME = "sweep.json"
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """
+    """The jobs of a sweep, how many run at a time, and which process leads it.
+
     Attributes:
         jobs: names of the jobs' folders; None where they are found out as the sweep goes.
         num_jobs: how many there will be; None where that is not known.
@@ -38,7 +39,8 @@ def write_sweep_plan(folder: Path, plan: SweepPlan) -> None:
 
 
 def read_sweep_plan(folder: Path) -> SweepPlan:
-    """
+    """Read a sweep's plan.
+
     Raises:
         SingerVerifyError: not the folder of a sweep, or its plan is damaged.
     """

@@ -11,7 +11,8 @@ from singer_verify.sweeps.plan import read_sweep_plan
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """
+    """How many jobs of a sweep have finished, run, failed or are still to run.
+
     Attributes:
         num_finished: jobs that trained to their end.
         num_running: jobs that a process trains now.
@@ -28,7 +29,8 @@ class SweepStatus:
 
 
 def read_sweep_status(sweep: Path) -> SweepStatus:
-    """
+    """Read how far a sweep is from the folders of its jobs.
+
     Raises:
         SingerVerifyError: not the folder of a sweep.
     """

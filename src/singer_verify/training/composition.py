@@ -31,7 +31,8 @@ def build_run_path(init_from: str | None, name: str) -> str:
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts or CHECKPOINTS_FOLDER in parts:
         raise SingerVerifyError(
-            f"name={name}: expected the name of a folder inside {_find_parent_folder(init_from)}, other than {CHECKPOINTS_FOLDER}."
+            f"name={name}: expected the name of a folder inside {_find_parent_folder(init_from)}, other than "
+            f"{CHECKPOINTS_FOLDER}."
         )
     return str(_find_parent_folder(init_from) / name)
 

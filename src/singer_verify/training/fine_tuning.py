@@ -34,7 +34,8 @@ class ParentCheckpoint:
 
     @classmethod
     def read(cls, init_from: str) -> "ParentCheckpoint":
-        """
+        """Read the checkpoint that a new training begins with.
+
         Args:
             init_from: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
 
@@ -71,6 +72,7 @@ class ParentCheckpoint:
         training singers are the same.
         """
         self._load_state(verifier.encoder, extract_encoder_state(self.content))
+        assert verifier.metadata is not None
         theirs, ours = self.content[METADATA_KEY]["train_singers"], list(verifier.metadata.train_singers)
         states: dict[str, dict[str, Any]] = {}  # of the parent's terms that have parameters
         for key, value in extract_loss_state(self.content).items():

@@ -132,7 +132,8 @@ def _load_external_file(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise SingerVerifyError(
-            f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; {SUPPORTED_LAYOUTS_HINT}."
+            f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; "
+            f"{SUPPORTED_LAYOUTS_HINT}."
         ) from error
     if not isinstance(content, dict):
         raise SingerVerifyError(f"{path}: holds a {type(content).__name__}; {SUPPORTED_LAYOUTS_HINT}.")

@@ -38,6 +38,8 @@ from singer_verify.training.lightning_internals import get_attached_trainer
 
 log = logging.getLogger(__name__)
 
+DEFAULT_OPTIMIZER, DEFAULT_SCHEDULER = partial(Adam, lr=5e-4), partial(ConstantLR, factor=1.0)
+
 
 class ValidationSet(NamedTuple):
     """Who sings the validation utterances: singer_index (utterances,) numbers the names in `singers`.
@@ -51,7 +53,7 @@ class ValidationSet(NamedTuple):
     labels: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
+    def from_store(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
         """Labels that cannot be read are no reason not to train: they are left out, and it is said why."""
         try:
             labels = read_utterance_labels(store.paths.tolist(), corpus.root, corpus.part_roots)
@@ -130,8 +132,8 @@ class Verifier(pl.LightningModule):
         self,
         encoder: nn.Module,
         loss: WeightedLoss | None = None,
-        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] = partial(Adam, lr=5e-4),
-        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] = partial(ConstantLR, factor=1.0),
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] = DEFAULT_OPTIMIZER,
+        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] = DEFAULT_SCHEDULER,
         monitor: str = "val/eer",
         metadata: ModelMetadata | None = None,
         settings: dict[str, Any] | None = None,
@@ -153,7 +155,7 @@ class Verifier(pl.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         assert isinstance(data, SingerDataModule)
         self.metadata = self.metadata or build_metadata(data, self.encoder)
-        self.validation_set = self.validation_set or ValidationSet.of(data.stores["val"], data.corpus)
+        self.validation_set = self.validation_set or ValidationSet.from_store(data.stores["val"], data.corpus)
 
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
@@ -196,6 +198,7 @@ class Verifier(pl.LightningModule):
         if isinstance(batch, SingerBatch):
             embeddings = self.embed_crops(batch.features).float()
             for name, term in self.validation_terms:
+                assert isinstance(term, torch.nn.Module)
                 value = term.to(self.device)(embeddings, batch.singers)[name]
                 self.log(f"val/{name}", value, add_dataloader_idx=False, batch_size=1, sync_dist=True)
         else:

@@ -106,8 +106,8 @@ def check_encoder(encoder: object, num_bins: int) -> None:
     norms = embeddings.float().norm(dim=1)
     if not ((norms - 1).abs() < UNIT_TOLERANCE).logical_or(norms == 0).all():
         raise SingerVerifyError(
-            f"encoder: {type(encoder).__qualname__} gives embeddings of length {norms.tolist()[0]:.3g}; expected 1: end "
-            f"forward with torch.nn.functional.normalize(..., dim=1)."
+            f"encoder: {type(encoder).__qualname__} gives embeddings of length {norms.tolist()[0]:.3g}; expected 1: "
+            f"end forward with torch.nn.functional.normalize(..., dim=1)."
         )
 
 

@@ -136,7 +136,7 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     # The data, which decide what the settings leave open.
     data = build_data(config, ckpt_path)
     if parent:
-        parent.require_match(data.recipe, build_encoder(config, data).settings)
+        parent.require_match(data.recipe, build_encoder(config, data).settings)  # type: ignore[arg-type]
     data.prepare_data()
     data.setup()
     settings |= {"corpus": data.describe_contents(), "from_data": data.describe_shapes()}
@@ -222,7 +222,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
 
 
 def write_results(trainer: pl.Trainer, result: RunResult) -> None:
-    """Write saved_model.pt and metrics.json; a run that was stopped before its first validation gets a best.ckpt too."""
+    """Write saved_model.pt and metrics.json; a run stopped before its first validation gets a best.ckpt too."""
     keeps_best = any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks)  # type: ignore[attr-defined]
     if keeps_best and not (result.run / BEST_CHECKPOINT).exists() and (result.run / LAST_CHECKPOINT).exists():
         write_checkpoint(

@@ -169,7 +169,10 @@ def test_it_travels_in_a_recipe_of_plain_values() -> None:
     ("recipe", "said"),
     [
         ({"normalise": "cmvn"}, "features.normalise=cmvn: expected one of none, utterance_zero_one, "),
-        ({"normalise": "global_bins", "statistics": {"mean": [0.0]}}, "statistics.deviation: expected a list of numbers"),
+        (
+            {"normalise": "global_bins", "statistics": {"mean": [0.0]}},
+            "statistics.deviation: expected a list of numbers",
+        ),
         ({"normalise": "global_bins", "statistics": [1.0]}, "statistics.mean: expected a list of numbers"),
         ({"normalise": "global_bins"}, "carries no statistics of a training split; train with it"),
     ],

@@ -21,7 +21,7 @@ class Augmenter(Protocol):
 
 @runtime_checkable
 class SampleAugmenter(Augmenter, Protocol):
-    """Changes samples, before frames are made of them.
+    """Change samples, before frames are computed from them.
 
     Attributes:
         context_ratio: input length divided by valid output length; the invalid margins are cropped.

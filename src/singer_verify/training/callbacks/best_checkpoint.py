@@ -12,7 +12,7 @@ MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's callback for `best.ckpt`: weights and metadata; it remembers the best model also after its run folder was moved.
+    """Write `best.ckpt`, weights and metadata alone; the best model stays known after its run folder was moved.
 
     Args:
         monitor: metric that decides.

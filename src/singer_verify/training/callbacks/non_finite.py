@@ -33,7 +33,8 @@ class NonFiniteGuard(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """
+        """Stop or warn where the step's loss or gradient is not finite.
+
         Raises:
             SingerVerifyError: naming the step, the batch's utterances and the last good checkpoint.
         """
