@@ -231,7 +231,7 @@ def test_refuses_one_singer(make_corpus: MakeCorpus, tmp_path: Path) -> None:
         (None, "feat_params.yaml: no such file; a corpus of .npy features needs it"),
         ("num_feats: 8\nsr: 16000\n", "feat_params.yaml: lacks hop_size"),
         ("num_feats: 9\nsr: 16000\nhop_size: 160\n", "has 8 bins; feat_params.yaml says num_feats: 9"),
-        ("num_feats: x\nsr: 16000\nhop_size: 160\n", "num_feats=x: expected a whole number"),
+        ("num_feats: x\nsr: 16000\nhop_size: 160\n", "num_feats=x: expected an integer"),
         ("{", "is not readable yaml"),
     ],
 )

@@ -32,7 +32,8 @@ def test_importing_the_package_loads_no_torch_and_sets_no_variable() -> None:
         "import os, sys\nbefore = dict(os.environ)\nimport singer_verify\n"
         "assert dict(os.environ) == before\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
         "singer_verify.load_model\nassert 'torch' in sys.modules\n"
-        "assert set(before) == set(os.environ) - {'KMP_INIT_AT_FORK', 'KMP_DUPLICATE_LIB_OK'}"
+        "new = set(os.environ) - set(before)\n"
+        "assert all(name.startswith('KMP_') for name in new), new"  # set by OpenMP itself
     )
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
