@@ -76,9 +76,9 @@ def read_splits(path: Path, singers: set[str]) -> dict[str, str]:
         raise SingerVerifyError(f"--splits {path}: lists {repeated[0]} twice; expected one line per singer.")
     named = set(table["singer"])
     if named != singers:
-        unknown, missing = (", ".join(sorted(names)) or "none" for names in (named - singers, singers - named))
+        extra, absent = (", ".join(sorted(names)) or "none" for names in (named - singers, singers - named))
         raise SingerVerifyError(
-            f"--splits {path}: singers not in the corpus: {unknown}; singers of the corpus not listed: {missing}; "
+            f"--splits {path}: singers not in the corpus: {extra}; singers of the corpus not listed: {absent}; "
             f"expected one line per singer."
         )
     return dict(zip(table["singer"], table["split"], strict=True))
