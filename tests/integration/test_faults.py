@@ -21,7 +21,7 @@ from singer_verify.features.precomputed import read_feat_params
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.store import integrity
 from singer_verify.store.extraction import load_or_compute_store
-from singer_verify.training.callbacks import non_finite
+from singer_verify.training import run as training_run
 from singer_verify.training.checkpoint_io import AtomicCheckpointIO
 from singer_verify.training.module import Verifier
 
@@ -86,12 +86,12 @@ def test_a_death_that_is_told_twice_is_said_once(monkeypatch):
             raise death
         return "train/a.npy"
 
-    monkeypatch.setattr(non_finite, "format_batch_utterances", words)
+    monkeypatch.setattr(training_run, "format_batch_utterances", words)
     progress = SimpleNamespace(total=SimpleNamespace(ready=3))
     trainer = object.__new__(pl.Trainer)
     trainer._default_root_dir = "run"
     trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    said = non_finite.convert_to_user_error(ConnectionResetError("reset by peer"), trainer)
+    said = training_run.convert_to_user_error(ConnectionResetError("reset by peer"), trainer)
     assert "step 3: a loader worker died (reset by peer)" in str(said)
     assert str(said).endswith("the batch at hand: train/a.npy.")
 

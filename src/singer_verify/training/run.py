@@ -1,5 +1,6 @@
 """One training from its settings to its result: what train.py runs, what a notebook calls, and what tests call."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.errors import SingerVerifyError
 from singer_verify.export.seed_format import export_saved_model
 from singer_verify.runs.checkpoints import (
     BEST_CHECKPOINT,
@@ -34,11 +36,12 @@ from singer_verify.training.callbacks.exact_resume import read_previous_settings
 from singer_verify.training.callbacks.interruption import TrainingInterrupted
 from singer_verify.training.callbacks.last_checkpoint import warn_of_missing_checkpoints
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
-from singer_verify.training.callbacks.non_finite import convert_to_user_error
+from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.composition import compose_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint
 from singer_verify.training.module import Verifier
 from singer_verify.training.parts import trust_packages
+from singer_verify.worker_processes import is_worker_death
 
 log = logging.getLogger(__name__)
 LOG_FILENAME = "train.log"
@@ -219,6 +222,31 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         num_train_singers=len(data.train_singers),
         num_val_singers=len(data.stores["val"].singers),
     )
+
+
+def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
+    """Turn the death of a loader worker or a full disk into a message; return None for other errors."""
+    try:
+        return _convert_known_error(error, trainer)
+    except RuntimeError as again:  # torch's signal handler tells of the same death once more, wherever it finds us
+        if not is_worker_death(again):
+            raise
+        return _convert_known_error(error, trainer)
+
+
+def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
+    if is_worker_death(error):
+        step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        return SingerVerifyError(
+            f"step {step}: a loader worker died ({' '.join(str(error).split())}); {format_last_checkpoint(trainer)}; "
+            f"continue with fewer data.num_workers if memory ran out; the batch at hand: "
+            f"{format_batch_utterances(trainer, step)}."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return SingerVerifyError(
+            f"{error.strerror}: {format_last_checkpoint(trainer)}; free some space and continue from it."
+        )
+    return None
 
 
 def write_results(trainer: pl.Trainer, result: RunResult) -> None:

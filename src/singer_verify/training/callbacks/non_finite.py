@@ -1,6 +1,5 @@
-"""What goes wrong in the middle of a training, said with the step, the utterances and the last good checkpoint."""
+"""A guard against losses and gradients that are NaN or infinite."""
 
-import errno
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.errors import SingerVerifyError, require_choice
 from singer_verify.runs.checkpoints import LAST_CHECKPOINT
 from singer_verify.training.module import Verifier
-from singer_verify.worker_processes import is_worker_death
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +18,7 @@ ON_NAN_CHOICES = ("stop", "warn")
 
 
 class NonFiniteGuard(pl.Callback):
-    """Looks at each step's loss and gradient; what follows from one that is no number is never saved.
+    """Check each step's loss and gradient, so that nothing computed from a non-finite one is ever saved.
 
     Args:
         on_nan: "stop" ends the training where one is NaN or infinite, "warn" says so and goes on.
@@ -58,31 +56,6 @@ def format_last_checkpoint(trainer: pl.Trainer) -> str:
     """Name the checkpoint that a training which failed can go on from."""
     last = Path(trainer.default_root_dir) / LAST_CHECKPOINT
     return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written before"
-
-
-def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
-    """What to say where a process that assembles batches was killed, or the disk is full; None for other errors."""
-    try:
-        return _convert_known_error(error, trainer)
-    except RuntimeError as again:  # torch's signal handler tells of the same death once more, wherever it finds us
-        if not is_worker_death(again):
-            raise
-        return _convert_known_error(error, trainer)
-
-
-def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
-    if is_worker_death(error):
-        step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        return SingerVerifyError(
-            f"step {step}: a loader worker died ({' '.join(str(error).split())}); {format_last_checkpoint(trainer)}; "
-            f"continue with fewer data.num_workers if memory ran out; the batch at hand: "
-            f"{format_batch_utterances(trainer, step)}."
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return SingerVerifyError(
-            f"{error.strerror}: {format_last_checkpoint(trainer)}; free some space and continue from it."
-        )
-    return None
 
 
 def format_batch_utterances(trainer: pl.Trainer, batch_idx: int) -> str:
