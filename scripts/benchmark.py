@@ -1,7 +1,7 @@
 """Speed, as ratios measured side by side in one run.
 
 python scripts/benchmark.py              everything below
-python scripts/benchmark.py step         whole training step ÷ bare LSTM step, fp32 ÷ bf16
+python scripts/benchmark.py step         training step ÷ bare LSTM step, fp32 ÷ bf16
 python scripts/benchmark.py ge2e         the loss ÷ a loop over singers
 python scripts/benchmark.py batches      batches per second from a store of 100 000 utterances
 python scripts/benchmark.py mel          mel frames against librosa
@@ -25,7 +25,9 @@ from typing import Annotated
 
 import numpy as np
 
-import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+from singer_verify.environment import set_torch_environment
+
+set_torch_environment()  # before torch is loaded
 
 # isort: split
 import librosa
@@ -63,7 +65,7 @@ Shape = tuple[int, int, int]  # singers, utterances, frames
 
 
 def write_store(folder: Path, num_singers: int, num_utterances: int, seed: int = 0) -> Path:
-    """A finished store of random frames, 2 to 4 s an utterance, as extraction leaves it."""
+    """Write a finished store of random frames, with utterances of 2 to 4 s."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     lengths = generator.integers(200, 401, num_utterances)
@@ -86,19 +88,20 @@ def write_store(folder: Path, num_singers: int, num_utterances: int, seed: int =
         "num_bins": NUM_BINS,
     }
     (folder / "store.json").write_text(json.dumps(seal_manifest(manifest, index)))
-    open_store(folder)  # which compares all checksums, and remembers that it did
+    open_store(folder)  # verifies all checksums and records that it did
     return folder
 
 
-def batches_of(folder: Path, shape: Shape, num_batches: int) -> SingerBatchDataset:
+def build_batches(folder: Path, shape: Shape, num_batches: int) -> SingerBatchDataset:
+    """Open a store, and build batches of the given shape from it."""
     store = open_store(folder)
     singers, utterances, frames = shape
     sampler = SingerSampler(store.singer_index, store.num_frames, singers, utterances, frames, seed=1)
     return SingerBatchDataset(store, sampler, num_batches)
 
 
-def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """Median duration of `work`, after one call that is not counted."""
+def measure_s(work: Callable[[], object], repeats: int) -> float:
+    """Return the median duration of `work` after one untimed call."""
     work()
     durations = []
     for _ in range(repeats):
@@ -110,8 +113,8 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(durations)
 
 
-def training_step_seconds(batches: SingerBatchDataset, precision: str, num_workers: int) -> float:
-    """Lightning's whole step with our batches, encoder, loss, clipping and logging."""
+def measure_training_step_s(batches: SingerBatchDataset, precision: str, num_workers: int) -> float:
+    """Measure a whole training step in Lightning: batches, encoder, loss, clipping and logging."""
     encoder = LSTMEncoder(NUM_BINS)
     verifier = Verifier(
         encoder,
@@ -145,11 +148,11 @@ def training_step_seconds(batches: SingerBatchDataset, precision: str, num_worke
             enable_checkpointing=False,
         )
         trainer.fit(verifier, loader)
-    return clock.seconds()
+    return clock.compute_median_step_s()
 
 
-def bare_step_seconds(shape: Shape, repeats: int) -> float:
-    """The floor: the same LSTM forward, backward and Adam, on one batch that lies on the device."""
+def measure_bare_step_s(shape: Shape, repeats: int) -> float:
+    """Measure the lower bound: forward, backward and Adam of the same LSTM, on a batch already on the device."""
     lstm = nn.LSTM(NUM_BINS, 256, 3, batch_first=True).to(DEVICE)
     optimizer = torch.optim.Adam(lstm.parameters())
     frames = torch.rand(shape[0] * shape[1], shape[2], NUM_BINS, device=DEVICE)
@@ -159,23 +162,23 @@ def bare_step_seconds(shape: Shape, repeats: int) -> float:
         lstm(frames)[1][0][-1].sum().backward()
         optimizer.step()
 
-    return seconds_of(work, repeats)
+    return measure_s(work, repeats)
 
 
 @app.command()
 def step() -> None:
-    """Whole training step ÷ bare LSTM step, and fp32 ÷ bf16-mixed."""
+    """Training step ÷ bare LSTM step, and fp32 ÷ bf16-mixed."""
     table = Table("singers × utterances × frames", "whole step", "bare LSTM step", "ratio", "bf16-mixed", "fp32 ÷ bf16")
     workers, repeats = (2, 60) if DEVICE.type == "cuda" else (0, 4)
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "store", 200, 4000)
         for shape in ((8, 10, 307), (64, 10, 160)):
-            batches = batches_of(store, shape, repeats + 3)
-            # floor, ours, floor: a machine that slows down or speeds up meanwhile does not favour either
-            before = bare_step_seconds(shape, repeats)
-            whole = training_step_seconds(batches, "32", workers)
-            bare = (before + bare_step_seconds(shape, repeats)) / 2
-            half = training_step_seconds(batches, "bf16-mixed", workers)
+            batches = build_batches(store, shape, repeats + 3)
+            # bound, ours, bound: a machine that changes speed meanwhile favours neither
+            before = measure_bare_step_s(shape, repeats)
+            whole = measure_training_step_s(batches, "32", workers)
+            bare = (before + measure_bare_step_s(shape, repeats)) / 2
+            half = measure_training_step_s(batches, "bf16-mixed", workers)
             table.add_row(
                 " × ".join(map(str, shape)),
                 *(f"{1000 * whole:.1f} ms", f"{1000 * bare:.1f} ms", f"{whole / bare:.3f}"),
@@ -184,8 +187,8 @@ def step() -> None:
     console.print(table)
 
 
-def ge2e_loop(embeddings: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Similarities filled in singer by singer, as the earlier singer encoders do it."""
+def compute_ge2e_with_loop(embeddings: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Compute GE2E with a loop over singers, as earlier singer encoders do."""
     num_singers, num_utterances, _ = embeddings.shape
     centroids = normalize(embeddings.mean(dim=1), dim=1)
     others = (embeddings.sum(dim=1, keepdim=True) - embeddings) / (num_utterances - 1)
@@ -201,30 +204,30 @@ def ge2e_loop(embeddings: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 @app.command()
 def ge2e() -> None:
-    """The GE2ELoss loss with its gradient ÷ a loop over singers."""
+    """GE2E loss with its gradient ÷ a loop over singers."""
     table = Table("singers × utterances", "ours", "loop", "loop ÷ ours")
     loss = GE2ELoss().to(DEVICE)
     for singers in (8, 64):
         embeddings = normalize(torch.randn(singers, 10, 256, device=DEVICE), dim=2).requires_grad_()
         numbers = torch.arange(singers, device=DEVICE)
-        ours = seconds_of(lambda e=embeddings, n=numbers: loss(e, n)["ge2e"].backward(), 20)  # type: ignore[misc]
-        loop = seconds_of(lambda e=embeddings: ge2e_loop(e, loss.scale, loss.offset).backward(), 20)  # type: ignore[misc]
+        ours = measure_s(lambda e=embeddings, n=numbers: loss(e, n)["ge2e"].backward(), 20)  # type: ignore[misc]
+        loop = measure_s(lambda e=embeddings: compute_ge2e_with_loop(e, loss.scale, loss.offset).backward(), 20)  # type: ignore[misc]
         table.add_row(f"{singers} × 10", f"{1000 * ours:.2f} ms", f"{1000 * loop:.2f} ms", f"{loop / ours:.1f}")
     console.print(table)
 
 
-def private_bytes() -> int:
-    """Memory of this process alone; pages of the mapped file belong to the system and are given back on demand."""
+def get_private_bytes() -> int:
+    """Return the memory of this process alone, without mapped files, whose pages the system can reclaim."""
     memory = psutil.Process().memory_info()
     return int(memory.rss - memory.shared)
 
 
 @app.command(hidden=True)
 def read_store(folder: Path) -> None:
-    """What a loader process does with a store: open it, lay out the batches, read some. Prints JSON."""
-    private_before = private_bytes()
+    """Open a store, plan batches and read some, as a loader process does. Prints JSON."""
+    private_before = get_private_bytes()
     start = time.perf_counter()
-    batches = batches_of(folder, (64, 10, 160), 1000)
+    batches = build_batches(folder, (64, 10, 160), 1000)
     startup_s = time.perf_counter() - start
     for number in range(20):
         batches[number]
@@ -232,7 +235,7 @@ def read_store(folder: Path) -> None:
     for number in range(20, 620):
         batches[number]
     per_second = 600 / (time.perf_counter() - start)
-    private_mb = (private_bytes() - private_before) / 1e6
+    private_mb = (get_private_bytes() - private_before) / 1e6
     print(json.dumps({"startup_s": startup_s, "per_second": per_second, "private_mb": private_mb}))
 
 
@@ -259,7 +262,7 @@ app.command()(recognition)
 
 @app.command()
 def mel() -> None:
-    """Mel frames in multiples of real time, one thread, against the same in librosa."""
+    """Mel frames in multiples of real time, on one thread, against librosa."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     clips = np.random.default_rng(0).standard_normal((20, 4 * 16_000)).astype(np.float32) * 0.1
@@ -277,14 +280,14 @@ def mel() -> None:
             np.clip((level_db + 100) / 100, 0, 1)
 
     audio_s = clips.size / 16_000
-    ours_x, librosa_x = audio_s / seconds_of(ours, 5), audio_s / seconds_of(with_librosa, 5)
+    ours_x, librosa_x = audio_s / measure_s(ours, 5), audio_s / measure_s(with_librosa, 5)
     torch.set_num_threads(threads)
     table = Table("mel40", "× real time", "ours ÷ librosa")
     table.add_row("ours, one thread", f"{ours_x:.0f}", f"{ours_x / librosa_x:.2f}")
     table.add_row("librosa", f"{librosa_x:.0f}", "")
     if DEVICE.type == "cuda":
         on_gpu, batch = feature.to(DEVICE), torch.from_numpy(clips).to(DEVICE)
-        gpu_x = audio_s / seconds_of(lambda: on_gpu(batch), 20)
+        gpu_x = audio_s / measure_s(lambda: on_gpu(batch), 20)
         table.add_row("ours, one batch on the GPU", f"{gpu_x:.0f}", f"{gpu_x / librosa_x:.0f}")
     console.print(table)
 
@@ -293,7 +296,7 @@ def mel() -> None:
 def everything(
     context: typer.Context, threads: Annotated[int, typer.Option(help="torch threads; 0: default")] = 0
 ) -> None:
-    """Run what is named, or everything."""
+    """Run the given benchmark, or all."""
     torch.set_flush_denormal(True)  # as train.py does
     if threads:
         torch.set_num_threads(threads)

@@ -1,10 +1,10 @@
-"""What a training step costs with frames computed on the fly, and augmented, over one with stored frames.
+"""Cost of a training step with features computed on the fly and with augmentation, relative to stored frames.
 
-python scripts/benchmark_augmentation.py                                   batches for this machine
-python scripts/benchmark_augmentation.py --singers 4 --steps 8             smaller ones
+    python scripts/benchmark_augmentation.py                         batch size for this machine
+    python scripts/benchmark_augmentation.py --singers 4 --steps 8   smaller batches
 
-Whole steps of Lightning (loader, recipe, LSTM of 3 × 256, GE2E, Adam), side by side in one run: each kind is measured
-in turn, as often as `--rounds` says, so that a machine that slows down meanwhile favours none.
+Measures whole Lightning steps (loader, recipe, LSTM of 3 × 256, GE2E, Adam). The kinds alternate `--rounds` times, so
+that a machine that slows down favours none.
 """
 
 import statistics
@@ -15,7 +15,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+from singer_verify.environment import set_torch_environment
+
+set_torch_environment()  # before torch is loaded
 
 # isort: split
 import pytorch_lightning as pl
@@ -49,7 +51,7 @@ Shape = tuple[int, int, int]  # singers, utterances, frames
 
 
 def write_corpus(root: Path, num_singers: int, seconds: float) -> Path:
-    """Utterances of noise: what they hold does not change what a step costs."""
+    """Write utterances of noise, whose content does not affect the cost of a step."""
     generator = np.random.default_rng(0)
     for split, count in (("train", num_singers), ("val", 2)):
         for singer in range(count):
@@ -61,20 +63,22 @@ def write_corpus(root: Path, num_singers: int, seconds: float) -> Path:
     return root
 
 
-def data_of(kind: str, corpus: Path, shape: Shape, num_workers: int) -> SingerDataModule:
+def build_data(kind: str, corpus: Path, shape: Shape, num_workers: int) -> SingerDataModule:
+    """Build the data module of one kind of step, with its stores computed."""
     augmentation, on_the_fly = KINDS[kind]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         settings = compose(f"augmentation/{augmentation}").augmentation
     store = str(corpus.with_name("store"))
     data = SingerDataModule(
-        str(corpus),
-        MelSpectrogram(40),
+        root=str(corpus),
+        feature=MelSpectrogram(40),
         num_frames=shape[2],
         singers_per_batch=shape[0],
         utterances_per_singer=shape[1],
         num_workers=num_workers,
         num_val_batches=1,
         store_root=store,
+        store_dtype="float16",
         num_extraction_workers=0,
         seed=1,
         on_the_fly=on_the_fly,
@@ -85,7 +89,8 @@ def data_of(kind: str, corpus: Path, shape: Shape, num_workers: int) -> SingerDa
     return data
 
 
-def step_seconds(data: SingerDataModule, num_steps: int) -> float:
+def measure_step_s(data: SingerDataModule, num_steps: int) -> float:
+    """Measure a whole training step in Lightning."""
     encoder = LSTMEncoder(40)
     verifier = Verifier(
         encoder,
@@ -93,6 +98,7 @@ def step_seconds(data: SingerDataModule, num_steps: int) -> float:
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
         "val/eer",
+        1,
         ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
     )
     clock = StepClock()
@@ -108,26 +114,26 @@ def step_seconds(data: SingerDataModule, num_steps: int) -> float:
         **quiet,
     )
     trainer.fit(verifier, data)
-    return clock.seconds()
+    return clock.compute_median_step_s()
 
 
-def steps_on_the_fly(
-    singers: Annotated[int, typer.Option(help="of a batch")] = 64 if IS_GPU else 8,
-    utterances: Annotated[int, typer.Option(help="of each")] = 10,
-    frames: Annotated[int, typer.Option(help="of a crop")] = 160,
-    steps: Annotated[int, typer.Option(help="measured at once; more than 3")] = 60 if IS_GPU else 6,
-    rounds: Annotated[int, typer.Option(help="of all kinds")] = 3,
-    workers: Annotated[int, typer.Option(help="loader processes")] = 4 if IS_GPU else 0,
+def benchmark_steps_on_the_fly(
+    singers: Annotated[int, typer.Option(help="Singers per batch.")] = 64 if IS_GPU else 8,
+    utterances: Annotated[int, typer.Option(help="Utterances per singer.")] = 10,
+    frames: Annotated[int, typer.Option(help="Frames per crop.")] = 160,
+    steps: Annotated[int, typer.Option(help="Steps per measurement; more than 3.")] = 60 if IS_GPU else 6,
+    rounds: Annotated[int, typer.Option(help="Rounds over all kinds.")] = 3,
+    workers: Annotated[int, typer.Option(help="Loader processes.")] = 4 if IS_GPU else 0,
 ) -> None:
-    """Training step on the fly ÷ with stored frames."""
+    """Training steps with features on the fly ÷ with stored frames."""
     torch.set_flush_denormal(True)  # as train.py does
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(Path(folder) / "corpus", 2 * singers, 4.0)
-        modules = {kind: data_of(kind, corpus, (singers, utterances, frames), workers) for kind in KINDS}
+        modules = {kind: build_data(kind, corpus, (singers, utterances, frames), workers) for kind in KINDS}
         for _ in range(rounds):
             for kind, data in modules.items():
-                seconds[kind].append(step_seconds(data, steps))
+                seconds[kind].append(measure_step_s(data, steps))
     table = Table(f"{singers} × {utterances} × {frames}, {DEVICE.type}", "step", "÷ stored frames")
     stored = statistics.median(seconds["stored frames"])
     for kind, durations in seconds.items():
@@ -142,4 +148,4 @@ if __name__ == "__main__":
 
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    typer.run(steps_on_the_fly)
+    typer.run(benchmark_steps_on_the_fly)

@@ -1,4 +1,4 @@
-"""Speed of the recipes: multiples of real time on one core, beside plain loops over library calls; and in parallel."""
+"""Speed of feature recipes: multiples of real time on one core against library calls; extraction in parallel."""
 
 import tempfile
 import time
@@ -11,11 +11,11 @@ import numpy as np
 import soundfile
 import torch
 import typer
-from benchmark_augmentation import steps_on_the_fly
+from benchmark_augmentation import benchmark_steps_on_the_fly
 from rich.console import Console
 from rich.table import Table
-from side_by_side import seconds_in_turns
-from singing_synthesis import at_rate, drift
+from side_by_side import measure_interleaved_s
+from singing_synthesis import draw_drift, resample_curve
 
 from singer_verify.corpora.corpus import Corpus, read_corpus
 from singer_verify.features.f0 import load_pyworld
@@ -23,20 +23,20 @@ from singer_verify.features.recipe import build_feature, read_recipe
 from singer_verify.store.extraction import load_or_compute_store
 
 RECIPES = Path(__file__).parents[1] / "conf/features"
-IN_PARALLEL = ("mel40", "world")
+EXTRACTED_RECIPES = ("mel40", "world")
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def voice(seconds: float, sample_rate: int, seed: int) -> Samples:
-    """Harmonics of a pitch that wanders, with some noise; trackers work on it as on a voice."""
+def synthesise_voice(seconds: float, sample_rate: int, seed: int) -> Samples:
+    """Synthesise harmonics of a drifting pitch with some noise, on which pitch trackers work as on a voice."""
     generator = np.random.default_rng(seed)
-    f0_hz = at_rate(220.0 * 2.0 ** (drift(generator, round(200 * seconds)) / 6), sample_rate)
+    f0_hz = resample_curve(220.0 * 2.0 ** (draw_drift(generator, round(200 * seconds)) / 6), sample_rate)
     phase = 2 * np.pi * np.cumsum(f0_hz) / sample_rate
     tone = sum(np.sin(k * phase) / k for k in range(1, 16))
     return (0.1 * tone + 0.003 * generator.standard_normal(phase.size)).astype(np.float32)
 
 
-def librosa_mel(samples: Samples, recipe: dict[str, Any]) -> Any:
+def compute_librosa_mel(samples: Samples, recipe: dict[str, Any]) -> Any:
     return librosa.power_to_db(
         librosa.feature.melspectrogram(
             y=samples,
@@ -50,11 +50,11 @@ def librosa_mel(samples: Samples, recipe: dict[str, Any]) -> Any:
     )
 
 
-def librosa_mfcc(samples: Samples, recipe: dict[str, Any]) -> object:
-    return librosa.feature.mfcc(S=librosa_mel(samples, recipe), n_mfcc=recipe["num_bins"])
+def compute_librosa_mfcc(samples: Samples, recipe: dict[str, Any]) -> object:
+    return librosa.feature.mfcc(S=compute_librosa_mel(samples, recipe), n_mfcc=recipe["num_bins"])
 
 
-def librosa_cqt(samples: Samples, recipe: dict[str, Any]) -> object:
+def compute_librosa_cqt(samples: Samples, recipe: dict[str, Any]) -> object:
     return librosa.cqt(
         samples,
         sr=recipe["sample_rate"],
@@ -65,23 +65,23 @@ def librosa_cqt(samples: Samples, recipe: dict[str, Any]) -> object:
     )
 
 
-def librosa_rms(samples: Samples, recipe: dict[str, Any]) -> object:
+def compute_librosa_rms(samples: Samples, recipe: dict[str, Any]) -> object:
     per_ms = recipe["sample_rate"] // 1000
     lengths = {"frame_length": recipe["frame_ms"] * per_ms, "hop_length": recipe["hop_ms"] * per_ms}
     return np.log(librosa.feature.rms(y=samples, **lengths))
 
 
-def pyworld_pitch(samples: Samples, recipe: dict[str, Any]) -> Any:
-    """Double samples, f0, times of frames."""
+def compute_pyworld_pitch(samples: Samples, recipe: dict[str, Any]) -> Any:
+    """Return samples in double precision, f0 in Hz, and frame times in seconds."""
     world, double = load_pyworld(), samples.astype(np.float64)
     limits = {"f0_floor": recipe["f0_min_hz"], "f0_ceil": recipe["f0_max_hz"], "frame_period": recipe["hop_ms"]}
     f0_hz, times_s = world.dio(double, recipe["sample_rate"], **limits)
     return double, world.stonemask(double, f0_hz, times_s, recipe["sample_rate"]), times_s
 
 
-def pyworld_envelope(samples: Samples, recipe: dict[str, Any]) -> object:
+def compute_pyworld_envelope(samples: Samples, recipe: dict[str, Any]) -> object:
     world, sample_rate = load_pyworld(), recipe["sample_rate"]
-    analysed = pyworld_pitch(samples, recipe)
+    analysed = compute_pyworld_pitch(samples, recipe)
     envelope = world.cheaptrick(*analysed, sample_rate, f0_floor=recipe["f0_min_hz"])
     coded = [world.code_spectral_envelope(envelope, sample_rate, recipe["num_envelope_bins"])]
     if recipe["aperiodicity"]:
@@ -90,24 +90,24 @@ def pyworld_envelope(samples: Samples, recipe: dict[str, Any]) -> object:
 
 
 LIBRARY_CALLS: dict[str, Callable[[Samples, dict[str, Any]], object]] = {
-    "mel40": librosa_mel,
-    "mel80": librosa_mel,
-    "mel128_44k": librosa_mel,
-    "mfcc": librosa_mfcc,
-    "energy": librosa_rms,
-    "cqt": librosa_cqt,
-    "pitch": pyworld_pitch,
-    "pitch_contour": pyworld_pitch,
-    "world": pyworld_envelope,
-    "world+ap": pyworld_envelope,
+    "mel40": compute_librosa_mel,
+    "mel80": compute_librosa_mel,
+    "mel128_44k": compute_librosa_mel,
+    "mfcc": compute_librosa_mfcc,
+    "energy": compute_librosa_rms,
+    "cqt": compute_librosa_cqt,
+    "pitch": compute_pyworld_pitch,
+    "pitch_contour": compute_pyworld_pitch,
+    "world": compute_pyworld_envelope,
+    "world+ap": compute_pyworld_envelope,
 }
 
 
-def recipe_row(name: str, num_clips: int, seconds: float, repeats: int) -> tuple[str, str, str, str]:
-    """Multiples of real time of a recipe and of the library's calls, and the ratio."""
+def build_recipe_row(name: str, num_clips: int, seconds: float, repeats: int) -> tuple[str, str, str, str]:
+    """Measure a recipe and the equivalent library call in multiples of real time, and their ratio."""
     recipe = read_recipe(str(RECIPES / f"{name}.yaml"))
     feature, call = build_feature(recipe), LIBRARY_CALLS.get(name)
-    clips = [voice(seconds, feature.sample_rate, seed) for seed in range(num_clips)]
+    clips = [synthesise_voice(seconds, feature.sample_rate, seed) for seed in range(num_clips)]
 
     @torch.inference_mode()
     def ours() -> None:
@@ -119,8 +119,8 @@ def recipe_row(name: str, num_clips: int, seconds: float, repeats: int) -> tuple
             assert call is not None
             call(clip, recipe)
 
-    taken_s = seconds_in_turns([ours, with_library] if call else [ours], repeats)
-    ours_x, *library_x = (num_clips * seconds / each for each in taken_s)
+    durations_s = measure_interleaved_s([ours, with_library] if call else [ours], repeats)
+    ours_x, *library_x = (num_clips * seconds / duration_s for duration_s in durations_s)
     return name, f"{ours_x:.0f}", *((f"{library_x[0]:.0f}", f"{ours_x / library_x[0]:.2f}") if call else ("", ""))
 
 
@@ -129,14 +129,14 @@ def write_corpus(root: Path, num_clips: int, seconds: float) -> Corpus:
         for number in range(num_clips):
             folder = root / split / f"{split}{number % 2}"
             folder.mkdir(parents=True, exist_ok=True)
-            soundfile.write(folder / f"{number}.flac", voice(seconds, 16_000, number), 16_000)
+            soundfile.write(folder / f"{number}.flac", synthesise_voice(seconds, 16_000, number), 16_000)
     return read_corpus(root)
 
 
-def extraction_row(name: str, num_clips: int, seconds: float) -> tuple[str, str, str, str]:
-    """Seconds in which the store is computed by one and by two processes, from decoding to disk, and the ratio."""
+def build_extraction_row(name: str, num_clips: int, seconds: float) -> tuple[str, str, str, str]:
+    """Measure the computation of a store with one and two processes, from decoding to disk, and the ratio."""
     feature = build_feature(read_recipe(str(RECIPES / f"{name}.yaml")))
-    taken_s = []
+    durations_s = []
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(Path(folder) / "corpus", num_clips, seconds)
         for num_workers in (1, 2):
@@ -144,27 +144,27 @@ def extraction_row(name: str, num_clips: int, seconds: float) -> tuple[str, str,
             load_or_compute_store(
                 corpus, "train", feature, Path(folder) / f"store{num_workers}", "float16", num_workers
             )
-            taken_s.append(time.perf_counter() - start)
-    return name, *(f"{each:.1f} s" for each in taken_s), f"{taken_s[0] / taken_s[1]:.2f}"  # type: ignore[return-value]
+            durations_s.append(time.perf_counter() - start)
+    return name, *(f"{duration_s:.1f} s" for duration_s in durations_s), f"{durations_s[0] / durations_s[1]:.2f}"  # type: ignore[return-value]
 
 
 def features(
-    clips: Annotated[int, typer.Option(help="Utterances for one measurement.")] = 10,
+    clips: Annotated[int, typer.Option(help="Utterances per measurement.")] = 10,
     seconds: Annotated[float, typer.Option(help="Length of an utterance.")] = 4.0,
-    repeats: Annotated[int, typer.Option(help="Measurements of each, of which the median is told.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Measurements, of which the median is reported.")] = 5,
     extracted: Annotated[int, typer.Option(help="Utterances for the parallel extraction.")] = 300,
 ) -> None:
-    """Recipes in multiples of real time against librosa or pyworld; extraction with 2 processes; frames on the fly."""
+    """Recipes in multiples of real time, against libraries; extraction with 2 processes; features on the fly."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     console = Console()
     speeds = Table("recipe, one thread", "× real time", "library", "ours ÷ library")
     for name in sorted(path.stem for path in RECIPES.glob("*.yaml")):
-        speeds.add_row(*recipe_row(name, clips, seconds, repeats))
+        speeds.add_row(*build_recipe_row(name, clips, seconds, repeats))
     console.print(speeds)
     parallel = Table("extraction", "1 process", "2 processes", "gain")
-    for name in IN_PARALLEL:
-        parallel.add_row(*extraction_row(name, extracted, seconds))
+    for name in EXTRACTED_RECIPES:
+        parallel.add_row(*build_extraction_row(name, extracted, seconds))
     console.print(parallel)
     torch.set_num_threads(threads)
-    steps_on_the_fly()
+    benchmark_steps_on_the_fly()

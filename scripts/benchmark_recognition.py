@@ -1,8 +1,8 @@
-"""Speed of recognition and of evaluation: embedding against the resemblyzer package, error rates of very many trials.
+"""Speed of inference and evaluation: embedding against the resemblyzer package, error rates of very many trials.
 
-python scripts/benchmark_recognition.py     or as a part of scripts/benchmark.py
+    python scripts/benchmark_recognition.py     or as a part of scripts/benchmark.py
 
-Embedding is measured only where `pip install resemblyzer 'setuptools<81'` was run; it is no dependency of ours.
+Embedding is measured only after `pip install resemblyzer 'setuptools<81'`, which the package does not depend on.
 """
 
 import json
@@ -18,14 +18,16 @@ from typing import Annotated, Any
 
 import numpy as np
 
-import singer_verify  # noqa: F401  first, because it settles how torch's threads wait
+from singer_verify.environment import set_torch_environment
+
+set_torch_environment()  # before torch is loaded
 
 # isort: split
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from side_by_side import seconds_in_turns
+from side_by_side import measure_interleaved_s
 
 from singer_verify.audio.clip import AudioClip
 from singer_verify.encoders.lstm import LSTMEncoder
@@ -39,37 +41,37 @@ from singer_verify.inference import load_model
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.import_weights import import_weights_as_run
 
-EXAMPLES = Path(__file__).parents[1] / "example_dataset"
+EXAMPLE_CORPUS = Path(__file__).parents[1] / "example_dataset"
 SAMPLE_RATE = 16_000
-ANSWERS = (0, 3)  # exit codes of `verify`: one singer, two
+ANSWER_EXIT_CODES = (0, 3)  # of `verify`: the same singer, different singers
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
 
 
-def clips_of(num_clips: int) -> list[np.ndarray]:
-    """Recordings of the example data, as samples, so that decoding favours nobody."""
+def read_clips(num_clips: int) -> list[np.ndarray]:
+    """Read recordings of the example corpus, so that decoding is not part of the measurement."""
     import soundfile
 
-    paths = sorted(EXAMPLES.rglob("*.flac"))[:num_clips]
+    paths = sorted(EXAMPLE_CORPUS.rglob("*.flac"))[:num_clips]
     return [soundfile.read(path, dtype="float32")[0] for path in paths]
 
 
-def embedding_table(num_clips: int, repeats: int) -> Table | None:
-    """Seconds of singing embedded in a second, ours against the package with the same weights, on one and two cores."""
+def build_embedding_table(num_clips: int, repeats: int) -> Table | None:
+    """Measure embedding in multiples of real time, against the package with the same weights, on one and two cores."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import resemblyzer
     except ImportError as error:
-        console.print(f"embedding: not measured, for resemblyzer cannot be imported ({error}).")
+        console.print(f"embedding: not measured because resemblyzer cannot be imported ({error}).")
         return None
-    theirs = resemblyzer.VoiceEncoder("cpu", verbose=False)
+    package_encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
     with tempfile.TemporaryDirectory() as folder:
         import_weights_as_run(
             Path(resemblyzer.__file__).parent / "pretrained.pt", Resemblyzer(), 160, Path(folder) / "run"
         )
         ours = load_model(Path(folder) / "run")
-    clips = clips_of(num_clips)
+    clips = read_clips(num_clips)
     audio_s = sum(map(len, clips)) / SAMPLE_RATE
     windows = torch.rand(64, 160, 40)
     num_windows = sum(len(ours.embed_windows(clip, SAMPLE_RATE).windows) for clip in clips)
@@ -82,44 +84,47 @@ def embedding_table(num_clips: int, repeats: int) -> Table | None:
 
         def package() -> None:
             for clip in clips:
-                theirs.embed_utterance(clip)
+                package_encoder.embed_utterance(clip)
 
         @torch.inference_mode()
         def bare() -> None:
             for _ in range(-(-num_windows // 64)):
                 ours.encoder(windows)
 
-        ours_x, theirs_x, bare_x = (audio_s / each for each in seconds_in_turns([together, package, bare], repeats))
-        numbers = (f"{ours_x:.0f}", f"{theirs_x:.0f}", f"{ours_x / theirs_x:.2f}", f"{bare_x:.0f}")
+        ours_x, package_x, bare_x = (
+            audio_s / duration_s for duration_s in measure_interleaved_s([together, package, bare], repeats)
+        )
+        numbers = (f"{ours_x:.0f}", f"{package_x:.0f}", f"{ours_x / package_x:.2f}", f"{bare_x:.0f}")
         table.add_row(str(threads), *numbers, f"{100 * ours_x / bare_x:.0f} %")
     return table
 
 
-def measured(command: str, *arguments: object) -> dict[str, Any]:
-    """What a command of this script prints, run in a process of its own so that its memory is its own."""
+def run_measurement(command: str, *arguments: object) -> dict[str, Any]:
+    """Run a command of this script in a process of its own, for its memory usage, and return what it prints."""
     line = [sys.executable, __file__, command, *map(str, arguments)]
     return json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
 
 
-def peak_gb() -> float:
+def get_peak_gb() -> float:
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 @app.command(hidden=True)
-def equal_error_rate_of(num_trials: int) -> None:
-    """Time and memory of one equal error rate. Prints JSON."""
+def measure_eer(num_trials: int) -> None:
+    """Measure time and memory of one EER. Prints JSON."""
     generator = np.random.default_rng(0)
     is_target = generator.random(num_trials, dtype=np.float32) < 0.1
     scores = generator.standard_normal(num_trials, dtype=np.float32) + np.float32(2) * is_target
-    before = peak_gb()
+    before = get_peak_gb()
     start = time.perf_counter()
     eer, _ = compute_eer(scores, is_target)
-    print(json.dumps({"seconds": time.perf_counter() - start, "before": before, "peak_gb": peak_gb(), "eer": eer}))
+    print(json.dumps({"seconds": time.perf_counter() - start, "before": before, "peak_gb": get_peak_gb(), "eer": eer}))
 
 
 @app.command(hidden=True)
-def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = False) -> None:
-    """Time and memory of judging all pairs. Prints JSON."""
+def measure_evaluation(num_utterances: int, num_singers: int, with_labels: bool = False) -> None:
+    """Measure time and memory of evaluating all pairs. Prints JSON."""
     generator = np.random.default_rng(0)
     singer_index = np.arange(num_utterances) % num_singers
     centres = generator.standard_normal((num_singers, 256), dtype=np.float32)
@@ -135,15 +140,15 @@ def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = F
         seconds, f0_hz = generator.uniform(1, 15, num_utterances), generator.uniform(100, 600, num_utterances)
         described = UtteranceMetadata(labels, seconds, f0_hz)
     start = time.perf_counter()
-    found = evaluate(embeddings, singer_index, described, EvaluationSettings(COSINE))
-    every, eer = found.conditions[0], found.metrics["eer"]
+    evaluation = evaluate(embeddings, singer_index, described, EvaluationSettings(COSINE))
+    every, eer = evaluation.conditions[0], evaluation.metrics["eer"]
     print(
         json.dumps(
             {
                 "seconds": time.perf_counter() - start,
-                "peak_gb": peak_gb(),
+                "peak_gb": get_peak_gb(),
                 "num_trials": every.num_targets + every.num_nontargets,
-                "num_conditions": len(found.conditions),
+                "num_conditions": len(evaluation.conditions),
                 "eer": eer.value,
                 "low": eer.low,
                 "high": eer.high,
@@ -152,54 +157,57 @@ def judge_all_pairs(num_utterances: int, num_singers: int, with_labels: bool = F
     )
 
 
-def evaluation_table(num_utterances: int, num_scores: int) -> Table:
+def build_evaluation_table(num_utterances: int, num_scores: int) -> Table:
+    """Measure evaluations in processes of their own."""
     table = Table("evaluation", "trials", "seconds", "peak memory")
-    alone = measured("equal-error-rate-of", num_scores)
-    table.add_row("EER of scores at hand", f"{num_scores:.1e}", f"{alone['seconds']:.1f}", f"{alone['peak_gb']:.2f} GB")
+    eer_result = run_measurement("measure-eer", num_scores)
+    table.add_row(
+        "EER of scores at hand", f"{num_scores:.1e}", f"{eer_result['seconds']:.1f}", f"{eer_result['peak_gb']:.2f} GB"
+    )
     for with_labels in (False, True):
-        judged = measured(
-            "judge-all-pairs", num_utterances, num_utterances // 30, *(["--with-labels"] if with_labels else [])
+        result = run_measurement(
+            "measure-evaluation", num_utterances, num_utterances // 30, *(["--with-labels"] if with_labels else [])
         )
-        name = f"all figures with intervals, {judged['num_conditions']} conditions"
-        table.add_row(name, f"{judged['num_trials']:.1e}", f"{judged['seconds']:.0f}", f"{judged['peak_gb']:.2f} GB")
+        name = f"all figures with intervals, {result['num_conditions']} conditions"
+        table.add_row(name, f"{result['num_trials']:.1e}", f"{result['seconds']:.0f}", f"{result['peak_gb']:.2f} GB")
     return table
 
 
-def cold_start_seconds(repeats: int) -> float:
-    """From typing `singer-verify verify` to its answer, with a model of the default size."""
+def measure_cold_start_s(repeats: int) -> float:
+    """Measure `singer-verify verify` from start to answer, with a model of the default size."""
     encoder = LSTMEncoder(40)
-    card = ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b"))
+    metadata = ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, 160, ("a", "b"))
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    left, right = sorted(EXAMPLES.rglob("*.flac"))[:2]
+    left, right = sorted(EXAMPLE_CORPUS.rglob("*.flac"))[:2]
     with tempfile.TemporaryDirectory() as folder:
-        torch.save({"state_dict": state, METADATA_KEY: card.to_dict()}, Path(folder) / "model.ckpt")
-        given = [f"{folder}/model.ckpt", str(left), str(right), "--threshold", "0.5"]
+        torch.save({"state_dict": state, METADATA_KEY: metadata.to_dict()}, Path(folder) / "model.ckpt")
+        arguments = [f"{folder}/model.ckpt", str(left), str(right), "--threshold", "0.5"]
         durations = []
         for _ in range(repeats):
             start = time.perf_counter()
-            line = [sys.executable, "-m", "singer_verify.cli", "verify", *given]
-            answered = subprocess.run(line, capture_output=True, text=True)
+            line = [sys.executable, "-m", "singer_verify.cli", "verify", *arguments]
+            completed = subprocess.run(line, capture_output=True, text=True)
             durations.append(time.perf_counter() - start)
-            if answered.returncode not in ANSWERS:
-                raise SystemExit(f"verify gave no answer: {answered.stderr}")
+            if completed.returncode not in ANSWER_EXIT_CODES:
+                raise SystemExit(f"verify gave no answer: {completed.stderr}")
     return statistics.median(durations)
 
 
 @app.command()
 def recognition(
     clips: Annotated[int, typer.Option(help="Recordings to embed.")] = 96,
-    repeats: Annotated[int, typer.Option(help="Measurements of each, of which the median is told.")] = 3,
-    utterances: Annotated[int, typer.Option(help="Of the evaluation of all pairs.")] = 30_000,
-    scores: Annotated[int, typer.Option(help="Of the equal error rate.")] = 100_000_000,
+    repeats: Annotated[int, typer.Option(help="Measurements, of which the median is reported.")] = 3,
+    utterances: Annotated[int, typer.Option(help="Utterances in the evaluation of all pairs.")] = 30_000,
+    scores: Annotated[int, typer.Option(help="Scores in the EER.")] = 100_000_000,
 ) -> None:
     """Embedding against resemblyzer; EER of 10^8 scores; all pairs of 30 000 utterances; `verify` from a cold start."""
     threads = torch.get_num_threads()
-    speeds = embedding_table(clips, repeats)
+    speeds = build_embedding_table(clips, repeats)
     torch.set_num_threads(threads)
     if speeds is not None:
         console.print(speeds)
-    console.print(evaluation_table(utterances, scores))
-    console.print(f"singer-verify verify, from a cold start: {cold_start_seconds(repeats + 2):.1f} s")
+    console.print(build_evaluation_table(utterances, scores))
+    console.print(f"singer-verify verify, from a cold start: {measure_cold_start_s(repeats + 2):.1f} s")
 
 
 if __name__ == "__main__":

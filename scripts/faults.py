@@ -1,4 +1,4 @@
-"""Trainings that are stopped, and files that are damaged, on purpose: what one such fault costs."""
+"""Faults injected into trainings and files, and checks of what survives them."""
 
 import logging
 import os
@@ -47,29 +47,35 @@ SETTINGS = [
     "trainer.accelerator=cpu",
     "callbacks.last.every_n_steps=4",
 ]
-# What is called when, and how often in a training: the moments at which it is killed.
+# The moments at which a training is killed: function to interrupt, and how often a training calls it.
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "computing features": (extraction, "_append_utterance", 18),
     "training": (Verifier, "training_step", 20),
     "validating": (Verifier, "validation_step", 15),
     "writing a checkpoint": (checkpoint_io.AtomicCheckpointIO, "save_checkpoint", 9),
 }
-LONGEST_DELAY_S = 0.01  # from the call to the kill: about as long as each of these takes
-FAR_TOO_SMALL = 4096  # bytes: no file of a run fits
+MAX_DELAY_S = 0.01  # from the call to the kill; about the duration of these functions
+MAX_FILE_BYTES = 4096  # smaller than any file of a run
 
 Outcome = str
 SURVIVED, HARMLESS, LOST = "survived", "harmless", "LOST"
 
 
 def train(overrides: list[str], log: Path, before: Callable[[], None] = lambda: None) -> int:
-    """Run `train.py` in a child of this process, which has its libraries loaded; returns the child's exit status."""
+    """Run `train.py` in a fork of this process, whose libraries are already loaded; return its exit status.
+
+    Args:
+        overrides: of the command line.
+        log: file that the output is appended to.
+        before: called in the child before training.
+    """
     if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     status = 1
     try:
-        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         before()
         sys.argv = [str(TRAIN), *overrides]
         runpy.run_path(str(TRAIN), run_name="__main__")
@@ -83,8 +89,8 @@ def train(overrides: list[str], log: Path, before: Callable[[], None] = lambda: 
         os._exit(status)
 
 
-def at_call(owner: Any, name: str, count: int, action: Callable[[], None]) -> Callable[[], None]:
-    """Have something done in this process when a function is called for the `format_count`-th time."""
+def inject_at_call(owner: Any, name: str, count: int, action: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that makes the `count`-th call of `owner.name` in this process perform an action first."""
 
     def prepare() -> None:
         function, calls = getattr(owner, name), Counter[str]()
@@ -100,15 +106,18 @@ def at_call(owner: Any, name: str, count: int, action: Callable[[], None]) -> Ca
     return prepare
 
 
-def kill_in(delay_s: float) -> Callable[[], None]:
+def kill_after(delay_s: float) -> Callable[[], None]:
+    """Return a function that kills this process (SIGKILL) after a delay."""
     return lambda: threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
 
 def fill_disk() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FAR_TOO_SMALL, FAR_TOO_SMALL))
+    """Simulate a full disk by limiting the size of files."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
 
 
-def make_corpus(root: Path) -> Path:
+def write_corpus(root: Path) -> Path:
+    """Write a tiny corpus of noise, and return its root."""
     generator = np.random.default_rng(0)
     for split, num_singers in (("train", 4), ("val", 2)):
         for singer in range(num_singers):
@@ -120,39 +129,52 @@ def make_corpus(root: Path) -> Path:
     return root
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
+def read_weights(run: Path) -> dict[str, torch.Tensor]:
+    """Read the weights of a run's last checkpoint."""
     return checkpoints.read_checkpoint(run / checkpoints.LAST_CHECKPOINT)["state_dict"]
 
 
 def is_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Return whether two sets of weights are equal to the bit."""
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def stop_and_continue(place: Path, corpus: Path, whole: Path, before: Callable[[], None], expected: int) -> Outcome:
-    """Stop a training once, then repeat it, or continue it if it had begun, until its end."""
-    place.mkdir()
-    command = [*SETTINGS, f"data.root={corpus}", f"data.store_root={place / 'store'}"]
-    run, log = place / "run", place / "log"
+def stop_and_resume(folder: Path, corpus: Path, whole: Path, before: Callable[[], None], expected: int) -> Outcome:
+    """Stop a training once, run it to its end, and compare its weights with those of an uninterrupted run.
+
+    It is resumed if its run had begun, otherwise started again.
+
+    Args:
+        folder: to create, for the run and its store.
+        corpus: root of the corpus.
+        whole: folder of the uninterrupted run.
+        before: injects the fault.
+        expected: exit status of the stopped training.
+    """
+    folder.mkdir()
+    command = [*SETTINGS, f"data.root={corpus}", f"data.store_root={folder / 'store'}"]
+    run, log = folder / "run", folder / "log"
     if train([*command, f"hydra.run.dir={run}"], log, before) != expected:
         return LOST
-    again = [f"resume={run}"] if (run / RUN_FILENAME).exists() else [*command, f"hydra.run.dir={run}"]
-    if train(again, log) != 0 or "Traceback" in log.read_text():
+    continuation = [f"resume={run}"] if (run / RUN_FILENAME).exists() else [*command, f"hydra.run.dir={run}"]
+    if train(continuation, log) != 0 or "Traceback" in log.read_text():
         return LOST
-    return SURVIVED if is_same(weights(run), weights(whole)) else LOST
+    return SURVIVED if is_same(read_weights(run), read_weights(whole)) else LOST
 
 
 def damage(path: Path, dice: random.Random) -> None:
-    """Truncate a file somewhere, or flip one of its bits."""
+    """Truncate a file at a random position, or flip one of its bits."""
     content = bytearray(path.read_bytes())
-    place = dice.randrange(len(content))
+    position = dice.randrange(len(content))
     if dice.random() < 0.3:
-        del content[place:]
+        del content[position:]
     else:
-        content[place] ^= 1 << dice.randrange(8)
+        content[position] ^= 1 << dice.randrange(8)
     path.write_bytes(content)
 
 
-def damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random.Random) -> Outcome:
+def try_damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random.Random) -> Outcome:
+    """Damage a copy of a checkpoint, and check that loading it fails or gives the same embedding."""
     before = load_model(original).embed(recording)
     shutil.copyfile(original, copy)
     damage(copy, dice)
@@ -163,20 +185,20 @@ def damaged_checkpoint(original: Path, copy: Path, recording: Path, dice: random
     return HARMLESS if np.array_equal(before, after) else LOST
 
 
-def damaged_store(name: str, place: Path, corpus: Path, dice: random.Random) -> Outcome:
-    """Damage one file of a finished store, and open it as a training does."""
+def try_damaged_store(name: str, folder: Path, corpus: Path, dice: random.Random) -> Outcome:
+    """Damage one file of a finished store, and check that opening it again gives the same frames."""
     table = read_corpus(corpus)
-    whole = extraction.load_or_compute_store(table, "train", MelSpectrogram(40), place)
+    whole = extraction.load_or_compute_store(table, "train", MelSpectrogram(40), folder)
     frames = np.array(whole.frames)
-    folder = next(path for path in place.iterdir() if path.is_dir())
-    damage(folder / name, dice)
-    said: list[str] = []
+    store_folder = next(path for path in folder.iterdir() if path.is_dir())
+    damage(store_folder / name, dice)
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("singer_verify").addHandler(handler)
-    store = extraction.load_or_compute_store(table, "train", MelSpectrogram(40), place)
+    store = extraction.load_or_compute_store(table, "train", MelSpectrogram(40), folder)
     logging.getLogger("singer_verify").removeHandler(handler)
     same = np.array_equal(store.frames, frames) and store.fingerprint == whole.fingerprint
     if not same:
         return LOST
-    return SURVIVED if any("computed again" in sentence for sentence in said) else HARMLESS
+    return SURVIVED if any("computed again" in message for message in messages) else HARMLESS

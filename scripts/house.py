@@ -1,8 +1,8 @@
-"""Measure how the code is cut into files, and whether it keeps to its rules of naming and documentation.
+"""Measure how the code is divided into files, and check its rules of naming and documentation.
 
 python scripts/house.py                     the working tree
-python scripts/house.py --against REVISION  the same for an earlier commit, side by side
-python scripts/house.py --check             exit status 1 where a limit is exceeded, naming each offender
+python scripts/house.py --against REVISION  an earlier commit as well, side by side
+python scripts/house.py --check             exit with status 1 if a limit is exceeded, and list each violation
 """
 
 import argparse
@@ -28,11 +28,11 @@ class House:
     """Measurements of one source tree.
 
     Attributes:
-        lines: of each source file below src/, by its path.
+        lines: number of lines of each source file below src/, by path.
         single_importer: source files that exactly one other file of src/, scripts/ or train.py imports.
-        test_lines: of all Python files below tests/.
-        functions_named_of: functions and methods whose names end in `_of`.
-        without_summary: public modules, classes and functions whose docstring does not begin with a summary line.
+        test_lines: number of lines of all Python files below tests/.
+        functions_named_of: functions and methods named `of` or `*_of`.
+        without_summary: modules, classes and functions whose docstring does not start with a summary line.
     """
 
     lines: dict[str, int]
@@ -41,7 +41,8 @@ class House:
     functions_named_of: list[str]
     without_summary: list[str]
 
-    def rows(self) -> dict[str, int | float]:
+    def compute_rows(self) -> dict[str, int | float]:
+        """Compute the rows of the table, by name."""
         return {
             "source files": len(self.lines),
             "median lines of a source file": statistics.median(self.lines.values()),
@@ -97,7 +98,7 @@ def measure_commit(revision: str) -> House:
 
 
 def find_violations(house: House) -> list[str]:
-    """Return a line for each limit that the tree exceeds."""
+    """Return a line for each violated limit or rule."""
     violations = [
         f"{path}: {lines} lines, at most {MAX_LINES}" for path, lines in house.lines.items() if lines > MAX_LINES
     ]
@@ -108,8 +109,8 @@ def find_violations(house: House) -> list[str]:
         violations.append(
             f"{len(house.single_importer)} files imported by one other, at most {MAX_SINGLE_IMPORTER_FILES}: {files}"
         )
-    violations += [f"{place}: a function named *_of; begin with a verb" for place in house.functions_named_of]
-    violations += [f"{place}: docstring without a summary line" for place in house.without_summary]
+    violations += [f"{name}: a function named *_of; begin with a verb" for name in house.functions_named_of]
+    violations += [f"{name}: docstring without a summary line" for name in house.without_summary]
     return violations
 
 
@@ -139,7 +140,7 @@ def _definitions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Definit
 
 
 def _has_summary_line(docstring: str) -> bool:
-    """Whether a docstring begins with a sentence or a phrase of its own, not with a section such as `Args:`."""
+    """Return whether a docstring starts with a sentence or phrase, not with a section such as `Args:`."""
     first = docstring.split("\n", 1)[0].strip()
     return bool(first) and first not in ("Args:", "Returns:", "Raises:", "Attributes:", "Shape:")
 
@@ -150,9 +151,9 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="exit with status 1 where a limit is exceeded")
     arguments = parser.parse_args()
     house = measure_tree(ROOT)
-    columns = [house.rows()]
+    columns = [house.compute_rows()]
     if arguments.against:
-        columns.insert(0, measure_commit(arguments.against).rows())
+        columns.insert(0, measure_commit(arguments.against).compute_rows())
     for name in columns[-1]:
         print(f"{name:44}" + "".join(f"{column[name]:>10g}" for column in columns))
     if arguments.check and (violations := find_violations(house)):

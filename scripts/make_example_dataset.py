@@ -1,4 +1,4 @@
-"""Write the example corpus: synthetic singers, to try training and evaluation on before any recordings are at hand.
+"""Write the example corpus: synthetic singers, to try training and evaluation without recordings.
 
 python scripts/make_example_dataset.py --out example_dataset --force
 """
@@ -19,7 +19,7 @@ from singer_verify.cli.console import report_user_errors
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME
 from singer_verify.errors import SingerVerifyError
 
-NUM_SINGERS = {"train": 6, "val": 3}  # of low and of high voices each
+NUM_SINGERS = {"train": 6, "val": 3}  # for each register
 NUM_UTTERANCES = 8
 FEAT_PARAMS = {
     "type": "mel",
@@ -31,7 +31,7 @@ FEAT_PARAMS = {
     "fmax": 7600,
 }
 
-# Ranges of a voice's properties; units in singing_synthesis.Voice.
+# Ranges of voice properties; for units see singing_synthesis.Voice.
 VOICE_RANGES = {
     "formant_1": (-0.10, 0.10),
     "formant_2": (-0.10, 0.10),
@@ -57,9 +57,9 @@ KEY_RANGE_MIDI = {"male": (42.0, 56.0), "female": (53.0, 67.0)}  # of the lowest
 
 
 def draw_voices(rng: np.random.Generator, register: str) -> dict[str, list[Voice]]:
-    """One Latin hypercube over all singers of a register.
+    """Draw the singers of a register as one Latin hypercube, and divide them into splits.
 
-    Validation singers get inner strata of each property, so that they are no extrapolation of the training singers.
+    Validation singers get inner strata of each property, so that they do not extrapolate the training singers.
     """
     num_train, num_val = NUM_SINGERS["train"], NUM_SINGERS["val"]
     num_all = num_train + num_val
@@ -74,7 +74,7 @@ def draw_voices(rng: np.random.Generator, register: str) -> dict[str, list[Voice
 
 
 def draw_takes(rng: np.random.Generator, register: str) -> list[Take]:
-    """The utterances of one singer, who sings all over the register. Two of one exercise differ in vowel."""
+    """Draw the utterances of one singer, spread over the whole register; two of one exercise differ in vowel."""
     exercises, vowels, techniques = (
         list(MELODIES),
         rng.permutation(list(FORMANTS_HZ)),
@@ -98,7 +98,10 @@ def draw_takes(rng: np.random.Generator, register: str) -> list[Take]:
 
 
 def write_singer(folder: Path, voice: Voice, register: str, seeds: list[int]) -> list[dict[str, str]]:
-    """Write one singer's utterances, named like VocalSet's: singer, exercise, technique, vowel; returns labels."""
+    """Write one singer's utterances and return their labels.
+
+    Files are named like VocalSet's: singer, exercise, technique, vowel.
+    """
     labels = []
     folder.mkdir(parents=True)
     short_name = f"{register[0]}{folder.name.removeprefix(register)}"
@@ -106,19 +109,19 @@ def write_singer(folder: Path, voice: Voice, register: str, seeds: list[int]) ->
         samples = sing(voice, take, np.random.default_rng([*seeds, number]))
         name = f"{short_name}_{take.exercise}_{take.technique}_{take.vowel}.flac"
         soundfile.write(folder / name, samples, SAMPLE_RATE, subtype="PCM_16")
-        place = {"utterance": f"{folder.parent.name}/{folder.name}/{name}", "singer": folder.name}
+        location = {"utterance": f"{folder.parent.name}/{folder.name}/{name}", "singer": folder.name}
         sung = {"exercise": take.exercise, "technique": take.technique, "vowel": take.vowel}
-        labels.append({**place, "split": folder.parent.name, "gender": register, **sung})
+        labels.append({**location, "split": folder.parent.name, "gender": register, **sung})
     return labels
 
 
 def write_corpus(out: Path, seed: int) -> None:
-    """Write all singers, what is sung, and the mel settings that the corpus is meant for."""
+    """Write all singers, the table of labels, and the mel settings that the corpus is meant for."""
     singers, labels = [], []
     for register_number, register in enumerate(TRACT_RANGE_CM):
         voices = draw_voices(np.random.default_rng([seed, register_number]), register)
-        for split, of_split in voices.items():
-            singers += [(split, register, register_number, voice) for voice in of_split]
+        for split, split_voices in voices.items():
+            singers += [(split, register, register_number, voice) for voice in split_voices]
     numbers = dict.fromkeys(TRACT_RANGE_CM, 0)
     for split, register, register_number, voice in track(singers, "Singing"):
         numbers[register] += 1
@@ -130,16 +133,16 @@ def write_corpus(out: Path, seed: int) -> None:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("example_dataset"),
-    seed: Annotated[int, typer.Option(help="Other seeds give other singers.")] = 3,
-    force: Annotated[bool, typer.Option(help="Replace the singers in the folder.")] = False,
+    out: Annotated[Path, typer.Option(help="Corpus folder to write.")] = Path("example_dataset"),
+    seed: Annotated[int, typer.Option(help="Seed of the singers.")] = 3,
+    force: Annotated[bool, typer.Option(help="Replace existing splits in the folder.")] = False,
 ) -> None:
-    """Write the example corpus; its README is left as it is."""
+    """Write the example corpus; an existing README is kept."""
     with report_user_errors():
-        taken = [out / split for split in NUM_SINGERS if (out / split).exists()]
-        if taken and not force:
-            raise SingerVerifyError(f"{taken[0]}: exists; choose another --out, or --force to replace it.")
-        for folder in taken:
+        existing = [out / split for split in NUM_SINGERS if (out / split).exists()]
+        if existing and not force:
+            raise SingerVerifyError(f"{existing[0]}: already exists; choose another --out or replace it with --force.")
+        for folder in existing:
             shutil.rmtree(folder)
         write_corpus(out, seed)
 

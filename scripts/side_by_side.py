@@ -1,4 +1,4 @@
-"""How long several ways to do the same take, in turns, so that a machine that slows down favours none."""
+"""Timing of alternative implementations in alternation, so that a machine that slows down favours none of them."""
 
 import statistics
 import time
@@ -12,25 +12,26 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
 
-def seconds_in_turns(ways: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Median duration of each way, after one call that is not counted."""
-    durations: list[list[float]] = [[] for _ in ways]
-    for way in ways:
-        way()
+def measure_interleaved_s(functions: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Return the median duration of each function, called in alternation after one untimed call."""
+    durations: list[list[float]] = [[] for _ in functions]
+    for function in functions:
+        function()
     for _ in range(repeats):
-        for way, its in zip(ways, durations, strict=True):
+        for function, times in zip(functions, durations, strict=True):
             start = time.perf_counter()
-            way()
-            its.append(time.perf_counter() - start)
-    return [statistics.median(its) for its in durations]
+            function()
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in durations]
 
 
 class StepClock(pl.Callback):
-    """Time from the end of one training step to the end of the next: everything a step costs, waiting included."""
+    """Measures the time from the end of one training step to the end of the next, waiting for data included."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -39,5 +40,6 @@ class StepClock(pl.Callback):
         synchronize()
         self.ends.append(time.perf_counter())
 
-    def seconds(self) -> float:
+    def compute_median_step_s(self) -> float:
+        """Return the median duration of a step, without the first."""
         return statistics.median(np.diff(self.ends)[1:].tolist())
