@@ -1,6 +1,8 @@
 """A corpus folder is read as it lies, or refused in one sentence."""
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,36 @@ def test_folders_are_singers_and_everything_is_sorted(make_corpus: MakeCorpus) -
     assert [utterance.path for utterance in train.utterances] == sorted(
         utterance.path for utterance in train.utterances
     )
+
+
+class ReversedListing:
+    """`os.scandir` with the entries in reverse order."""
+
+    scandir = staticmethod(os.scandir)
+
+    def __init__(self, path: Path) -> None:
+        self.entries = reversed(list(self.scandir(path)))
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        return self.entries
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self.entries)
+
+    def __enter__(self) -> "ReversedListing":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_the_order_of_a_directory_listing_changes_nothing(
+    make_corpus: MakeCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier encoder numbered singers as the file system lists them, differently on every machine."""
+    root = make_corpus(train=12, utterances=3)
+    expected = read_corpus(root)
+    monkeypatch.setattr(os, "scandir", ReversedListing)  # os.walk uses it too
+    assert read_corpus(root) == expected
 
 
 def test_subfolders_belong_to_the_singer(make_corpus: MakeCorpus) -> None:
