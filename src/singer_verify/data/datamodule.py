@@ -1,4 +1,4 @@
-"""Serves singer × utterance batches of a corpus to Lightning, and its validation utterances in windows."""
+"""The data of a training: singer × utterance batches of a corpus, and its evaluation utterances in windows."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from singer_verify.data.on_the_fly import CropFeatureExtractor
 from singer_verify.data.sampler import BatchShape, SingerSampler, build_sampler, require_divisible_batches
 from singer_verify.data.split_stores import SplitStores, require_disjoint_recordings
 from singer_verify.data.windows import build_window_groups, resolve_crop_lengths
-from singer_verify.errors import require_at_least, require_choice
+from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.recipe import canonical_recipe
@@ -28,26 +28,27 @@ SINGERS_FROM_CHOICES = ("one_corpus", "all")
 
 
 class SingerDataModule(pl.LightningDataModule):
-    """Training batches and validation windows of one corpus, or of several.
+    """Training batches and evaluation windows of one corpus, or of several.
 
     Args:
-        root: the folder of a corpus, or a list of them, whose singers are named `corpus/singer` then.
-        feature: makes frames from audio; a corpus of ready features brings its own recipe instead.
+        root: folder of a corpus, or a list of them, whose singers are then named `corpus/singer`.
+        feature: computes frames from audio; a corpus of precomputed features has its own recipe instead.
         num_frames: length of a training crop.
-        singers_per_batch: distinct singers in a training batch; fewer, if the corpus has fewer.
-        utterances_per_singer: crops of each.
-        num_workers: processes that assemble training batches; 0 does it in the training process.
-        num_val_batches: batches on which the validation loss is measured.
+        singers_per_batch: number of distinct singers in a training batch; fewer if the corpus has fewer.
+        utterances_per_singer: number of crops of each.
+        num_workers: number of processes that assemble training batches; 0 does it in the training process.
+        num_val_batches: number of batches on which the validation loss is measured.
         store_root: folder where computed frames are kept for later runs.
-        store_dtype: float16 or float32, of the frames on disk.
-        num_extraction_workers: processes that compute frames; None takes one per available core.
-        seed: of the batches.
-        normalisation: of the frames, as they are read; with figures of a training split, if it is to keep these.
+        store_dtype: float16 or float32, data type of the frames on disk.
+        num_extraction_workers: number of processes that compute frames; None takes one per available core.
+        seed: decides the batches.
+        normalisation: applied to the frames as they are read; its statistics, if it has any, are kept.
         window_frames: length of an evaluation window; None takes that of a crop.
-        singers_from: of several corpora, those of a batch: `one_corpus`, whose channel tells nothing, or `all`.
-        on_the_fly: compute the frames of training crops in the training, from packed samples.
-        samples_dtype: int16 or float32, of the samples on disk.
-        augmentation: of training crops.
+        singers_from: which singers may share a batch when several corpora are given: `one_corpus` (so that the
+            recording channel carries no information) or `all`.
+        on_the_fly: whether frames of training crops are computed during training, from packed samples.
+        samples_dtype: int16 or float32, data type of the samples on disk.
+        augmentation: applied to training crops.
         crop_seconds: length of a crop instead of `num_frames`, and of a window that is as long, whatever the hop.
 
     Raises:
@@ -104,6 +105,7 @@ class SingerDataModule(pl.LightningDataModule):
         num_extraction_workers = count_available_cores() if num_extraction_workers is None else num_extraction_workers
         self.split_stores = SplitStores(self.corpus, Path(store_root), store_dtype, num_extraction_workers)
         self.stores: dict[str, PackedStore] = {}  # train, then val
+        self.test_store: PackedStore | None = None
         self.normalised: dict[str, NormalisedStore] = {}
         self.train_sampler: SingerSampler
 
@@ -113,12 +115,12 @@ class SingerDataModule(pl.LightningDataModule):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The whole recipe of the frames, with the figures of the training split once they are known."""
+        """Return the complete recipe of the frames, with the statistics of the training split once they are known."""
         normalise = {"normalise": self.normalisation.name}
         return canonical_recipe(self.feature.recipe | normalise) | self.normalisation.statistics
 
     def prepare_data(self) -> None:
-        """Compute the frames of both splits, or find them computed; Lightning calls this in one process per machine."""
+        """Compute the frames of both splits unless they are stored; Lightning calls this in one process per machine."""
         if self.stores:
             return
         self.split_stores.log_contents()
@@ -126,15 +128,22 @@ class SingerDataModule(pl.LightningDataModule):
             self._open_store(split)
 
     def setup(self, stage: str | None = None) -> None:
-        """Map the frames, gather the statistics that normalise them, and lay out the batches.
+        """Map the frames, compute the statistics that normalise them, and plan the batches.
 
         Raises:
             SingerVerifyError: fewer than two singers in a split, a recording in both, or batches that cannot be divided
-                among the devices.
+                among the devices; or no test split for `trainer.test`.
         """
         if self.stores:
             require_divisible_batches(self.train_sampler, self.trainer.world_size if self.trainer else 1)
-            return
+        else:
+            self._set_up_training()
+        if stage == "test" and self.test_store is None:
+            if "test" not in self.corpus.splits:
+                raise SingerVerifyError(f"{self.corpus.root}: has no split to test on; expected a folder named test.")
+            self.test_store = self._open_store("test")
+
+    def _set_up_training(self) -> None:
         self.stores = {split: self._open_store(split) for split in ("train", "val")}
         require_disjoint_recordings(self.corpus.root, *self.stores.values())
         of_frames = {split: store for split, store in self.stores.items() if split == "val" or not self.crop_extractor}
@@ -169,19 +178,30 @@ class SingerDataModule(pl.LightningDataModule):
         return self.training_batches.apply_augmentation(batch) if isinstance(batch, PendingBatch) else batch
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Two loaders: the fixed batches of the validation loss, and all utterances in windows.
+        """Return two loaders: the fixed batches of the validation loss, and all utterances in windows.
 
         The few batches are the same on every rank; the windows are dealt out, group by group.
         """
+        return self._build_evaluation_loaders(self.normalised["val"], self.stores["val"], self.val_sampler)
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Serve the `test` split as validation serves `val`."""
+        assert self.test_store is not None
+        sampler = self._build_sampler("test", max(self.utterances_per_singer, 2), VALIDATION_SEED)
+        frames = NormalisedStore(self.test_store, self.normalisation)
+        return self._build_evaluation_loaders(frames, self.test_store, sampler)
+
+    def _build_evaluation_loaders(
+        self, frames: NormalisedStore, store: PackedStore, sampler: SingerSampler
+    ) -> list[DataLoader[Any]]:
         assert self.trainer is not None
-        frames = self.normalised["val"]
-        batches = SingerBatchDataset(frames, self.val_sampler, self.num_val_batches)
-        groups = build_window_groups(self.stores["val"].num_frames, self.window_frames)
+        batches = SingerBatchDataset(frames, sampler, self.num_val_batches)
+        groups = build_window_groups(store.num_frames, self.window_frames)
         windows = WindowBatchDataset(frames, groups[self.trainer.global_rank :: self.trainer.world_size])
         return [DataLoader(batches, batch_size=None), DataLoader(windows, batch_size=None)]
 
     def describe_contents(self) -> dict[str, str]:
-        """What each split holds: numbers of singers and utterances, and a checksum of the frames."""
+        """Summarise each split: numbers of singers and utterances, and a checksum of the frames."""
         return {split: store.format_summary() for split, store in self.stores.items()}
 
     def describe_shapes(self) -> dict[str, Any]:
@@ -195,18 +215,19 @@ class SingerDataModule(pl.LightningDataModule):
         }
 
     def list_batch_utterances(self, step: int) -> list[str]:
-        """Paths of the utterances of training batch `step`, singer by singer."""
+        """List the paths of the utterances of training batch `step`, singer by singer."""
         return [
             str(path) for path in self.stores["train"].paths[self.train_sampler.plan_batch(step).utterances.ravel()]
         ]
 
     def _open_store(self, split: str) -> PackedStore:
-        """Frames; of the training split, where frames are computed on the fly, samples."""
+        """Open the frames of a split; of the training split, if frames are computed on the fly, its samples."""
         on_the_fly = self.crop_extractor if split == "train" else None
         return self.split_stores.open_split(split, on_the_fly.stored_samples if on_the_fly else self.feature)
 
     def _build_sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
-        store = self.stores[split]
+        store = self.test_store if split == "test" else self.stores[split]
+        assert store is not None
         num_frames_of = store.num_frames
         if split == "train" and self.crop_extractor is not None:
             num_frames_of = self.crop_extractor.count_frames(num_frames_of)
@@ -216,7 +237,7 @@ class SingerDataModule(pl.LightningDataModule):
 
 
 class ResumableStepSampler(Sampler[int]):
-    """The steps of a training, from the one at which it starts or continues; its length counts all of them."""
+    """Number the steps of a training from the one where it starts or continues; its length counts all of them."""
 
     def __init__(self, first: int, num_steps: int) -> None:
         self.first, self.num_steps = first, num_steps

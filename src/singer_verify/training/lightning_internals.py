@@ -1,6 +1,7 @@
-"""Everything of Lightning that is used although it is private, written for pytorch-lightning 2.6.
+"""Everything of Lightning that is used although it is private or undocumented, written for pytorch-lightning 2.6.
 
-pyproject.toml bounds pytorch-lightning accordingly; look here first when that bound moves.
+pyproject.toml bounds pytorch-lightning accordingly; look here first when that bound moves. Besides, the progress bar
+overrides `RichProgressBar._get_train_description`, and the data module reads the progress of the training loop.
 """
 
 from typing import Any
@@ -14,6 +15,37 @@ from lightning_fabric.utilities.seed import _collect_rng_states, _set_rng_states
 def get_attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
     """Return the module's trainer; None where there is none, instead of an error."""
     return module._trainer
+
+
+def count_completed_batches(trainer: pl.Trainer) -> int:
+    """Return the number of training batches that are done."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.completed
+
+
+def count_started_batches(trainer: pl.Trainer) -> int:
+    """Return the number of training batches that were begun."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
+
+def reset_loop_counters(fit_loop: dict[str, Any], num_batches: int) -> None:
+    """Set the counters of the training loop in a checkpoint to the middle of an epoch, between two batches.
+
+    Args:
+        fit_loop: state of the loop, changed in place.
+        num_batches: number of batches that are done, validation included.
+    """
+    epoch, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
+    validation = fit_loop["epoch_loop.val_loop.batch_progress"]
+    for extent in ("total", "current"):
+        epoch[extent] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        batches[extent] = dict.fromkeys(batches[extent], num_batches)
+        validation[extent] = dict.fromkeys(validation[extent], 0)
+    batches["is_last_batch"] = validation["is_last_batch"] = False
+
+
+def begin_with_a_new_step(trainer: pl.Trainer) -> None:
+    """Have a training that continues repeat nothing of the step before."""
+    trainer.fit_loop.epoch_loop.reset_restart_stage()
 
 
 def mark_steps_as_logged(trainer: pl.Trainer, num_steps: int) -> None:

@@ -37,14 +37,18 @@ from singer_verify.store.packed import PackedStore
 from singer_verify.training.lightning_internals import get_attached_trainer
 
 log = logging.getLogger(__name__)
-
-DEFAULT_OPTIMIZER, DEFAULT_SCHEDULER = partial(Adam, lr=5e-4), partial(ConstantLR, factor=1.0)
+DEFAULT_OPTIMIZER = partial(Adam, lr=5e-4)
+DEFAULT_SCHEDULER = partial(ConstantLR, factor=1.0)
 
 
 class ValidationSet(NamedTuple):
-    """Who sings the validation utterances: singer_index (utterances,) numbers the names in `singers`.
+    """The utterances of an evaluation split.
 
-    And what else is known of them: their paths (utterances,), and for each label its values (utterances,).
+    Attributes:
+        singer_index: (utterances,), each utterance's singer as an index into `singers`.
+        singers: names of the singers.
+        paths: (utterances,), paths relative to the corpus.
+        labels: values of each label, (utterances,).
     """
 
     singer_index: np.ndarray
@@ -53,8 +57,8 @@ class ValidationSet(NamedTuple):
     labels: dict[str, np.ndarray]
 
     @classmethod
-    def from_store(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
-        """Labels that cannot be read are no reason not to train: they are left out, and it is said why."""
+    def of(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
+        """Collect the utterances of a store; labels that cannot be read are left out with a warning."""
         try:
             labels = read_utterance_labels(store.paths.tolist(), corpus.root, corpus.part_roots)
         except SingerVerifyError as error:
@@ -64,7 +68,7 @@ class ValidationSet(NamedTuple):
 
     @property
     def corpus_index(self) -> np.ndarray:
-        """(utterances,), the corpus of each, numbered from 0."""
+        """Return each utterance's corpus, numbered from 0: (utterances,)."""
         return compute_corpus_indices(self.singers)[self.singer_index]
 
 
@@ -109,13 +113,13 @@ class WindowEmbeddings(Metric):
 
 
 class Verifier(pl.LightningModule):
-    """Holds an encoder and a loss, defines neither.
+    """Train an encoder with a loss, and validate it on unseen singers; it defines neither.
 
     Training logs each term of the loss; validation logs the metrics of `evaluation.metrics.registry` (`val/eer`,
     `val/min_dcf_0.01`, ...) over all pairs of whole utterances of unseen singers, the cosine `val/threshold` at the
     equal error rate, and on fixed batches of them each term of the loss that is not specific to the training singers
     (`val/ge2e`). Where all terms are, it is GE2E with its initial scale and offset. No classifier ever sees validation
-    singers.
+    singers. `trainer.test` logs the same of the `test` split, as `test/eer` and so on.
 
     Args:
         encoder: (batch, frames, bins) → (batch, embedding), with its `settings` as plain values.
@@ -147,6 +151,7 @@ class Verifier(pl.LightningModule):
         self.validation_terms = self.validation_terms or [("ge2e", GE2ELoss())]  # kept from the optimiser in a list
         self.last_validation: dict[str, float] | None = None
         self.validation_set: ValidationSet | None = None
+        self.test_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self.gradient_norm: Tensor | None = None
         self.window_embeddings = WindowEmbeddings()
@@ -155,7 +160,9 @@ class Verifier(pl.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         assert isinstance(data, SingerDataModule)
         self.metadata = self.metadata or build_metadata(data, self.encoder)
-        self.validation_set = self.validation_set or ValidationSet.from_store(data.stores["val"], data.corpus)
+        self.validation_set = self.validation_set or ValidationSet.of(data.stores["val"], data.corpus)
+        if data.test_store is not None:
+            self.test_set = ValidationSet.of(data.test_store, data.corpus)
 
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
@@ -188,19 +195,28 @@ class Verifier(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of all gradients together, and log it as it was before."""
-        most = float("inf") if gradient_clip_val is None else gradient_clip_val
-        self.gradient_norm = clip_grad_norm_(self.parameters(), most)
+        """Clip the norm of all gradients together, and keep the norm they had before.
+
+        Lightning's `grad_norm` would compute it a second time, waiting for the device at each parameter.
+        """
+        max_norm = float("inf") if gradient_clip_val is None else gradient_clip_val
+        self.gradient_norm = clip_grad_norm_(self.parameters(), max_norm)
         if self._should_log():
             self.log("gradient_norm", self.gradient_norm)
 
     def validation_step(self, batch: SingerBatch | WindowBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._embed_evaluation_batch("val", batch, batch_idx)
+
+    def test_step(self, batch: SingerBatch | WindowBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._embed_evaluation_batch("test", batch, batch_idx)
+
+    def _embed_evaluation_batch(self, split: str, batch: SingerBatch | WindowBatch, batch_idx: int) -> None:
         if isinstance(batch, SingerBatch):
             embeddings = self.embed_crops(batch.features).float()
             for name, term in self.validation_terms:
                 assert isinstance(term, torch.nn.Module)
                 value = term.to(self.device)(embeddings, batch.singers)[name]
-                self.log(f"val/{name}", value, add_dataloader_idx=False, batch_size=1, sync_dist=True)
+                self.log(f"{split}/{name}", value, add_dataloader_idx=False, batch_size=1, sync_dist=True)
         else:
             group = batch_idx * self.trainer.world_size + self.global_rank
             self.window_embeddings.update(embed_windows(self.encoder, batch.features), batch.utterances, group)
@@ -210,16 +226,31 @@ class Verifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         assert self.validation_set is not None
-        self.validation_embeddings = self.window_embeddings.compute_gathered(self.encoder.embedding_size)  # type: ignore[arg-type]
+        self.validation_embeddings, values = self._evaluate_epoch("val", self.validation_set)
+        num_singers = len(self.validation_set.singers)
+        self.last_validation = {"step": self.global_step, "num_singers": num_singers, **values}
+
+    def on_test_epoch_start(self) -> None:
         self.window_embeddings.reset()
-        embeddings, whole = self.validation_embeddings.numpy(), self.validation_set
-        metrics = verify_all_pairs(embeddings, whole.singer_index, whole.corpus_index).metrics
-        for name, estimate in metrics.items():
-            value = torch.tensor(estimate.value, dtype=torch.float64)  # a float would be rounded to single precision
-            self.log(f"val/{name}", value, prog_bar=name == EER)
+
+    def on_test_epoch_end(self) -> None:
+        assert self.test_set is not None
+        self._evaluate_epoch("test", self.test_set)
+
+    def _evaluate_epoch(
+        self, split: str, utterances: ValidationSet
+    ) -> tuple[Float[Tensor, "utterances embedding"], dict[str, float]]:
+        """Return the embeddings of a split's utterances, and its metrics, which are logged."""
+        embedding_size = int(self.encoder.embedding_size)  # type: ignore[arg-type]
+        embeddings = self.window_embeddings.compute_gathered(embedding_size)
+        self.window_embeddings.reset()
+        result = verify_all_pairs(embeddings.numpy(), utterances.singer_index, utterances.corpus_index)
+        values = {name: float(estimate.value) for name, estimate in result.metrics.items()}
+        for name, value in values.items():
+            exact = torch.tensor(value, dtype=torch.float64)  # a float would be rounded to single precision
+            self.log(f"{split}/{name}", exact, prog_bar=name == EER)
         self.log("step", float(self.global_step))
-        values = {name: float(estimate.value) for name, estimate in metrics.items()}
-        self.last_validation = {"step": self.global_step, "num_singers": len(whole.singers), **values}
+        return embeddings, values
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]

@@ -39,6 +39,7 @@ from singer_verify.training.callbacks.metric_history import ValidationMetrics, f
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.composition import compose_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint
+from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
 from singer_verify.training.parts import trust_packages
 from singer_verify.worker_processes import is_worker_death
@@ -236,7 +237,7 @@ def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerify
 
 def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
     if is_worker_death(error):
-        step = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        step = count_started_batches(trainer)
         return SingerVerifyError(
             f"step {step}: a loader worker died ({' '.join(str(error).split())}); {format_last_checkpoint(trainer)}; "
             f"continue with fewer data.num_workers if memory ran out; the batch at hand: "

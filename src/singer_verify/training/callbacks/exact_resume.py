@@ -10,7 +10,13 @@ from pytorch_lightning.callbacks import EarlyStopping
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.settings import SETTINGS_KEY, find_allowed_changes, format_setting_differences
-from singer_verify.training.lightning_internals import capture_rng_states, mark_steps_as_logged, restore_rng_states
+from singer_verify.training.lightning_internals import (
+    begin_with_a_new_step,
+    capture_rng_states,
+    mark_steps_as_logged,
+    reset_loop_counters,
+    restore_rng_states,
+)
 from singer_verify.training.loggers import drop_events_from
 
 log = logging.getLogger(__name__)
@@ -49,7 +55,7 @@ class ExactResume(pl.Callback):
         if self.pending_rng_states is None:
             return
         drop_events_from(trainer, trainer.global_step)
-        trainer.fit_loop.epoch_loop.reset_restart_stage()  # nothing is left to be done of the step before
+        begin_with_a_new_step(trainer)
         early_stopping = trainer.early_stopping_callback
         if isinstance(early_stopping, EarlyStopping) and early_stopping.wait_count >= early_stopping.patience:
             trainer.should_stop = True
@@ -59,22 +65,6 @@ class ExactResume(pl.Callback):
             mark_steps_as_logged(trainer, trainer.global_step)
             restore_rng_states(self.pending_rng_states)
             self.pending_rng_states = None
-
-
-def reset_loop_counters(fit_loop: dict[str, Any], num_batches: int) -> None:
-    """Set the counters of Lightning's training loop, in a checkpoint, to the middle of an epoch, between two batches.
-
-    Args:
-        fit_loop: the state of the loop, changed in place.
-        num_batches: that were done, validation included.
-    """
-    epoch, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
-    validation = fit_loop["epoch_loop.val_loop.batch_progress"]
-    for extent in ("total", "current"):
-        epoch[extent] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-        batches[extent] = dict.fromkeys(batches[extent], num_batches)
-        validation[extent] = dict.fromkeys(validation[extent], 0)
-    batches["is_last_batch"] = validation["is_last_batch"] = False
 
 
 def read_previous_settings(checkpoint: Path, now: dict[str, Any]) -> dict[str, Any]:

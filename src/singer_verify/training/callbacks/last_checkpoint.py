@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from singer_verify.errors import require_at_least
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from singer_verify.training.callbacks.best_checkpoint import BestCheckpoint
+from singer_verify.training.lightning_internals import count_completed_batches
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class LastCheckpoint(pl.Callback):
         return step % self.every_n_steps == 0 or step + 1 == trainer.max_steps or self._is_validation_next(trainer)
 
     def _is_validation_next(self, trainer: pl.Trainer) -> bool:
-        done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        done = count_completed_batches(trainer)
         interval = int(trainer.val_check_batch or 1)
         return (done + trainer.accumulate_grad_batches) // interval > done // interval
 
@@ -64,4 +65,4 @@ def _save_last_checkpoint(trainer: pl.Trainer) -> None:
 
 def is_between_steps(trainer: pl.Trainer) -> bool:
     """Whether, at the start of a batch, no gradient has been gathered for the step to come."""
-    return trainer.fit_loop.epoch_loop.batch_progress.total.completed % trainer.accumulate_grad_batches == 0
+    return count_completed_batches(trainer) % trainer.accumulate_grad_batches == 0

@@ -22,7 +22,7 @@ class MetricHistory(pl.Callback):
         num_singers: that validation hears.
     """
 
-    def __init__(self, monitor: str, mode: str) -> None:
+    def __init__(self, monitor: str = "val/eer", mode: str = "min") -> None:
         self.monitor, self.mode = monitor, mode
         self.figures: list[ValidationMetrics] = []
         self.num_singers = 0
