@@ -121,8 +121,7 @@ def measure_training_step_s(batches: SingerBatchDataset, precision: str, num_wor
         WeightedLoss({"ge2e": GE2ELoss(lr_multiplier=0.01)}, {"ge2e": 1.0}),
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
-        "val/eer",
-        ModelMetadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
+        metadata=ModelMetadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
     )
     loader: DataLoader[SingerBatch] = DataLoader(
         batches,

@@ -97,9 +97,7 @@ def measure_step_s(data: SingerDataModule, num_steps: int) -> float:
         WeightedLoss({"ge2e": GE2ELoss(lr_multiplier=0.01)}, {"ge2e": 1.0}),
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
-        "val/eer",
-        1,
-        ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
+        metadata=ModelMetadata(MelSpectrogram(40).recipe, encoder.settings, data.num_frames, ()),
     )
     clock = StepClock()
     quiet: dict[str, Any] = {f"enable_{name}": False for name in ("progress_bar", "model_summary", "checkpointing")}

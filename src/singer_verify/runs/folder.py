@@ -1,4 +1,4 @@
-"""The record of a run: how it was asked for, with which versions, and what came out."""
+"""A run's folder and its record: settings, command, versions of the packages, process, parent."""
 
 import importlib.metadata
 import json
@@ -33,28 +33,28 @@ RECORDED_PACKAGES = (
 
 
 def resolve_run_folder(is_named: bool, new: str, resume: str | None, ckpt_path: str | None) -> str:
-    """Where a training writes: the folder of the run that it continues, or else, or if a name was typed, a new one.
+    """Return where a training writes: a new folder, or that of the run it continues unless a name was typed.
 
     Args:
         is_named: whether a name was typed.
-        new: the new folder.
-        resume: folder of the run to continue.
-        ckpt_path: checkpoint to continue from.
+        new: the folder of a new run.
+        resume: folder of the run to continue, if given.
+        ckpt_path: checkpoint to continue from, if given.
 
     Raises:
-        SingerVerifyError: what is to be continued does not exist.
+        SingerVerifyError: the run or checkpoint to continue from does not exist.
     """
     if resume is not None and not (Path(resume) / RUN_FILENAME).is_file():
-        raise SingerVerifyError(f"resume={resume}: has no {RUN_FILENAME}, so it is not the folder of a run; give one.")
+        raise SingerVerifyError(f"resume={resume}: has no {RUN_FILENAME}; expected the folder of a run.")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
-        raise SingerVerifyError(f"ckpt_path={ckpt_path}: no such file; give a run's checkpoints/last.ckpt.")
+        raise SingerVerifyError(f"ckpt_path={ckpt_path}: no such file; expected a run's checkpoints/last.ckpt.")
     if is_named or (resume is None and ckpt_path is None):
         return new
     return resume if resume is not None else str(find_run_folder(Path(str(ckpt_path))) or new)
 
 
 def find_run_folder(model: Path) -> Path | None:
-    """The folder of the run that a model belongs to, if it still lies where it was written; links are followed.
+    """Return the folder of the run that a model belongs to, or None where it lies in none; links are followed.
 
     Args:
         model: a run folder, a checkpoint in its `checkpoints`, or its `saved_model.pt`.
@@ -74,14 +74,14 @@ def find_run_folder(model: Path) -> Path | None:
 
 
 def claim_run_folder(run: Path, source: Path | None) -> None:
-    """Refuse the folder of another run; a run that continues in a new folder brings its best model there.
+    """Refuse a folder that holds another run; copy the best model of a run that continues in a new folder.
 
     Args:
         run: folder to write to.
-        source: of the run that continues, if one does.
+        source: folder of the run that is continued, if any.
 
     Raises:
-        SingerVerifyError: the folder holds another run.
+        SingerVerifyError: the folder contains another run.
     """
     if source is not None and source.resolve() == run.resolve():
         return
@@ -92,23 +92,23 @@ def claim_run_folder(run: Path, source: Path | None) -> None:
 
 
 def refuse_existing_run(folder: Path) -> None:
-    """Refuse a folder that holds a run already.
+    """Refuse a folder that contains a run.
 
     Raises:
-        SingerVerifyError: the folder holds a run already.
+        SingerVerifyError: the folder contains one.
     """
     if (folder / RUN_FILENAME).exists():
-        raise SingerVerifyError(f"{folder}: a run of this name exists; choose another name= or delete that folder.")
+        raise SingerVerifyError(f"{folder}: a run of this name exists; choose another name= or delete the folder.")
 
 
 def record_run(folder: Path, config: str, overrides: list[str], **origin: dict[str, Any] | None) -> None:
-    """Record how a run was asked for and with which versions; where it continues, after what is recorded already.
+    """Write config.yaml, overrides.yaml and run.json; a session that continues a run is appended to its record.
 
     Args:
-        folder: of the run.
-        config: the resolved configuration as yaml.
-        overrides: what was typed.
-        origin: where its first weights come from, `parent` or `imported`, if not from chance.
+        folder: folder of the run.
+        config: complete settings as yaml.
+        overrides: settings as typed.
+        origin: source of the initial weights, `parent` or `imported`, unless they are random.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes_atomically(folder / "config.yaml", config.encode())
@@ -130,12 +130,12 @@ def record_run(folder: Path, config: str, overrides: list[str], **origin: dict[s
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a whole file or none of it."""
+    """Write a JSON file atomically."""
     write_bytes_atomically(path, json.dumps(content, indent=2).encode())
 
 
 def _read_git_commit() -> str | None:
-    """Commit of the sources, with a plus sign if they were changed since; None outside a git checkout."""
+    """Return the commit of the sources, with a plus sign if they have changed since; None outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -146,14 +146,14 @@ def _read_git_commit() -> str | None:
 
 
 def identify_process() -> dict[str, Any]:
-    """What tells this process from every other: its number, its machine, and when it began (seconds since 1970)."""
+    """Return what identifies this process: its id, its machine, and when it began (seconds since 1970)."""
     return {"id": os.getpid(), "host": socket.gethostname(), "began": psutil.Process().create_time()}
 
 
 def is_process_alive(process: dict[str, Any]) -> bool | None:
-    """Whether a recorded process still runs; None where that cannot be told, because it ran on another machine.
+    """Return whether a recorded process still runs; None where it ran on another machine.
 
-    A number that was given to a new process since does not count: it began at another time.
+    Process ids are reused, so the time when the process began must match as well.
     """
     if process["host"] != socket.gethostname():
         return None

@@ -1,4 +1,4 @@
-"""Which settings a training may be continued with: some may change from one day to the next, others never."""
+"""Settings of a run: which may change when it is resumed, which change its result, and how they differ."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from singer_verify.errors import SingerVerifyError
 
 SETTINGS_KEY = "singer_verify_settings"  # of a checkpoint
 
-# Another value of one of these is another training. All other settings may change.
+# Changing one of these makes it another training. All other settings may change when a run is resumed.
 FIXED_SETTINGS = (
     "seed",
     "monitor",
@@ -43,7 +43,7 @@ BOOKKEEPING_KEYS = (
     *("name", "resume", "ckpt_path", "sweep.seeds", "trust", "from_data", "trainer.default_root_dir"),
     *LOGGER_FOLDERS,
 )
-# Settings that change nothing about what a training finds out.
+# Settings that do not change the result of a training.
 RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root"),
     *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
@@ -55,16 +55,16 @@ ABSENT_SETTING = "nothing"
 
 
 def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings by dotted name whose values differ, with both values.
+    """Return the settings that differ, by dotted name, with both values.
 
     Raises:
-        SingerVerifyError: one of them must stay as it was.
+        SingerVerifyError: one of them cannot change when a run is resumed.
     """
     differing = find_setting_differences(then, now)
     if refused := {name: pair for name, pair in differing.items() if _is_fixed_setting(name)}:
         raise SingerVerifyError(
-            f"{format_setting_differences(refused)}: cannot change while a training continues; leave it as it was, or "
-            f"start a new run."
+            f"{format_setting_differences(refused)}: cannot change while a training continues; leave it as it was, "
+            f"or start a new run."
         )
     return differing
 
@@ -72,12 +72,12 @@ def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str,
 def find_setting_differences(
     then: dict[str, Any], now: dict[str, Any], but: tuple[str, ...] = ()
 ) -> dict[str, tuple[Any, Any]]:
-    """Settings by dotted name whose values differ, with both; one that is not there is as good as one that is none.
+    """Return the settings that differ, by dotted name, with both values; an absent one equals None.
 
     Args:
         then: settings of a run.
         now: settings it would have now.
-        but: names, and names of sections, that are not compared.
+        but: names of settings and sections that are not compared.
     """
     before, after = dict(_iterate_leaf_settings(then)), dict(_iterate_leaf_settings(now))
     return {
@@ -88,7 +88,7 @@ def find_setting_differences(
 
 
 def is_result_neutral(override: str) -> bool:
-    """Whether what was typed changes nothing about what a training finds out."""
+    """Return whether an override leaves the result of a training unchanged."""
     return _is_in_sections(override.partition("=")[0].lstrip("+~"), RESULT_NEUTRAL_SETTINGS)
 
 
@@ -97,7 +97,7 @@ def format_setting_differences(differing: dict[str, tuple[Any, Any]]) -> str:
 
 
 def read_overrides(run: Path) -> list[str]:
-    """What was typed for a run, to be typed again.
+    """Return the overrides that a run was started with.
 
     Raises:
         SingerVerifyError: not the folder of a run.
@@ -106,19 +106,19 @@ def read_overrides(run: Path) -> list[str]:
     try:
         typed = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SingerVerifyError(f"resume={run}: {path} cannot be read; give the folder of a run.") from error
+        raise SingerVerifyError(f"resume={run}: {path} cannot be read; expected the folder of a run.") from error
     if not isinstance(typed, list) or not all(isinstance(each, str) for each in typed):
-        raise SingerVerifyError(f"resume={run}: {path} is not a list of settings; give the folder of a run.")
+        raise SingerVerifyError(f"resume={run}: {path} is not a list of overrides; expected the folder of a run.")
     return typed
 
 
 def merge_overrides(then: list[str], now: list[str]) -> list[str]:
-    """Overrides of both lists without those that say what to continue; where both set the same, the later one."""
+    """Merge two lists of overrides, the later one first in rank, without those that name the run to continue."""
     by_name: dict[str, str] = {}
     for override in [*then, *now]:
         name = override.partition("=")[0].lstrip("+")
         pluses = max(_count_pluses(override), _count_pluses(by_name.get(name, "")))
-        by_name[name] = "+" * pluses + override.lstrip("+")  # what had to be added then has to be added again
+        by_name[name] = "+" * pluses + override.lstrip("+")  # a key that had to be added then has to be added again
     return [override for name, override in by_name.items() if name not in BOOKKEEPING_KEYS]
 
 

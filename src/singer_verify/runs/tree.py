@@ -1,4 +1,4 @@
-"""The runs below a folder: what each was trained with, what came out, and whose weights it began with."""
+"""The runs below a folder as a tree: settings, metrics, status and parent of each."""
 
 import json
 import os
@@ -18,20 +18,20 @@ STATUS_BY_STOP_REASON = {
     "no further improvement": "stopped early",
     "interrupted": "interrupted",
 }
-FINISHED_STATUSES = ("finished", "stopped early")  # statuses of runs that have all there is to get
+FINISHED_STATUSES = ("finished", "stopped early")  # statuses of runs that nothing remains to be trained of
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run as the tree of runs lists it.
+    """What `singer-verify runs` shows of a run.
 
     Attributes:
-        path: of its folder, relative to the folder that was searched.
-        parent: the run whose folder it lies in; None for a root.
-        features: the recipe's module and bins.
-        loss: its terms.
-        steps: that were trained; None until the run has ended.
-        best_eer: of its validations, between 0 and 1; None until the run has ended.
+        path: its folder, relative to the folder that was searched.
+        parent: run whose folder contains it; None for a root.
+        features: module of the recipe, and number of bins.
+        loss: names of the loss terms.
+        steps: number of steps trained; None until the run has ended.
+        best_eer: best EER of its validations, in [0, 1]; None until the run has ended.
         status: running, finished (all steps), stopped early (no further improvement), interrupted, crashed, failed
             (a job of a sweep, with a reason), imported, unknown (begun on another machine and not ended), unreadable
             (damaged record).
@@ -47,7 +47,7 @@ class RunSummary:
 
 
 def read_run_tree(folder: Path) -> list[RunSummary]:
-    """Every run in a folder and in its runs, parents before children, sorted by name.
+    """Return every run below a folder, parents before children, sorted by name.
 
     Raises:
         SingerVerifyError: no such folder.
@@ -67,7 +67,7 @@ def _walk_runs(folder: Path, top: Path, parent: str | None) -> Iterator[RunSumma
 
 
 def read_run_status(run: Path) -> str:
-    """The status of a run, as in `RunSummary`; waiting, where the folder holds none yet."""
+    """Return the status of a run, as in `RunSummary`; waiting where it has not begun."""
     if not (run / RUN_FILENAME).is_file():
         return "failed" if (run / FAILURE_FILENAME).is_file() else "waiting"
     try:
@@ -79,7 +79,7 @@ def read_run_status(run: Path) -> str:
 
 
 def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
-    """What the files of a run say of it."""
+    """Summarise a run from the files in its folder."""
     if not (run / RUN_FILENAME).is_file():
         return RunSummary(path, parent, status=read_run_status(run))
     try:
@@ -101,13 +101,13 @@ def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
 
 
 def read_run_metrics(run: Path) -> dict[str, Any] | None:
-    """What a run left when it ended; None where it has not."""
+    """Return a run's metrics.json; None where it has not ended."""
     path = run / METRICS_FILENAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _derive_run_status(run: Path, record: dict[str, Any], metrics: dict[str, Any] | None) -> str:
-    """Ended, where its last process left figures behind; else whether that process still runs."""
+    """Return how a run ended if its last process wrote metrics, else whether that process still runs."""
     if (run / FAILURE_FILENAME).is_file():
         return "failed"
     process = [record, *record.get("continued", [])][-1]["process"]
@@ -117,6 +117,6 @@ def _derive_run_status(run: Path, record: dict[str, Any], metrics: dict[str, Any
 
 
 def _format_features_name(recipe: dict[str, Any]) -> str:
-    """For instance mel40: a recipe's module and its number of bins, where that is a setting."""
+    """Format a recipe's module and its number of bins where that is a setting, for instance mel40."""
     num_bins = recipe.get("num_bins", recipe.get("params", {}).get("num_feats", ""))
     return recipe["_target_"].split(".")[-2] + str(num_bins)

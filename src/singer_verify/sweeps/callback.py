@@ -1,4 +1,4 @@
-"""What Hydra tells of a sweep, turned into its plan and into lines that say how far it is."""
+"""Hydra's callback for sweeps: writes the plan at the start, and prints the progress after each job."""
 
 import os
 import time
@@ -26,7 +26,7 @@ from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
 
 class SweepProgress(Callback):
-    """Writes a sweep's plan when it starts, and says how far it is after each job that was trained."""
+    """Writes a sweep's plan when it starts, and prints its progress after each job."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         unnamed = _find_excluded_keys(config)
@@ -51,10 +51,10 @@ class SweepProgress(Callback):
 
 @contextmanager
 def report_failed_jobs() -> Iterator[None]:
-    """Say, where a sweep has ended with jobs that failed, which they are and why.
+    """Report which jobs of a sweep failed, and why, once it has ended.
 
     Raises:
-        SingerVerifyError: some did.
+        SingerVerifyError: some jobs failed.
     """
     try:
         yield
@@ -75,14 +75,14 @@ def print_to_stderr(line: str) -> None:
 
 
 def _parse_sweep_overrides(config: DictConfig) -> list[Override]:
-    """What the sweep's file and the command line say, in that order."""
+    """Return the overrides of the sweep's yaml and of the command line, in that order."""
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     return parser.parse_overrides([*params, *config.hydra.overrides.task])
 
 
 def _find_excluded_keys(config: DictConfig) -> list[str]:
-    """What is typed as one value for all jobs: it would make the names of their folders long, and tell none apart."""
+    """Return the keys that have one value for all jobs; they are left out of the names of their folders."""
     typed = {override.key_or_group: override for override in _parse_sweep_overrides(config)}
     named = {*config.hydra.runtime.choices, *(config.hydra.sweeper.get("params") or {})}
     excluded = set(config.hydra.job.config.override_dirname.exclude_keys)
@@ -91,7 +91,7 @@ def _find_excluded_keys(config: DictConfig) -> list[str]:
 
 
 def _list_job_names(config: DictConfig, unnamed: list[str]) -> list[str] | None:
-    """Folders of the jobs of Hydra's own sweeper; other sweepers choose theirs as they go."""
+    """Return the folders of the jobs of Hydra's own sweeper; None for sweepers that choose jobs as they go."""
     if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         return None
     choices = {
@@ -106,7 +106,7 @@ def _list_job_names(config: DictConfig, unnamed: list[str]) -> list[str] | None:
 
 
 def _count_parallel_jobs(config: DictConfig, num_jobs: int | None) -> int:
-    """Jobs that the launcher runs at a time."""
+    """Return the number of jobs that the launcher runs at a time."""
     launcher = config.hydra.launcher
     if "n_jobs" in launcher:
         cores = os.cpu_count() or 1

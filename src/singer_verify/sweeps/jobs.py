@@ -1,4 +1,4 @@
-"""A job of a sweep: not trained again where it finished, continued where it was stopped, its failure recorded."""
+"""Run a job of a sweep: skip it where it has finished, continue it where it was stopped, record its failure."""
 
 import json
 import logging
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class JobError(SingerVerifyError):
-    """A job of a sweep did not get to its end; the others go on.
+    """A job of a sweep that did not finish; the other jobs go on.
 
     Args:
-        job: its folder.
-        reason: in one sentence.
+        job: folder of the job.
+        reason: one sentence.
     """
 
     def __init__(self, job: Path, reason: str) -> None:
@@ -46,22 +46,22 @@ def run_job(
     train: Callable[[str | None], object],
     sentence: Callable[[BaseException], str],
 ) -> float | None:
-    """Train a job if it has not finished; returns its best value of the monitored metric.
+    """Train a job unless it has finished; returns its best value of the monitored metric.
 
     Args:
-        job: its folder.
-        settings: of its training, as plain values.
-        train: begins it, or continues it from a checkpoint.
-        sentence: says an error in words.
+        job: folder of the job.
+        settings: settings of the training as plain values.
+        train: starts the training, or continues it from a checkpoint.
+        sentence: turns an error into a sentence.
 
     Raises:
-        JobError: it went wrong, another process trains it, or it was interrupted in a process that works for others.
+        JobError: the job failed, is being trained by another process, or was interrupted in a worker process.
         KeyboardInterrupt: it was interrupted in the process that leads the sweep.
     """
     try:
         _require_one_device(settings)
         _require_unchanged_settings(job, settings)
-    except SingerVerifyError as error:  # not recorded: what is wrong is the call, not the job
+    except SingerVerifyError as error:  # not recorded: the call is wrong, not the job
         raise JobError(job, str(error)) from error
     if not is_job_finished(job):
         with lock_job(job, sentence):
@@ -73,10 +73,10 @@ def run_job(
 
 @contextmanager
 def lock_job(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[None]:
-    """Hold a job, so that no other process trains it; what goes wrong within is recorded in its folder.
+    """Lock a job against other processes, and record an error raised within in its folder.
 
     Raises:
-        JobError: something did, or another process trains the job.
+        JobError: an error was raised within, or another process holds the job.
     """
     lock = FileLock(job / "job.lock", timeout=0)
     try:
@@ -87,9 +87,9 @@ def lock_job(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[No
         (job / FAILURE_FILENAME).unlink(missing_ok=True)
         yield
     except Exception as error:
-        is_ours = isinstance(error, SingerVerifyError)
-        reason = sentence(error) if is_ours else f"{type(error).__name__}: {sentence(error)}"
-        log.error("This job failed: %s", reason, exc_info=None if is_ours else error)
+        is_user_error = isinstance(error, SingerVerifyError)
+        reason = sentence(error) if is_user_error else f"{type(error).__name__}: {sentence(error)}"
+        log.error("This job failed: %s", reason, exc_info=None if is_user_error else error)
         write_json(job / FAILURE_FILENAME, {"reason": reason})
         raise JobError(job, reason) from error
     finally:
@@ -97,7 +97,7 @@ def lock_job(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[No
 
 
 def read_failure_reason(job: Path) -> str:
-    """Why a job failed."""
+    """Return why a job failed."""
     try:
         return str(json.loads((job / FAILURE_FILENAME).read_text(encoding="utf-8"))["reason"])
     except (OSError, ValueError, LookupError, TypeError):
@@ -109,7 +109,7 @@ def is_job_finished(job: Path) -> bool:
 
 
 def _read_best_value(job: Path, monitor: str) -> float | None:
-    """The best value of the monitored metric of a job that finished."""
+    """Return the best value of the monitored metric of a job that has finished."""
     metrics = read_run_metrics(job)
     return metrics["best"][monitor] if metrics and metrics["best"] else None
 
@@ -118,7 +118,7 @@ def _require_one_device(settings: dict[str, Any]) -> None:
     """Refuse settings that a job of a sweep cannot have.
 
     Raises:
-        SingerVerifyError: the settings ask for several devices for one training, or for another run to go on.
+        SingerVerifyError: they ask for several devices for one training, or to resume another run.
     """
     if "strategy" in settings["trainer"]:
         raise SingerVerifyError(
@@ -132,7 +132,7 @@ def _require_one_device(settings: dict[str, Any]) -> None:
 
 
 def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
-    """Refuse to take up a job that was begun with other settings: it would be compared with those of the others.
+    """Refuse to continue a job that began with other settings than the rest of its sweep.
 
     Raises:
         SingerVerifyError: naming what differs.
@@ -151,7 +151,7 @@ def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
 
 
 def _find_resume_checkpoint(job: Path) -> str | None:
-    """Where a job goes on; None where it begins, or begins again because it was stopped before its first checkpoint."""
+    """Return the checkpoint a job continues from; None where it starts, or was stopped before its first one."""
     if not (job / RUN_FILENAME).is_file():
         return None
     if (job / LAST_CHECKPOINT).is_file():
@@ -161,6 +161,6 @@ def _find_resume_checkpoint(job: Path) -> str | None:
 
 
 def is_sweep_leader(job: Path) -> bool:
-    """Whether this process leads the job's sweep, rather than working for it; so, too, where there is no sweep."""
+    """Return whether this process leads the job's sweep; also true where there is no sweep."""
     sweep = find_sweep_folder(job)
     return sweep is None or read_sweep_plan(sweep).process == identify_process()

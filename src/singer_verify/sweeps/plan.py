@@ -1,4 +1,4 @@
-"""The plan of a sweep: which jobs it consists of, how many run at a time, and which process leads it."""
+"""The plan of a sweep: its jobs, how many run at a time, and the process that leads it."""
 
 import itertools
 import json
@@ -16,14 +16,14 @@ PLAN_FILENAME = "sweep.json"
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The jobs of a sweep, how many run at a time, and which process leads it.
+    """What a sweep consists of; sweep.json in its folder holds it.
 
     Attributes:
-        jobs: names of the jobs' folders; None where they are found out as the sweep goes.
-        num_jobs: how many there will be; None where that is not known.
-        num_parallel: how many run at a time.
+        jobs: names of the jobs' folders; None where the sweeper chooses jobs as it goes.
+        num_jobs: number of jobs; None where it is not known in advance.
+        num_parallel: number of jobs that run at a time.
         started: when the sweep was called, in seconds since 1970.
-        process: that leads the sweep.
+        process: process that leads the sweep, see `runs.folder.identify_process`.
     """
 
     jobs: list[str] | None
@@ -39,7 +39,7 @@ def write_sweep_plan(folder: Path, plan: SweepPlan) -> None:
 
 
 def read_sweep_plan(folder: Path) -> SweepPlan:
-    """Read a sweep's plan.
+    """Read the plan in a sweep's folder.
 
     Raises:
         SingerVerifyError: not the folder of a sweep, or its plan is damaged.
@@ -51,16 +51,16 @@ def read_sweep_plan(folder: Path) -> SweepPlan:
 
 
 def find_sweep_folder(job: Path) -> Path | None:
-    """The folder of the sweep that a job's folder lies in."""
+    """Return the folder of the sweep that contains a job's folder; None where there is none."""
     return next((folder for folder in job.parents if (folder / PLAN_FILENAME).is_file()), None)
 
 
 def build_job_names(choices: dict[str, list[str]], excluded: Iterable[str]) -> list[str]:
-    """Folders of all combinations of choices, as `hydra.sweep.subdir` names them.
+    """Name the folders of all combinations of choices, as `hydra.sweep.subdir` does.
 
     Args:
-        choices: by what is set, with its pluses, what it is set to.
-        excluded: what is left out of the names.
+        choices: values of each key; a key has its leading pluses.
+        excluded: keys that are left out of the names.
     """
     named = {key: values for key, values in choices.items() if key.lstrip("+~") not in excluded}
     combinations = itertools.product(*([f"{key}={value}" for value in values] for key, values in named.items()))

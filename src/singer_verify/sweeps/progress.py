@@ -1,4 +1,4 @@
-"""How far a sweep is: jobs done, running, failed and to go, and a forecast; read off its folders."""
+"""The progress of a sweep, read from its folders: jobs done, running, failed and pending, and the time left."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from singer_verify.sweeps.plan import read_sweep_plan
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How many jobs of a sweep have finished, run, failed or are still to run.
+    """How many jobs of a sweep are done, and how long the others will take.
 
     Attributes:
-        num_finished: jobs that trained to their end.
-        num_running: jobs that a process trains now.
-        failed: by the name of its folder, the reason of every job that failed.
-        num_pending: jobs that were stopped or never begun; None where nobody knows how many there will be.
-        seconds_left: of the whole sweep, estimated from the jobs that have finished; None before the first has.
+        num_finished: number of jobs that have finished.
+        num_running: number of jobs that a process trains now.
+        failed: reason of every job that failed, by the name of its folder.
+        num_pending: number of jobs that were stopped or have not begun; None where the number of jobs is not known.
+        seconds_left: estimated from the jobs that have finished; None before the first has.
     """
 
     num_finished: int
@@ -29,7 +29,7 @@ class SweepStatus:
 
 
 def read_sweep_status(sweep: Path) -> SweepStatus:
-    """Read how far a sweep is from the folders of its jobs.
+    """Read the progress of a sweep.
 
     Raises:
         SingerVerifyError: not the folder of a sweep.
@@ -50,17 +50,17 @@ def read_sweep_status(sweep: Path) -> SweepStatus:
 
 
 def format_sweep_status(progress: SweepStatus) -> str:
-    """For instance: 5 done, 1 running, 1 failed, 9 to go, about 12 min left."""
+    """Format progress in one line, for instance: 5 done, 1 running, 1 failed, 9 to go, about 12 min left."""
     counts = {
         "done": progress.num_finished,
         "running": progress.num_running,
         "failed": len(progress.failed),
         "to go": progress.num_pending,
     }
-    said = [f"{count} {word}" for word, count in counts.items() if count or word == "done"]
+    parts = [f"{count} {word}" for word, count in counts.items() if count or word == "done"]
     if progress.seconds_left:
-        said.append(f"about {_format_time_left(progress.seconds_left)} left")
-    return ", ".join(said)
+        parts.append(f"about {_format_time_left(progress.seconds_left)} left")
+    return ", ".join(parts)
 
 
 def _format_time_left(seconds: float) -> str:

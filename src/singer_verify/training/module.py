@@ -57,7 +57,7 @@ class ValidationSet(NamedTuple):
     labels: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
+    def from_store(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
         """Collect the utterances of a store; labels that cannot be read are left out with a warning."""
         try:
             labels = read_utterance_labels(store.paths.tolist(), corpus.root, corpus.part_roots)
@@ -158,11 +158,12 @@ class Verifier(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        assert isinstance(data, SingerDataModule)
+        if not isinstance(data, SingerDataModule):  # loaders alone can train, but neither validate nor save
+            return
         self.metadata = self.metadata or build_metadata(data, self.encoder)
-        self.validation_set = self.validation_set or ValidationSet.of(data.stores["val"], data.corpus)
+        self.validation_set = self.validation_set or ValidationSet.from_store(data.stores["val"], data.corpus)
         if data.test_store is not None:
-            self.test_set = ValidationSet.of(data.test_store, data.corpus)
+            self.test_set = ValidationSet.from_store(data.test_store, data.corpus)
 
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
