@@ -39,8 +39,14 @@ def test_ten_lines_train_without_hydra(make_corpus: MakeCorpus, tmp_path: Path) 
     data = SingerDataModule(str(root), MelSpectrogram(40), store_root=str(tmp_path / "store"), num_extraction_workers=0)
     verifier = Verifier(LSTMEncoder(num_bins=40, hidden_size=8, num_layers=1, embedding_size=4))
     trainer = pl.Trainer(
-        max_steps=4, val_check_interval=2, check_val_every_n_epoch=None, num_sanity_val_steps=0,
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        max_steps=4,
+        val_check_interval=2,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         default_root_dir=tmp_path,
         callbacks=[BestCheckpoint()],
     )
