@@ -1,4 +1,4 @@
-"""What a leaderboard says: the figures of each cell of a sweep, and of the trials they were all judged on."""
+"""Comparison of the cells of a sweep on the same trials: the content of a leaderboard."""
 
 from dataclasses import dataclass, field, replace
 

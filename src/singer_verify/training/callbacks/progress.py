@@ -63,7 +63,9 @@ def build_run_summary_table(result: dict[str, Any], run: Path) -> Table:
             note = no_better if key == "best" else ""
             table.add_row(f"EER {label}", f"{100 * figures['val/eer']:.2f} % at step {figures['step']:.0f}{note}")
     table.add_row(
-        "judged on", f"{result['num_val_singers']} unseen singers; fewer than 30 leave it uncertain by points"
+        "evaluated on",
+        f"{result['num_val_singers']} unseen singers (with fewer than 30, expect the EER to vary by several percentage "
+        f"points)",
     )
     table.add_row("stopped", f"{result['stopped']} after {result['steps']} steps, {result['seconds']:.0f} s")
     table.add_row("run folder", str(run))
