@@ -54,7 +54,7 @@ def test_the_script_writes_the_same_again(tmp_path: Path) -> None:
         [sys.executable, str(script), "--out", str(tmp_path / "again")], capture_output=True, text=True
     )
     assert refused.returncode == 1
-    assert "exists; choose another --out, or --force" in refused.stderr
+    assert "already exists; choose another --out or replace it with --force" in refused.stderr
 
 
 @pytest.mark.slow
