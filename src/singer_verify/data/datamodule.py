@@ -228,12 +228,12 @@ class SingerDataModule(pl.LightningDataModule):
     def _build_sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
         store = self.test_store if split == "test" else self.stores[split]
         assert store is not None
-        num_frames_of = store.num_frames
+        utterance_lengths = store.num_frames
         if split == "train" and self.crop_extractor is not None:
-            num_frames_of = self.crop_extractor.count_frames(num_frames_of)
+            utterance_lengths = self.crop_extractor.count_frames(utterance_lengths)
         shape = BatchShape(self.singers_per_batch, utterances_per_singer, self.num_frames)
         where, one_corpus = self.corpus.root / split, self.singers_from == "one_corpus"
-        return build_sampler(store, where, num_frames_of, shape, seed, one_corpus)
+        return build_sampler(store, where, utterance_lengths, shape, seed, one_corpus)
 
 
 class ResumableStepSampler(Sampler[int]):

@@ -59,8 +59,8 @@ class CropFeatureExtractor:
             )
         if isinstance(feature, PrecomputedFeature):
             raise SingerVerifyError(
-                "data.on_the_fly=true: the corpus holds ready features; expected audio, from which frames can be "
-                "computed; set data.on_the_fly=false."
+                "data.on_the_fly=true: the corpus contains precomputed features; expected audio, to compute frames "
+                "from; set data.on_the_fly=false."
             )
         if isinstance(feature, TrimmedFeature):
             raise SingerVerifyError(
@@ -85,13 +85,13 @@ class CropFeatureExtractor:
         return 1 + num_samples // self.hop_samples
 
     def compute_first_frames(
-        self, starts: Int[np.ndarray, " crops"], num_frames_of: Int[np.ndarray, " crops"]
+        self, starts: Int[np.ndarray, " crops"], utterance_lengths: Int[np.ndarray, " crops"]
     ) -> Int[np.ndarray, " crops"]:
         """Return the first frame of every crop within its utterance.
 
         It is negative for an utterance shorter than a crop, which is centred as in `PackedStore.read_crops`.
         """
-        return np.where(num_frames_of >= self.num_frames, starts, -((self.num_frames - num_frames_of) // 2))
+        return np.where(utterance_lengths >= self.num_frames, starts, -((self.num_frames - utterance_lengths) // 2))
 
     @torch.no_grad()
     def __call__(
@@ -140,10 +140,10 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         plan, crop_frames = self.sampler.plan_batch(step), self.crop_extractor
         part = self.shard.compute_slice(len(plan.singers))
         utterances, starts = plan.utterances[part], plan.starts[part]
-        num_frames_of = crop_frames.count_frames(self.store.num_frames[utterances.ravel()])
-        first_frames = crop_frames.compute_first_frames(starts.ravel(), num_frames_of)
+        utterance_lengths = crop_frames.count_frames(self.store.num_frames[utterances.ravel()])
+        first_frames = crop_frames.compute_first_frames(starts.ravel(), utterance_lengths)
         places = first_frames[:, None] + np.arange(crop_frames.num_frames)
-        is_frame = (places >= 0) & (places < num_frames_of[:, None])
+        is_frame = (places >= 0) & (places < utterance_lengths[:, None])
         first_samples = (first_frames - crop_frames.context_frames) * crop_frames.hop_samples - self.margin_samples
         num_samples = crop_frames.num_samples + 2 * self.margin_samples
         samples = read_reflected_segments(self.store, utterances.ravel(), first_samples, num_samples)
@@ -173,5 +173,5 @@ def read_reflected_segments(
     for crop in np.flatnonzero(~is_inside):
         last = int(lengths[crop]) - 1
         places = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)
-        segments[crop] = store.utterance(int(utterances[crop]))[places, 0]
+        segments[crop] = store.get_utterance_frames(int(utterances[crop]))[places, 0]
     return segments

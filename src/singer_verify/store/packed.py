@@ -65,7 +65,7 @@ class PackedStore:
     def num_frames(self) -> Int[np.ndarray, " utterances"]:
         return np.diff(self.offsets)
 
-    def utterance(self, index: int) -> Num[np.ndarray, "frames bins"]:
+    def get_utterance_frames(self, index: int) -> Num[np.ndarray, "frames bins"]:
         """Return all frames of one utterance, as a view into the memory map."""
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
 
@@ -88,7 +88,7 @@ class PackedStore:
             crops[long_enough] = self.read_crops(utterances[long_enough], starts[long_enough], num_frames)
         for crop in np.flatnonzero(~long_enough):
             before = (num_frames - available[crop]) // 2
-            crops[crop, before : before + available[crop]] = self.utterance(int(utterances[crop]))
+            crops[crop, before : before + available[crop]] = self.get_utterance_frames(int(utterances[crop]))
         return crops
 
 

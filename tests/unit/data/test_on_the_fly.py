@@ -128,7 +128,7 @@ def test_samples_are_stored_as_they_are_recorded(make_corpus: MakeCorpus, dtype:
     feature = RawWaveform(SAMPLE_RATE, dtype, 1, 8000)
     store = load_or_compute_store(read_corpus(root), "train", feature, root.parent / "store", dtype)
     recorded, _ = soundfile.read(root / "train/train_singer0/song0.flac", dtype="float32")
-    np.testing.assert_array_equal(store.utterance(0)[:, 0] * np.float32(feature.unit), recorded)
+    np.testing.assert_array_equal(store.get_utterance_frames(0)[:, 0] * np.float32(feature.unit), recorded)
 
 
 def test_whole_numbers_clip_at_full_scale() -> None:
@@ -155,7 +155,7 @@ def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(corpus
         ),
         (
             PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}),
-            "the corpus holds ready features; expected audio",
+            "the corpus contains precomputed features; expected audio",
         ),
     ],
 )

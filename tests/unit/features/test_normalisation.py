@@ -51,7 +51,7 @@ def slowly_normalised(store: PackedStore, name: str) -> list[np.ndarray]:
     everything = store.frames.astype(np.float64)
     results = []
     for index in range(len(store.num_frames)):
-        frames = store.utterance(index).astype(np.float64)
+        frames = store.get_utterance_frames(index).astype(np.float64)
         if name == "utterance_zero_one":
             results.append((frames - frames.min()) / (frames.max() - frames.min()))
             continue
@@ -67,7 +67,7 @@ def test_statistics_are_those_of_a_loop(chunk_frames: int) -> None:
     store = packed()
     found = compute_frame_statistics(store.frames, store.offsets, chunk_frames)
     for index in range(len(LENGTHS)):
-        frames = store.utterance(index).astype(np.float64)
+        frames = store.get_utterance_frames(index).astype(np.float64)
         np.testing.assert_allclose(found.mean[index], frames.mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(found.variance[index], frames.var(axis=0), rtol=1e-9, atol=1e-20)
         np.testing.assert_array_equal(found.lowest[index], frames.min(axis=0))
@@ -101,7 +101,7 @@ def test_whole_utterances_are_those_of_a_loop(name: str, dtype: str) -> None:
         (crop,) = normalised.read_crops(np.array([index]), np.array([0]), LENGTHS[index])
         assert crop.dtype == np.float32
         np.testing.assert_allclose(crop, expected, atol=2e-5)
-        np.testing.assert_array_equal(normalisation.normalise(store.utterance(index)), crop)
+        np.testing.assert_array_equal(normalisation.normalise(store.get_utterance_frames(index)), crop)
 
 
 @pytest.mark.parametrize("name", NORMALISATIONS)
@@ -111,7 +111,7 @@ def test_a_crop_is_a_slice_of_the_normalised_utterance_and_padding_stays_zero(na
     utterances, starts, num_frames = np.array([2, 3, 4, 1, 2]), np.array([11, 2, 0, 0, 30]), 10
     crops = NormalisedStore(store, normalisation).read_crops(utterances, starts, num_frames)
     for crop, utterance, start in zip(crops, utterances, starts, strict=True):
-        whole = normalisation.normalise(store.utterance(int(utterance)))
+        whole = normalisation.normalise(store.get_utterance_frames(int(utterance)))
         before = max(num_frames - len(whole), 0) // 2
         after = max(num_frames - len(whole), 0) - before
         expected = np.pad(whole[start : start + num_frames], ((before, after), (0, 0)))
@@ -122,14 +122,14 @@ def test_none_leaves_the_frames_and_their_dtype_alone() -> None:
     store = packed(dtype="float16")
     crops = NormalisedStore(store, Normalisation()).read_crops(np.array([2]), np.array([0]), 5)
     assert crops.dtype == np.float16
-    np.testing.assert_array_equal(crops[0], store.utterance(2)[:5])
+    np.testing.assert_array_equal(crops[0], store.get_utterance_frames(2)[:5])
 
 
 def test_the_normalised_training_split_has_mean_0_and_variance_1() -> None:
     store = packed(lengths=(50, 80, 31), bins=3)
     for name in GLOBAL_NORMALISATIONS:
         normalisation = fit_normalisation(Normalisation(name), store)
-        frames = np.concatenate([normalisation.normalise(store.utterance(index)) for index in range(3)])
+        frames = np.concatenate([normalisation.normalise(store.get_utterance_frames(index)) for index in range(3)])
         axis = 0 if name == "global_bins" else None
         np.testing.assert_allclose(frames.mean(axis=axis), 0.0, atol=1e-5)
         variance = frames.var(axis=axis)
@@ -160,7 +160,7 @@ def test_it_travels_in_a_recipe_of_plain_values() -> None:
         recipe = json.loads(json.dumps({"normalise": name} | normalisation.statistics))
         assert ("statistics" in recipe) == (name in GLOBAL_NORMALISATIONS)
         again = Normalisation.from_recipe(recipe)
-        frames = store.utterance(2)
+        frames = store.get_utterance_frames(2)
         np.testing.assert_array_equal(again.normalise(frames), normalisation.normalise(frames))
     assert Normalisation.from_recipe({"_target_": "..."}).name == "none"
 

@@ -57,7 +57,7 @@ def test_holds_the_frames_of_every_utterance(
     assert store.singers == corpus.splits["train"].singers
     for index, path in enumerate(store.paths):
         expected = extract_frames(corpus.root / path, MelSpectrogram(40)).numpy().astype(dtype)
-        np.testing.assert_array_equal(store.utterance(index), expected)
+        np.testing.assert_array_equal(store.get_utterance_frames(index), expected)
 
 
 def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_and_costs_only_the_rest(
 def test_ready_features_are_packed_as_they_are(make_ready_corpus: MakeCorpus, tmp_path: Path) -> None:
     root = make_ready_corpus()
     store = load_or_compute_store(read_corpus(root), "train", read_feat_params(root), tmp_path / "store", "float32")
-    np.testing.assert_allclose(store.utterance(1), np.load(root / store.paths[1]), rtol=1e-6)
+    np.testing.assert_allclose(store.get_utterance_frames(1), np.load(root / store.paths[1]), rtol=1e-6)
 
 
 def test_crops_start_where_they_should() -> None:
