@@ -1,4 +1,4 @@
-"""What the entries share: mistakes said in plain words, and the log."""
+"""Console behaviour of the entry points: user errors in one line, logging, quiet libraries."""
 
 import io
 import logging
@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("singer_verify")
 
 @contextmanager
 def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
-    """End the program with exit status 1 and one sentence, instead of a traceback, where the user is mistaken.
+    """Turn user errors into a one-line message and exit status 1.
 
     Args:
         also: errors of libraries that mean a user's mistake, for instance a wrong override; where one was caused by
