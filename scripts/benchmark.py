@@ -53,8 +53,7 @@ from singer_verify.features.mel import MelSpectrogram
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.runs.model_metadata import ModelMetadata
-from singer_verify.store.integrity import seal_manifest
-from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store
+from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store, seal_manifest
 from singer_verify.training.loggers import RunTensorBoardLogger
 from singer_verify.training.module import Verifier
 

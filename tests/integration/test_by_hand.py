@@ -17,7 +17,7 @@ from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference.model import load_model
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT, read_checkpoint
 from singer_verify.runs.settings import SETTINGS_KEY
-from singer_verify.training.callbacks.best_checkpoint import BestCheckpoint
+from singer_verify.training.callbacks.checkpoints import BestCheckpoint
 from singer_verify.training.composition import format_overrides
 from singer_verify.training.module import Verifier
 from singer_verify.training.run import train

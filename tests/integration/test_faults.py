@@ -19,7 +19,7 @@ from singer_verify.corpora.corpus import read_corpus
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.precomputed import read_feat_params
 from singer_verify.runs.checkpoints import read_checkpoint
-from singer_verify.store import integrity
+from singer_verify.store import packed
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.training import run as training_run
 from singer_verify.training.checkpoint_io import AtomicCheckpointIO
@@ -181,7 +181,7 @@ def test_an_interrupted_extraction_with_a_damaged_index_is_repaired(corpus, tmp_
 def test_an_untouched_store_is_not_read_again(corpus, tmp_path, monkeypatch):
     open_again(corpus, tmp_path)
     reads = []
-    monkeypatch.setattr(integrity.zlib, "crc32", lambda data: reads.append(data) or zlib.crc32(data))
+    monkeypatch.setattr(packed.zlib, "crc32", lambda data: reads.append(data) or zlib.crc32(data))
     open_again(corpus, tmp_path)
     assert reads == []
 

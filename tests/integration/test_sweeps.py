@@ -34,8 +34,14 @@ from singer_verify.runs.folder import identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.sweeps.callback import report_failed_jobs
-from singer_verify.sweeps.jobs import JobError, read_failure_reason, run_job
-from singer_verify.sweeps.plan import SweepPlan, build_job_names, write_sweep_plan
+from singer_verify.sweeps.jobs import (
+    JobError,
+    SweepPlan,
+    build_job_names,
+    read_failure_reason,
+    run_job,
+    write_sweep_plan,
+)
 from singer_verify.sweeps.progress import SweepStatus, format_sweep_status, read_sweep_status
 from singer_verify.training.composition import MAX_FOLDER_NAME_BYTES, build_job_folder_name
 from singer_verify.training.run import train

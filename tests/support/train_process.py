@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.training import run as training
-from singer_verify.training.builders import build_data, build_verifier
 from singer_verify.training.composition import compose_settings
 from singer_verify.training.module import Verifier
+from singer_verify.training.parts import build_data, build_verifier
 
 PROJECT = Path(__file__).parents[2]
 SMALL = (

@@ -1,8 +1,13 @@
-"""The application that every command registers with."""
+"""The application that every command registers with, and the options that several commands share."""
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.console import Console
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -23,3 +28,59 @@ def describe(
     ] = False,
 ) -> None:
     """Who sings? Compare recordings, find singers, evaluate and export models, prepare corpora, keep track of runs."""
+
+
+Item = TypeVar("Item")
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")
+]
+CorpusArgument = Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")]
+GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of enrolled singers; `enrol` creates it.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the encoder runs: auto (the GPU if there is one), cpu, cuda or cuda:N.")
+]
+ScoringOption = Annotated[
+    Path | None, typer.Option(help="The .npz that `calibrate` wrote (default: scoring.npz in the run folder).")
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="Scores at or above it are the same singer (default: the scoring's own).")
+]
+PriorOption = Annotated[
+    float | None, typer.Option(help="Prior probability of a same-singer pair; sets the Bayes decision threshold.")
+]
+ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust", metavar="PACKAGE", help="A package of your own that the model's parts come from: it is imported."
+    ),
+]
+
+
+def takes_trust(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that loads models the option --trust; it also trusts what the project's conf lists."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, trust: list[str] | None = None, **options: Any) -> Any:
+        from singer_verify.safe_loading import trust_listed_packages
+
+        trust_listed_packages(trust)
+        return command(*arguments, **options)
+
+    signature = inspect.signature(command)
+    option = inspect.Parameter("trust", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=TrustOption)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, "trust": TrustOption}
+    return run
+
+
+def show_progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """Show a progress bar on standard error, which disappears when it is done."""
+    from rich.progress import track
+
+    items = items if total is not None else list(items)
+    return track(items, description, total=total, console=Console(stderr=True), transient=True)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
-from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     CorpusArgument,
     DeviceOption,
     JsonOption,
     ModelArgument,
+    app,
     show_progress,
     takes_trust,
 )
+from singer_verify.cli.console import LOGGER, require_output_file
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from singer_verify.cli.application import app
+from singer_verify.cli.application import DeviceOption, ModelArgument, ScoringOption, ThresholdOption, app, takes_trust
 from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import DeviceOption, ModelArgument, ScoringOption, ThresholdOption, takes_trust
 
 PUBLIC_HOST_WARNING = (
     "--host %s: whoever reaches this machine reaches the page, which asks for no password; browsers let it record from "

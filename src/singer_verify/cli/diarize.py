@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
-from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     DeviceOption,
     GalleryArgument,
     JsonOption,
@@ -17,8 +15,10 @@ from singer_verify.cli.options import (
     PriorOption,
     ScoringOption,
     ThresholdOption,
+    app,
     takes_trust,
 )
+from singer_verify.cli.console import LOGGER
 from singer_verify.cli.verify import build_threshold_record, load_model_and_scoring
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from singer_verify.cli.application import app
-from singer_verify.cli.console import require_output_file
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     CorpusArgument,
     DeviceOption,
     JsonOption,
     ModelArgument,
+    app,
     show_progress,
     takes_trust,
 )
+from singer_verify.cli.console import require_output_file
 
 
 @app.command()

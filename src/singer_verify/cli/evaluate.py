@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     CorpusArgument,
     DeviceOption,
     JsonOption,
     ModelArgument,
     ScoringOption,
     ThresholdOption,
+    app,
     show_progress,
     takes_trust,
 )

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from singer_verify.cli.application import app
+from singer_verify.cli.application import JsonOption, ModelArgument, app, takes_trust
 from singer_verify.cli.console import LOGGER, require_output_file
-from singer_verify.cli.options import JsonOption, ModelArgument, takes_trust
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.inference import Model
@@ -40,7 +39,7 @@ def export(
     from singer_verify.atomic_files import require_output_path, write_bytes_atomically
     from singer_verify.export.onnx import require_onnx
     from singer_verify.inference import load_model
-    from singer_verify.reports.model_card.card import OnnxFile, render_model_card
+    from singer_verify.reports.model_card import OnnxFile, render_model_card
 
     require_output_file("--onnx", onnx, ".onnx")
     if card:
@@ -73,7 +72,7 @@ def card(
     """Write a model card: what the model is, its training data, its error rates, its uses and limits."""
     from singer_verify.atomic_files import write_bytes_atomically
     from singer_verify.inference import load_model
-    from singer_verify.reports.model_card.card import render_model_card
+    from singer_verify.reports.model_card import render_model_card
 
     require_output_file("--out", out, ".md")
     write_bytes_atomically(

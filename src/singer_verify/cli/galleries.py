@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
-from singer_verify.cli.console import LOGGER
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     DeviceOption,
     GalleryArgument,
     JsonOption,
     ModelArgument,
+    app,
     show_progress,
     takes_trust,
 )
+from singer_verify.cli.console import LOGGER
 
 
 @app.command()
@@ -32,7 +32,7 @@ def enrol(
     """Add recordings of a singer to a gallery. Several recordings, of different songs, work better than one."""
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import Gallery, load_model
-    from singer_verify.inference.gallery_file import lock_gallery, require_gallery_path
+    from singer_verify.inference.gallery import lock_gallery, require_gallery_path
 
     require_gallery_path(gallery)
     model = load_model(model_path, device)
@@ -72,7 +72,7 @@ def gallery(
     """List the singers of a gallery and their recordings, or remove some of them."""
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference.enrolment import select_enrolled_recordings
-    from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
+    from singer_verify.inference.gallery import lock_gallery, read_gallery, write_gallery
     from singer_verify.reports.console_tables import build_gallery_table
 
     if recording is not None and remove is None:

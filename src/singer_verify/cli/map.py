@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from singer_verify.cli.application import app
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     CorpusArgument,
     DeviceOption,
     JsonOption,
     ModelArgument,
+    app,
     show_progress,
     takes_trust,
 )

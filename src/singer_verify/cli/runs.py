@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
-from singer_verify.cli.options import JsonOption, takes_trust
+from singer_verify.cli.application import JsonOption, app, takes_trust
 
 
 @app.command()
@@ -33,7 +32,7 @@ def runs(
 
 def _print_sweep_progress(folder: Path) -> None:
     """Print the progress of a sweep, if the folder is one."""
-    from singer_verify.sweeps.plan import PLAN_FILENAME
+    from singer_verify.sweeps.jobs import PLAN_FILENAME
     from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
     if (folder / PLAN_FILENAME).is_file():

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from singer_verify.cli.application import app
-from singer_verify.cli.options import CorpusArgument, JsonOption
+from singer_verify.cli.application import CorpusArgument, JsonOption, app
 from singer_verify.errors import SingerVerifyError
 
 if TYPE_CHECKING:  # pandas takes a while to import
@@ -77,7 +76,6 @@ def _read_utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
 
 
 def _build_trial_list(known: "pd.DataFrame", num: int | None, take_all: bool, hard: bool, seed: int) -> "TrialList":
-    from singer_verify.evaluation.trials.paths import build_trial_list
     from singer_verify.evaluation.trials.sampling import (
         build_full_pool,
         build_hard_pool,
@@ -85,7 +83,7 @@ def _build_trial_list(known: "pd.DataFrame", num: int | None, take_all: bool, ha
         draw_trials,
         list_all_trials,
     )
-    from singer_verify.evaluation.trials.trial_list import require_both_kinds
+    from singer_verify.evaluation.trials.trial_list import build_trial_list, require_both_kinds
 
     columns = {str(name): known[name].to_numpy(object) for name in known.columns}
     singers = columns.pop("singer")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
-from singer_verify.cli.options import (
+from singer_verify.cli.application import (
     DeviceOption,
     GalleryArgument,
     JsonOption,
@@ -17,6 +16,7 @@ from singer_verify.cli.options import (
     ProbabilityOption,
     ScoringOption,
     ThresholdOption,
+    app,
     takes_trust,
 )
 

@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from singer_verify.data.augmentation.augmentation import AugmentationChain
-from singer_verify.data.augmentation.random_draws import AugmentationDraw
+from singer_verify.data.augmentation.augmentation import AugmentationChain, AugmentationDraw
 from singer_verify.data.on_the_fly import CropFeatureExtractor, SampleBatch, SampleBatchDataset
 from singer_verify.data.sampler import RankShard, SingerSampler
 from singer_verify.data.windows import WindowGroup

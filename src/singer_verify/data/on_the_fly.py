@@ -13,7 +13,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature, FramewiseFeature
 from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NO_NORMALISATION, Normalisation
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.features.samples import RawWaveform
+from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.store.packed import PackedStore
 

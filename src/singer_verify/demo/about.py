@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from singer_verify.demo.page import MAX_CLIP_AGE_S
-from singer_verify.demo.templates import render_panel
+from singer_verify.demo.words import render_panel
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS
 from singer_verify.features.recipe import build_feature
 from singer_verify.inference import Model

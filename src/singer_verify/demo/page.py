@@ -7,8 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from singer_verify.demo.clips import READABLE_FORMATS
-from singer_verify.demo.templates import render_panel
-from singer_verify.demo.words import format_singer_names
+from singer_verify.demo.words import format_singer_names, render_panel
 
 if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
     import gradio

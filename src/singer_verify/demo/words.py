@@ -1,6 +1,9 @@
 """The sentences of the page about scores, thresholds and probabilities, and the scale that scores are drawn on."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
@@ -110,3 +113,22 @@ def replace_paths(text: str, names: dict[str, str]) -> str:
     for path, name in names.items():
         text = text.replace(path, name)
     return text[:1].upper() + text[1:]
+
+
+PANEL_ENVIRONMENT = Environment(
+    loader=PackageLoader("singer_verify.demo"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render_panel(name: str, **content: Any) -> str:
+    """Render one of the templates.
+
+    Args:
+        name: of the template, without its suffix.
+        content: its variables.
+    """
+    return PANEL_ENVIRONMENT.get_template(f"{name}.html.jinja").render(content)

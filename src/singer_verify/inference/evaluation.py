@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch.utils.data import DataLoader, Dataset
 
 from singer_verify.audio import load_audio
-from singer_verify.audio.probing import probe_audio
+from singer_verify.audio.decoding import probe_audio
 from singer_verify.corpora.corpus import Utterance, read_corpus
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError, UtteranceError
@@ -22,15 +22,14 @@ from singer_verify.evaluation.evaluate import evaluate as evaluate_embeddings
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.evaluation.trials.formats import read_trials
-from singer_verify.evaluation.trials.paths import index_trials
-from singer_verify.evaluation.trials.trial_list import TrialList, Trials
+from singer_verify.evaluation.trials.trial_list import TrialList, Trials, index_trials
 from singer_verify.evaluation.trials.validation import select_valid_trials, validate_trials
 from singer_verify.features.f0 import MAX_F0_HZ, MIN_F0_HZ, F0Tracker, convert_samples_for_world
 from singer_verify.inference.model import Model, load_model
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.inference.split import embed_utterances
 from singer_verify.inference.trial_list_faults import format_fault_messages
-from singer_verify.store.utterance_frames import ExtractedFrames
+from singer_verify.store.extraction import ExtractedFrames
 from singer_verify.worker_processes import choose_start_method, count_available_cores
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,16 @@ from singer_verify.audio.clip import AudioClip
 from singer_verify.audio.scanning import RecordingScan, scan_recording
 from singer_verify.errors import UtteranceError
 from singer_verify.features.feature import Feature, FramewiseFeature
-from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, Normalisation, Scaling
+from singer_verify.features.normalisation import (
+    GLOBAL_NORMALISATIONS,
+    Normalisation,
+    Scaling,
+    compute_frame_statistics,
+    merge_frame_statistics,
+)
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.features.statistics import compute_frame_statistics, merge_frame_statistics
 from singer_verify.features.trimming import TrimmedFeature
-from singer_verify.store.utterance_frames import extract_frames
+from singer_verify.store.extraction import extract_frames
 
 DEFAULT_CHUNK_FRAMES = 3000
 

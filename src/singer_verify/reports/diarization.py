@@ -11,9 +11,8 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from rich.table import Table
 from rich.text import Text
 
-from singer_verify.inference.diarization import Diarization
+from singer_verify.inference.diarization import Diarization, format_minutes
 from singer_verify.inference.enrolment import SILENT, UNKNOWN_SINGER
-from singer_verify.inference.segments import format_minutes
 from singer_verify.plotting import COLOURS, UNKNOWN_GREY
 from singer_verify.reports.console_tables import format_threshold
 

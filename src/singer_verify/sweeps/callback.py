@@ -20,8 +20,15 @@ import singer_verify.training.composition  # noqa: F401  a worker process unpick
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import identify_process
 from singer_verify.runs.tree import read_run_metrics
-from singer_verify.sweeps.jobs import JobError, is_job_finished
-from singer_verify.sweeps.plan import SweepPlan, build_job_names, find_sweep_folder, read_sweep_plan, write_sweep_plan
+from singer_verify.sweeps.jobs import (
+    JobError,
+    SweepPlan,
+    build_job_names,
+    find_sweep_folder,
+    is_job_finished,
+    read_sweep_plan,
+    write_sweep_plan,
+)
 from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
 

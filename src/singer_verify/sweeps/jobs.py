@@ -1,9 +1,11 @@
 """Run a job of a sweep: skip it where it has finished, continue it where it was stopped, record its failure."""
 
+import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from singer_verify.runs.settings import (
     format_setting_differences,
 )
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
-from singer_verify.sweeps.plan import find_sweep_folder, read_sweep_plan
+from singer_verify.training.composition import build_job_folder_name
 
 log = logging.getLogger(__name__)
 
@@ -164,3 +166,59 @@ def is_sweep_leader(job: Path) -> bool:
     """Return whether this process leads the job's sweep; also true where there is no sweep."""
     sweep = find_sweep_folder(job)
     return sweep is None or read_sweep_plan(sweep).process == identify_process()
+
+
+PLAN_FILENAME = "sweep.json"
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep consists of; sweep.json in its folder holds it.
+
+    Attributes:
+        jobs: names of the jobs' folders; None where the sweeper chooses jobs as it goes.
+        num_jobs: number of jobs; None where it is not known in advance.
+        num_parallel: number of jobs that run at a time.
+        started: when the sweep was called, in seconds since 1970.
+        process: process that leads the sweep, see `runs.folder.identify_process`.
+    """
+
+    jobs: list[str] | None
+    num_jobs: int | None
+    num_parallel: int
+    started: float
+    process: dict[str, Any]
+
+
+def write_sweep_plan(folder: Path, plan: SweepPlan) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PLAN_FILENAME, asdict(plan))
+
+
+def read_sweep_plan(folder: Path) -> SweepPlan:
+    """Read the plan in a sweep's folder.
+
+    Raises:
+        SingerVerifyError: not the folder of a sweep, or its plan is damaged.
+    """
+    try:
+        return SweepPlan(**json.loads((folder / PLAN_FILENAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SingerVerifyError(f"{folder}: has no readable {PLAN_FILENAME}; give the folder of a sweep.") from error
+
+
+def find_sweep_folder(job: Path) -> Path | None:
+    """Return the folder of the sweep that contains a job's folder; None where there is none."""
+    return next((folder for folder in job.parents if (folder / PLAN_FILENAME).is_file()), None)
+
+
+def build_job_names(choices: dict[str, list[str]], excluded: Iterable[str]) -> list[str]:
+    """Name the folders of all combinations of choices, as `hydra.sweep.subdir` does.
+
+    Args:
+        choices: values of each key; a key has its leading pluses.
+        excluded: keys that are left out of the names.
+    """
+    named = {key: values for key, values in choices.items() if key.lstrip("+~") not in excluded}
+    combinations = itertools.product(*([f"{key}={value}" for value in values] for key, values in named.items()))
+    return [build_job_folder_name(",".join(sorted(combination))) for combination in combinations]

@@ -8,8 +8,7 @@ from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.runs.tree import read_run_status
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.comparison import Leaderboard, build_shared_trials, compare_cells, require_same_trials
-from singer_verify.sweeps.jobs import read_failure_reason
-from singer_verify.sweeps.plan import PLAN_FILENAME, read_sweep_plan
+from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings, load_split_embeddings, require_one_corpus
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from singer_verify.runs.folder import FAILURE_FILENAME, RUN_FILENAME
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
-from singer_verify.sweeps.jobs import read_failure_reason
-from singer_verify.sweeps.plan import read_sweep_plan
+from singer_verify.sweeps.jobs import read_failure_reason, read_sweep_plan
 
 
 @dataclass(frozen=True)

@@ -30,18 +30,16 @@ from singer_verify.runs.checkpoints import (
 from singer_verify.runs.folder import METRICS_FILENAME, claim_run_folder, find_run_folder, record_run, write_json
 from singer_verify.runs.settings import find_allowed_changes, merge_overrides, read_overrides
 from singer_verify.safe_loading import refuse_untrusted_targets
-from singer_verify.training.builders import build_data, build_encoder, build_trainer, build_verifier
-from singer_verify.training.callbacks.best_checkpoint import BestCheckpoint
+from singer_verify.training.callbacks.checkpoints import BestCheckpoint, warn_of_missing_checkpoints
 from singer_verify.training.callbacks.exact_resume import read_previous_settings
 from singer_verify.training.callbacks.interruption import TrainingInterrupted
-from singer_verify.training.callbacks.last_checkpoint import warn_of_missing_checkpoints
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.composition import compose_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint
 from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
-from singer_verify.training.parts import trust_packages
+from singer_verify.training.parts import build_data, build_encoder, build_trainer, build_verifier, trust_packages
 from singer_verify.worker_processes import is_worker_death
 
 log = logging.getLogger(__name__)

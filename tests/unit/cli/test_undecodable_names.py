@@ -15,7 +15,7 @@ from support.untrained_model import make_run
 from typer.testing import CliRunner
 
 from singer_verify.audio import load_audio
-from singer_verify.audio.probing import probe_audio
+from singer_verify.audio.decoding import probe_audio
 from singer_verify.cli import app
 from singer_verify.cli.console import configure_logging
 from singer_verify.corpora.corpus import read_corpus

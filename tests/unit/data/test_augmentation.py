@@ -13,13 +13,12 @@ from support.audio import SAMPLE_RATE
 from support.train_process import PROJECT
 from torch import Tensor
 
-from singer_verify.data.augmentation.augmentation import AugmentationChain
+from singer_verify.data.augmentation.augmentation import AugmentationChain, draw_augmentation, generate_gaussian_noise
 from singer_verify.data.augmentation.equaliser import SevenBandEqualiser, compute_equaliser_response
 from singer_verify.data.augmentation.formants import FormantShift
 from singer_verify.data.augmentation.gain import Gain
 from singer_verify.data.augmentation.noise import GaussianNoise
 from singer_verify.data.augmentation.pitch import PitchShift, change_speed
-from singer_verify.data.augmentation.random_draws import draw_augmentation, generate_gaussian_noise
 from singer_verify.data.augmentation.reverberation import Reverberation
 from singer_verify.data.augmentation.spec_augment import SpecAugment, draw_masks
 from singer_verify.data.augmentation.time_masking import TimeMasking

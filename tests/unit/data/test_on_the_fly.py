@@ -22,8 +22,8 @@ from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
 from singer_verify.features.precomputed import PrecomputedFeature
+from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.resemblyzer import Resemblyzer
-from singer_verify.features.samples import RawWaveform
 from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.packed import PackedStore

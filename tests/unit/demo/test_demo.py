@@ -12,9 +12,8 @@ from support.audio import SAMPLE_RATE, sing
 
 from singer_verify.demo import server
 from singer_verify.demo.about import describe_error_rate, describe_recipe
+from singer_verify.demo.answers import MAX_COLUMNS, average_columns, compute_envelope, encode_data_uri, plot_clip
 from singer_verify.demo.clips import ClipLimits, check_clip
-from singer_verify.demo.pictures import MAX_COLUMNS, average_columns, compute_envelope, encode_data_uri, plot_clip
-from singer_verify.demo.templates import render_panel
 from singer_verify.demo.words import (
     ScoreScale,
     build_score_scale,
@@ -23,6 +22,7 @@ from singer_verify.demo.words import (
     describe_score,
     describe_threshold,
     format_percent,
+    render_panel,
     replace_paths,
 )
 from singer_verify.errors import SingerVerifyError, UtteranceError

@@ -7,11 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from singer_verify.corpora.singer_names import find_contradicting_singer
+from singer_verify.corpora.labels import find_contradicting_singer
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.formats import read_trials
-from singer_verify.evaluation.trials.paths import ABSENT, build_trial_list, index_trials, match_paths
-from singer_verify.evaluation.trials.trial_list import TrialList, build_all_pairs
+from singer_verify.evaluation.trials.trial_list import (
+    ABSENT,
+    TrialList,
+    build_all_pairs,
+    build_trial_list,
+    index_trials,
+    match_paths,
+)
 from singer_verify.evaluation.trials.validation import count_faults, select_valid_trials, validate_trials
 from singer_verify.inference.trial_list_faults import collect_fault_examples, format_fault_messages
 

@@ -18,8 +18,14 @@ from singer_verify.data.sampler import SingerSampler
 from singer_verify.data.windows import build_window_groups
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
-from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NORMALISATIONS, Normalisation
-from singer_verify.features.statistics import compute_frame_statistics, pool_over_bins, pool_over_frames
+from singer_verify.features.normalisation import (
+    GLOBAL_NORMALISATIONS,
+    NORMALISATIONS,
+    Normalisation,
+    compute_frame_statistics,
+    pool_over_bins,
+    pool_over_frames,
+)
 from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY

@@ -17,9 +17,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
 from singer_verify.inference import Gallery, Model, load_model
-from singer_verify.inference.diarization import Diarization, diarize
+from singer_verify.inference.diarization import Diarization, diarize, smooth_embeddings
 from singer_verify.inference.enrolment import EnrolledRecording
-from singer_verify.inference.segments import smooth_embeddings
 from singer_verify.inference.windows import RecordingEmbedding
 from singer_verify.reports.diarization import (
     MAX_DRAWN_SINGERS,

@@ -25,7 +25,7 @@ from singer_verify.evaluation.scoring.projection import fit_whitening
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
 from singer_verify.inference import AudioClip, Gallery, Model, load_model
 from singer_verify.inference.enrolment import EnrolledRecording
-from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
+from singer_verify.inference.gallery import lock_gallery, read_gallery, write_gallery
 from singer_verify.inference.identification import rank_candidates
 
 RATE = 16_000

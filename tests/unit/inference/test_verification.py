@@ -17,8 +17,8 @@ from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, Scoring, Threshold
 from singer_verify.inference import AudioClip, load_model, verify
+from singer_verify.inference.diarization import format_minutes
 from singer_verify.inference.scoring_file import save_scoring
-from singer_verify.inference.segments import format_minutes
 from singer_verify.inference.verification import decide_score
 
 RATE = 16_000

@@ -27,15 +27,15 @@ from singer_verify.reports.leaderboard.files import (
     format_leaderboard_csv,
     format_leaderboard_latex,
     format_leaderboard_markdown,
+    render_leaderboard_page,
     write_leaderboard,
 )
-from singer_verify.reports.leaderboard.page import render_leaderboard_page
 from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table, format_count
 from singer_verify.runs.folder import identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.sweeps.cells import FinishedRun, SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.comparison import Leaderboard, build_shared_trials, compare_cells, require_same_trials
-from singer_verify.sweeps.plan import SweepPlan, write_sweep_plan
+from singer_verify.sweeps.jobs import SweepPlan, write_sweep_plan
 from singer_verify.sweeps.split_embeddings import (
     SplitEmbeddings,
     load_split_embeddings,

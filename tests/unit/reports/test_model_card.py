@@ -19,7 +19,7 @@ from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
-from singer_verify.reports.model_card import card as model_card
+from singer_verify.reports import model_card
 from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import read_provenance

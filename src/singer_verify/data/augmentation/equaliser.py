@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.random_draws import scale_uniform
+from singer_verify.data.augmentation.augmentation import scale_uniform
 from singer_verify.errors import require_between
 
 # Smallest and largest centre frequency of each band, from audiomentations' SevenBandParametricEQ.

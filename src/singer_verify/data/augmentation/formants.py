@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.random_draws import scale_uniform
+from singer_verify.data.augmentation.augmentation import scale_uniform
 from singer_verify.errors import require_between
 
 WINDOW_MS = 64.0  # rounded to a power of two samples; resolves a bass' harmonics

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.random_draws import scale_uniform
+from singer_verify.data.augmentation.augmentation import scale_uniform
 from singer_verify.errors import require_between
 
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from singer_verify.data.augmentation.augmentation import scale_uniform
 from singer_verify.data.augmentation.formants import shift_formants
-from singer_verify.data.augmentation.random_draws import scale_uniform
 from singer_verify.errors import require_between
 
 SINC_HALF_TAPS = 16  # samples on each side used to interpolate between samples

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.random_draws import generate_gaussian_noise, scale_uniform
+from singer_verify.data.augmentation.augmentation import generate_gaussian_noise, scale_uniform
 from singer_verify.errors import require_between
 
 

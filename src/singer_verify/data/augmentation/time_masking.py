@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.random_draws import scale_uniform
+from singer_verify.data.augmentation.augmentation import scale_uniform
 from singer_verify.errors import require_between
 
 FADE_MS = 5.0  # into and out of silence, to avoid clicks

@@ -23,10 +23,15 @@ import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
 from singer_verify.corpora.corpus import SPLITS
-from singer_verify.corpora.singer_names import find_contradicting_singer
+from singer_verify.corpora.labels import find_contradicting_singer
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.trials.paths import ABSENT, ListedFiles, match_listed_files
-from singer_verify.evaluation.trials.trial_list import TrialList, require_both_kinds
+from singer_verify.evaluation.trials.trial_list import (
+    ABSENT,
+    ListedFiles,
+    TrialList,
+    match_listed_files,
+    require_both_kinds,
+)
 
 
 @dataclass(frozen=True)
