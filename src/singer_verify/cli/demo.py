@@ -43,10 +43,10 @@ def demo(
 
     require_gradio()
     with bind_socket(host, port) as listener, create_clip_folder() as clips:
-        from singer_verify.demo.about import render_about
         from singer_verify.demo.answers import DemoHandlers
         from singer_verify.demo.clips import ClipLimits
         from singer_verify.demo.page import build_page
+        from singer_verify.demo.words import render_about
         from singer_verify.inference import Gallery, load_model, load_model_scoring
 
         model = load_model(model_path, device)

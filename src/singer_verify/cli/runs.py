@@ -57,7 +57,7 @@ def leaderboard(
     """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
     from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
     from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table
-    from singer_verify.sweeps.leaderboard import build_leaderboard
+    from singer_verify.sweeps.comparison import build_leaderboard
 
     board = build_leaderboard(sweep, baseline, split, corpus)
     folder = out or sweep / "leaderboard"

@@ -115,7 +115,7 @@ def _count_trials(made: "TrialList", known: "pd.DataFrame") -> dict[str, int]:
 
 def _build_findings_record(diagnosis: "TrialListValidation | None") -> dict[str, Any]:
     from singer_verify.evaluation.trials.validation import count_faults
-    from singer_verify.inference.trial_list_faults import collect_fault_examples, format_fault_messages
+    from singer_verify.inference.evaluation import collect_fault_examples, format_fault_messages
 
     if diagnosis is None:
         return {}

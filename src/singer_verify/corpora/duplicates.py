@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from singer_verify.corpora.recording import Recording
+from singer_verify.corpora.corpus import Recording
 from singer_verify.errors import SingerVerifyError
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ import soundfile
 from jaxtyping import Float
 
 from singer_verify.audio.decoding import DECODING_ERRORS, probe_audio, require_utf8_path
+from singer_verify.corpora.corpus import Recording, VoiceChannel
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME, UTTERANCE_COLUMN
-from singer_verify.corpora.recording import Recording, VoiceChannel
 from singer_verify.errors import SingerVerifyError, UtteranceError
 
 log = logging.getLogger(__name__)

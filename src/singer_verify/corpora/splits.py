@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from singer_verify.corpora.corpus import SPLITS
+from singer_verify.corpora.corpus import SPLITS, Recording
 from singer_verify.corpora.duplicates import remove_duplicates
 from singer_verify.corpora.readers import read_recordings
-from singer_verify.corpora.recording import Recording
 from singer_verify.errors import SingerVerifyError
 
 MIN_SINGERS_PER_SPLIT = 2  # non-target trials need two

@@ -16,6 +16,7 @@ from singer_verify.inference.frames import load_frames
 PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4"}  # a browser calls that a video, which the page's field for audio refuses
 READABLE_FORMATS = ", ".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
 MAX_CLIP_SECONDS = 600.0  # the frames of ten minutes and their picture take seconds
+MAX_CLIP_AGE_S = 900  # a clip is deleted by then
 BYTES_PER_MB = 1 << 20  # as Gradio counts
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from singer_verify.demo.clips import READABLE_FORMATS
+from singer_verify.demo.clips import MAX_CLIP_AGE_S, READABLE_FORMATS
 from singer_verify.demo.words import format_singer_names, render_panel
 
 if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # gradio takes seconds to import, and is an extra
 
 STYLES = (files(__package__) / "page.css").read_text(encoding="utf-8")
 PAGE_TITLE = "Who is singing?"
-MAX_CLIP_AGE_S, CLEANUP_INTERVAL_S = 900, 60  # a clip is gone after the first of them, at the latest
+CLEANUP_INTERVAL_S = 60  # how often clips that are old enough are deleted
 CLEAR_JS = "() => ''"
 PLAYER_WAVE_COLOUR, PLAYER_PROGRESS_COLOUR = "#8fb8d6", "#0072B2"
 

@@ -21,8 +21,8 @@ from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import BEST_CHECKPOINT, rename_legacy_parameters
 from singer_verify.runs.folder import record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
-from singer_verify.training.checkpoint_io import AtomicCheckpointIO
 from singer_verify.training.fine_tuning import compute_sha256
+from singer_verify.training.lightning_internals import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
 

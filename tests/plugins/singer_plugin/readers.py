@@ -2,7 +2,7 @@
 
 import re
 
-from singer_verify.corpora.recording import Recording
+from singer_verify.corpora.corpus import Recording
 
 
 class FlatReader:

@@ -18,9 +18,8 @@ from singer_verify.audio import load_audio
 from singer_verify.audio.decoding import probe_audio
 from singer_verify.cli import app
 from singer_verify.cli.console import configure_logging
-from singer_verify.corpora.corpus import read_corpus
+from singer_verify.corpora.corpus import VoiceChannel, read_corpus
 from singer_verify.corpora.preparation import write_voice
-from singer_verify.corpora.recording import VoiceChannel
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.store.extraction import load_or_compute_store

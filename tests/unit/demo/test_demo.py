@@ -11,14 +11,15 @@ import torch
 from support.audio import SAMPLE_RATE, sing
 
 from singer_verify.demo import server
-from singer_verify.demo.about import describe_error_rate, describe_recipe
 from singer_verify.demo.answers import MAX_COLUMNS, average_columns, compute_envelope, encode_data_uri, plot_clip
 from singer_verify.demo.clips import ClipLimits, check_clip
 from singer_verify.demo.words import (
     ScoreScale,
     build_score_scale,
     describe_decision,
+    describe_error_rate,
     describe_probability,
+    describe_recipe,
     describe_score,
     describe_threshold,
     format_percent,

@@ -14,10 +14,10 @@ import soundfile
 from support.audio import SAMPLE_RATE, sing
 from support.small_models import untrained_run
 
-from singer_verify.demo.about import render_about
 from singer_verify.demo.answers import DemoHandlers
 from singer_verify.demo.clips import ClipLimits
 from singer_verify.demo.server import MAX_REQUEST_BYTES, RequestFilter
+from singer_verify.demo.words import render_about
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import COSINE, Threshold

@@ -19,7 +19,7 @@ from singer_verify.evaluation.trials.trial_list import (
     match_paths,
 )
 from singer_verify.evaluation.trials.validation import count_faults, select_valid_trials, validate_trials
-from singer_verify.inference.trial_list_faults import collect_fault_examples, format_fault_messages
+from singer_verify.inference.evaluation import collect_fault_examples, format_fault_messages
 
 ROOT = Path("corpus")
 # Named as in Sony's list of VocalSet: without a split; two takes lack the singer's code, one of m9 is in male8.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from singer_verify.audio import AUDIO_SUFFIXES
-from singer_verify.corpora.recording import Recording
+from singer_verify.corpora.corpus import Recording
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.safe_loading import add_project_folder
 

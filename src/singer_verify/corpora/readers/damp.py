@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from singer_verify.corpora.corpus import FEMALE, MALE, Recording
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, Recording
 from singer_verify.errors import SingerVerifyError
 
 PATH_PATTERN = re.compile(r"(?:^|/)(?P<performance>\d+_\d+)\.(?:m4a|aac|ogg|wav|flac)$")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from singer_verify.corpora.corpus import Recording
 from singer_verify.corpora.labels import NON_LABEL_COLUMNS, UTTERANCE_COLUMN
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import Recording
 from singer_verify.errors import SingerVerifyError
 
 PATH_PATTERN = re.compile(r"^(?P<singer>[^/]+)/(?P<name>.+)$")

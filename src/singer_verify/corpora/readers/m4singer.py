@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from singer_verify.corpora.corpus import FEMALE, MALE, Recording
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, Recording
 
 PATH_PATTERN = re.compile(
     r"(?:^|/)(?P<singer>(?P<voice>Alto|Bass|Soprano|Tenor)-\d+)#(?P<song>[^/]+)/(?P<part>\d+)\.(?:wav|flac)$"

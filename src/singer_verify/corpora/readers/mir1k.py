@@ -6,8 +6,8 @@ Song numbers are not shared between singers, so the song label includes the sing
 import re
 from pathlib import Path
 
+from singer_verify.corpora.corpus import FEMALE, MALE, Recording, VoiceChannel
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, Recording, VoiceChannel
 from singer_verify.errors import require_between
 
 PATH_PATTERN = re.compile(r"(?:^|/)Wavfile/(?P<singer>[^_/]+)_(?P<song>\d+)_(?P<part>\d+)\.wav$")

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from singer_verify.corpora.corpus import FEMALE, MALE, SINGING, SPEECH, Recording
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, SINGING, SPEECH, Recording
 
 PATH_PATTERN = re.compile(r"(?:^|/)(?P<singer>[A-Z]{4})/(?P<style>sing|read)/(?P<song>\d+)\.wav$")
 WOMEN = ("ADIZ", "MCUR", "MPOL", "MPUR", "NJAT", "PMAR")

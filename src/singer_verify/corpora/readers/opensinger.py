@@ -6,8 +6,8 @@ Men and women are numbered separately: man 3 and woman 3 are two singers.
 import re
 from pathlib import Path
 
+from singer_verify.corpora.corpus import FEMALE, MALE, Recording
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, Recording
 
 PATH_PATTERN = re.compile(r"(?:^|/)(?P<sex>Man|Woman)Raw/(?P<number>\d+)_(?P<song>[^/]+)/(?P<name>[^/]+\.wav)$")
 GENDERS = {"Man": MALE, "Woman": FEMALE}

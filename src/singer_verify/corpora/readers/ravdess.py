@@ -8,8 +8,8 @@ import logging
 import re
 from pathlib import Path
 
+from singer_verify.corpora.corpus import FEMALE, MALE, SINGING, SPEECH, Recording
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, SINGING, SPEECH, Recording
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@
 import re
 from pathlib import Path
 
+from singer_verify.corpora.corpus import FEMALE, MALE, SPEECH, Recording
 from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.corpora.recording import FEMALE, MALE, SPEECH, Recording
 from singer_verify.errors import SingerVerifyError, require_choice
 
 PATH_PATTERN = re.compile(
