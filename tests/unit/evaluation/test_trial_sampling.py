@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.conditions import HARD, Conditions, UtteranceMetadata
 from singer_verify.evaluation.trials.sampling import (
     DEFAULT_MAX_TRIALS_PER_KIND,
-    SingerPairBlocks,
     TrialPool,
+    TrialSampler,
     allocate_evenly,
     build_full_pool,
     build_hard_pool,
@@ -20,7 +20,6 @@ from singer_verify.evaluation.trials.sampling import (
     draw_trials,
     list_all_trials,
     order_singer_pairs,
-    sample_pairs,
 )
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs
 
@@ -117,32 +116,43 @@ def test_singers_who_share_their_only_song_never_meet() -> None:
 
 def test_every_choice_is_equally_likely() -> None:
     """Of 6 × 4 pairs of two singers, 3 at a time, and of 15 pairs of one: each as often as chance has it."""
-    pool = build_full_pool(np.repeat([0, 1], [6, 4]))
-    for cell, wanted, num_pairs in (((0, 1), 3, 24), ((0, 1), 20, 24), ((0, 0), 3, 15)):
-        cells = SingerPairBlocks(pool, np.array(cell[:1]), np.array(cell[1:]))
-        assert cells.capacity.tolist() == [num_pairs]
+    sampler = TrialSampler(build_full_pool(np.repeat([0, 1], [6, 4])))
+    for first, second, num, num_pairs in ((0, 1, 3, 24), (0, 1, 20, 24), (0, 0, 3, 15)):
+        assert sampler.count_trials(first, second) == num_pairs
         counts: Counter[tuple[int, int]] = Counter()
         for seed in range(600):
-            left, right = sample_pairs(cells, np.array([wanted]), np.random.default_rng(seed))
+            left, right = sampler.draw(first, second, num, np.random.default_rng(seed))
             counts.update(zip(left.tolist(), right.tolist(), strict=True))
         assert len(counts) == num_pairs
-        expected = 600 * wanted / num_pairs
+        expected = 600 * num / num_pairs
         assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
 
 
-def test_capacity_is_what_a_slow_loop_counts() -> None:
-    generator = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", range(3))
+def test_trials_are_those_a_slow_loop_finds(seed: int) -> None:
+    generator = np.random.default_rng(seed)
     singer, song = generator.integers(5, size=60), generator.integers(4, size=60)
-    pool = TrialPool(np.arange(60), singer, song, np.zeros(60, np.int64))
-    first, second = np.triu_indices(5)
-    expected = [
-        sum(
-            {singer[i], singer[j]} == {a, b} and song[i] != song[j] and (a != b or singer[i] == singer[j])
+    sampler = TrialSampler(TrialPool(np.arange(60), singer, song, np.zeros(60, np.int64)))
+    for first, second in combinations_with_replacement(range(5), 2):
+        expected = {
+            frozenset((i, j))
             for i, j in combinations(range(60), 2)
-        )
-        for a, b in zip(first, second, strict=True)
-    ]
-    assert SingerPairBlocks(pool, first, second).capacity.tolist() == expected
+            if {singer[i], singer[j]} == {first, second} and song[i] != song[j]
+        }
+        num = sampler.count_trials(first, second)
+        drawn = sampler.draw(first, second, num, generator)
+        assert num == len(expected)
+        assert {frozenset(pair) for pair in drawn.T.tolist()} == expected
+
+
+def test_singers_of_almost_one_song_are_drawn_in_seconds() -> None:
+    singers = np.repeat(np.arange(2), 15_000)
+    song = np.zeros(30_000, np.int64)
+    song[[0, -1]] = 1
+    pool = TrialPool(np.arange(30_000), singers, song, np.zeros(30_000, np.int64))
+    assert pool.num_available == (2 * 14_999, 2 * 14_999)
+    trials = draw_trials(pool, 2 * 14_999, 0)
+    check(trials, singers, 2 * 14_999)
 
 
 @pytest.mark.parametrize("num_singers", [2, 3, 8, 9])

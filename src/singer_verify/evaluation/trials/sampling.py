@@ -1,8 +1,8 @@
 """Trial lists from utterances: all pairs, or a seeded draw that is balanced and even over singers.
 
 Why our own: a draw has to be even over singers and over pairs of singers, free of duplicates, and possible where 30 000
-utterances make 4.5e8 pairs. No library samples under these conditions. Pairs are numbered instead of listed, and drawn
-by rejection, so that memory grows with the number of trials and of pairs of singers only.
+utterances make 4.5e8 pairs. No library samples under these conditions. The trials of two singers are numbered instead
+of listed, so that memory grows with the number of trials and of pairs of singers only.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy.sparse
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.evaluation.conditions import UNKNOWN
 from singer_verify.evaluation.trials.trial_list import Trials
 
 MAX_POOL_PAIRS = 20_000_000  # about two gigabytes as text
-MAX_DRAWS = 4_000_000  # candidate pairs in memory at once, per step of the rejection sampling
 DEFAULT_MAX_TRIALS_PER_KIND = 10_000  # unless more are asked for
 
 
@@ -123,12 +121,12 @@ def draw_trials(pool: TrialPool, num_per_kind: int, seed: int) -> Trials:
     _require_enough_trials(pool, num_per_kind)
     generator = np.random.default_rng(seed)
     singers = generator.permutation(np.unique(pool.singer))
-    targets = SingerPairBlocks(pool, singers, singers)
-    nontargets = _choose_singer_pairs(pool, singers, num_per_kind)
-    drawn = [
-        np.stack(sample_pairs(blocks, allocate_evenly(blocks.capacity, num_per_kind), generator))
-        for blocks in (targets, nontargets)
-    ]
+    sampler = TrialSampler(pool)
+    drawn = []
+    for first, second in ((singers, singers), _choose_singer_pairs(sampler, singers, num_per_kind)):
+        pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+        shares = allocate_evenly(np.array([sampler.count_trials(*pair) for pair in pairs]), num_per_kind)
+        drawn += [sampler.draw(*pair, share, generator) for pair, share in zip(pairs, shares.tolist(), strict=True)]
     sides = generator.permuted(np.hstack(drawn), axis=0)
     order = generator.permutation(2 * num_per_kind)
     left, right = pool.utterance[sides[:, order]]
@@ -145,84 +143,53 @@ def compute_default_num_trials(pool: TrialPool) -> int:
     return min(DEFAULT_MAX_TRIALS_PER_KIND, *pool.num_available)
 
 
-class SingerPairBlocks:
-    """All pairs of utterances of some pairs of singers, numbered block by block so that none has to be listed.
+class TrialSampler:
+    """Draws trials of two singers, or of one, every set of them being equally likely.
+
+    Each singer's utterances are sorted by song, so that those which make no trial with an utterance, having its song,
+    are consecutive. Its partners are then numbered by leaving them out, and a singer's own earlier utterances too.
 
     Args:
         pool: of utterances.
-        first: (blocks,), a singer.
-        second: (blocks,), another singer, or the same for target trials.
-
-    Attributes:
-        size: (blocks,), how many numbers a block has.
-        capacity: (blocks,), how many of them are trials.
     """
 
-    def __init__(self, pool: TrialPool, first: Int[np.ndarray, " blocks"], second: Int[np.ndarray, " blocks"]) -> None:
-        self.pool, self.first, self.second = pool, first, second
-        self._num_utterances = np.bincount(pool.singer)
-        self._order = np.argsort(pool.singer, kind="stable")
-        self._start = np.cumsum(self._num_utterances) - self._num_utterances
-        self.size = self._num_utterances[first] * self._num_utterances[second]
-        self.first_number = np.cumsum(self.size) - self.size
-        self.capacity = self._count_trials()
+    def __init__(self, pool: TrialPool) -> None:
+        self.pool = pool
+        order, bounds = np.lexsort((pool.song, pool.singer)), np.cumsum(np.bincount(pool.singer))[:-1]
+        self._positions, self._songs = np.split(order, bounds), np.split(pool.song[order], bounds)
 
-    def _count_trials(self) -> Int[np.ndarray, " blocks"]:
-        """Count trials by a sparse table of how often each singer sings each song that is sung more than once."""
-        singer, song = self.pool.singer, self.pool.song
-        is_repeated = np.bincount(song)[song] > 1
-        shape = (len(self._num_utterances), int(song.max()) + 1)
-        places = (singer[is_repeated], song[is_repeated])
-        songs = scipy.sparse.coo_array((np.ones(len(places[0]), np.int64), places), shape).tocsr()
-        same_song = np.asarray(songs[self.first].multiply(songs[self.second]).sum(axis=1)).ravel()
-        num_once = (self._num_utterances - np.bincount(places[0], minlength=shape[0]))[self.first]
-        own = (self.size - same_song - num_once) // 2  # one of two orders, and no utterance with itself
-        return np.where(self.first == self.second, own, self.size - same_song)
+    def count_trials(self, first: int, second: int) -> int:
+        """Count the trials of two singers, or of one with itself, each pair of utterances once."""
+        return int(self._find_partners(first, second)[2].sum())
 
-    def get_sides(
-        self, number: Int[np.ndarray, " numbers"]
-    ) -> tuple[Int[np.ndarray, " numbers"], Int[np.ndarray, " numbers"]]:
-        """Return the positions in the pool of the two utterances of each number."""
-        block = np.searchsorted(self.first_number, number, side="right") - 1
-        first, second = self.first[block], self.second[block]
-        left, right = np.divmod(number - self.first_number[block], self._num_utterances[second])
-        return self._order[self._start[first] + left], self._order[self._start[second] + right]
+    def draw(self, first: int, second: int, num: int, generator: np.random.Generator) -> Int[np.ndarray, "2 num"]:
+        """Draw trials of two singers without replacement.
 
-    def is_trial(self, number: Int[np.ndarray, " numbers"]) -> Bool[np.ndarray, " numbers"]:
-        """Return whether each number is a trial; for a singer's own pairs, one of the two orders is."""
-        left, right = self.get_sides(number)
-        is_own = self.pool.singer[left] == self.pool.singer[right]
-        return (self.pool.song[left] != self.pool.song[right]) & (~is_own | (left < right))
+        Args:
+            first: a singer.
+            second: another singer, or the same for target trials.
+            num: number of trials, at most `count_trials`.
+            generator: of random numbers.
 
+        Returns:
+            the positions in the pool of the two utterances of each trial.
+        """
+        if num == 0:
+            return np.empty((2, 0), np.int64)
+        start, num_skipped, num_partners = self._find_partners(first, second)
+        end = np.cumsum(num_partners)
+        number = generator.choice(end[-1], num, replace=False)
+        left = np.searchsorted(end, number, side="right")
+        right = number - (end - num_partners)[left]
+        right += np.where(right >= start[left], num_skipped[left], 0)
+        return np.stack([self._positions[first][left], self._positions[second][right]])
 
-def sample_pairs(
-    blocks: SingerPairBlocks, wanted: Int[np.ndarray, " blocks"], generator: np.random.Generator
-) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-    """Draw trials without replacement, every set of them within a block being equally likely.
-
-    Args:
-        blocks: to draw from.
-        wanted: (blocks,), how many from each, at most its capacity.
-        generator: of random numbers.
-
-    Returns:
-        the positions in the pool of the two utterances of each pair, block by block.
-    """
-    numbers, lacking = np.empty(0, np.int64), wanted
-    while lacking.any():
-        remaining = np.maximum(blocks.capacity - (wanted - lacking), 1)
-        num_draws = np.minimum(np.ceil(lacking * (1.5 * blocks.size / remaining)), MAX_DRAWS).astype(np.int64)
-        num_blocks = np.searchsorted(np.cumsum(num_draws), MAX_DRAWS) + 1
-        block = np.repeat(np.arange(len(wanted))[:num_blocks], num_draws[:num_blocks])
-        candidates = blocks.first_number[block] + generator.integers(blocks.size[block])
-        is_new = ~pd.Series(np.concatenate([numbers, candidates])).duplicated().to_numpy()[len(numbers) :]
-        is_usable = is_new & blocks.is_trial(candidates)
-        block, candidates = block[is_usable], candidates[is_usable]
-        counts = np.bincount(block, minlength=len(wanted))
-        rank = np.arange(len(block)) - np.repeat(np.cumsum(counts) - counts, counts)
-        numbers = np.concatenate([numbers, candidates[rank < lacking[block]]])
-        lacking = lacking - np.minimum(counts, lacking)
-    return blocks.get_sides(np.sort(numbers))
+    def _find_partners(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find start and number of the utterances to skip, and the number of partners, for each of the first singer's."""
+        songs, others = self._songs[first], self._songs[second]
+        end = np.searchsorted(others, songs, side="right")
+        start = np.zeros_like(end) if first == second else np.searchsorted(others, songs, side="left")
+        return start, end - start, len(others) - (end - start)
 
 
 def allocate_evenly(capacity: Int[np.ndarray, " blocks"], num: int) -> Int[np.ndarray, " blocks"]:
@@ -267,17 +234,20 @@ def order_singer_pairs(
     return np.concatenate(first)[order], np.concatenate(second)[order]
 
 
-def _choose_singer_pairs(pool: TrialPool, singers: Int[np.ndarray, " singers"], num: int) -> SingerPairBlocks:
+def _choose_singer_pairs(
+    sampler: TrialSampler, singers: Int[np.ndarray, " singers"], num: int
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """Choose pairs of singers for `num` non-target trials: one pair for each, or all pairs there are."""
     group_of_singer = np.zeros(len(singers), np.int64)
-    group_of_singer[pool.singer] = pool.group
-    groups = [singers[group_of_singer[singers] == group] for group in np.unique(pool.group)]
+    group_of_singer[sampler.pool.singer] = sampler.pool.group
+    groups = [singers[group_of_singer[singers] == group] for group in np.unique(sampler.pool.group)]
     share = min(1.0, num / sum(len(group) * (len(group) - 1) // 2 for group in groups))
     while True:  # singers whose only song is the same make no trial, so that more rounds may be needed
         first, second = order_singer_pairs(groups, share)
-        kept = np.flatnonzero(SingerPairBlocks(pool, first, second).capacity)[:num]
+        has_trials = [sampler.count_trials(*pair) > 0 for pair in zip(first.tolist(), second.tolist(), strict=True)]
+        kept = np.flatnonzero(has_trials)[:num]
         if len(kept) == num or share == 1.0:
-            return SingerPairBlocks(pool, first[kept], second[kept])
+            return first[kept], second[kept]
         share = min(1.0, 2 * share)
 
 
