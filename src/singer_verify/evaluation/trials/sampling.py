@@ -185,7 +185,7 @@ class TrialSampler:
         return np.stack([self._positions[first][left], self._positions[second][right]])
 
     def _find_partners(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find start and number of the utterances to skip, and the number of partners, for each of the first singer's."""
+        """Return start and number of the utterances to skip, and number of partners, for each of the first singer's."""
         songs, others = self._songs[first], self._songs[second]
         end = np.searchsorted(others, songs, side="right")
         start = np.zeros_like(end) if first == second else np.searchsorted(others, songs, side="left")
