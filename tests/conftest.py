@@ -1,4 +1,4 @@
-"""Small corpora that tests write and read."""
+"""Small corpora that tests write and read, and a project with a package of its own."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
+from support.plugin_project import SETTINGS, make_project, train
 
 torch.set_num_threads(1)  # the networks of the tests are too small to share
 
@@ -52,3 +53,16 @@ def make_ready_corpus(tmp_path: Path) -> MakeCorpus:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def plugin_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project's folder with a package beside train.py, and a corpus that its reader prepared."""
+    return make_project(tmp_path_factory.mktemp("plugins") / "project")
+
+
+@pytest.fixture(scope="session")
+def plugin_run(plugin_project: Path) -> Path:
+    """A run of that project, trained once."""
+    train(plugin_project, *SETTINGS, "name=first")
+    return plugin_project / "runs/first"

@@ -19,7 +19,7 @@ def without(*names):
 
 def test_a_run_needs_no_callback_but_the_history(monkeypatch, tmp_path, corpus):
     removed = without(
-        *("validation_lines", "pictures", "projector", "resume", "non_finite", "interruption", "last", "best"),
+        *("validation_lines", "projector", "resume", "non_finite", "interruption", "last", "best"),
         "early_stopping",
     )
     run(monkeypatch, *tiny(corpus), *removed, folder=tmp_path)

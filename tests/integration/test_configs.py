@@ -38,7 +38,12 @@ def test_every_choice_composes(group: str, choice: str) -> None:
 
 def test_several_loggers_each_get_the_metrics(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run(
-        monkeypatch, *tiny(corpus), "logger=[tensorboard,csv]", "debug=limit", "trainer.max_steps=6", folder=tmp_path
+        monkeypatch,
+        *tiny(corpus, pictures=True),
+        "logger=[tensorboard,csv]",
+        "debug=limit",
+        "trainer.max_steps=6",
+        folder=tmp_path,
     )
     lines = (folder / "csv/version_0/metrics.csv").read_text().splitlines()
     assert {"val/eer", "train/loss", "steps_per_second", "best/eer"} <= set(lines[0].split(","))

@@ -1,6 +1,7 @@
 """Several processes that train one model do what one process does with the batches of all of them."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def step_on_rank(rank: int, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(step_on_rank, (folder,), nprocs=2)
+    multiprocessing.set_forkserver_preload(["singer_verify.training.module"])  # imported once, not once a rank
+    torch.multiprocessing.start_processes(step_on_rank, (folder,), nprocs=2, start_method="forkserver")
     return [torch.load(folder / f"rank{rank}", weights_only=True) for rank in range(2)]
 
 

@@ -25,8 +25,8 @@ from singer_verify.runs.checkpoints import read_checkpoint
 SIX_STEPS = ("data.singers_per_batch=3", "trainer.max_steps=6")
 
 
-def train(run: Path, corpus: Path, *overrides: str) -> Path:
-    return trainings.train(corpus, *SIX_STEPS, f"hydra.run.dir={run}", *overrides)
+def train(run: Path, corpus: Path, *overrides: str, pictures: bool = False) -> Path:
+    return trainings.train(corpus, *SIX_STEPS, f"hydra.run.dir={run}", *overrides, pictures=pictures)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tmp_path_factory.mktemp("runs") / "first", corpus, "loss=ge2e+ce")
+    return train(tmp_path_factory.mktemp("runs") / "first", corpus, "loss=ge2e+ce", pictures=True)
 
 
 def test_the_run_folder_holds_everything(run: Path) -> None:

@@ -52,8 +52,15 @@ def make_corpus(root: Path, num_train: int = 5, num_val: int = 3) -> Path:
     return root
 
 
-def tiny(corpus: Path) -> list[str]:
-    return [*TINY, f"data.root={corpus}", f"data.store_root={corpus}-store"]
+def tiny(corpus: Path, pictures: bool = False) -> list[str]:
+    """Overrides of a tiny training on a corpus.
+
+    Args:
+        corpus: see `make_corpus`.
+        pictures: whether they are drawn for TensorBoard, which takes longer than all the rest.
+    """
+    drawn = [] if pictures else ["~callbacks.pictures"]
+    return [*TINY, *drawn, f"data.root={corpus}", f"data.store_root={corpus}-store"]
 
 
 def run(monkeypatch: Any, *overrides: str, folder: Path | None = None, callbacks: tuple[pl.Callback, ...] = ()) -> Path:

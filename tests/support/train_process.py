@@ -32,9 +32,16 @@ def train_module() -> ModuleType:
     return module
 
 
-def small_settings(corpus: Path, *overrides: str) -> list[str]:
-    """Overrides of a small training on a corpus."""
-    return [*SMALL, f"data.root={corpus}", f"data.store_root={corpus.parent / 'store'}", *overrides]
+def small_settings(corpus: Path, *overrides: str, pictures: bool = False) -> list[str]:
+    """Overrides of a small training on a corpus.
+
+    Args:
+        corpus: its folder.
+        overrides: further ones.
+        pictures: whether they are drawn for TensorBoard, which takes longer than all the rest.
+    """
+    drawn = [] if pictures else ["~callbacks.pictures"]
+    return [*SMALL, *drawn, f"data.root={corpus}", f"data.store_root={corpus.parent / 'store'}", *overrides]
 
 
 def compose_training(corpus: Path, *overrides: str) -> AbstractContextManager[tuple[DictConfig, Path]]:
@@ -42,9 +49,9 @@ def compose_training(corpus: Path, *overrides: str) -> AbstractContextManager[tu
     return compose_settings(small_settings(corpus, *overrides), PROJECT / "conf")
 
 
-def train(corpus: Path, *overrides: str) -> Path:
-    """Train, and return the run folder."""
-    return training.train(small_settings(corpus, *overrides), conf=PROJECT / "conf").run
+def train(corpus: Path, *overrides: str, pictures: bool = False) -> Path:
+    """Train, and return the run folder; see `small_settings`."""
+    return training.train(small_settings(corpus, *overrides, pictures=pictures), conf=PROJECT / "conf").run
 
 
 def prepare(corpus: Path, *overrides: str) -> SingerDataModule:

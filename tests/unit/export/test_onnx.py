@@ -81,7 +81,8 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "normalise", "lstm"),
     [
-        ("mfcc+deltas", "utterance_bins", {"pooling": "attention", "bidirectional": True}),
+        ("energy", "utterance_unit_variance", {"pooling": "mean"}),
+        pytest.param("mfcc+deltas", "utterance_bins", {"pooling": "attention", "bidirectional": True}, marks=SLOW),
         pytest.param("mel40+energy", "global_bins", {"pooling": "mean", "bidirectional": True}, marks=SLOW),
         pytest.param(
             MelSpectrogram(20, pre_emphasis=0.97, level_scale="log"),
@@ -89,7 +90,6 @@ SLOW = pytest.mark.slow
             {"bidirectional": True},
             marks=SLOW,
         ),
-        pytest.param("energy", "utterance_unit_variance", {"pooling": "mean"}, marks=SLOW),
         pytest.param("mel128_44k", "none", {"pooling": "attention", "bidirectional": True}, marks=SLOW),
         pytest.param("cqt", "none", {"pooling": "last"}, marks=SLOW),
     ],
@@ -225,11 +225,12 @@ def test_shortest_recording(feature: Feature) -> None:
         feature(torch.zeros(fewest - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "feature",
     [
         build_feature(read_recipe("pitch")),
-        pytest.param(PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}), marks=SLOW),
+        PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}),
     ],
 )
 def test_frames_to_embedding_where_the_recipe_is_no_torch(tmp_path: Path, feature: Feature) -> None:
@@ -269,6 +270,7 @@ def refusal(*arguments: object) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_command_writes_checks_and_says_so(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -243,6 +243,7 @@ def test_threshold_of_the_model_goes_first(bare: Path, monkeypatch: pytest.Monke
     assert "score 0.5500 or more" in card_of(bare, "--evaluation", path)
 
 
+@pytest.mark.slow
 def test_examples_in_the_card_run(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
