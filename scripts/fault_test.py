@@ -42,7 +42,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from singer_verify.runs import checkpoints
+from singer_verify.runs.folder import BEST_CHECKPOINT, SAVED_MODEL
 from singer_verify.store import packed
 
 
@@ -70,7 +70,7 @@ def run_damages(
 ) -> Iterator[tuple[str, Outcome]]:
     """Damage checkpoints and the files of a store."""
     recording = next(corpus.rglob("*.flac"))
-    for path in (whole / checkpoints.BEST_CHECKPOINT, whole / checkpoints.SAVED_MODEL):
+    for path in (whole / BEST_CHECKPOINT, whole / SAVED_MODEL):
         for _ in track(range(num), f"damaged {path.name}"):
             yield (
                 f"damaged {path.name}",

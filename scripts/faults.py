@@ -24,7 +24,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.runs import checkpoints
-from singer_verify.runs.folder import RUN_FILENAME
+from singer_verify.runs.folder import LAST_CHECKPOINT, RUN_FILENAME
 from singer_verify.store import extraction
 from singer_verify.training import lightning_internals
 from singer_verify.training.module import Verifier
@@ -131,7 +131,7 @@ def write_corpus(root: Path) -> Path:
 
 def read_weights(run: Path) -> dict[str, torch.Tensor]:
     """Read the weights of a run's last checkpoint."""
-    return checkpoints.read_checkpoint(run / checkpoints.LAST_CHECKPOINT)["state_dict"]
+    return checkpoints.read_checkpoint(run / LAST_CHECKPOINT)["state_dict"]
 
 
 def is_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:

@@ -15,7 +15,8 @@ from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference.model import load_model
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT, read_checkpoint
+from singer_verify.runs.checkpoints import read_checkpoint
+from singer_verify.runs.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.training.callbacks.checkpoints import BestCheckpoint
 from singer_verify.training.composition import format_overrides

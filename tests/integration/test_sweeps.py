@@ -29,8 +29,7 @@ from singer_verify.cli.console import format_user_error
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.data.windows import resolve_crop_lengths
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT
-from singer_verify.runs.folder import identify_process
+from singer_verify.runs.folder import BEST_CHECKPOINT, identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.sweeps.callback import report_failed_jobs

@@ -115,7 +115,7 @@ def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
     """Return the file to write: by default the run's, but only for its best model, so that it never fits another."""
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference.scoring_file import find_scoring_path
-    from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
+    from singer_verify.runs.folder import BEST_CHECKPOINT, SAVED_MODEL
 
     is_best = model.is_dir() or model.name in (BEST_CHECKPOINT.name, SAVED_MODEL.name)
     path = out or (find_scoring_path(model) if is_best else None)

@@ -56,25 +56,14 @@ def escape_undecodable_output() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def configure_logging(console: Console, path: Path | None = None, level: int = logging.INFO) -> None:
-    """Send what the package says to a console, and to a file if one is given.
-
-    Args:
-        console: shared with a progress bar, if there is one, so that lines go above it.
-        path: of the file, appended to.
-        level: what is less important than this is not said.
-    """
+def configure_logging(console: Console) -> None:
+    """Send what the package says to a console."""
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()
-    LOGGER.setLevel(level)
+    LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     LOGGER.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        LOGGER.addHandler(file)
 
 
 def silence_console() -> None:
@@ -85,7 +74,9 @@ def silence_console() -> None:
 
 def silence_library_warnings() -> None:
     """Leave out what Lightning says of things that are meant."""
-    from lightning_fabric.utilities.warnings import PossibleUserWarning  # takes long to import
+    # Here, because they take seconds to import; Lightning sets the level of its log as it is imported.
+    import pytorch_lightning  # noqa: F401
+    from lightning_fabric.utilities.warnings import PossibleUserWarning
 
     warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on loader workers: a setting of ours
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")  # Lightning 2.6 with torch 2.13

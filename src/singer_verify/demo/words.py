@@ -13,8 +13,7 @@ from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.features.recipe import build_feature
 from singer_verify.inference import IdentificationResult, Model
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
-from singer_verify.runs.folder import find_run_folder
+from singer_verify.runs.folder import BEST_CHECKPOINT, SAVED_MODEL, find_run_folder
 from singer_verify.runs.tree import read_run_metrics
 
 MAX_NORMALISED_SCORE = 4.0  # standard deviations of a cohort's scores; scores beyond are drawn at the end

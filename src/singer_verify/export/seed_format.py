@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from singer_verify.runs.checkpoints import (
-    BEST_CHECKPOINT,
     LEGACY_PARAMETER_NAMES,
-    SAVED_MODEL,
     extract_encoder_state,
     read_checkpoint,
     write_checkpoint,
 )
+from singer_verify.runs.folder import BEST_CHECKPOINT, SAVED_MODEL
 from singer_verify.runs.model_metadata import METADATA_KEY
 
 

@@ -2,6 +2,7 @@
 
 runs/<name>/
     config.yaml  overrides.yaml   the resolved configuration, and what was typed
+    .hydra/                       Hydra's own record of the last call: its config, overrides and hydra settings
     run.json                      versions of the packages, git commit, command, time of start, process; the parent;
                                   each continuation
     checkpoints/best.ckpt         the model with the best monitored metric

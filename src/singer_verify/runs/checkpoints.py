@@ -16,14 +16,10 @@ from torch import Tensor
 
 from singer_verify.atomic_files import atomic_write_many
 from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.folder import BEST_CHECKPOINT
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION, ModelMetadata
 from singer_verify.runs.settings import SETTINGS_KEY
 
-BEST_CHECKPOINT, LAST_CHECKPOINT, SAVED_MODEL = (
-    Path("checkpoints/best.ckpt"),
-    Path("checkpoints/last.ckpt"),
-    Path("saved_model.pt"),
-)
 VALIDATION_KEY = "singer_verify_validation"  # in a checkpoint: the last validation before it was written
 WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "loops")
 TRAINING_STATE_KEYS = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "singer_verify_random_states")

@@ -17,8 +17,9 @@ import yaml
 
 from singer_verify.atomic_files import write_bytes_atomically
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, SAVED_MODEL
 
+BEST_CHECKPOINT, LAST_CHECKPOINT = Path("checkpoints/best.ckpt"), Path("checkpoints/last.ckpt")
+SAVED_MODEL = Path("saved_model.pt")
 RUN_FILENAME, METRICS_FILENAME, FAILURE_FILENAME = "run.json", "metrics.json", "failure.json"
 RECORDED_PACKAGES = (
     "singer_verify",

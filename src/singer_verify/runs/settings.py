@@ -40,7 +40,7 @@ LOGGER_FOLDERS = (
     *("logger.wandb.save_dir", "logger.wandb.name", "logger.mlflow.tracking_uri", "logger.mlflow.run_name"),
 )
 BOOKKEEPING_KEYS = (
-    *("name", "resume", "ckpt_path", "sweep.seeds", "trust", "from_data", "trainer.default_root_dir"),
+    *("name", "resume", "ckpt_path", "sweep.seeds", "trust", "print_config", "from_data", "trainer.default_root_dir"),
     *LOGGER_FOLDERS,
 )
 # Settings that do not change the result of a training.

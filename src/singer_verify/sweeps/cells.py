@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT
-from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME
+from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME, RUN_FILENAME
 from singer_verify.runs.settings import is_result_neutral, read_overrides
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_tree
 

@@ -12,8 +12,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT, read_checkpoint
-from singer_verify.runs.folder import FAILURE_FILENAME, RUN_FILENAME, identify_process, write_json
+from singer_verify.runs.folder import (
+    BEST_CHECKPOINT,
+    FAILURE_FILENAME,
+    LAST_CHECKPOINT,
+    RUN_FILENAME,
+    identify_process,
+    write_json,
+)
 from singer_verify.runs.settings import (
     RESULT_NEUTRAL_SETTINGS,
     SETTINGS_KEY,
@@ -144,6 +150,8 @@ def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
     )  # nothing to train: best alone
     if begun is None:
         return
+    from singer_verify.runs.checkpoints import read_checkpoint  # loads torch, which a sweep's --help does not need
+
     then = read_checkpoint(begun)[SETTINGS_KEY]
     if differing := find_setting_differences(then, now | {"corpus": then["corpus"]}, but=RESULT_NEUTRAL_SETTINGS):
         raise SingerVerifyError(

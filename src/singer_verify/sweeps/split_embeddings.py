@@ -15,7 +15,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.inference import load_model
 from singer_verify.inference.split import embed_store
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT
+from singer_verify.runs.folder import BEST_CHECKPOINT
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.packed import iter_file_states
 from singer_verify.sweeps.cells import FinishedRun

@@ -4,21 +4,26 @@ import copy
 import hashlib
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
+import rich
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from rich.syntax import Syntax
 
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.project_files import PROJECT_FOLDER
-from singer_verify.runs.folder import find_run_folder, resolve_run_folder
+from singer_verify.runs.folder import find_run_folder, refuse_existing_run, resolve_run_folder
 
 CHECKPOINTS_FOLDER = "checkpoints"
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of a process among those of one training
 MAX_FOLDER_NAME_BYTES = 200  # bytes; file systems allow 255
 
 
@@ -131,8 +136,64 @@ def resolve_config(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
+def print_settings(config: DictConfig) -> None:
+    """Print the composed settings, with everything computed, as yaml in colours."""
+    rich.print(Syntax(OmegaConf.to_yaml(config, resolve=True).rstrip(), "yaml", background_color="default"))
+
+
+def format_settings_help() -> str:
+    """Format the settings of the chosen groups as their yaml files have them, with the comments that explain them.
+
+    Called by the template of `--help`, in which a dollar sign has to be doubled.
+    """
+    hydra_config = HydraConfig.get()
+    folder = next(Path(source.path) for source in hydra_config.runtime.config_sources if source.provider == "main")
+    sections = []
+    for group, choice in reversed(list(hydra_config.runtime.choices.items())):
+        for name in yaml.safe_load(str(choice)) if str(choice).startswith("[") else [choice]:
+            path = folder / group / f"{name}.yaml"
+            if not group.startswith("hydra/") and path.is_file():
+                text = textwrap.indent("\n".join(_read_setting_lines(path)), "  ")
+                sections.append(f"{group}: ({name})\n{text}")
+    own = _read_setting_lines(folder / "train.yaml")
+    sections.append("\n".join(own[: own.index("hydra:")]))
+    return "\n\n".join(sections).replace("$", "$$").strip()
+
+
+def _read_setting_lines(path: Path) -> list[str]:
+    """Return the lines of a yaml file after those of the files that its defaults name."""
+    text = path.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("# @package")]
+    if "defaults:" not in lines:
+        return lines
+    start = lines.index("defaults:")
+    end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith("  - ")), len(lines))
+    inherited = [name for name in yaml.safe_load(text)["defaults"] if isinstance(name, str) and name != "_self_"]
+    before = [line for name in inherited for line in _read_setting_lines(path.with_name(f"{name}.yaml"))]
+    return [*lines[:start], *before, *lines[end:]]
+
+
 def is_overridden(name: str) -> bool:
     return any(override.startswith(f"{name}=") for override in HydraConfig.get().overrides.task)
+
+
+def choose_run_folder(new: str, resume: str | None, ckpt_path: str | None) -> str:
+    """Return where a training writes, and refuse a new folder that holds a run, before Hydra writes into it.
+
+    Args:
+        new: the folder of a new run.
+        resume: folder of the run to continue, if given.
+        ckpt_path: checkpoint to continue from, if given.
+
+    Raises:
+        SingerVerifyError: the run or checkpoint to continue from does not exist, or the new folder contains a run.
+    """
+    folder = resolve_run_folder(is_overridden("name"), new, resume, ckpt_path)
+    continued = resume or (ckpt_path and find_run_folder(Path(ckpt_path)))
+    is_first_rank = all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)
+    if is_first_rank and not (continued and Path(continued).resolve() == Path(folder).resolve()):
+        refuse_existing_run(Path(folder))
+    return folder
 
 
 def format_first_seeds(num_seeds: int) -> str:
@@ -147,7 +208,7 @@ def format_first_seeds(num_seeds: int) -> str:
 
 OmegaConf.register_new_resolver("run_path", build_run_path, replace=True)
 OmegaConf.register_new_resolver("job_folder_name", build_job_folder_name, replace=True)
+OmegaConf.register_new_resolver("settings_help", format_settings_help, replace=True)
 OmegaConf.register_new_resolver("first_seeds", format_first_seeds, replace=True)
-OmegaConf.register_new_resolver(
-    "run_folder", lambda *given: resolve_run_folder(is_overridden("name"), *given), replace=True
-)
+# Resolved once: Lightning asks for the folder again when the run is in it.
+OmegaConf.register_new_resolver("run_folder", choose_run_folder, replace=True, use_cache=True)

@@ -18,8 +18,8 @@ from singer_verify.export.seed_format import export_saved_model
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, STATISTICS_KEY, Normalisation
 from singer_verify.features.recipe import canonical_recipe
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, rename_legacy_parameters
-from singer_verify.runs.folder import record_run, refuse_existing_run
+from singer_verify.runs.checkpoints import rename_legacy_parameters
+from singer_verify.runs.folder import BEST_CHECKPOINT, record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.fine_tuning import compute_sha256
 from singer_verify.training.lightning_internals import AtomicCheckpointIO

@@ -20,14 +20,16 @@ from omegaconf import DictConfig, OmegaConf
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.errors import SingerVerifyError
 from singer_verify.export.seed_format import export_saved_model
-from singer_verify.runs.checkpoints import (
+from singer_verify.runs.checkpoints import drop_training_state, read_checkpoint, write_checkpoint
+from singer_verify.runs.folder import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
-    drop_training_state,
-    read_checkpoint,
-    write_checkpoint,
+    METRICS_FILENAME,
+    claim_run_folder,
+    find_run_folder,
+    record_run,
+    write_json,
 )
-from singer_verify.runs.folder import METRICS_FILENAME, claim_run_folder, find_run_folder, record_run, write_json
 from singer_verify.runs.settings import find_allowed_changes, merge_overrides, read_overrides
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.training.callbacks.checkpoints import BestCheckpoint, warn_of_missing_checkpoints

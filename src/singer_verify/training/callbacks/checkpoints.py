@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from singer_verify.errors import require_at_least
-from singer_verify.runs.checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
+from singer_verify.runs.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from singer_verify.training.lightning_internals import count_completed_batches
 
 MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")

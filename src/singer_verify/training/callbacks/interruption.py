@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from singer_verify.runs.checkpoints import LAST_CHECKPOINT
+from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.training.callbacks.checkpoints import is_between_steps
 from singer_verify.worker_processes import TERMINATION_SIGNALS
 

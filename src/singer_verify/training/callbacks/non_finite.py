@@ -9,7 +9,7 @@ import torch
 
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.errors import SingerVerifyError, require_choice
-from singer_verify.runs.checkpoints import LAST_CHECKPOINT
+from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.training.module import Verifier
 
 log = logging.getLogger(__name__)
