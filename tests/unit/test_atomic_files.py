@@ -97,7 +97,7 @@ def commands(tmp_path: Path, make_corpus: MakeCorpus) -> dict[str, list[object]]
     }
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".npz", ".md", ".onnx"])
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".md", pytest.param(".onnx", marks=pytest.mark.slow)])
 def test_commands_say_what_hinders_them(commands: dict[str, list[object]], suffix: str, tmp_path: Path) -> None:
     call, folder = commands[suffix], tmp_path / f"folder{suffix}"
     folder.mkdir()

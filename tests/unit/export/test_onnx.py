@@ -284,6 +284,7 @@ def test_command_writes_checks_and_says_so(model: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(run(out / "a.onnx", sing(1)[None])), 1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_file_that_deviates(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("singer_verify.export.onnx_check.EXPORT_TOLERANCE", -1.0)
     assert "differs from the model" in refusal("export", model, "--onnx", tmp_path / "a.onnx", "--frames", "--no-card")

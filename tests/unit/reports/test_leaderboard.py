@@ -300,6 +300,7 @@ def test_the_baseline_is_the_one_cell_that_has_its_settings() -> None:
         find_baseline_cell(cells, "seed=1")
 
 
+@pytest.mark.slow
 def test_a_sweep_on_disk_from_end_to_end(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     corpus, sweep = make_corpus(val=3, utterances=3), tmp_path / "sweep"
     runs = [
