@@ -148,11 +148,15 @@ def format_settings_help() -> str:
     """
     hydra_config = HydraConfig.get()
     folder = next(Path(source.path) for source in hydra_config.runtime.config_sources if source.provider == "main")
+    typed = dict(override.split("=", 1) for override in hydra_config.overrides.task if "=" in override)
+    defaults = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))["defaults"]
+    groups = [group for entry in defaults if isinstance(entry, dict) for group in entry if " " not in group]
     sections = []
-    for group, choice in reversed(list(hydra_config.runtime.choices.items())):
-        for name in yaml.safe_load(str(choice)) if str(choice).startswith("[") else [choice]:
-            path = folder / group / f"{name}.yaml"
-            if not group.startswith("hydra/") and path.is_file():
+    for group in groups:
+        choice = hydra_config.runtime.choices.get(group) or typed.get(group)  # Hydra does not record a list of choices
+        for name in str(choice).strip("[]").split(","):
+            path = folder / group / f"{name.strip()}.yaml"
+            if path.is_file():
                 text = textwrap.indent("\n".join(_read_setting_lines(path)), "  ")
                 sections.append(f"{group}: ({name})\n{text}")
     own = _read_setting_lines(folder / "train.yaml")

@@ -178,7 +178,6 @@ class Verifier(pl.LightningModule):
             for term, module in self.loss.terms.items():
                 scalars = {name: value for name, value in module.named_parameters() if value.ndim == 0}
                 self.log_dict({f"{term}/{name}": value for name, value in scalars.items()})
-            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
             self.log("step", float(self.global_step + 1))  # Lightning's own count is one less
         return outputs["loss"]
 

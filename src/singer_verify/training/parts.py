@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor, nn
 
 from singer_verify.data.augmentation.augmentation import AugmentationChain
@@ -227,10 +227,12 @@ def build_trainer(config: DictConfig, callbacks: Sequence[pl.Callback] = ()) -> 
     """
     require_at_least(1, **{f"trainer.{name}": config.trainer[name] for name in ("max_steps", "val_check_interval")})
     callbacks = [*callbacks, *(callback for callback in instantiate(config.callbacks).values() if callback)]
+    logger = list(instantiate(config.get("logger") or {}).values()) or False
+    if not logger:  # Lightning refuses this one then
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
     own = {  # which Lightning adds where there is none
         "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
     }
     absent = {name: is_there for name, is_there in own.items() if name not in config.trainer}
-    logger = list(instantiate(config.get("logger") or {}).values()) or False
     return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent)

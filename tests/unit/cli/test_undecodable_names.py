@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from rich.console import Console
+from hydra import compose, initialize_config_dir
+from hydra.core.utils import configure_log
 from support.audio import MakeCorpus, sing, write_m4a
+from support.tiny_run import CONF
 from support.untrained_model import make_run
 from typer.testing import CliRunner
 
 from singer_verify.audio import load_audio
 from singer_verify.audio.decoding import probe_audio
 from singer_verify.cli import app
-from singer_verify.cli.console import configure_logging
 from singer_verify.corpora.corpus import VoiceChannel, read_corpus
 from singer_verify.corpora.preparation import write_voice
 from singer_verify.errors import SingerVerifyError, UtteranceError
@@ -83,17 +84,18 @@ def test_a_store_skips_it(make_corpus: MakeCorpus, tmp_path: Path, caplog: pytes
 
 
 def test_a_log_can_name_it(tmp_path: Path) -> None:
-    logger = logging.getLogger("singer_verify")
-    handlers = list(logger.handlers)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [f"hydra.runtime.output_dir='{tmp_path}'"], return_hydra_config=True)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     try:
-        configure_logging(Console(stderr=True), tmp_path / "log")
-        logger.info("Skipped: %s", STRANGE)
-        assert (tmp_path / "log").read_text().endswith("Skipped: a\\udcff\n")
+        configure_log(config.hydra.job_logging)
+        logging.getLogger("singer_verify").info("Skipped: %s", STRANGE)
+        assert (tmp_path / "train.log").read_text().endswith("Skipped: a\\udcff\n")
     finally:
-        for handler in set(logger.handlers) - set(handlers):
-            logger.removeHandler(handler)
+        for handler in set(root.handlers) - set(handlers):
             handler.close()
-        logger.propagate = True
+        root.handlers, root.level = handlers, level
 
 
 def test_a_list_of_trials_cannot_hold_it(make_corpus: MakeCorpus, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from google.protobuf import text_format
 from support.evaluations import judged_utterances
 from support.tiny_run import At, Killed, kill, make_corpus, run, tiny
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch.utils.tensorboard import SummaryWriter
 
 from singer_verify.evaluation.embedding_map import sample_utterances
 from singer_verify.inference import load_model
 from singer_verify.training.callbacks.embedding_projector import (
-    CONFIG_NAME,
     MAX_PROJECTOR_UTTERANCES,
     write_projector_files,
 )
@@ -24,7 +24,8 @@ from singer_verify.training.callbacks.embedding_projector import (
 
 def read_back(folder: Path) -> tuple[np.ndarray, list[list[str]]]:
     """Embeddings, and the lines of the metadata, as TensorBoard finds them."""
-    config = text_format.Parse((folder / CONFIG_NAME).read_text(), ProjectorConfig())
+    folder = folder / "projector"
+    config = text_format.Parse((folder / "projector_config.pbtxt").read_text(), ProjectorConfig())
     (embedding,) = config.embeddings
     rows = np.loadtxt(folder / embedding.tensor_path, delimiter="\t", ndmin=2)
     lines = (folder / embedding.metadata_path).read_text(encoding="utf-8").splitlines()
@@ -74,23 +75,20 @@ def test_a_training_without_space_or_with_a_broken_table_of_labels_goes_on(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (corpus / "corpus.csv").write_text("song\nkids\n")
-    write_bytes = Path.write_bytes
 
-    def refuse(path: Path, content: bytes) -> int:
-        if path.parent.name == "projector":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write_bytes(path, content)
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(SummaryWriter, "add_embedding", refuse)
     monkeypatch.setattr(logging.getLogger("singer_verify"), "propagate", True)
-    folder = run(monkeypatch, *tiny(corpus), "trainer.max_steps=1", folder=tmp_path / "run")
+    folder = run(monkeypatch, *tiny(corpus), folder=tmp_path / "run")
     log = (folder / "train.log").read_text()
     assert "Labels are left out:" in log
     assert "has no column utterance" in log
     assert "TensorBoard's projector will not show this model:" in log
     assert "No space left on device" in log
     assert (folder / "metrics.json").exists()
-    assert not (folder / CONFIG_NAME).exists()
+    assert not (folder / "projector").exists()
 
 
 def test_names_cannot_break_lines_and_many_utterances_are_drawn_from(tmp_path: Path) -> None:
