@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,25 @@ def test_best_checkpoint_is_the_best_validation(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     assert read_checkpoint(run / "checkpoints/best.ckpt")["global_step"] == metrics["best"]["step"]
     assert torch.load(run / "saved_model.pt", weights_only=True)["step"] == metrics["best"]["step"]
+
+
+@pytest.mark.parametrize("name", ["checkpoints/best.ckpt", "saved_model.pt"])
+def test_a_model_saved_on_a_gpu_loads_without_one(run: Path, tmp_path: Path, name: str) -> None:
+    """SEED's `-ul pred` crashes on such a machine, where tensors of a file belong to the device cuda:0."""
+    path = tmp_path / Path(name).name
+    with zipfile.ZipFile(run / name) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.namelist():
+            content = source.read(entry)
+            if entry.endswith("data.pkl"):
+                assert b"X\x03\x00\x00\x00cpu" in content
+                content = content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+            target.writestr(entry, content)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(path, weights_only=True)
+    here, there = load_model(run / name), load_model(path)
+    for weights, same in zip(here.encoder.parameters(), there.encoder.parameters(), strict=True):
+        assert torch.equal(weights.cpu(), same.cpu())
 
 
 def test_saved_model_has_the_earlier_names(run: Path) -> None:

@@ -1,6 +1,7 @@
 """Parts of a package outside singer_verify, taken through every command, and refused where they are not trusted."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,22 @@ def test_the_projects_conf_trusts(plugin_project: Path, plugin_run: Path) -> Non
         settings.write_text(before)
 
 
+def test_an_installed_package_trusts_itself_by_its_entry_point(
+    plugin_project: Path, plugin_run: Path, tmp_path: Path
+) -> None:
+    """As `pip install` would leave it: the package, and its entry point in the group `singer_verify.plugins`."""
+    shutil.copytree(plugin_project / "singer_plugin", tmp_path / "site/singer_plugin")
+    information = tmp_path / "site/singer_plugin-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: singer-plugin\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[singer_verify.plugins]\nsinger_plugin = singer_plugin\n")
+    command = ("embed", str(plugin_run), str(plugin_project / "downloads/ann__0.flac"), "--out", "installed.npz")
+    refused = execute(tmp_path, "-m", "singer_verify.cli", *command)
+    assert REFUSAL in " ".join(refused.stderr.split())
+    call(tmp_path, *command, packages=tmp_path / "site")
+    assert (tmp_path / "installed.npz").is_file()
+
+
 def test_it_resumes_to_the_bit(plugin_project: Path, plugin_run: Path) -> None:
     train(plugin_project, *SETTINGS, "name=stopped", "trainer.max_steps=2")
     refused = execute(plugin_project, "train.py", "resume=runs/stopped", "trainer.max_steps=4")
@@ -68,9 +85,11 @@ def test_frozen_statistics_do_not_drift(plugin_project: Path, plugin_run: Path) 
     assert json.loads((plugin_run / "tuned/run.json").read_text())["parent"]["taken"] == ["encoder", "ge2e", "aam"]
 
 
-def test_a_sweep_trains_it(plugin_project: Path) -> None:
-    train(plugin_project, "-m", *SETTINGS, "name=sweep", "loss.weights.aam=0.5,1.0")
-    assert len(list((plugin_project / "runs/sweep").rglob("best.ckpt"))) == 2
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
+def test_a_sweep_trains_it(plugin_project: Path, launcher: tuple[str, ...]) -> None:
+    name = f"sweep{len(launcher)}"
+    train(plugin_project, "-m", *SETTINGS, f"name={name}", "loss.weights.aam=0.5,1.0", *launcher)
+    assert len(list((plugin_project / "runs" / name).rglob("best.ckpt"))) == 2
 
 
 def test_two_processes_agree(plugin_project: Path) -> None:

@@ -23,9 +23,16 @@ SETTINGS = (
 REFUSAL = "comes from singer_plugin, which is not trusted, and was not imported"
 
 
-def execute(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project's folder, as a user would."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
+def execute(project: Path, *command: str, packages: Path = ROOT / "src") -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's folder, as a user would.
+
+    Args:
+        project: the folder.
+        command: arguments of Python.
+        packages: a folder of installed packages.
+    """
+    path = os.pathsep.join([str(ROOT / "src"), str(packages)])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "COLUMNS": "200"}
     environment["PYTHONSAFEPATH"] = "" if command[0] == "train.py" else "1"  # a console command's path lacks the folder
     return subprocess.run(
         [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, timeout=200
@@ -38,8 +45,8 @@ def train(project: Path, *overrides: str) -> str:
     return done.stdout
 
 
-def call(project: Path, *arguments: str) -> str:
-    done = execute(project, "-m", "singer_verify.cli", *arguments)
+def call(project: Path, *arguments: str, packages: Path = ROOT / "src") -> str:
+    done = execute(project, "-m", "singer_verify.cli", *arguments, packages=packages)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -122,7 +122,7 @@ class SingerMetrics:
     nearest: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EvaluationResult:
     """The result of an evaluation.
 
@@ -151,3 +151,8 @@ class EvaluationResult:
     worst_misses: tuple[ScoredTrial, ...]
     worst_false_alarms: tuple[ScoredTrial, ...]
     num_resamples: int
+
+    def __repr__(self) -> str:
+        whole = self.conditions[0]
+        eer = f"EER {whole.eer.value:.2%}" if whole.eer else "too few trials for an EER"
+        return f"EvaluationResult({eer}; {whole.num_targets} target and {whole.num_nontargets} non-target trials)"

@@ -18,7 +18,7 @@ from singer_verify.evaluation.metrics.error_rates import (
     compute_min_dcf,
     compute_miss_rates,
 )
-from singer_verify.evaluation.metrics.registry import METRICS, TARGET_PRIORS
+from singer_verify.evaluation.metrics.registry import EER, METRICS, TARGET_PRIORS
 from singer_verify.evaluation.metrics.trial_counts import ExactCrossing
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.results import EvaluationResult
@@ -78,6 +78,13 @@ def test_figures_are_those_of_all_scores_at_once(voices: tuple) -> None:
     assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     threshold = compute_eer(scores, is_target)[1]
     assert np.isclose(figures["threshold"], threshold, atol=np.diff(np.unique(scores)).max())
+
+
+def test_it_is_shown_in_one_line(voices: tuple) -> None:
+    result = judged(voices)
+    assert (
+        repr(result) == f"EvaluationResult(EER {result.metrics[EER].value:.2%}; 216 target and 1215 non-target trials)"
+    )
 
 
 def test_intervals_are_those_of_repeated_trials(voices: tuple) -> None:

@@ -81,7 +81,7 @@ def test_a_training_without_space_or_with_a_broken_table_of_labels_goes_on(
 
     monkeypatch.setattr(SummaryWriter, "add_embedding", refuse)
     monkeypatch.setattr(logging.getLogger("singer_verify"), "propagate", True)
-    folder = run(monkeypatch, *tiny(corpus), folder=tmp_path / "run")
+    folder = run(monkeypatch, *tiny(corpus), "trainer.max_steps=1", folder=tmp_path / "run")
     log = (folder / "train.log").read_text()
     assert "Labels are left out:" in log
     assert "has no column utterance" in log
