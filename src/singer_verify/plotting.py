@@ -91,9 +91,9 @@ def plot_similarity(
     size = min(max(3.5, 0.45 * len(singers) + 2.0), 12.0)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.subplots()
-    known = matrix[np.isfinite(matrix)]
-    lowest = min(0.0, float(known.min(initial=0.0)))
-    image = axes.imshow(matrix, vmin=lowest, vmax=float(known.max(initial=lowest)) if highest is None else highest)
+    finite = matrix[np.isfinite(matrix)]
+    lowest = min(0.0, float(finite.min(initial=0.0)))
+    image = axes.imshow(matrix, vmin=lowest, vmax=float(finite.max(initial=lowest)) if highest is None else highest)
     if len(singers) <= MAX_AXIS_NAMES:
         points = min(10.0, 0.6 * POINTS_PER_INCH * size / len(singers))
         names = [escape_figure_text(name) for name in singers]

@@ -174,13 +174,13 @@ def import_class(target: str) -> type:
         TypeError: it is not a class, or is defined elsewhere.
     """
     module_name, _, class_name = target.rpartition(".")
-    found = getattr(importlib.import_module(module_name), class_name)
+    target_class = getattr(importlib.import_module(module_name), class_name)
     # The path alone is not enough: modules hold what they import, as in singer_verify.cli.os.system.
-    home = getattr(found, "__module__", "")
+    home = getattr(target_class, "__module__", "")
     is_at_home = home == module_name if _is_inside(module_name, [OWN_PACKAGE]) else is_trusted_module(home)
-    if not isinstance(found, type) or not is_at_home:
+    if not isinstance(target_class, type) or not is_at_home:
         raise TypeError(f"{class_name} is not a class of {module_name}")
-    return found
+    return target_class
 
 
 def require_plain(name: str, value: Any) -> None:
@@ -266,12 +266,12 @@ def _is_allowed_target(target: str) -> bool:
     if not is_library and not is_trusted_module(module_name):
         return False
     try:
-        found = getattr(importlib.import_module(module_name), name)
+        value = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError):
         return False
     # The prefix alone is not enough: modules hold other modules, as in singer_verify.cli.os.system.
-    home = str(getattr(found, "__module__", ""))
+    home = str(getattr(value, "__module__", ""))
     if not is_library:
-        return isinstance(found, type) and is_trusted_module(home)
+        return isinstance(value, type) and is_trusted_module(home)
     is_schedule = home == module_name == SCHEDULES_MODULE
-    return f"{home}.".startswith(LIBRARY_MODULES) and (isinstance(found, type) or is_schedule)
+    return f"{home}.".startswith(LIBRARY_MODULES) and (isinstance(value, type) or is_schedule)

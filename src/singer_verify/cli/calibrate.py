@@ -171,13 +171,13 @@ def _fit_uncalibrated_scoring(
     return Scoring(projection, build_cohort(others, projection, norm, nearest), cohort_singers=others.seen_singers)
 
 
-def _warn_seen_singers(judged: "LabelledEmbeddings", model: "Model") -> None:
+def _warn_seen_singers(labelled: "LabelledEmbeddings", model: "Model") -> None:
     from singer_verify.evaluation.seen_singers import TRAINING, compute_singer_overlap
     from singer_verify.reports.evaluation.text import describe_overlaps
 
     assert model.checkpoint is not None
-    if (known := model.checkpoint.metadata.collect_training_singers()) is not None:
+    if (training_singers := model.checkpoint.metadata.collect_training_singers()) is not None:
         for sentence in describe_overlaps(
-            {TRAINING: compute_singer_overlap(known, judged.singers.tolist(), judged.recordings)}
+            {TRAINING: compute_singer_overlap(training_singers, labelled.singers.tolist(), labelled.recordings)}
         ):
             LOGGER.warning("%s", sentence)

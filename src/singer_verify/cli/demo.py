@@ -51,8 +51,8 @@ def demo(
 
         model = load_model(model_path, device)
         scored = load_model_scoring(model, scoring, threshold)
-        known = None if gallery is None else Gallery.load(gallery, model, scored)
-        answers = DemoHandlers(model, scored, ClipLimits(max_mb), known)
+        enrolled = None if gallery is None else Gallery.load(gallery, model, scored)
+        answers = DemoHandlers(model, scored, ClipLimits(max_mb), enrolled)
         app = build_app(build_page(answers, render_about(model)), host, max_mb, clips)
         if not is_loopback(host):
             LOGGER.warning(PUBLIC_HOST_WARNING, host)

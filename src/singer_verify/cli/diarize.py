@@ -65,25 +65,25 @@ def diarize(
 
     model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior, device)
     hop = min(MAX_DEFAULT_HOP_S, window_s or model.window_s) if hop_s is None else hop_s
-    known = Gallery.load(gallery, model, of_model)
+    singers = Gallery.load(gallery, model, of_model)
     with Console(stderr=True).status("Embedding"):
-        found = diarize_windows(known, model.embed_windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
-    contents = {"segments.csv": format_segments_csv(found), "windows.csv": format_windows_csv(found)}
-    pictures = render_figure_files(plot_diarization(found, file.name))
+        diarization = diarize_windows(singers, model.embed_windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
+    contents = {"segments.csv": format_segments_csv(diarization), "windows.csv": format_windows_csv(diarization)}
+    pictures = render_figure_files(plot_diarization(diarization, file.name))
     write_files_atomically(contents | {f"diarization.{suffix}": content for suffix, content in pictures.items()}, out)
-    for remark in found.remarks:
+    for remark in diarization.remarks:
         LOGGER.warning("%s", remark)
     if as_json:
-        typer.echo(json.dumps(_build_diarization_record(found, file), indent=2))
+        typer.echo(json.dumps(_build_diarization_record(diarization, file), indent=2))
     else:
-        Console().print(build_segments_table(found, str(file)))
+        Console().print(build_segments_table(diarization, str(file)))
         typer.echo(f"{out}: diarization.png, diarization.svg, segments.csv, windows.csv.")
 
 
-def _build_diarization_record(found: "Diarization", file: Path) -> dict[str, Any]:
-    record: dict[str, Any] = {"recording": str(file), "seconds": found.seconds, "remarks": found.remarks}
+def _build_diarization_record(diarization: "Diarization", file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = {"recording": str(file), "seconds": diarization.seconds, "remarks": diarization.remarks}
     record["thresholds"] = {
         singer: build_threshold_record(threshold)
-        for singer, threshold in zip(found.singers, found.thresholds, strict=False)
+        for singer, threshold in zip(diarization.singers, diarization.thresholds, strict=False)
     }
-    return record | {"segments": [vars(each) for each in found.segments]}
+    return record | {"segments": [vars(segment) for segment in diarization.segments]}

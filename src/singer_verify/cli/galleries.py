@@ -82,12 +82,12 @@ def gallery(
         with lock_gallery(gallery):
             fingerprint, before = read_gallery(gallery)
             gone = select_enrolled_recordings(before, remove, recording)
-            enrolled = tuple(each for each in before if not any(each is other for other in gone))
+            enrolled = tuple(entry for entry in before if not any(entry is other for other in gone))
             write_gallery(gallery, fingerprint, enrolled)
         LOGGER.info("%s: recordings of %s removed: %d.", gallery, remove, len(gone))
-    recordings: dict[str, list[str]] = {name: [] for name in sorted({each.singer for each in enrolled})}
-    for each in enrolled:
-        recordings[each.singer].append(each.recording)
+    recordings: dict[str, list[str]] = {name: [] for name in sorted({entry.singer for entry in enrolled})}
+    for entry in enrolled:
+        recordings[entry.singer].append(entry.recording)
     if as_json:
         typer.echo(json.dumps({"gallery": str(gallery), "model": fingerprint, "singers": recordings}, indent=2))
     else:

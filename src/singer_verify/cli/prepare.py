@@ -49,7 +49,7 @@ def prepare(
     given |= _parse_reader_options(option or [])
     choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed)
     chosen = select_recordings(corpus, source, given, choices)
-    table = write(chosen, out, copy, lambda each: track(each, "Preparing", console=Console(stderr=True)))
+    table = write(chosen, out, copy, lambda recordings: track(recordings, "Preparing", console=Console(stderr=True)))
     Console().print(build_corpus_table(table, str(out)))
 
 

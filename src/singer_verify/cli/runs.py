@@ -20,13 +20,13 @@ def runs(
 
     from singer_verify.runs.tree import read_run_tree
 
-    found = read_run_tree(folder)
+    summaries = read_run_tree(folder)
     if as_json:
-        typer.echo(json.dumps([asdict(run) for run in found], indent=2))
+        typer.echo(json.dumps([asdict(run) for run in summaries], indent=2))
     else:
         from singer_verify.reports.console_tables import build_runs_table
 
-        Console().print(build_runs_table(found, str(folder)))
+        Console().print(build_runs_table(summaries, str(folder)))
         _print_sweep_progress(folder)
 
 

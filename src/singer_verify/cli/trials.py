@@ -41,14 +41,14 @@ def trials(
 
     _check_trial_options(out, source, num, take_all, hard)
     name = form or infer_format(out)
-    known = _read_utterances(corpus, split or (None if source else DEFAULT_SPLIT))
+    utterances = _read_utterances(corpus, split or (None if source else DEFAULT_SPLIT))
     diagnosis = None
     if source is not None:
-        made, diagnosis = _read_usable_trials(source, corpus, known)
+        made, diagnosis = _read_usable_trials(source, corpus, utterances)
     else:
-        made = _build_trial_list(known, num, take_all, hard, seed)
-    write_trials(out, add_labels(made, known), name)
-    record = {"out": str(out), "format": name, **_count_trials(made, known), **_build_findings_record(diagnosis)}
+        made = _build_trial_list(utterances, num, take_all, hard, seed)
+    write_trials(out, add_labels(made, utterances), name)
+    record = {"out": str(out), "format": name, **_count_trials(made, utterances), **_build_findings_record(diagnosis)}
     typer.echo(json.dumps(record, indent=2) if as_json else _format_trials_record(record))
 
 
@@ -75,7 +75,9 @@ def _read_utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
     return pd.DataFrame({"singer": pd.Series(singer_of, dtype=object)}).join(read_labels(corpus)).fillna("")
 
 
-def _build_trial_list(known: "pd.DataFrame", num: int | None, take_all: bool, hard: bool, seed: int) -> "TrialList":
+def _build_trial_list(
+    utterances: "pd.DataFrame", num: int | None, take_all: bool, hard: bool, seed: int
+) -> "TrialList":
     from singer_verify.evaluation.trials.sampling import (
         build_full_pool,
         build_hard_pool,
@@ -85,7 +87,7 @@ def _build_trial_list(known: "pd.DataFrame", num: int | None, take_all: bool, ha
     )
     from singer_verify.evaluation.trials.trial_list import build_trial_list, require_both_kinds
 
-    columns = {str(name): known[name].to_numpy(object) for name in known.columns}
+    columns = {str(name): utterances[name].to_numpy(object) for name in utterances.columns}
     singers = columns.pop("singer")
     pool = build_hard_pool(singers, columns) if hard else build_full_pool(singers)
     chosen = (
@@ -93,24 +95,26 @@ def _build_trial_list(known: "pd.DataFrame", num: int | None, take_all: bool, ha
         if take_all
         else draw_trials(pool, compute_default_num_trials(pool) if num is None else num, seed)
     )
-    made = build_trial_list(chosen, known.index.to_numpy(object))
+    made = build_trial_list(chosen, utterances.index.to_numpy(object))
     require_both_kinds(made, "--all" if take_all else "the draw")
     return made
 
 
-def _read_usable_trials(source: Path, corpus: Path, known: "pd.DataFrame") -> "tuple[TrialList, TrialListValidation]":
+def _read_usable_trials(
+    source: Path, corpus: Path, utterances: "pd.DataFrame"
+) -> "tuple[TrialList, TrialListValidation]":
     from singer_verify.evaluation.trials.formats import read_trials
     from singer_verify.evaluation.trials.validation import select_valid_trials, validate_trials
 
     listed = read_trials(source)
-    diagnosis = validate_trials(listed, corpus, dict(zip(known.index, known["singer"], strict=True)))
+    diagnosis = validate_trials(listed, corpus, dict(zip(utterances.index, utterances["singer"], strict=True)))
     return select_valid_trials(listed, diagnosis), diagnosis
 
 
-def _count_trials(made: "TrialList", known: "pd.DataFrame") -> dict[str, int]:
-    heard = known["singer"][known.index.isin(made.left) | known.index.isin(made.right)]
+def _count_trials(made: "TrialList", utterances: "pd.DataFrame") -> dict[str, int]:
+    used = utterances["singer"][utterances.index.isin(made.left) | utterances.index.isin(made.right)]
     counts = {"num_trials": len(made), "num_targets": made.num_targets}
-    return {**counts, "num_singers": heard.nunique(), "num_utterances": len(heard)}
+    return {**counts, "num_singers": used.nunique(), "num_utterances": len(used)}
 
 
 def _build_findings_record(diagnosis: "TrialListValidation | None") -> dict[str, Any]:

@@ -93,7 +93,7 @@ class SingerDataModule(pl.LightningDataModule):
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         require_choice(SINGERS_FROM_CHOICES, **{"data.singers_from": singers_from})
-        self.corpus = read_corpora([Path(each) for each in ([root] if isinstance(root, str) else root)])
+        self.corpus = read_corpora([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
         self.feature = (
             substitute_precomputed_feature(feature, self.corpus.root)
             if self.corpus.has_precomputed_features

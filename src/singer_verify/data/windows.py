@@ -94,7 +94,7 @@ def _build_block_groups(
     num_frames: Int[np.ndarray, " utterances"], window_frames: int, windows_per_group: int, first_utterance: int
 ) -> list[WindowGroup]:
     starts = [compute_window_starts(int(length), window_frames) for length in num_frames]
-    utterances = np.repeat(np.arange(len(starts)), [len(each) for each in starts])
+    utterances = np.repeat(np.arange(len(starts)), [len(window_starts) for window_starts in starts])
     flat_starts = np.concatenate(starts)
     lengths = np.minimum(num_frames, window_frames)[utterances]
     groups = []

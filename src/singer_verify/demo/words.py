@@ -206,7 +206,7 @@ def _read_run_metrics(checkpoint: Path) -> dict[str, Any] | None:
     if (run := find_run_folder(checkpoint)) is None:
         return None
     try:
-        found = read_run_metrics(run)
+        metrics = read_run_metrics(run)
     except (OSError, json.JSONDecodeError):
         return None
-    return found if isinstance(found, dict) else None
+    return metrics if isinstance(metrics, dict) else None

@@ -125,7 +125,7 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
     """
     feature, normalisation = model.feature, model.normalisation
     recipe = feature.recipe | {"normalise": normalisation.name} | normalisation.statistics
-    known = {
+    metadata = {
         "singer_verify": version("singer_verify"),
         "fingerprint": model.fingerprint,
         "input": FRAMES_INPUT if from_frames else SAMPLES_INPUT,
@@ -136,10 +136,10 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
         "recipe": json.dumps(recipe),
     }
     if not from_frames:
-        known["shortest_samples"] = str(find_min_samples(feature))
+        metadata["shortest_samples"] = str(find_min_samples(feature))
     if scoring.threshold and not scoring.projection and not scoring.cohort:
-        known |= {"threshold": str(scoring.threshold.score), "threshold_origin": scoring.threshold.origin}
-    return known
+        metadata |= {"threshold": str(scoring.threshold.score), "threshold_origin": scoring.threshold.origin}
+    return metadata
 
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")

@@ -63,7 +63,7 @@ def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
     for samples in generate_check_recordings(model):
         frames = _compute_check_frames(samples, model)
         (given,) = session.run(None, {name: frames.numpy() if from_frames else samples})
-        expected = np.stack([model.embed_frames(each) for each in frames])
+        expected = np.stack([model.embed_frames(recording_frames) for recording_frames in frames])
         deviation = max(deviation, float(np.abs(given - expected).max()))
     if not deviation <= EXPORT_TOLERANCE:
         raise SingerVerifyError(

@@ -65,7 +65,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     folder = RECIPES_FOLDER if RECIPES_FOLDER.is_dir() else PROJECT_FOLDER / RECIPES_FOLDER
     path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
     if not path.is_file():
-        names = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))
+        names = ", ".join(sorted(recipe_path.stem for recipe_path in folder.glob("*.yaml")))
         raise SingerVerifyError(
             f"features={name}: no file {path}; expected {names or f'a name in {RECIPES_FOLDER}'} or a yaml's path."
         )

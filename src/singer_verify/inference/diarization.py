@@ -96,7 +96,9 @@ class Diarization:
         )
 
 
-def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior: float | None = None) -> Diarization:
+def diarize(
+    gallery: Gallery, recording: RecordingEmbedding, smooth_s: float, prior: float | None = None
+) -> Diarization:
     """Find who sings when.
 
     The time around each window, of the windows whose middles lie within `smooth_s` / 2 of its own, silent ones left
@@ -105,8 +107,8 @@ def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior:
     `RecordingEmbedding.is_silent` says.
 
     Args:
-        gallery: of enrolled singers, with the scoring.
-        found: the recording with its windows.
+        gallery: enrolled singers and the scoring.
+        recording: embedded recording with its windows.
         smooth_s: duration embeddings are averaged over; 0 scores each window alone.
         prior: see `resolve_threshold`.
 
@@ -114,31 +116,31 @@ def diarize(gallery: Gallery, found: RecordingEmbedding, smooth_s: float, prior:
         SingerVerifyError: nobody is enrolled, a duration below 0, or a prior that has no effect.
     """
     require_between(0.0, 3600.0, smooth_s=smooth_s)
-    known, scoring = gallery.known(), gallery.scoring
-    middles_s, is_silent = (found.starts_s + found.ends_s) / 2, found.is_silent
-    stretches = smooth_embeddings(found.windows, middles_s, smooth_s, ~is_silent)
+    enrolled, scoring = gallery.known(), gallery.scoring
+    middles_s, is_silent = (recording.starts_s + recording.ends_s) / 2, recording.is_silent
+    stretches = smooth_embeddings(recording.windows, middles_s, smooth_s, ~is_silent)
     scores, smoothed = (
-        scoring.compute_score_matrix(scoring.prepare_embeddings(rows), known.sides)
-        for rows in (found.windows, stretches)
+        scoring.compute_score_matrix(scoring.prepare_embeddings(rows), enrolled.sides)
+        for rows in (recording.windows, stretches)
     )
-    thresholds = [resolve_threshold(scoring.with_enrolment_size(number), prior) for number in known.num_recordings]
-    is_over = smoothed >= np.array([-np.inf if each is None else each.score for each in thresholds])
-    stretch_s = smooth_s + float((found.ends_s - found.starts_s).max())
+    thresholds = [resolve_threshold(scoring.with_enrolment_size(number), prior) for number in enrolled.num_recordings]
+    is_over = smoothed >= np.array([-np.inf if threshold is None else threshold.score for threshold in thresholds])
+    stretch_s = smooth_s + float((recording.ends_s - recording.starts_s).max())
     return Diarization(
-        known.names,
-        found.starts_s,
-        found.ends_s,
+        enrolled.names,
+        recording.starts_s,
+        recording.ends_s,
         scores,
         smoothed,
         best=np.where(is_over | ~is_over.any(axis=1, keepdims=True), smoothed, -np.inf).argmax(axis=1),
         is_known=np.asarray(is_over.any(axis=1)),
         is_silent=is_silent,
-        thresholds=tuple(each for each in thresholds if each is not None),
-        seconds=found.seconds,
+        thresholds=tuple(threshold for threshold in thresholds if threshold is not None),
+        seconds=recording.seconds,
         remarks=(
-            *found.remarks,
-            *describe_enrolment_mismatch(scoring, max(known.num_recordings)),
-            *_describe_short_segments(thresholds[0], min(stretch_s, found.seconds)),
+            *recording.remarks,
+            *describe_enrolment_mismatch(scoring, max(enrolled.num_recordings)),
+            *_describe_short_segments(thresholds[0], min(stretch_s, recording.seconds)),
         ),
     )
 

@@ -74,12 +74,12 @@ def find_singer_recordings(enrolled: Iterable[EnrolledRecording], singer: str) -
     Raises:
         SingerVerifyError: no such singer.
     """
-    known = list(enrolled)
-    found = tuple(each for each in known if each.singer == singer)
-    if not found:
-        names = ", ".join(sorted({each.singer for each in known})) or "nobody"
+    recordings = list(enrolled)
+    selected = tuple(recording for recording in recordings if recording.singer == singer)
+    if not selected:
+        names = ", ".join(sorted({recording.singer for recording in recordings})) or "nobody"
         raise SingerVerifyError(f"{singer}: is not in the gallery; enrolled are {names}.")
-    return found
+    return selected
 
 
 def select_enrolled_recordings(
@@ -91,11 +91,11 @@ def select_enrolled_recordings(
         SingerVerifyError: no such singer, or no such recording of the singer.
     """
     of_singer = find_singer_recordings(enrolled, singer)
-    found = tuple(each for each in of_singer if recording in (None, each.recording))
-    if not found:
-        names = ", ".join(each.recording for each in of_singer)
+    selected = tuple(candidate for candidate in of_singer if recording in (None, candidate.recording))
+    if not selected:
+        names = ", ".join(candidate.recording for candidate in of_singer)
         raise SingerVerifyError(f"{recording}: is no recording of {singer}; enrolled are {names}.")
-    return found
+    return selected
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scori
         scoring: of their embeddings.
     """
     recordings = list(enrolled)
-    names, groups = np.unique([each.singer for each in recordings], return_inverse=True)
-    sides = scoring.prepare_embeddings(np.stack([each.embedding for each in recordings]))
+    names, groups = np.unique([recording.singer for recording in recordings], return_inverse=True)
+    sides = scoring.prepare_embeddings(np.stack([recording.embedding for recording in recordings]))
     counts = np.bincount(groups)
     return EnrolledSingers(tuple(names.tolist()), tuple(counts.tolist()), enrol_singers(sides, groups, scoring))
 
@@ -136,14 +136,14 @@ def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[
     """
     is_given = scoring.threshold is not None and scoring.threshold.is_user_defined
     is_calibrated = scoring.calibration is not None
-    found = [
+    affected = [
         *(["the threshold"] if not is_given and (is_calibrated or scoring.threshold is not None) else []),
         *(["the probabilities"] if is_calibrated else []),
     ]
-    if num_recordings < 2 or scoring.multi_enrolment or not found:
+    if num_recordings < 2 or scoring.multi_enrolment or not affected:
         return ()
     return (
-        f"{' and '.join(found)} {'were' if is_calibrated else 'was'} found on pairs of single recordings, and the mean "
-        f"of several scores higher, so strangers are taken for known singers more often; singer-verify calibrate finds "
-        f"them for several, on a corpus with as many recordings of each singer.",
+        f"{' and '.join(affected)} {'were' if is_calibrated else 'was'} found on pairs of single recordings, and the "
+        f"mean of several scores higher, so strangers are taken for known singers more often; singer-verify calibrate "
+        f"finds them for several, on a corpus with as many recordings of each singer.",
     )

@@ -114,15 +114,15 @@ def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: No
         if isinstance(recording, AudioClip) or recording.suffix.lower() in AUDIO_SUFFIXES:
             feature(torch.zeros(0))  # which refuses
         return _load_precomputed_frames(recording, feature, normalisation)
-    heard = scan_recording(recording, feature.sample_rate, feature.bandwidth_hz)
-    if heard.duration_s < MIN_RECORDING_S:
+    scan = scan_recording(recording, feature.sample_rate, feature.bandwidth_hz)
+    if scan.duration_s < MIN_RECORDING_S:
         raise UtteranceError(
-            f"{name}: lasts {heard.duration_s:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
+            f"{name}: lasts {scan.duration_s:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
         )
     try:
-        if heard.samples is None and (framewise := narrow_to_framewise(feature)) is not None:
-            return _stream_frames(name, heard, framewise, normalisation)
-        return _load_whole_frames(name, heard, feature, normalisation)
+        if scan.samples is None and (framewise := narrow_to_framewise(feature)) is not None:
+            return _stream_frames(name, scan, framewise, normalisation)
+        return _load_whole_frames(name, scan, feature, normalisation)
     except UtteranceError as error:
         raise UtteranceError(f"{name}: {error}") from error
 
@@ -138,9 +138,9 @@ def _load_precomputed_frames(
 
 
 def _load_whole_frames(
-    name: str, heard: RecordingScan, feature: Feature, normalisation: Normalisation
+    name: str, scan: RecordingScan, feature: Feature, normalisation: Normalisation
 ) -> LoadedRecording:
-    samples = torch.from_numpy(np.concatenate(list(heard.iter_blocks())) if heard.samples is None else heard.samples)
+    samples = torch.from_numpy(np.concatenate(list(scan.iter_blocks())) if scan.samples is None else scan.samples)
     times_s = None
     if isinstance(feature, TrimmedFeature):
         frames, times = feature.compute_with_times(samples)
@@ -148,16 +148,16 @@ def _load_whole_frames(
     else:
         frames = feature(samples)
     frames = _normalise_frames(_require_finite_frames(frames), normalisation)
-    return LoadedRecording(_build_recording_info(name, heard, len(frames), times_s), lambda: iter([frames]))
+    return LoadedRecording(_build_recording_info(name, scan, len(frames), times_s), lambda: iter([frames]))
 
 
 def _stream_frames(
-    name: str, heard: RecordingScan, feature: FramewiseFeature, normalisation: Normalisation
+    name: str, scan: RecordingScan, feature: FramewiseFeature, normalisation: Normalisation
 ) -> LoadedRecording:
-    facts = _build_recording_info(name, heard, 1 + heard.num_samples // feature.hop_samples)
+    facts = _build_recording_info(name, scan, 1 + scan.num_samples // feature.hop_samples)
 
     def pieces() -> Iterator[Frames]:
-        blocks = (torch.from_numpy(block) for block in heard.iter_blocks())
+        blocks = (torch.from_numpy(block) for block in scan.iter_blocks())
         return map(_require_finite_frames, compute_frame_chunks(feature, blocks))
 
     if normalisation.name == "none":
@@ -171,11 +171,9 @@ def _stream_frames(
 
 
 def _build_recording_info(
-    name: str, heard: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
+    name: str, scan: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
 ) -> RecordingInfo:
-    return RecordingInfo(
-        name, num_frames, times_s, heard.duration_s, heard.power, heard.power_step_s, heard.has_two_voices
-    )
+    return RecordingInfo(name, num_frames, times_s, scan.duration_s, scan.power, scan.power_step_s, scan.has_two_voices)
 
 
 def _normalise_frames(frames: Frames, normalisation: Normalisation) -> Frames:

@@ -86,7 +86,7 @@ class Gallery:
     @property
     def singers(self) -> tuple[str, ...]:
         """Names in alphabetical order."""
-        return tuple(sorted({each.singer for each in self.enrolled}))
+        return tuple(sorted({recording.singer for recording in self.enrolled}))
 
     def known(self) -> EnrolledSingers:
         """Average the recordings of each singer, ready to be scored.
@@ -104,7 +104,7 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer.
         """
-        return tuple(each.recording for each in find_singer_recordings(self.enrolled, singer))
+        return tuple(recording.recording for recording in find_singer_recordings(self.enrolled, singer))
 
     def enrol(self, singer: str, recordings: Iterable[str | Path | AudioClip]) -> EnrolmentResult:
         """Add recordings of a singer, a new or a known one.
@@ -131,32 +131,33 @@ class Gallery:
                 f"singer {singer!r}: expected a name of up to 200 printable characters, other than "
                 f"{' and '.join(RESERVED_NAMES)}, which stand for nobody."
             )
-        found: list[EnrolledRecording] = []
+        enrolled: list[EnrolledRecording] = []
         remarks: list[str] = []
         for recording, embedded in self.model.embed_many(recordings):
             if isinstance(embedded, UtteranceError):
                 remarks.append(str(embedded))
             else:
-                found.append(
+                enrolled.append(
                     EnrolledRecording(singer, str(recording), compute_content_hash(recording), embedded.embedding)
                 )
                 remarks += embedded.remarks
-        if not found:
+        if not enrolled:
             raise SingerVerifyError(f"{singer}: none of the recordings can be used: {' '.join(remarks) or 'no files.'}")
-        return tuple(found), tuple(remarks)
+        return tuple(enrolled), tuple(remarks)
 
     def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
         """Add what `embed_recordings` returned; recordings that are enrolled already are left out with a remark."""
         added, remarks = [], []
-        for each in recordings:
-            before = next((other for other in self.enrolled if other.content == each.content), None)
+        for recording in recordings:
+            before = next((other for other in self.enrolled if other.content == recording.content), None)
             if before is None:
-                self.enrolled.append(each)
-                added.append(each.recording)
+                self.enrolled.append(recording)
+                added.append(recording.recording)
             else:
-                known = "" if before.singer == each.singer else f", as a recording of {before.singer}: remove it there"
-                named = "" if before.recording == each.recording else f" as {before.recording}"
-                remarks.append(f"{each.recording}: is in the gallery already{named}{known}; left out.")
+                same = before.singer == recording.singer
+                owner = "" if same else f", as a recording of {before.singer}: remove it there"
+                named = "" if before.recording == recording.recording else f" as {before.recording}"
+                remarks.append(f"{recording.recording}: is in the gallery already{named}{owner}; left out.")
         return EnrolmentResult(tuple(added), tuple(remarks))
 
     def remove(self, singer: str, recording: str | None = None) -> tuple[str, ...]:
@@ -166,8 +167,8 @@ class Gallery:
             SingerVerifyError: no such singer, or no such recording of the singer.
         """
         gone = select_enrolled_recordings(self.enrolled, singer, recording)
-        self.enrolled = [each for each in self.enrolled if not any(each is other for other in gone)]
-        return tuple(each.recording for each in gone)
+        self.enrolled = [enrolled for enrolled in self.enrolled if not any(enrolled is other for other in gone)]
+        return tuple(enrolled.recording for enrolled in gone)
 
     def identify(
         self,
@@ -186,9 +187,9 @@ class Gallery:
             UtteranceError: the recording cannot be used.
             SingerVerifyError: nobody is enrolled, or a prior has no effect.
         """
-        known = self.known()
-        found = self.model.embed_windows(recording, sample_rate)
-        return rank_candidates(self.scoring, known, found.embedding, prior, found.remarks)
+        enrolled = self.known()
+        embedded = self.model.embed_windows(recording, sample_rate)
+        return rank_candidates(self.scoring, enrolled, embedded.embedding, prior, embedded.remarks)
 
     def verify(
         self,
@@ -202,13 +203,12 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer.
         """
-        known = build_enrolled_singers(find_singer_recordings(self.enrolled, singer), self.scoring)
-        (number,) = known.num_recordings
-        found = self.model.embed_windows(recording, sample_rate)
-        score = float(
-            self.scoring.compute_pair_scores(known.sides, self.scoring.prepare_embeddings(found.embedding[None]))[0]
-        )
-        remarks = found.remarks + describe_enrolment_mismatch(self.scoring, number)
+        enrolled = build_enrolled_singers(find_singer_recordings(self.enrolled, singer), self.scoring)
+        (number,) = enrolled.num_recordings
+        embedded = self.model.embed_windows(recording, sample_rate)
+        side = self.scoring.prepare_embeddings(embedded.embedding[None])
+        score = float(self.scoring.compute_pair_scores(enrolled.sides, side)[0])
+        remarks = embedded.remarks + describe_enrolment_mismatch(self.scoring, number)
         return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)
 
 
@@ -264,13 +264,13 @@ def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[EnrolledRecor
     require_gallery_path(path)
     recordings = list(enrolled)
     strings = [
-        [each.singer for each in recordings],
-        [each.recording for each in recordings],
-        [each.content for each in recordings],
+        [recording.singer for recording in recordings],
+        [recording.recording for recording in recordings],
+        [recording.content for recording in recordings],
     ]
-    rows = np.stack([each.embedding for each in recordings]) if recordings else np.zeros((0, 0), np.float32)
+    rows = np.stack([recording.embedding for recording in recordings]) if recordings else np.zeros((0, 0), np.float32)
     arrays: dict[str, Any] = {
-        name: np.array(each, dtype=np.str_) for name, each in zip(STRING_ARRAYS, strings, strict=True)
+        name: np.array(column, dtype=np.str_) for name, column in zip(STRING_ARRAYS, strings, strict=True)
     }
     arrays |= {"version": GALLERY_FORMAT_VERSION, "fingerprint": fingerprint, "embeddings": rows}
     arrays["checksum"] = _compute_gallery_checksum(fingerprint, strings, rows)
@@ -301,17 +301,17 @@ def read_gallery(path: Path) -> tuple[str, tuple[EnrolledRecording, ...]]:
     if not _is_intact_gallery(arrays):
         raise SingerVerifyError(f"{path}: does not agree with its checksum; it is damaged: enrol again.")
     strings = (arrays[name].tolist() for name in STRING_ARRAYS)
-    enrolled = tuple(EnrolledRecording(*each) for each in zip(*strings, arrays["embeddings"], strict=True))
+    enrolled = tuple(EnrolledRecording(*fields) for fields in zip(*strings, arrays["embeddings"], strict=True))
     return str(arrays["fingerprint"]), enrolled
 
 
 def _is_intact_gallery(arrays: dict[str, np.ndarray]) -> bool:
     rows = arrays["embeddings"]
     strings = [arrays[name] for name in (*STRING_ARRAYS, "fingerprint", "checksum")]
-    if rows.dtype != np.float32 or rows.ndim != 2 or any(each.dtype.kind != "U" for each in strings):
+    if rows.dtype != np.float32 or rows.ndim != 2 or any(array.dtype.kind != "U" for array in strings):
         return False
     lists = [arrays[name].tolist() for name in STRING_ARRAYS]
-    if any(np.shape(each) != (len(rows),) for each in lists):
+    if any(np.shape(column) != (len(rows),) for column in lists):
         return False
     lengths = np.linalg.norm(rows, axis=1)
     plausible = bool((np.abs(lengths - 1.0) < UNIT_NORM_TOLERANCE).all()) and all(map(is_valid_name, lists[0]))

@@ -66,7 +66,7 @@ class IdentificationResult:
 
 def rank_candidates(
     scoring: Scoring,
-    known: EnrolledSingers,
+    enrolled: EnrolledSingers,
     embedding: Float[np.ndarray, " embedding"],
     prior: float | None,
     remarks: tuple[str, ...],
@@ -75,7 +75,7 @@ def rank_candidates(
 
     Args:
         scoring: of the embeddings.
-        known: at least one singer.
+        enrolled: at least one singer.
         embedding: of the recording.
         prior: probability of each singer before the recording is heard; see `verify`.
         remarks: sentences to add to.
@@ -83,16 +83,16 @@ def rank_candidates(
     Raises:
         SingerVerifyError: a prior without a calibration.
     """
-    scores = scoring.compute_score_matrix(scoring.prepare_embeddings(embedding[None]), known.sides)[0].tolist()
-    scoring_of = {number: scoring.with_enrolment_size(number) for number in set(known.num_recordings)}
-    found = []
-    for singer, number, score in zip(known.names, known.num_recordings, scores, strict=True):
+    scores = scoring.compute_score_matrix(scoring.prepare_embeddings(embedding[None]), enrolled.sides)[0].tolist()
+    scoring_of = {number: scoring.with_enrolment_size(number) for number in set(enrolled.num_recordings)}
+    ranked = []
+    for singer, number, score in zip(enrolled.names, enrolled.num_recordings, scores, strict=True):
         verdict = decide_score(scoring_of[number], score, prior, ())
         threshold = None if verdict.threshold is None else verdict.threshold.score
-        found.append((Candidate(singer, number, score, threshold, verdict.is_same, verdict.probability), verdict))
-    found.sort(key=lambda each: (not each[0].is_accepted, -each[0].score, each[0].singer))
-    first = found[0][1]
-    remarks += first.remarks + describe_enrolment_mismatch(scoring, max(known.num_recordings))
+        ranked.append((Candidate(singer, number, score, threshold, verdict.is_same, verdict.probability), verdict))
+    ranked.sort(key=lambda pair: (not pair[0].is_accepted, -pair[0].score, pair[0].singer))
+    first = ranked[0][1]
+    remarks += first.remarks + describe_enrolment_mismatch(scoring, max(enrolled.num_recordings))
     return IdentificationResult(
-        tuple(candidate for candidate, _ in found), first.threshold, first.is_same, first.prior, remarks
+        tuple(candidate for candidate, _ in ranked), first.threshold, first.is_same, first.prior, remarks
     )

@@ -57,11 +57,11 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
     if scoring.threshold is not None:
         header["threshold"] = asdict(scoring.threshold)
     for name in FITTED_SINGER_FIELDS:
-        if (known := getattr(scoring, name)) is not None:
-            header[name] = sorted(known.names)
-            arrays[name] = np.array(sorted(known.recordings), np.int64)
+        if (seen_singers := getattr(scoring, name)) is not None:
+            header[name] = sorted(seen_singers.names)
+            arrays[name] = np.array(sorted(seen_singers.recordings), np.int64)
     if scoring.multi_enrolment:
-        header["several"] = [asdict(each) for each in scoring.multi_enrolment]
+        header["several"] = [asdict(enrolment) for enrolment in scoring.multi_enrolment]
     header["arrays"] = sorted(arrays)
     with atomic_write(path) as part, open(part, "wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
@@ -134,9 +134,11 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
     threshold = _parse_threshold(header["threshold"]) if "threshold" in header else None
     several = tuple(
         MultiEnrolmentCalibration(
-            index(each["num_recordings"]), _parse_calibration(each["calibration"]), _parse_threshold(each["threshold"])
+            index(enrolment["num_recordings"]),
+            _parse_calibration(enrolment["calibration"]),
+            _parse_threshold(enrolment["threshold"]),
         )
-        for each in header.get("several", ())  # which earlier files lack
+        for enrolment in header.get("several", ())  # which earlier files lack
     )
     fitted_to = {
         name: _parse_seen_singers(header[name], arrays[name]) for name in FITTED_SINGER_FIELDS if name in header

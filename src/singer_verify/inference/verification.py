@@ -71,7 +71,7 @@ def verify_embeddings(
     scoring: Scoring, left: RecordingEmbedding, right: RecordingEmbedding, prior: float | None = None
 ) -> VerificationResult:
     """Compare two recordings that are embedded already, see `verify`."""
-    sides = [scoring.prepare_embeddings(each.embedding[None]) for each in (left, right)]
+    sides = [scoring.prepare_embeddings(recording.embedding[None]) for recording in (left, right)]
     score = float(scoring.compute_pair_scores(*sides)[0])
     is_one = left.windows.shape == right.windows.shape and np.array_equal(left.windows, right.windows)
     same = ("both sides are the same recording.",) if is_one else ()
@@ -116,7 +116,7 @@ def resolve_threshold(scoring: Scoring, prior: float | None) -> Threshold | None
     Raises:
         SingerVerifyError: a prior that is not between 0 and 1, or has no effect for want of a calibration.
     """
-    calibration, known = scoring.calibration, scoring.threshold
+    calibration, threshold = scoring.calibration, scoring.threshold
     if prior is not None:
         require_between(1e-6, 1 - 1e-6, prior=prior)
         if calibration is None:
@@ -124,8 +124,8 @@ def resolve_threshold(scoring: Scoring, prior: float | None) -> Threshold | None
                 f"prior={prior:g}: has no effect, because the model is not calibrated, so that its scores tell no "
                 f"probabilities; calibrate it with singer-verify calibrate MODEL CORPUS, or leave the prior out."
             )
-    if calibration is None or (known is not None and (prior is None or known.is_user_defined)):
-        return known
+    if calibration is None or (threshold is not None and (prior is None or threshold.is_user_defined)):
+        return threshold
     prior = DEFAULT_PRIOR if prior is None else prior
     origin = f"Bayes threshold for a prior of {prior:g}, calibrated on {calibration.origin}"
     return Threshold(calibration.threshold(prior), origin)

@@ -135,7 +135,9 @@ class RecordingEmbedding:
         if self.power is None:
             return np.zeros(len(self.windows), bool)
         sums = np.concatenate([[0.0], np.cumsum(self.power, dtype=np.float64)])
-        first, end = ((each / self.power_step_s).round().astype(np.int64) for each in (self.starts_s, self.ends_s))
+        first, end = (
+            (times_s / self.power_step_s).round().astype(np.int64) for times_s in (self.starts_s, self.ends_s)
+        )
         first = np.minimum(first, len(self.power) - 1)
         end = np.clip(end, first + 1, len(self.power))
         loud = np.quantile(self.power, LOUD_QUANTILE)

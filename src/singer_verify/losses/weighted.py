@@ -136,9 +136,9 @@ class WeightedLoss(nn.Module):
                 outputs = copy.deepcopy(term)(embeddings, torch.arange(2))
             is_named = isinstance(outputs, dict) and all(key.split("/")[0] == name for key in outputs)
             if not is_named or name not in outputs:
-                found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+                description = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
                 raise SingerVerifyError(
-                    f"loss.terms.{name}: returns {found}; expected scalars named {name} and, to be logged only, "
+                    f"loss.terms.{name}: returns {description}; expected scalars named {name} and, to be logged only, "
                     f"{name}/...; rename the term in the yaml or its outputs."
                 )
 

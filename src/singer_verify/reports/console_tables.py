@@ -44,7 +44,7 @@ def build_calibration_record(
         "origin": scoring.calibration.origin,
         "threshold": scoring.threshold.score,
         **fitted.metrics,
-        "several": [_build_several_record(each) for each in fitted.multi_enrolment],
+        "several": [_build_several_record(enrolment) for enrolment in fitted.multi_enrolment],
     }
 
 
@@ -77,11 +77,11 @@ def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
         f"{result['cllr']:.3f} bits; before calibration {result['cllr_uncalibrated']:.3f}, at best "
         f"{result['min_cllr']:.3f}{_format_cosine_metric(result, 'min_cllr', 1, '')}",
     )
-    for each in result["several"]:
+    for enrolment in result["several"]:
         table.add_row(
-            f"known from {each['num_recordings']}",
-            f"threshold {each['threshold']:.4f}, EER {100 * each['eer']:.2f} %, of singers known from the mean of "
-            f"{each['num_recordings']} recordings",
+            f"known from {enrolment['num_recordings']}",
+            f"threshold {enrolment['threshold']:.4f}, EER {100 * enrolment['eer']:.2f} %, of singers known from the "
+            f"mean of {enrolment['num_recordings']} recordings",
         )
     table.add_row("trials", _format_trial_counts(result))
     table.add_row("fitted to", Text(result["origin"]))
@@ -168,11 +168,11 @@ def build_identification_table(result: "IdentificationResult") -> Table:
     names += [] if result.prior is None else ["probability"]
     for name in names:
         table.add_column(name, justify="left" if name == "singer" else "right")
-    for rank, each in enumerate(result.candidates, start=1):
-        numbers = [str(each.num_recordings), f"{each.score:.4f}"]
-        numbers += [] if each.threshold is None else [f"{each.threshold:.4f}"]
-        numbers += [] if each.probability is None else [f"{each.probability:.3f}"]
-        table.add_row(str(rank), Text(each.singer), *numbers, style="bold" if each.is_accepted else None)
+    for rank, candidate in enumerate(result.candidates, start=1):
+        numbers = [str(candidate.num_recordings), f"{candidate.score:.4f}"]
+        numbers += [] if candidate.threshold is None else [f"{candidate.threshold:.4f}"]
+        numbers += [] if candidate.probability is None else [f"{candidate.probability:.3f}"]
+        table.add_row(str(rank), Text(candidate.singer), *numbers, style="bold" if candidate.is_accepted else None)
     return table
 
 

@@ -77,27 +77,29 @@ def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
         conditions: with `miss` at `error_rates.build_false_alarm_grid()`.
     """
     drawn = sorted(
-        (each for each in conditions if each.miss is not None),
-        key=lambda each: [ALL_TRIALS, HARD].index(each.condition) if each.condition in EMPHASISED_COLOURS else 2,
+        (condition for condition in conditions if condition.miss is not None),
+        key=lambda condition: (
+            [ALL_TRIALS, HARD].index(condition.condition) if condition.condition in EMPHASISED_COLOURS else 2
+        ),
     )
-    longest = max((len(_format_det_label(each)) for each in drawn), default=0)
+    longest = max((len(_format_det_label(condition)) for condition in drawn), default=0)
     figure = Figure(figsize=(DET_AXES_INCHES + CHARACTER_INCHES * longest, 6.0), layout="constrained")
     axes = figure.subplots()
     _draw_det_axes(axes)
     styles = cycle([(colour, dash) for dash in DASHES for colour in OTHER_COLOURS])
     num_others = 0
-    for each in drawn:
-        assert each.miss is not None
-        if each.condition in EMPHASISED_COLOURS:
-            style: dict[str, Any] = {"color": EMPHASISED_COLOURS[each.condition], "linewidth": 2.8, "zorder": 5}
+    for condition in drawn:
+        assert condition.miss is not None
+        if condition.condition in EMPHASISED_COLOURS:
+            style: dict[str, Any] = {"color": EMPHASISED_COLOURS[condition.condition], "linewidth": 2.8, "zorder": 5}
         elif (num_others := num_others + 1) <= MAX_NAMED_CURVES:
             colour, dash = next(styles)
             style = {"color": colour, "linestyle": dash, "linewidth": 1.3, "zorder": 3}
         else:
             style = {"color": UNKNOWN_GREY, "linewidth": 0.8, "zorder": 2}
         axes.plot(
-            *_compute_det_line(each.miss),
-            label=_format_det_label(each) if num_others <= MAX_NAMED_CURVES else "_",
+            *_compute_det_line(condition.miss),
+            label=_format_det_label(condition) if num_others <= MAX_NAMED_CURVES else "_",
             **style,
         )
     if drawn:

@@ -27,10 +27,12 @@ def build_segments_table(diarization: Diarization, recording: str) -> Table:
     table = Table(title=Text(recording), caption=Text(more + _format_thresholds(diarization)))
     for name in ("from", "to", "singer", "score"):
         table.add_column(name, justify="left" if name == "singer" else "right")
-    for each in segments[:MAX_TABLE_ROWS]:
-        score = "" if each.score is None else f"{each.score:.3f}"
-        style = None if each.who in diarization.singers else "dim"
-        table.add_row(format_minutes(each.start_s), format_minutes(each.end_s), Text(each.who), score, style=style)
+    for segment in segments[:MAX_TABLE_ROWS]:
+        score = "" if segment.score is None else f"{segment.score:.3f}"
+        style = None if segment.who in diarization.singers else "dim"
+        table.add_row(
+            format_minutes(segment.start_s), format_minutes(segment.end_s), Text(segment.who), score, style=style
+        )
     return table
 
 
@@ -40,21 +42,26 @@ def _format_thresholds(diarization: Diarization) -> str:
     if len(different) < 2:
         return f"threshold {format_threshold(next(iter(different), None))}"
     whose = {
-        each: [
-            name
-            for name, threshold in zip(diarization.singers, diarization.thresholds, strict=True)
-            if threshold == each
+        threshold: [
+            name for name, own in zip(diarization.singers, diarization.thresholds, strict=True) if own == threshold
         ]
-        for each in different
+        for threshold in different
     }
-    return "\n".join(f"threshold of {', '.join(names)}: {format_threshold(each)}" for each, names in whose.items())
+    return "\n".join(
+        f"threshold of {', '.join(names)}: {format_threshold(threshold)}" for threshold, names in whose.items()
+    )
 
 
 def format_segments_csv(diarization: Diarization) -> bytes:
     """Format the segments in order: start_s, end_s, who, score."""
     rows = (
-        (f"{each.start_s:.3f}", f"{each.end_s:.3f}", each.who, "" if each.score is None else f"{each.score:.5f}")
-        for each in diarization.segments
+        (
+            f"{segment.start_s:.3f}",
+            f"{segment.end_s:.3f}",
+            segment.who,
+            "" if segment.score is None else f"{segment.score:.5f}",
+        )
+        for segment in diarization.segments
     )
     return _format_rows_csv(("start_s", "end_s", "who", "score"), rows)
 
@@ -117,12 +124,12 @@ def plot_diarization(diarization: Diarization, title: str) -> Figure:
 
 def choose_drawn_singers(diarization: Diarization) -> list[str]:
     """Choose the singers to draw, in alphabetical order."""
-    heard_s = dict.fromkeys(diarization.singers, 0.0)
-    for each in diarization.segments:
-        if each.who in heard_s:
-            heard_s[each.who] += each.end_s - each.start_s
+    sung_s = dict.fromkeys(diarization.singers, 0.0)
+    for segment in diarization.segments:
+        if segment.who in sung_s:
+            sung_s[segment.who] += segment.end_s - segment.start_s
     highest = dict(zip(diarization.singers, diarization.smoothed_scores.max(axis=0).tolist(), strict=True))
-    ranked = sorted(diarization.singers, key=lambda name: (-heard_s[name], -highest[name]))
+    ranked = sorted(diarization.singers, key=lambda name: (-sung_s[name], -highest[name]))
     return sorted(ranked[:MAX_DRAWN_SINGERS])
 
 
@@ -135,7 +142,11 @@ def choose_tick_step_s(seconds: float) -> int:
 def _draw_bars(axes: Axes, diarization: Diarization, singers: list[str]) -> None:
     rows = [*singers, UNKNOWN_SINGER]
     for row, name in enumerate(rows):
-        spans = [(each.start_s, each.end_s - each.start_s) for each in diarization.segments if each.who == name]
+        spans = [
+            (segment.start_s, segment.end_s - segment.start_s)
+            for segment in diarization.segments
+            if segment.who == name
+        ]
         colour = UNKNOWN_GREY if name == UNKNOWN_SINGER else COLOURS[row % len(COLOURS)]
         axes.broken_barh(spans, (row - 0.35, 0.7), facecolors=colour)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
@@ -154,10 +165,10 @@ def _draw_scores(axes: Axes, diarization: Diarization, singers: list[str]) -> No
         style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
         alone = "o" if len(scores) == 1 else ""
         axes.plot(middles_s, scores, style, marker=alone, color=COLOURS[number % len(COLOURS)], linewidth=1.0)
-    for threshold in sorted({each.score for each in diarization.thresholds}):
-        axes.axhline(threshold, color="black", linestyle=":", linewidth=1)
+    for score in sorted({threshold.score for threshold in diarization.thresholds}):
+        axes.axhline(score, color="black", linestyle=":", linewidth=1)
     if diarization.thresholds:
-        lowest, highest = (find(each.score for each in diarization.thresholds) for find in (min, max))
+        lowest, highest = (find(threshold.score for threshold in diarization.thresholds) for find in (min, max))
         label = f"threshold {lowest:.2f}" + (f" to {highest:.2f}" if highest > lowest else "")
         axes.annotate(
             label,

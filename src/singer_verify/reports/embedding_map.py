@@ -43,15 +43,15 @@ def collect_label_values(utterances: EvaluatedUtterances) -> dict[str, np.ndarra
 
 def choose_map_labels(utterances: EvaluatedUtterances) -> dict[str, np.ndarray]:
     """Choose the labels worth a panel, singers first: at least two values, but not nearly as many as utterances."""
-    known = collect_label_values(utterances)
-    first = [name for name in (SINGER_LABEL, *PREFERRED_LABELS) if name in known]
-    found = {}
-    for name in [*first, *(name for name in known if name not in first)]:
-        values = known[name]
+    values_by_label = collect_label_values(utterances)
+    first = [name for name in (SINGER_LABEL, *PREFERRED_LABELS) if name in values_by_label]
+    chosen = {}
+    for name in [*first, *(name for name in values_by_label if name not in first)]:
+        values = values_by_label[name]
         num_values = len({value for value in values if value != UNKNOWN})
         if name == SINGER_LABEL or 2 <= num_values <= max(MAX_NAMED_VALUES, len(values) // 4):
-            found[name] = values
-    return dict(list(found.items())[:MAX_PANELS])
+            chosen[name] = values
+    return dict(list(chosen.items())[:MAX_PANELS])
 
 
 def plot_embedding_map(places: Float[np.ndarray, "utterances 2"], labels: dict[str, np.ndarray], title: str) -> Figure:
@@ -76,19 +76,19 @@ def plot_embedding_map(places: Float[np.ndarray, "utterances 2"], labels: dict[s
 
 def _draw_map_panel(axes: Axes, places: np.ndarray, values: np.ndarray, label: str) -> None:
     """Draw one panel; values beyond the number of styles share them."""
-    known = sorted({str(value) for value in values if value != UNKNOWN})
-    number_of = {value: number % len(POINT_STYLES) for number, value in enumerate(known)}
-    styles = [(UNKNOWN_GREY, "."), *POINT_STYLES[: len(known)]]
+    names = sorted({str(value) for value in values if value != UNKNOWN})
+    number_of = {value: number % len(POINT_STYLES) for number, value in enumerate(names)}
+    styles = [(UNKNOWN_GREY, "."), *POINT_STYLES[: len(names)]]
     style_of = np.array([number_of.get(str(value), -1) + 1 for value in values])
     size = float(np.clip(12_000 / len(places), MIN_POINT_SIZE, MAX_POINT_SIZE))
-    for number, ((colour, marker), name) in enumerate(zip(styles, ["unknown", *known], strict=False)):
+    for number, ((colour, marker), name) in enumerate(zip(styles, ["unknown", *names], strict=False)):
         kept = places[style_of == number]
         if len(kept):
             points = axes.scatter(kept[:, 0], kept[:, 1], size, colour, marker=marker, linewidths=0, alpha=0.85)
             points.set_label(escape_figure_text(name, MAX_VALUE_NAME_LENGTH))
             points.set_rasterized(len(places) > MAX_VECTOR_POINTS)
     axes.set(xticks=[], yticks=[])
-    _add_panel_legend(axes, escape_figure_text(label), known, marker_scale=float(np.sqrt(MAX_POINT_SIZE / size)))
+    _add_panel_legend(axes, escape_figure_text(label), names, marker_scale=float(np.sqrt(MAX_POINT_SIZE / size)))
 
 
 def _add_panel_legend(axes: Axes, label: str, values: list[str], marker_scale: float) -> None:
@@ -145,15 +145,15 @@ def check_map_options(out: Path, method: str, seed: int) -> None:
     require_map_method(method)
 
 
-def parse_label_names(by: str, known: Sequence[str]) -> list[str]:
+def parse_label_names(by: str, labels: Sequence[str]) -> list[str]:
     """Parse the names of labels, separated by commas.
 
     Raises:
         SingerVerifyError: none or too many of them, or an unknown one.
     """
     names = list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
-    if strange := [name for name in names if name not in known]:
-        raise SingerVerifyError(f"--by {strange[0]}: unknown label; the corpus has {', '.join(known)}.")
+    if strange := [name for name in names if name not in labels]:
+        raise SingerVerifyError(f"--by {strange[0]}: unknown label; the corpus has {', '.join(labels)}.")
     if not 1 <= len(names) <= MAX_PANELS:
         raise SingerVerifyError(f"--by {by}: {len(names)} labels; expected one to {MAX_PANELS}.")
     return names
@@ -170,8 +170,8 @@ def build_corpus_map(
         by: labels, or `singer`; None chooses them.
         title: of the split.
     """
-    known = collect_label_values(utterances)
-    labels = choose_map_labels(utterances) if by is None else {name: known[name] for name in by}
+    values_by_label = collect_label_values(utterances)
+    labels = choose_map_labels(utterances) if by is None else {name: values_by_label[name] for name in by}
     chosen = embedding_map.chosen
     total = len(utterances.paths)
     count = f"{len(chosen)} of {total} utterances" if len(chosen) < total else f"{total} utterances"

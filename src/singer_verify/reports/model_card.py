@@ -122,11 +122,13 @@ def _summarise_evaluation(content: dict[str, Any]) -> EvaluationSummary:
         scoring=str(content["scoring"]),
         remarks=[str(remark) for remark in content.get("remarks", [])],
         metrics=[
-            (words[name], format_metric_value(name, each), format_metric_interval(name, each))
-            for name, each in metrics.items()
+            (words[name], format_metric_value(name, estimate), format_metric_interval(name, estimate))
+            for name, estimate in metrics.items()
         ],
-        conditions=[_format_condition_row(each) for each in content["conditions"] if each["condition"] != "all"],
-        hub_metrics=[(name, words[name], each.value) for name, each in metrics.items()],
+        conditions=[
+            _format_condition_row(condition) for condition in content["conditions"] if condition["condition"] != "all"
+        ],
+        hub_metrics=[(name, words[name], estimate.value) for name, estimate in metrics.items()],
         corpus=corpus,
         threshold=metrics["threshold"].value if "threshold" in metrics else None,
     )
@@ -140,10 +142,10 @@ def _parse_estimate(record: dict[str, float | None] | None) -> Estimate | None:
     return Estimate(float(record["value"]), low, high)
 
 
-def _format_condition_row(found: dict[str, Any]) -> tuple[str, str, str, int, int]:
-    eer = _parse_estimate(found["eer"])
+def _format_condition_row(record: dict[str, Any]) -> tuple[str, str, str, int, int]:
+    eer = _parse_estimate(record["eer"])
     metrics = {} if eer is None else {EER: eer}
-    condition = ConditionMetrics(found["condition"], found["num_targets"], found["num_nontargets"], metrics, None)
+    condition = ConditionMetrics(record["condition"], record["num_targets"], record["num_nontargets"], metrics, None)
     texts = (
         (explain_missing_eer(condition), "")
         if eer is None
@@ -351,10 +353,10 @@ def _build_front_matter(
     results = [
         {
             "task": {"type": "speaker-verification", "name": "singer verification"},
-            "dataset": {"type": each.corpus, "name": each.title},
-            "metrics": [{"type": kind, "name": words, "value": value} for kind, words, value in each.hub_metrics],
+            "dataset": {"type": summary.corpus, "name": summary.title},
+            "metrics": [{"type": kind, "name": words, "value": value} for kind, words, value in summary.hub_metrics],
         }
-        for each in evaluated
+        for summary in evaluated
     ]
     return {
         **({"license": licence} if licence else {}),
@@ -373,5 +375,9 @@ def _choose_card_threshold(scoring: Scoring, evaluated: list[EvaluationSummary])
     """Return the decision threshold and its origin, if there is one."""
     if scoring.threshold is not None:
         return scoring.threshold.score, scoring.threshold.origin
-    known = [each for each in evaluated if each.threshold is not None]
-    return (float(known[0].threshold or 0.0), f"equal error rate on {known[0].title}") if known else None
+    with_threshold = [summary for summary in evaluated if summary.threshold is not None]
+    return (
+        (float(with_threshold[0].threshold or 0.0), f"equal error rate on {with_threshold[0].title}")
+        if with_threshold
+        else None
+    )

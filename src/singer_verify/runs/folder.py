@@ -159,8 +159,8 @@ def is_process_alive(process: dict[str, Any]) -> bool | None:
     if process["host"] != socket.gethostname():
         return None
     try:
-        found = psutil.Process(process["id"])
-        began_then = abs(found.create_time() - process["began"]) < 1.0
-        return began_then and found.status() != psutil.STATUS_ZOMBIE
+        running = psutil.Process(process["id"])
+        began_then = abs(running.create_time() - process["began"]) < 1.0
+        return began_then and running.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -107,7 +107,7 @@ def read_overrides(run: Path) -> list[str]:
         typed = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SingerVerifyError(f"resume={run}: {path} cannot be read; expected the folder of a run.") from error
-    if not isinstance(typed, list) or not all(isinstance(each, str) for each in typed):
+    if not isinstance(typed, list) or not all(isinstance(override, str) for override in typed):
         raise SingerVerifyError(f"resume={run}: {path} is not a list of overrides; expected the folder of a run.")
     return typed
 

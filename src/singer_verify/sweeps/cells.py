@@ -63,10 +63,10 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     Raises:
         SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
     """
-    found = read_run_tree(sweep)
-    left_out = {run.path: run.status for run in found if run.status not in FINISHED_STATUSES}
+    summaries = read_run_tree(sweep)
+    left_out = {run.path: run.status for run in summaries if run.status not in FINISHED_STATUSES}
     runs: defaultdict[frozenset[str], list[FinishedRun]] = defaultdict(list)
-    for summary in found:
+    for summary in summaries:
         if summary.path in left_out:
             continue
         if not (sweep / summary.path / BEST_CHECKPOINT).is_file():
@@ -84,9 +84,9 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
         SweepCell(
             settings,
             tuple(sorted(settings & telling, key=_split_setting)),
-            tuple(sorted(each, key=lambda run: run.seed)),
+            tuple(sorted(cell_runs, key=lambda run: run.seed)),
         )
-        for settings, each in runs.items()
+        for settings, cell_runs in runs.items()
     ]
     for cell in cells:
         _refuse_repeated_seeds(cell)
@@ -143,7 +143,9 @@ def _read_finished_run(path: Path) -> FinishedRun:
     return FinishedRun(
         path=path,
         settings=frozenset(
-            each for each in read_overrides(path) if not (each.startswith("seed=") or is_result_neutral(each))
+            override
+            for override in read_overrides(path)
+            if not (override.startswith("seed=") or is_result_neutral(override))
         ),
         seed=int(config["seed"]),
         data=config["data"],

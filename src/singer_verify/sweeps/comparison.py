@@ -245,9 +245,9 @@ def _build_entry(
     scores = [compute_cosine_scores(run.embeddings, shared.trials) for run in runs]
     verified = [verify_all_pairs(run.embeddings, shared.singer_index).metrics for run in runs]
     resampled = _compute_resampled_means(
-        scores, shared, {name: each for name, each in METRICS.items() if not each.is_slow}
+        scores, shared, {name: metric for name, metric in METRICS.items() if not metric.is_slow}
     )
-    slow = {name: each for name, each in METRICS.items() if each.is_slow}
+    slow = {name: metric for name, metric in METRICS.items() if metric.is_slow}
     resampled |= _compute_resampled_means(scores, shared, slow, NUM_CONDITION_RESAMPLES)
     times = [run.seconds for run in cell.runs if run.seconds is not None]
     entry = LeaderboardEntry(
@@ -261,7 +261,9 @@ def _build_entry(
             for name in METRICS
         },
         seed_eers=tuple(metrics[EER].value for metrics in verified),
-        miss=np.mean([compute_miss_rates(each, shared.trials.is_target, false_alarms) for each in scores], axis=0),
+        miss=np.mean(
+            [compute_miss_rates(seed_scores, shared.trials.is_target, false_alarms) for seed_scores in scores], axis=0
+        ),
         condition_eers=_compute_condition_eers(scores, shared),
         num_parameters=runs[0].num_parameters,
         num_bins=runs[0].num_bins,
@@ -280,7 +282,7 @@ def _compute_resampled_means(
     """Compute metrics of some of the trials in each draw, as means over the seeds."""
     left, right = (singers[chosen] for singers in shared.singers)
     draws = shared.draws if num_resamples is None else shared.draws[: num_resamples + 1]
-    by_seed = [compute_resampled_metrics(each[chosen], left, right, draws, metrics) for each in scores]
+    by_seed = [compute_resampled_metrics(seed_scores[chosen], left, right, draws, metrics) for seed_scores in scores]
     return {name: np.mean([resampled[name] for resampled in by_seed], axis=0) for name in metrics}
 
 
@@ -302,12 +304,17 @@ def _add_differences(
     level = next(entry.eer.value for entry in entries if entry.name == baseline)
     others = [entry for entry in entries if entry.name != baseline]
     differences = [resampled[entry.name] - resampled[baseline] for entry in others]
-    p_values = [compute_two_sided_p_value(each) for each in differences]
+    p_values = [compute_two_sided_p_value(difference) for difference in differences]
     compared = {
         entry.name: replace(
-            entry, difference=compute_percentile_interval(entry.eer.value - level, each), p=p, p_holm=p_holm
+            entry,
+            difference=compute_percentile_interval(entry.eer.value - level, difference),
+            p=p,
+            p_holm=p_holm,
         )
-        for entry, each, p, p_holm in zip(others, differences, p_values, apply_holm_correction(p_values), strict=True)
+        for entry, difference, p, p_holm in zip(
+            others, differences, p_values, apply_holm_correction(p_values), strict=True
+        )
     }
     return [compared.get(entry.name, entry) for entry in entries]
 

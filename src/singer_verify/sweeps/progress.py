@@ -38,7 +38,7 @@ def read_sweep_status(sweep: Path) -> SweepStatus:
     status = {job: read_run_status(job) for job in jobs}
     finished = [job for job in jobs if status[job] in FINISHED_STATUSES]
     failed = {job.name: read_failure_reason(job) for job in jobs if status[job] == "failed"}
-    num_running = sum(each == "running" for each in status.values())
+    num_running = sum(state == "running" for state in status.values())
     num_jobs = plan.num_jobs
     num_to_go = None if num_jobs is None else max(num_jobs - len(finished) - len(failed) - num_running, 0)
     seconds = [figures["seconds"] for job in finished if (figures := read_run_metrics(job))]

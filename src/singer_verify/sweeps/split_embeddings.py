@@ -112,7 +112,7 @@ def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: s
         embeddings = embed_store(model.encoder, store, model.normalisation, model.window_frames)
     return SplitEmbeddings(
         embeddings,
-        np.array([str(each) for each in store.paths]),
+        np.array([str(path) for path in store.paths]),
         np.array(store.singers)[store.singer_index],
         sum(parameter.numel() for parameter in model.encoder.parameters()),
         model.feature.num_bins,

@@ -115,15 +115,17 @@ def compute_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _find_mismatches(group: str, theirs: dict[str, Any], ours: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
-    found: list[str] = []
-    for name in theirs | ours:
-        there, here = theirs.get(name), ours.get(name)
+def _find_mismatches(
+    group: str, parent_settings: dict[str, Any], own_settings: dict[str, Any], but: tuple[str, ...] = ()
+) -> list[str]:
+    mismatches: list[str] = []
+    for name in parent_settings | own_settings:
+        there, here = parent_settings.get(name), own_settings.get(name)
         if isinstance(there, dict) and isinstance(here, dict):
-            found += _find_mismatches(f"{group}.{name}", there, here)
+            mismatches += _find_mismatches(f"{group}.{name}", there, here)
         elif there != here and name not in but:
-            found.append(f"{group}.{name} is {there} there, {here} here")
-    return found
+            mismatches.append(f"{group}.{name} is {there} there, {here} here")
+    return mismatches
 
 
 def inherited_normalisation(ckpt_path: str | None, init_from: str | None) -> dict[str, Any]:

@@ -254,7 +254,11 @@ class Verifier(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
         groups = [{"params": learning, "lr_multiplier": 1.0}]
-        groups += [{"params": each, "lr_multiplier": factor} for factor, each in self.loss.parameter_groups() if each]
+        groups += [
+            {"params": parameters, "lr_multiplier": factor}
+            for factor, parameters in self.loss.parameter_groups()
+            if parameters
+        ]
         try:
             optimizer = self.make_optimizer(groups)
         except (TypeError, ValueError) as error:

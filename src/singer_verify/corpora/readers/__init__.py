@@ -73,14 +73,14 @@ def load_reader(name: str) -> Reader:
     module_name, _, last = name.rpartition(".")
     try:
         parent = importlib.import_module(module_name)
-        found = getattr(parent, last, None) or importlib.import_module(name)
+        reader = getattr(parent, last, None) or importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # a module that the reader itself imports
         raise SingerVerifyError(
             f"{name}: cannot be imported ({error}); expected one of {names}, or the import path of a module or class."
         ) from error
-    return _require_reader(name, found() if isinstance(found, type) else found)
+    return _require_reader(name, reader() if isinstance(reader, type) else reader)
 
 
 def _require_reader(name: str, reader: Any) -> Reader:
@@ -106,18 +106,18 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     paths = list(_find_audio_files(source))
     if not paths:
         raise SingerVerifyError(f"{source}: holds no audio file; expected {' '.join(sorted(AUDIO_SUFFIXES))}.")
-    found = _match_paths(paths, module.PATH_PATTERN)
-    if not found:
+    matches = _match_paths(paths, module.PATH_PATTERN)
+    if not matches:
         raise SingerVerifyError(
             f"{source}: none of its {len(paths)} audio files is named as in {reader} (the first: {paths[0]})"
             f"{_suggest_reader(paths)}."
         )
-    if strays := sorted(set(paths) - {path for path, _ in found}):
+    if strays := sorted(set(paths) - {path for path, _ in matches}):
         log.warning(
             "%s: %d of %d audio files are not named as in %s, and left out (the first: %s).",
             *(source, len(strays), len(paths), reader, strays[0]),
         )
-    return module.parse_recordings(source, found, **settings)
+    return module.parse_recordings(source, matches, **settings)
 
 
 def _find_audio_files(source: Path) -> Iterator[str]:
@@ -134,9 +134,9 @@ def _match_paths(paths: list[str], names: re.Pattern[str]) -> MatchedFiles:
 
 
 def _check_reader_settings(reader: str, recordings: Callable[..., Any], settings: dict[str, Any]) -> None:
-    known = list(inspect.signature(recordings).parameters)[2:]
-    if unknown := [name for name in settings if name not in known]:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in known) or "none"
+    option_names = list(inspect.signature(recordings).parameters)[2:]
+    if unknown := [name for name in settings if name not in option_names]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in option_names) or "none"
         raise SingerVerifyError(f"--{unknown[0].replace('_', '-')}: not an option of {reader}; its options: {options}.")
 
 

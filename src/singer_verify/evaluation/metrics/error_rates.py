@@ -101,11 +101,11 @@ class ErrorCurve:
     def compute_miss_rates(self, false_alarms: Float[np.ndarray, " rates"]) -> Float[np.ndarray, "*resamples rates"]:
         """Look up the miss rates at the lowest thresholds that keep false alarms at or below the given rates."""
         rows = self.miss.reshape(-1, self.miss.shape[-1]), self.false_alarm.reshape(-1, self.miss.shape[-1])
-        found = [
+        rates = [
             miss[np.searchsorted(-false_alarm, -false_alarms, side="left")]
             for miss, false_alarm in zip(*rows, strict=True)
         ]
-        return np.stack(found).reshape(*self.miss.shape[:-1], len(false_alarms))
+        return np.stack(rates).reshape(*self.miss.shape[:-1], len(false_alarms))
 
 
 @dataclass(frozen=True)

@@ -100,14 +100,14 @@ def fit_lda(
 
 
 def _resolve_num_dims(num_singers: int, embedding_size: int, num_dims: int | None) -> int:
-    most = min(num_singers - 1, embedding_size)
-    if most < 1 or (num_dims is not None and not 1 <= num_dims <= most):
+    max_dims = min(num_singers - 1, embedding_size)
+    if max_dims < 1 or (num_dims is not None and not 1 <= num_dims <= max_dims):
         raise SingerVerifyError(
-            f"lda: {num_singers} singers with embeddings of {embedding_size} dimensions allow at most {most} dimensions"
-            f"{'' if num_dims is None else f', but num_dims={num_dims}'}; use at least two singers, and fewer "
-            f"dimensions than singers."
+            f"lda: {num_singers} singers with embeddings of {embedding_size} dimensions allow at most {max_dims} "
+            f"dimensions{'' if num_dims is None else f', but num_dims={num_dims}'}; use at least two singers, and "
+            f"fewer dimensions than singers."
         )
-    return most if num_dims is None else num_dims
+    return max_dims if num_dims is None else num_dims
 
 
 def _estimate_shrinkage(centred: Float[np.ndarray, "utterances embedding"]) -> float:

@@ -254,11 +254,11 @@ def _choose_singer_pairs(
 def _require_enough_trials(pool: TrialPool, num_per_kind: int) -> None:
     for kind, available in zip(("target", "non-target"), pool.num_available, strict=True):
         if available < num_per_kind:
-            most, num_singers = min(pool.num_available), len(np.unique(pool.singer))
+            max_num, num_singers = min(pool.num_available), len(np.unique(pool.singer))
             needs = "expected singers with several utterances, and for hard trials several songs of each"
             raise SingerVerifyError(
                 f"num={num_per_kind}: the {len(pool.utterance)} utterances of {num_singers} singers to draw from "
-                f"make {available} {kind} trials; {f'ask for at most {most}' if most else needs}."
+                f"make {available} {kind} trials; {f'ask for at most {max_num}' if max_num else needs}."
             )
 
 

@@ -57,8 +57,8 @@ SINGER_ROW_INCHES = 0.26
 def sort_worst_first(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, ...]) -> list[SingerMetrics]:
     """Sort singers by falling EER, then by name; those without an EER last."""
 
-    def place(each: SingerMetrics) -> tuple[bool, float, str]:
-        return each.eer is None, -(each.eer or 0.0), singers[each.singer]
+    def place(singer: SingerMetrics) -> tuple[bool, float, str]:
+        return singer.eer is None, -(singer.eer or 0.0), singers[singer.singer]
 
     return sorted(by_singer, key=place)
 
@@ -71,18 +71,18 @@ def plot_singer_eers(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, .
         singers: names.
         eer: of all trials, drawn as a line.
     """
-    rated = [each for each in sort_worst_first(by_singer, singers) if each.eer is not None]
+    rated = [singer for singer in sort_worst_first(by_singer, singers) if singer.eer is not None]
     drawn = rated[:MAX_SHOWN_SINGERS]
     figure = Figure(figsize=(7.2, 1.5 + SINGER_ROW_INCHES * max(len(drawn), 1)), layout="constrained")
     axes = figure.subplots()
-    rates = [100 * float(each.eer or 0.0) for each in drawn]
+    rates = [100 * float(singer.eer or 0.0) for singer in drawn]
     axes.hlines(range(len(drawn)), 0, rates, color="0.85", linewidth=1.2, zorder=1)
     axes.plot(rates, range(len(drawn)), "o", color=BLUE, markersize=6, zorder=3)
     axes.axvline(100 * eer, color=VERMILION, linestyle="--", linewidth=1, zorder=2)
-    for row, each in enumerate(drawn):
-        near = f"most like {escape_figure_text(singers[each.nearest])}"
+    for row, singer in enumerate(drawn):
+        near = f"most like {escape_figure_text(singers[singer.nearest])}"
         axes.annotate(near, (rates[row], row), (8, 0), textcoords="offset points", va="center", color="0.4", fontsize=8)
-    axes.set_yticks(range(len(drawn)), [escape_figure_text(singers[each.singer]) for each in drawn])
+    axes.set_yticks(range(len(drawn)), [escape_figure_text(singers[singer.singer]) for singer in drawn])
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
     axes.set_xlim(0, max([100 * eer, *rates]) * 1.45 + 1.0)
     axes.set_xlabel("EER in % over all trials of the singer; dashed: all singers together")
@@ -134,18 +134,21 @@ def plot_evaluation(
         "scores": plot_score_histogram(
             result.histogram, figures["threshold"].value, context.calibrated_threshold, context.scoring
         ),
-        **{f"map_{each.method}": plot_corpus_map(build_corpus_map(utterances, each, None, "")) for each in maps},
+        **{
+            f"map_{embedding_map.method}": plot_corpus_map(build_corpus_map(utterances, embedding_map, None, ""))
+            for embedding_map in maps
+        },
         **_plot_singers(result, utterances.singers, context.scoring),
     }
 
 
 def _plot_singers(result: EvaluationResult, singers: tuple[str, ...], scoring: str) -> dict[str, Figure]:
     """Plot similarities, unless there were too many singers to compare each pair, and EERs, if a singer has one."""
-    found = {}
+    figures = {}
     if (scores := result.singer_scores) is not None:
         order = order_by_similarity(scores)
         names, title = tuple(singers[number] for number in order), f"Mean score of each pair of singers ({scoring})"
-        found["similarity"] = plot_similarity(scores[np.ix_(order, order)], names, title, highest=None)
-    if any(each.eer is not None for each in result.by_singer):
-        found["singers"] = plot_singer_eers(result.by_singer, singers, result.metrics["eer"].value)
-    return found
+        figures["similarity"] = plot_similarity(scores[np.ix_(order, order)], names, title, highest=None)
+    if any(singer.eer is not None for singer in result.by_singer):
+        figures["singers"] = plot_singer_eers(result.by_singer, singers, result.metrics["eer"].value)
+    return figures

@@ -52,8 +52,8 @@ def build_evaluation_record(
         "remarks": describe_overlaps(context.overlaps),
         "num_resamples": result.num_resamples,
         "metrics": {name: _build_estimate_record(estimate) for name, estimate in result.metrics.items()},
-        "conditions": [_build_condition_record(each) for each in result.conditions],
-        "confused": [_build_confusion_record(each, utterances.singers) for each in result.confused],
+        "conditions": [_build_condition_record(condition) for condition in result.conditions],
+        "confused": [_build_confusion_record(pair, utterances.singers) for pair in result.confused],
     }
 
 
@@ -64,20 +64,22 @@ def format_json(record: dict[str, Any]) -> bytes:
 
 def format_conditions_csv(result: EvaluationResult) -> bytes:
     """Format a row per condition; values are empty where there are too few trials."""
-    return _format_records_csv([_flatten_condition(_build_condition_record(each)) for each in result.conditions])
+    return _format_records_csv(
+        [_flatten_condition(_build_condition_record(condition)) for condition in result.conditions]
+    )
 
 
 def format_singers_csv(result: EvaluationResult, utterances: EvaluatedUtterances) -> bytes:
     """Format a row per singer, the worst first."""
     rows = [
         {
-            "singer": utterances.singers[each.singer],
-            "eer": each.eer,
-            "num_targets": each.num_targets,
-            "num_nontargets": each.num_nontargets,
-            "nearest": utterances.singers[each.nearest],
+            "singer": utterances.singers[singer.singer],
+            "eer": singer.eer,
+            "num_targets": singer.num_targets,
+            "num_nontargets": singer.num_nontargets,
+            "nearest": utterances.singers[singer.nearest],
         }
-        for each in sort_worst_first(result.by_singer, utterances.singers)
+        for singer in sort_worst_first(result.by_singer, utterances.singers)
     ]
     return _format_records_csv(rows)
 
@@ -116,12 +118,12 @@ def _build_estimate_record(estimate: Estimate | None) -> dict[str, float | None]
     return {name: float(value) if math.isfinite(value) else None for name, value in bounds}
 
 
-def _build_condition_record(each: ConditionMetrics) -> dict[str, Any]:
+def _build_condition_record(condition: ConditionMetrics) -> dict[str, Any]:
     return {
-        "condition": each.condition,
-        "num_targets": each.num_targets,
-        "num_nontargets": each.num_nontargets,
-        **{name: _build_estimate_record(each.metrics.get(name)) for name in METRICS},
+        "condition": condition.condition,
+        "num_targets": condition.num_targets,
+        "num_nontargets": condition.num_nontargets,
+        **{name: _build_estimate_record(condition.metrics.get(name)) for name in METRICS},
     }
 
 

@@ -105,7 +105,9 @@ def render_evaluation_page(
 ) -> str:
     """Render a self-contained HTML page: pictures and sounds are embedded, and it may not load anything."""
     rows = _UtteranceRows(utterances, parts.excerpts)
-    computed = {name for each in result.conditions for name in each.metrics if name.startswith(MIN_DCF_PREFIX)}
+    computed = {
+        name for condition in result.conditions for name in condition.metrics if name.startswith(MIN_DCF_PREFIX)
+    }
     costs = {name: metric.label for name, metric in METRICS.items() if name in computed}
     return render_template(
         EVALUATION_TEMPLATE,
@@ -113,14 +115,16 @@ def render_evaluation_page(
         figures=build_metric_rows(result, context),
         notes=build_evaluation_notes(result, utterances, context),
         condition_headings=["condition", "EER", *costs.values(), "target", "non-target"],
-        condition_rows=[_build_condition_row(each, list(costs)) for each in result.conditions],
+        condition_rows=[_build_condition_row(condition, list(costs)) for condition in result.conditions],
         pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
-        singer_rows=[rows.build_singer_row(each) for each in sort_worst_first(result.by_singer, utterances.singers)],
+        singer_rows=[
+            rows.build_singer_row(singer) for singer in sort_worst_first(result.by_singer, utterances.singers)
+        ],
         trials={
             "False alarms: non-target trials with the highest scores": rows.trials(result.worst_false_alarms),
             "Misses: target trials with the lowest scores": rows.trials(result.worst_misses),
         },
-        confused=[rows.confused(each) for each in result.confused],
+        confused=[rows.confused(pair) for pair in result.confused],
         seconds=f"{EXCERPT_SECONDS:g}",
     )
 
@@ -132,12 +136,17 @@ class _UtteranceRows:
     utterances: EvaluatedUtterances
     excerpts: ExcerptEncoder
 
-    def build_singer_row(self, each: SingerMetrics) -> list[tuple[str, str | float]]:
+    def build_singer_row(self, singer: SingerMetrics) -> list[tuple[str, str | float]]:
         """Build the cells of a singer, each as a text and a sort key."""
-        name, nearest = self.utterances.singers[each.singer], self.utterances.singers[each.nearest]
-        rate = "too few trials" if each.eer is None else f"{100 * each.eer:.2f} %"
-        counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
-        return [(name, name), (rate, MISSING_SORT_KEY if each.eer is None else each.eer), *counts, (nearest, nearest)]
+        name, nearest = self.utterances.singers[singer.singer], self.utterances.singers[singer.nearest]
+        rate = "too few trials" if singer.eer is None else f"{100 * singer.eer:.2f} %"
+        counts = [(str(count), float(count)) for count in (singer.num_targets, singer.num_nontargets)]
+        return [
+            (name, name),
+            (rate, MISSING_SORT_KEY if singer.eer is None else singer.eer),
+            *counts,
+            (nearest, nearest),
+        ]
 
     def trials(self, trials: Sequence[ScoredTrial]) -> list[dict[str, Any]]:
         return [
@@ -164,14 +173,14 @@ class _UtteranceRows:
         return {"singer": singer, "path": path, "sound": self.excerpts.address(path)}
 
 
-def _build_condition_row(each: ConditionMetrics, names: list[str]) -> list[tuple[str, str | float]]:
+def _build_condition_row(condition: ConditionMetrics, names: list[str]) -> list[tuple[str, str | float]]:
     costs = [
         (format_condition_cost(cost), MISSING_SORT_KEY if cost is None else cost.value)
-        for cost in map(each.metrics.get, names)
+        for cost in map(condition.metrics.get, names)
     ]
-    counts = [(str(count), float(count)) for count in (each.num_targets, each.num_nontargets)]
-    rate = (format_condition_eer(each), MISSING_SORT_KEY if each.eer is None else each.eer.value)
-    return [(each.condition, each.condition), rate, *costs, *counts]
+    counts = [(str(count), float(count)) for count in (condition.num_targets, condition.num_nontargets)]
+    rate = (format_condition_eer(condition), MISSING_SORT_KEY if condition.eer is None else condition.eer.value)
+    return [(condition.condition, condition.condition), rate, *costs, *counts]
 
 
 def _encode_svg_uri(svg: bytes) -> str:

@@ -61,8 +61,8 @@ def describe_overlaps(overlaps: Mapping[str, SingerOverlap | None]) -> list[str]
     """
     return [
         sentence
-        for occasion, found in overlaps.items()
-        if (sentence := _describe_overlap(OVERLAP_WORDINGS[occasion], found))
+        for occasion, overlap in overlaps.items()
+        if (sentence := _describe_overlap(OVERLAP_WORDINGS[occasion], overlap))
     ]
 
 
@@ -80,23 +80,24 @@ def find_fitted_metrics(metrics: Iterable[str], overlaps: Mapping[str, SingerOve
     return [name for name in names if name in fitted]
 
 
-def _has_recognised_singers(found: SingerOverlap | None) -> bool:
-    return found is not None and found.num_recognised > 0
+def _has_recognised_singers(overlap: SingerOverlap | None) -> bool:
+    return overlap is not None and overlap.num_recognised > 0
 
 
-def _describe_overlap(occasion: OverlapWording, found: SingerOverlap | None) -> str:
+def _describe_overlap(occasion: OverlapWording, overlap: SingerOverlap | None) -> str:
     """Describe one earlier use; return nothing if no singer is fitted."""
-    if found is None:
+    if overlap is None:
         return f"Which singers {occasion.action} is not recorded: they may be among those evaluated here."
     begins = f"{occasion.action[0].upper()}{occasion.action[1:]}"
-    if found.num_recognised:
-        is_all = found.num_recognised == found.num_singers
-        whom = "exactly these singers" if is_all else f"{found.num_recognised} of these {found.num_singers} singers"
+    if overlap.num_recognised:
+        is_all = overlap.num_recognised == overlap.num_singers
+        whom = "exactly these singers" if is_all else f"{overlap.num_recognised} of these {overlap.num_singers} singers"
         return f"{begins} {whom}, as the recordings show; {occasion.consequence}."
-    if found.num_namesakes:
+    if overlap.num_namesakes:
         return (
-            f"{found.num_namesakes} of {found.num_singers} singers have the names of singers {occasion.action}. This "
-            f"may be coincidence, as in corpora whose singers are called 01 and 02; if not, {occasion.consequence}."
+            f"{overlap.num_namesakes} of {overlap.num_singers} singers have the names of singers {occasion.action}. "
+            f"This may be coincidence, as in corpora whose singers are called 01 and 02; if not, "
+            f"{occasion.consequence}."
         )
     return ""
 
@@ -219,22 +220,22 @@ def build_evaluation_notes(
     """Build the notes that a reader must know to interpret the metrics."""
     everything = result.conditions[0]
     num_singers = len(utterances.singers)
-    found = [
+    notes = [
         f"{num_singers} singers, {len(utterances.paths)} utterances; trials: {context.trials}, "
         f"{everything.num_targets} target and {everything.num_nontargets} non-target. Scoring: {context.scoring}.",
         f"Intervals: 95 %, from {result.num_resamples} resamples of the singers (percentile bootstrap), because the "
         f"trials of a singer are not independent.",
     ]
     if (fewest := min(everything.num_targets, everything.num_nontargets)) < MIN_TRIALS_PER_KIND:
-        found.append(
+        notes.append(
             f"Only {fewest} trials of one kind, fewer than {MIN_TRIALS_PER_KIND}: too few for a meaningful rate."
         )
     if num_singers < MIN_RELIABLE_SINGERS:
-        found.append(
+        notes.append(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
             f"intervals resampled from so few are too narrow, if anything."
         )
-    return found + describe_overlaps(context.overlaps)
+    return notes + describe_overlaps(context.overlaps)
 
 
 def _get_metric_order(key: str) -> tuple[int, str]:
@@ -273,9 +274,13 @@ def build_conditions_table(conditions: Sequence[ConditionMetrics]) -> Table:
     table = Table(title="by condition, with 95 % intervals over singers", show_edge=False)
     for name in ("condition", "EER", METRICS[DISPLAYED_MIN_DCF].label, "target trials", "non-target"):
         table.add_column(name, justify="left" if name == "condition" else "right")
-    for each in conditions:
-        cost = format_condition_cost(each.metrics.get(DISPLAYED_MIN_DCF))
+    for condition in conditions:
+        cost = format_condition_cost(condition.metrics.get(DISPLAYED_MIN_DCF))
         table.add_row(
-            Text(each.condition), format_condition_eer(each), cost, str(each.num_targets), str(each.num_nontargets)
+            Text(condition.condition),
+            format_condition_eer(condition),
+            cost,
+            str(condition.num_targets),
+            str(condition.num_nontargets),
         )
     return table

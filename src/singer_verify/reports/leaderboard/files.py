@@ -90,7 +90,7 @@ def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str
         "cell": entry.name,
         "num_seeds": len(entry.seeds),
         "seeds": " ".join(map(str, entry.seeds)),
-        **{key: value for each in entry.metrics.items() for key, value in _flatten_estimate(*each).items()},
+        **{key: value for metric in entry.metrics.items() for key, value in _flatten_estimate(*metric).items()},
         "eer_std_over_seeds": statistics.stdev(seeds) if len(seeds) > 1 else None,
         **_flatten_estimate("difference", entry.difference),
         "p": entry.p,
@@ -100,7 +100,10 @@ def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str
         "num_bins": entry.num_bins,
         "split": board.split,
         "num_singers": board.num_singers,
-        **{f"eer {each.name}": _get_estimate_value(entry.condition_eers.get(each.name)) for each in board.conditions},
+        **{
+            f"eer {condition.name}": _get_estimate_value(entry.condition_eers.get(condition.name))
+            for condition in board.conditions
+        },
     }
 
 
@@ -121,7 +124,7 @@ def format_leaderboard_csv(board: Leaderboard) -> str:
 def format_leaderboard_markdown(board: Leaderboard) -> str:
     """Format the table, the EERs by condition if there are any, and the notes."""
     parts = [_format_markdown_table(build_headings(board), [format_entry(entry, board) for entry in board.entries])]
-    if any(each.has_enough_trials for each in board.conditions):
+    if any(condition.has_enough_trials for condition in board.conditions):
         parts.append(f"EER in % by condition:\n\n{_format_markdown_table(*build_condition_table(board))}")
     said = [*build_leaderboard_notes(board), *filter(None, [build_conditions_note(board)])]
     return "\n\n".join([*parts, "\n".join(f"- {note}" for note in said)]) + "\n"
@@ -136,7 +139,7 @@ def _format_markdown_table(headings: list[str], rows: list[list[str]]) -> str:
 
 def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Build headings and rows of the EER in percent of each cell and condition that has enough trials."""
-    names = [each.name for each in board.conditions if each.has_enough_trials]
+    names = [condition.name for condition in board.conditions if condition.has_enough_trials]
     rows = [
         [format_short_name(entry, board), *(format_eer(entry.condition_eers[name]) for name in names)]
         for entry in board.entries
@@ -195,7 +198,7 @@ def render_leaderboard_page(board: Leaderboard) -> str:
         headings=build_headings(board),
         rows=[_build_page_row(entry, board, colours[entry.name]) for entry in board.entries],
         notes=build_leaderboard_notes(board),
-        conditions=[each for each in board.conditions if each.has_enough_trials],
+        conditions=[condition for condition in board.conditions if condition.has_enough_trials],
         condition_rows=[_build_page_condition_row(entry, board) for entry in board.entries],
         conditions_note=build_conditions_note(board),
         side=AXIS_LENGTH,
@@ -231,13 +234,13 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
 
 
 def _build_page_condition_row(entry: LeaderboardEntry, board: Leaderboard) -> list[tuple[str, str | float]]:
-    found: list[tuple[str, Estimate]] = [
+    estimates: list[tuple[str, Estimate]] = [
         (name, entry.condition_eers[name])
-        for name in (each.name for each in board.conditions)
+        for name in (condition.name for condition in board.conditions)
         if name in entry.condition_eers
     ]
     name = format_short_name(entry, board)
-    return [(name, name), *((format_eer(estimate), estimate.value) for _, estimate in found)]
+    return [(name, name), *((format_eer(estimate), estimate.value) for _, estimate in estimates)]
 
 
 def _assign_colours(board: Leaderboard) -> dict[str, str]:

@@ -81,32 +81,35 @@ def format_count(number: int) -> str:
 
 def build_leaderboard_notes(board: Leaderboard) -> list[str]:
     """Build the notes that a reader must know to interpret the leaderboard."""
-    found = [
+    notes = [
         f"EER and minDCF (target prior 0.05) are means over seeds. In brackets: 95 % intervals from "
         f"{board.num_resamples} resamples of the singers (percentile bootstrap; the seeds are not resampled).",
         f"Split {board.split}: {board.num_singers} singers, {board.num_utterances} utterances, {board.num_targets} "
         f"target and {board.num_nontargets} non-target trials, the same for all runs.",
     ]
     if board.baseline is not None and len(board.entries) > 1:
-        found.insert(
+        notes.insert(
             1,
             f"Difference: the EER minus that of {board.baseline}, in percentage points, in the same resamples. "
             f"p: two-sided, from these, after Holm's correction for {len(board.entries) - 1} comparisons.",
         )
     if board.num_singers < MIN_RELIABLE_SINGERS:
-        found.append(
+        notes.append(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
             f"intervals resampled from so few are too narrow and p too small, if anything."
         )
     if board.split == "val":
-        found.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
-    return [*found, *_note_missing_seeds(board), *_note_missing_times(board), *_note_skipped_runs(board)]
+        notes.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
+    return [*notes, *_note_missing_seeds(board), *_note_missing_times(board), *_note_skipped_runs(board)]
 
 
 def build_conditions_note(board: Leaderboard) -> str:
     """List the conditions with too few trials for an EER; return nothing if all have enough."""
-    small = [each for each in board.conditions if not each.has_enough_trials]
-    listed = "; ".join(f"{each.name} ({each.num_targets} target, {each.num_nontargets} non-target)" for each in small)
+    small = [condition for condition in board.conditions if not condition.has_enough_trials]
+    listed = "; ".join(
+        f"{condition.name} ({condition.num_targets} target, {condition.num_nontargets} non-target)"
+        for condition in small
+    )
     return f"Fewer than {MIN_TRIALS_PER_KIND} trials of one kind, so no EER: {listed}." if small else ""
 
 
@@ -134,9 +137,9 @@ def _find_common_settings(board: Leaderboard) -> Sequence[str]:
 
 
 def _note_missing_seeds(board: Leaderboard) -> list[str]:
-    most = max(len(entry.seeds) for entry in board.entries)
-    fewer = [f"{each.name} ({len(each.seeds)})" for each in board.entries if len(each.seeds) < most]
-    return [f"Fewer than {most} seeds: {', '.join(fewer)}."] if fewer else []
+    max_seeds = max(len(entry.seeds) for entry in board.entries)
+    fewer = [f"{entry.name} ({len(entry.seeds)})" for entry in board.entries if len(entry.seeds) < max_seeds]
+    return [f"Fewer than {max_seeds} seeds: {', '.join(fewer)}."] if fewer else []
 
 
 def _note_missing_times(board: Leaderboard) -> list[str]:

@@ -41,13 +41,13 @@ class NonFiniteGuard(pl.Callback):
             figures["norm of the gradient"] = _get_gradient_norm(pl_module)
         if torch.stack([figure.detach().float().cpu() for figure in figures.values()]).isfinite().all():
             return
-        found = ", ".join(f"{name} {float(figure):g}" for name, figure in figures.items())
+        description = ", ".join(f"{name} {float(figure):g}" for name, figure in figures.items())
         utterances = format_batch_utterances(trainer, batch_idx)
         if self.on_nan == "warn":
-            log.warning("step %d: %s, with the batch of %s.", trainer.global_step, found, utterances)
+            log.warning("step %d: %s, with the batch of %s.", trainer.global_step, description, utterances)
             return
         raise SingerVerifyError(
-            f"step {trainer.global_step}: {found}; {format_last_checkpoint(trainer)}; look at the recordings of "
+            f"step {trainer.global_step}: {description}; {format_last_checkpoint(trainer)}; look at the recordings of "
             f"this batch, or lower optimizer.lr: {utterances}."
         )
 
