@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from singer_verify.distributed import gather_with_gradients
 from singer_verify.errors import SingerVerifyError, require_attributes, require_between
 
 TERM_ATTRIBUTES = {
@@ -65,7 +64,7 @@ class WeightedLoss(nn.Module):
         terms: terms by name: modules, or settings with `_target_` from which they are built.
         weights: weight of each term in the sum.
         gather: whether devices that train together take the loss over the singers of all of them, as one device with a
-            batch of that size would, instead of each over its own singers, averaged.
+            batch of that size would, instead of each over its own singers, averaged; the training gathers them.
         num_singers: number of training singers, for terms whose constructor takes it.
         embedding_size: size of the encoder's embeddings, for terms whose constructor takes it.
 
@@ -104,8 +103,6 @@ class WeightedLoss(nn.Module):
         outputs: dict[str, Tensor] = {}
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = embeddings.float()
-            if self.gather:
-                embeddings, singers = gather_with_gradients(embeddings), gather_with_gradients(singers)
             for term in self.terms.values():
                 outputs |= term(embeddings, singers)
         total = torch.stack([weight * outputs[name] for name, weight in self.weights.items()]).sum()

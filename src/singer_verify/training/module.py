@@ -21,7 +21,6 @@ from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
 from singer_verify.data.datamodule import SingerDataModule, compute_split_recording_ids
-from singer_verify.distributed import average_buffers
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.metrics.registry import EER
@@ -172,7 +171,11 @@ class Verifier(pl.LightningModule):
         return self.encoder(frames).unflatten(0, features.shape[:2])
 
     def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
-        outputs = self.loss(self.embed_crops(batch.features), batch.singers)
+        embeddings, singers = self.embed_crops(batch.features).float(), batch.singers
+        if self.loss.gather and self.trainer.world_size > 1:  # DDP averages gradients, which undoes their sum over ranks
+            embeddings = self.all_gather(embeddings, sync_grads=True).flatten(0, 1)  # type: ignore[union-attr]
+            singers = self.all_gather(singers).flatten(0, 1)  # type: ignore[union-attr]
+        outputs = self.loss(embeddings, singers)
         if self._should_log():
             self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
             for term, module in self.loss.terms.items():
@@ -182,7 +185,15 @@ class Verifier(pl.LightningModule):
         return outputs["loss"]
 
     def on_after_backward(self) -> None:
-        average_buffers(self.encoder)
+        """Average the encoder's running statistics over all ranks, so that these agree.
+
+        BatchNorm normalises a training batch by the statistics of each rank's part of it, and evaluation by their
+        running average: the average over ranks is the one that belongs to what all ranks did.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in self.encoder.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.global_step >= self.trainer.max_steps:
