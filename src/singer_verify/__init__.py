@@ -14,7 +14,7 @@ Find a singer among known ones:
     gallery.enrol("ben", ["ben1.wav"])
     gallery.identify("who.wav").candidates[0].singer
 
-Train a model, and evaluate it on singers it has never heard:
+Train a model, and evaluate it on unseen singers:
 
     result = singer_verify.train(["data.root=corpus", "trainer.max_steps=1000", "name=first"])
     singer_verify.evaluate("runs/first", "corpus", split="test").metrics["eer"]

@@ -80,7 +80,7 @@ def require_attributes(name: str, part: object, expected: Mapping[str, str]) -> 
     """Raise an error if an exchangeable part lacks an attribute that its Protocol asks for.
 
     Args:
-        name: of the part in the settings, for example `encoder`.
+        name: name of the part in the settings, for example `encoder`.
         part: an object of any class.
         expected: a short description of each expected attribute, by name.
 

@@ -85,7 +85,7 @@ def plot_similarity(
     Args:
         matrix: NaN where there is none, left white.
         singers: names along both axes.
-        title: of the figure.
+        title: title of the figure.
         highest: score with the brightest colour; None takes the maximum of the matrix.
     """
     size = min(max(3.5, 0.45 * len(singers) + 2.0), 12.0)

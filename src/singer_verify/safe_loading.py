@@ -1,4 +1,4 @@
-"""Construct from the settings in a file only classes that may be constructed: ours, and those of trusted packages.
+"""Construct from the settings in a file only classes of singer_verify and of trusted packages.
 
 A class of another package is imported and constructed if the user trusts it: by `--trust my_package` or
 `trust=[my_package]`, by `trust: [my_package]` in the project's conf/train.yaml, or by installing a package that
@@ -85,7 +85,7 @@ def add_project_folder(package: str) -> None:
 
 
 def is_trusted_module(module_name: str) -> bool:
-    """Whether a module lies in a package that the user trusts."""
+    """Return whether a module lies in a package that the user trusts."""
     packages = _trusted_packages if _is_inside(module_name, _trusted_packages) else _find_plugin_packages()
     return module_name.partition(".")[0] not in NEVER_TRUSTED and _is_inside(module_name, packages)
 
@@ -100,7 +100,7 @@ def _is_inside(module_name: str, packages: Iterable[str]) -> bool:
 
 
 def list_packages(settings: Any) -> list[str]:
-    """List the packages other than ours whose classes plain settings name, sorted."""
+    """List the packages other than singer_verify whose classes plain settings name, sorted."""
     packages = {target.partition(".")[0] for target in iterate_targets(settings)}
     return sorted(packages - {OWN_PACKAGE})
 
@@ -134,7 +134,7 @@ def _format_untrusted(target: str, packages: list[str]) -> str:
     if never := [name for name in packages if name in NEVER_TRUSTED or not name.isidentifier()]:
         return (
             f"_target_={target}: expected a class of singer_verify or of a trusted package, and {never[0] or 'that'} "
-            f"can never be trusted; the file is not ours."
+            f"can never be trusted; not created by singer_verify."
         )
     options = " ".join(f"--trust {name}" for name in packages)
     return (
@@ -156,7 +156,9 @@ def rebuild_from_settings(description: dict[str, Any], package: str) -> Any:
     target = str(description.get("_target_"))
     if _is_inside(target, [OWN_PACKAGE]):
         if not target.startswith(f"{package}."):
-            raise SingerVerifyError(f"_target_={target}: expected a class under {package}; the file is not ours.")
+            raise SingerVerifyError(
+                f"_target_={target}: expected a class under {package}; not created by singer_verify."
+            )
     else:
         require_trusted({"_target_": target})
     settings = {name: value for name, value in description.items() if name != "_target_"}
@@ -167,7 +169,7 @@ def rebuild_from_settings(description: dict[str, Any], package: str) -> Any:
 
 
 def import_class(target: str) -> type:
-    """Import a class of ours or of a trusted package by its path.
+    """Import a class of singer_verify or of a trusted package by its path.
 
     Raises:
         ImportError, AttributeError: there is no such thing.
@@ -206,13 +208,13 @@ def require_plain(name: str, value: Any) -> None:
 
 
 def require_rebuildable(name: str, part: object, settings: Any, package: str) -> Any:
-    """Refuse a part that loading its model would refuse; returns the part that its settings rebuild.
+    """Refuse a part that loading its model would refuse; return the part that its settings rebuild.
 
     Args:
         name: where the settings stand, for instance `encoder.settings`.
         part: the part itself.
         settings: a dict of plain values with `_target_`, that rebuild it.
-        package: the part of ours whose classes are allowed, beside trusted ones.
+        package: subpackage of singer_verify whose classes are allowed, besides those of trusted packages.
 
     Raises:
         SingerVerifyError: settings that are not plain, that rebuild nothing or something else, or a class that cannot

@@ -32,7 +32,7 @@ def choose_start_method(num_workers: int) -> str | None:
     Under joblib, a sweep's job runs with the start method `loky`, which data loader workers cannot use.
 
     Args:
-        num_workers: of the data loader.
+        num_workers: number of loader processes.
     """
     if num_workers == 0 or multiprocessing.get_start_method() != "loky":
         return None

@@ -61,7 +61,7 @@ def compute_max_correlation(segment: Float[np.ndarray, "samples 2"], max_delay_s
 
     Args:
         segment: (samples, 2), zero mean.
-        max_delay_samples: in either direction.
+        max_delay_samples: largest delay in either direction, in samples.
     """
     left, right = segment.T
     norm = float(np.sqrt(np.square(left).sum() * np.square(right).sum()))

@@ -20,7 +20,7 @@ class AudioClip:
     Attributes:
         samples: (samples,) or (samples, channels); floats in [-1, 1], int16 or int32. A peak above `loading.MAX_PEAK`
             is an error once the clip is read.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         name: what messages call the recording.
 
     Raises:
@@ -58,7 +58,7 @@ def resolve_recording(
 
     Args:
         recording: a path, a clip, or an array of samples.
-        sample_rate: in Hz; required for an array and ignored otherwise.
+        sample_rate: sample rate in Hz; required for an array and ignored otherwise.
 
     Raises:
         SingerVerifyError: an array was given without a sample rate.

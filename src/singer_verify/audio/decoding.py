@@ -103,8 +103,8 @@ class AudioInfo:
     """Properties of an audio file.
 
     Attributes:
-        duration_s: in seconds.
-        sample_rate: in Hz.
+        duration_s: duration in seconds.
+        sample_rate: sample rate in Hz.
         num_channels: number of channels.
     """
 

@@ -22,7 +22,7 @@ def load_audio(path: Path, sample_rate: int, min_bandwidth_hz: float = 0.0) -> F
 
     Args:
         path: wav, flac, ogg or mp3 (libsndfile), m4a, aac or mp4 (FFmpeg).
-        sample_rate: of the result, in Hz.
+        sample_rate: sample rate of the result, in Hz.
         min_bandwidth_hz: highest frequency the file has to contain; resampling cannot restore what it lacks.
 
     Returns:
@@ -42,8 +42,8 @@ def downmix_and_resample(
 
     Args:
         blocks: the recording's blocks in order.
-        name: of the recording, which starts each error message.
-        sample_rate: of the result, in Hz.
+        name: name of the recording, which starts each error message.
+        sample_rate: sample rate of the result, in Hz.
         min_bandwidth_hz: highest frequency the recording has to contain.
 
     Yields:

@@ -21,8 +21,8 @@ class RecordingScan:
     """The result of one pass over a recording.
 
     Attributes:
-        num_samples: at `sample_rate`.
-        sample_rate: of the scanned samples, in Hz.
+        num_samples: number of samples at `sample_rate`.
+        sample_rate: sample rate of the scanned samples, in Hz.
         power: (steps,), mean square of the samples in steps of 10 ms.
         has_two_voices: whether the two channels hold different voices, see `TwoVoiceDetector`.
         samples: (samples,), or None if the recording is too long to keep in memory.
@@ -50,7 +50,7 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
 
     Args:
         recording: a file or clip.
-        sample_rate: to resample to, in Hz.
+        sample_rate: sample rate to resample to, in Hz.
         min_bandwidth_hz: highest frequency the recording has to contain.
 
     Raises:
@@ -82,7 +82,7 @@ class PowerMeter:
     """Streaming mean square of a signal in steps of 10 ms.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     def __init__(self, sample_rate: int) -> None:

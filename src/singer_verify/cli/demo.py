@@ -30,7 +30,7 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
     max_mb: Annotated[float, typer.Option(min=0.1, help="The largest clip, in MB.")] = 20.0,
 ) -> None:
-    """A page in the browser: are two clips of one singer, and who of a gallery sings? Ctrl-C ends it."""
+    """Serve a page that compares two clips and finds the singer of a clip in a gallery; Ctrl-C ends it."""
     from singer_verify.demo.server import (
         bind_socket,
         build_app,

@@ -88,7 +88,7 @@ class Corpus:
 
     Attributes:
         root: folder that the utterances' paths are relative to.
-        splits: by name.
+        splits: splits by name.
         part_roots: roots of the corpora that were combined; empty for a single corpus.
     """
 

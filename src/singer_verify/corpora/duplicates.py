@@ -21,7 +21,7 @@ def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) ->
     is evaluated on training data.
 
     Args:
-        recordings: of the data set.
+        recordings: recordings of the data set.
         drop_shared: remove all copies of files that two singers share, instead of raising an error.
 
     Raises:

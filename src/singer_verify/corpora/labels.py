@@ -20,7 +20,7 @@ def read_labels(root: Path) -> pd.DataFrame:
     """Read the labels of a corpus' utterances: one string column per label, empty where unknown.
 
     Args:
-        root: of the corpus; without a `corpus.csv` the table is empty.
+        root: root folder of the corpus; without a `corpus.csv` the table is empty.
 
     Returns:
         A table indexed by the utterance's path relative to the root, as in `corpus.Utterance.path`.
@@ -59,9 +59,9 @@ def read_utterance_labels(paths: Sequence[str], root: Path, part_roots: Sequence
     """Read the labels of utterances of one or several corpora.
 
     Args:
-        paths: of the utterances, relative to the root.
-        root: of the corpus.
-        part_roots: for several corpora, the root of each, below `root`.
+        paths: paths of the utterances, relative to the root.
+        root: root folder of the corpus.
+        part_roots: root folder of each of several corpora, below `root`.
 
     Returns:
         For each label its value for every utterance, `""` where unknown.
@@ -95,7 +95,7 @@ def find_contradicting_singer(path: str, singer: str, singers: Collection[str]) 
     VocalSet code such as `m9`.
 
     Args:
-        path: of the file, with forward slashes.
+        path: path of the file, with forward slashes.
         singer: name of its folder.
         singers: names of all singers (a set is fastest); those without a letter are ignored because take numbers look
             like them.

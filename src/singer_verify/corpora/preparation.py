@@ -30,8 +30,8 @@ def prepare_corpus(
     Everything is written to a temporary folder next to it first and moved when complete.
 
     Args:
-        recordings: with their splits.
-        corpus_folder: to create.
+        recordings: recordings with their splits.
+        corpus_folder: folder to create.
         copy: copy files instead of linking them.
         progress: yields the given recordings one by one while reporting progress.
 

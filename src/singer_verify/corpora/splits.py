@@ -21,10 +21,10 @@ def draw_splits(gender_by_singer: dict[str, str], val: float, test: float, seed:
     """Assign singers to train, val and test at random, with the same proportion of genders in each split.
 
     Args:
-        gender_by_singer: `""` where unknown.
+        gender_by_singer: gender of each singer, `""` where unknown.
         val: size of the validation split: a fraction of the singers if below 1, otherwise their number.
         test: size of the test split, likewise; 0 for no test split.
-        seed: of the draw; the same singers and seed give the same splits.
+        seed: random seed of the draw; the same singers and seed give the same splits.
 
     Returns:
         The split of each singer.
@@ -104,7 +104,7 @@ def filter_by_labels(recordings: list[Recording], conditions: tuple[str, ...]) -
     """Keep the recordings that satisfy all conditions.
 
     Args:
-        recordings: of the data set.
+        recordings: recordings of the data set.
         conditions: each `label=value,value,...`, satisfied by any of the values.
 
     Raises:
@@ -134,9 +134,9 @@ def balance_by_label(recordings: list[Recording], label: str, seed: int = 0) -> 
     neither singer nor content can be inferred from how often it occurs.
 
     Args:
-        recordings: of the data set.
-        label: for example technique.
-        seed: of the draw.
+        recordings: recordings of the data set.
+        label: name of the label, for example technique.
+        seed: random seed of the draw.
 
     Raises:
         SingerVerifyError: the label does not exist, or no value is shared by all singers.
@@ -181,7 +181,7 @@ class SelectionSettings:
         splits: table of singers and their splits.
         val: fraction or number of singers in the validation split; None uses the data set's own split, or a fifth.
         test: likewise for the test split; None uses the data set's own split, or none.
-        seed: of all draws.
+        seed: random seed of all draws.
     """
 
     keep: tuple[str, ...] = ()
@@ -201,7 +201,7 @@ def select_recordings(
     Args:
         reader: name of the reader.
         source: folder of the data set.
-        settings: of the reader.
+        settings: options of the reader.
         selection: which recordings to keep and how to split them.
 
     Raises:

@@ -70,7 +70,7 @@ def build_window_groups(
     Args:
         num_frames: length of each utterance in frames.
         window_frames: length of a window.
-        windows_per_group: at most so many windows are embedded at once.
+        windows_per_group: largest number of windows embedded at once.
     """
     lengths = num_frames.tolist()
     groups, first = [], 0

@@ -62,18 +62,18 @@ class DemoHandlers:
     """The event handlers of the page for one model; each returns HTML.
 
     Args:
-        embedder: the model.
-        scoring: of the model's embeddings.
-        limits: of a clip.
-        gallery: of enrolled singers; None leaves out identification.
+        embedder: model that embeds the clips.
+        scoring: scoring of the model's embeddings.
+        limits: limits of a clip.
+        gallery: gallery of enrolled singers; None leaves out identification.
 
     Raises:
-        SingerVerifyError: the model takes ready features, which no recording has; or the gallery is empty.
+        SingerVerifyError: the model takes precomputed features, which recordings lack, or the gallery is empty.
     """
 
     def __init__(self, embedder: Model, scoring: Scoring, limits: ClipLimits, gallery: Gallery | None = None) -> None:
         if isinstance(embedder.feature, PrecomputedFeature):
-            raise SingerVerifyError("the model takes ready features, which no recording has; give a model of audio.")
+            raise SingerVerifyError("the model takes precomputed features, not audio; give a model trained on audio.")
         if gallery is not None and not gallery.singers:
             raise SingerVerifyError("the gallery is empty; singer-verify enrol adds singers.")
         self.embedder, self.scoring, self.limits, self.gallery = embedder, scoring, limits, gallery
@@ -167,11 +167,11 @@ def plot_clip(
     """Plot the waveform and the frames of a clip.
 
     Args:
-        samples: of the clip, as the recipe gets them.
-        sample_rate: in Hz.
-        frames: as the encoder gets them, normalised.
+        samples: samples of the clip, as the recipe gets them.
+        sample_rate: sample rate in Hz.
+        frames: frames as the encoder gets them, normalised.
         times_s: when each frame is; times without one, because the recipe drops silence or unvoiced frames, are grey.
-        hop_ms: between frames where none is dropped.
+        hop_ms: time between frames where none is dropped.
     """
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained", dpi=DOTS_PER_INCH)
     figure.get_layout_engine().set(w_pad=PAD_INCHES, h_pad=PAD_INCHES)  # type: ignore[union-attr,call-arg]

@@ -39,7 +39,7 @@ def check_clip(upload: str | None, missing: str, limits: ClipLimits) -> Path:
     Args:
         upload: where the page put the clip; None, where nothing was recorded or uploaded.
         missing: the message in that case.
-        limits: of the clip.
+        limits: limits of the clip.
 
     Raises:
         UtteranceError: there is no clip, or it is not audio, too large or too long.
@@ -72,8 +72,8 @@ class ClipPreview:
     """What the picture of a clip shows.
 
     Attributes:
-        samples: of one channel, at the sample rate of the recipe.
-        frames: as the encoder gets them, normalised if the model does so.
+        samples: samples of one channel, at the sample rate of the recipe.
+        frames: frames as the encoder gets them, normalised if the model does so.
         times_s: when each frame is.
         is_whole: whether the recipe drops no part of the clip, neither silence nor unvoiced frames.
     """

@@ -171,7 +171,7 @@ def build_app(blocks: gradio.Blocks, host: str, max_mb: float, clips: str) -> fa
 
     Args:
         blocks: the page.
-        host: that it will be served on.
+        host: host that it will be served on.
         max_mb: the largest upload, in units of 2^20 bytes.
         clips: the folder of uploads.
     """

@@ -115,7 +115,7 @@ def replace_paths(text: str, names: dict[str, str]) -> str:
 
     Args:
         text: the sentence.
-        names: of clips, by their paths.
+        names: names of clips by path.
     """
     for path, name in names.items():
         text = text.replace(path, name)
@@ -135,7 +135,7 @@ def render_panel(name: str, **content: Any) -> str:
     """Render one of the templates.
 
     Args:
-        name: of the template, without its suffix.
+        name: name of the template, without its suffix.
         content: its variables.
     """
     return PANEL_ENVIRONMENT.get_template(f"{name}.html.jinja").render(content)

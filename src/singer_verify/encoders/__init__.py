@@ -1,1 +1,1 @@
-"""encoders."""
+"""Encoders: networks that map frames to embeddings of unit length."""

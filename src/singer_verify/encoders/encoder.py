@@ -22,8 +22,8 @@ class Encoder(Protocol):
 
     Attributes:
         embedding_size: size of an embedding.
-        settings: what rebuilds the encoder, untrained: `_target_`, the class's import path, and the constructor's
-            arguments, as plain values (dict, list, str, int, float, bool, None).
+        settings: settings that rebuild the encoder, untrained: `_target_`, the class's import path, and the
+            constructor's arguments, as plain values (dict, list, str, int, float, bool, None).
 
     Example:
         class MeanEncoder(nn.Module):
@@ -49,7 +49,7 @@ def build_encoder(settings: dict[str, Any]) -> nn.Module:
     """Build the encoder that a checkpoint's weights belong to, untrained.
 
     Raises:
-        SingerVerifyError: the settings name no encoder of ours or of a trusted package.
+        SingerVerifyError: the settings name no encoder of singer_verify or of a trusted package.
     """
     encoder: nn.Module = rebuild_from_settings(settings, "singer_verify.encoders")
     return encoder

@@ -19,14 +19,14 @@ class LSTMEncoder(nn.Module):
     Shape: frames (batch, frames, bins) → embeddings (batch, embedding), rows of unit length.
 
     Args:
-        num_bins: of a frame.
-        hidden_size: of an LSTM layer, in each direction.
-        num_layers: of the stack.
-        embedding_size: of the result.
-        dropout: between layers, while training.
+        num_bins: number of bins of a frame.
+        hidden_size: hidden size of an LSTM layer, in each direction.
+        num_layers: number of layers of the stack.
+        embedding_size: size of an embedding.
+        dropout: dropout probability between layers, while training.
         bidirectional: whether a second stack reads the frames backwards.
         relu: whether the projection is rectified, which keeps cosines of embeddings in [0, 1].
-        pooling: the last hidden state of each direction, the mean of all, or their mean weighted by self-attention
+        pooling: last hidden state of each direction, mean of all, or their mean weighted by self-attention
             (Chowdhury et al. 2018, "Attention-based models for text-dependent speaker verification", section 3.2).
         initialisation: PyTorch's default, or orthogonal weights, zero biases and forget biases of one.
     """
@@ -92,7 +92,7 @@ class LSTMEncoder(nn.Module):
 
     @torch.no_grad()
     def _initialise_orthogonally(self) -> None:
-        """Each gate's matrix orthogonal (Saxe et al. 2014), the forget gates open (Jozefowicz et al. 2015)."""
+        """Make each gate's matrix orthogonal (Saxe et al. 2014) and open the forget gates (Jozefowicz et al. 2015)."""
         hidden_size = self.settings["hidden_size"]
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("weight"):

@@ -23,7 +23,7 @@ class StatisticsEncoder(nn.Module):
     Shape: frames (batch, frames, bins) → embeddings (batch, 2 · bins), rows of unit length.
 
     Args:
-        num_bins: of a frame.
+        num_bins: number of bins of a frame.
     """
 
     def __init__(self, num_bins: int) -> None:

@@ -33,7 +33,7 @@ class UtteranceMetadata:
     """Labels and measurements of utterances.
 
     Attributes:
-        labels: for each label (gender, song, technique, ...) its value for every utterance, `""` where unknown.
+        labels: values of all utterances by label (gender, song, technique, ...), `""` where unknown.
         seconds: (utterances,), durations; None if not measured.
         median_f0_hz: (utterances,), over voiced frames, NaN without any; None if not measured.
     """
@@ -51,7 +51,7 @@ class Conditions:
     styles are; how far the medians of f0 lie apart; and how long the shorter of the two utterances is.
 
     Args:
-        metadata: of the utterances.
+        metadata: labels and measurements of the utterances.
         selected: names of the conditions to keep; None keeps all.
     """
 
@@ -152,7 +152,7 @@ def select_conditions(
 
     Args:
         selection: labels, `length`, `pitch` and names of conditions, separated by commas, or `none`; None takes all.
-        labels: for each label its value for every utterance.
+        labels: values of all utterances by label.
         is_measurable: whether duration and pitch can be measured, which precomputed features do not allow.
 
     Raises:

@@ -75,8 +75,8 @@ class SingerConfusionMatrix:
     """Trials and false alarms of each pair of singers; target trials are on the diagonal.
 
     Args:
-        source: of the trials.
-        threshold: score from which on a trial is accepted.
+        source: source of the trials.
+        threshold: lowest accepted score.
         num_singers: number of singers of the source.
 
     Attributes:
@@ -154,10 +154,10 @@ class ErrorAnalysis:
     """The last pass over the trials, which needs the threshold and the range of scores from the counts.
 
     Args:
-        source: of the trials.
-        counts: of the same trials.
-        decisions: summed along the way.
-        singers: their numbers, passed on one by one.
+        source: source of the trials.
+        counts: counts of the same trials.
+        decisions: costs of decisions, summed along the way.
+        singers: numbers of the singers, passed on one by one.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class EmbeddingMap:
     Attributes:
         method: one of `MAP_METHODS`.
         chosen: (chosen,), rising indices of the utterances that are on the map.
-        positions: of these.
+        positions: (chosen, 2), their positions in the plane.
     """
 
     method: str
@@ -39,7 +39,7 @@ def map_utterances(
     Args:
         embeddings: rows of unit length.
         method: one of `MAP_METHODS`.
-        seed: of the method and of the sample.
+        seed: random seed of the method and of the sample.
 
     Raises:
         SingerVerifyError: too few embeddings, or UMAP is not installed.

@@ -17,7 +17,7 @@ class EvaluatedUtterances:
         paths: (utterances,), relative to the corpus root.
         singers: sorted names.
         singer_index: (utterances,), index of the singer of each in `singers`.
-        labels: for each label (gender, song, technique, ...) its value for every utterance, `""` where unknown.
+        labels: values of all utterances by label (gender, song, technique, ...), `""` where unknown.
         embeddings: (utterances, embedding), rows of unit length, as the model computes them.
     """
 
@@ -127,12 +127,12 @@ class EvaluationResult:
     """The result of an evaluation.
 
     Attributes:
-        metrics: by name, each with its 95 % interval over singers: those of `metrics.registry.METRICS`; threshold,
-            top_1, top_5, mean_normalised_rank; miss_at_threshold, false_alarm_at_threshold and actual_dcf_<prior> if
-            the scoring has a threshold; cllr, and actual_dcf_<prior> at the Bayes thresholds, if it has a calibration.
-            Undefined metrics are absent.
+        metrics: metrics by name, each with its 95 % interval over singers: those of `metrics.registry.METRICS`;
+            threshold, top_1, top_5, mean_normalised_rank; miss_at_threshold, false_alarm_at_threshold and
+            actual_dcf_<prior> if the scoring has a threshold; cllr, and actual_dcf_<prior> at the Bayes thresholds, if
+            it has a calibration. Undefined metrics are absent.
         conditions: "all" first, then the others.
-        histogram: of all scores.
+        histogram: histogram of all scores.
         singer_scores: (singers, singers), mean score of each pair, NaN without trials; None with more than
             `confusions.MAX_PAIRWISE_SINGERS` singers, in which case the next two are empty.
         by_singer: one entry per singer, in order; empty with more than `evaluate.MAX_BOOTSTRAP_UNITS` singers.

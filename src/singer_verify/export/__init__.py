@@ -1,1 +1,1 @@
-"""export."""
+"""Export of trained models: ONNX, and the checkpoint format of the seed projects."""

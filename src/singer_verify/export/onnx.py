@@ -39,7 +39,7 @@ class OnnxLstm(nn.Module):
     `batch_first`; cell states are not made.
 
     Args:
-        lstm: with `batch_first`, without projections; evaluated, so that its dropout does nothing.
+        lstm: an LSTM with `batch_first` and without projections, in evaluation mode, so that its dropout does nothing.
     """
 
     def __init__(self, lstm: nn.LSTM) -> None:
@@ -120,7 +120,7 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
 
     Args:
         model: the model.
-        scoring: of the model's embeddings.
+        scoring: scoring of the model's embeddings.
         from_frames: whether the recipe is left out of the graph.
     """
     feature, normalisation = model.feature, model.normalisation
@@ -209,8 +209,8 @@ def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> 
 
     Args:
         program: see `build_onnx_program`.
-        path: of the file.
-        metadata: for the model's `metadata_props`.
+        path: path of the file.
+        metadata: entries of the model's `metadata_props`.
     """
     model = program.model
     model.producer_name, model.producer_version = "singer_verify", version("singer_verify")

@@ -21,9 +21,9 @@ def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.
     """Synthesise harmonics with vibrato and breath that swell from soft to loud, with a silent rest.
 
     Args:
-        num_samples: of the result.
-        sample_rate: in Hz.
-        seed: of pitch and breath.
+        num_samples: number of samples of the result.
+        sample_rate: sample rate in Hz.
+        seed: random seed of pitch and breath.
     """
     generator = np.random.default_rng(seed)
     time_s = np.arange(num_samples) / sample_rate
@@ -49,7 +49,7 @@ def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
     Two test voices of each length of `generate_check_recordings` are embedded, together in one batch.
 
     Args:
-        path: of the exported model.
+        path: path of the exported model.
         model: the model.
         from_frames: whether it takes frames.
 

@@ -10,10 +10,10 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 
 
 def compute_hop_samples(hop_ms: float, sample_rate: int) -> int:
-    """A hop in samples.
+    """Compute the hop in samples.
 
     Raises:
-        SingerVerifyError: not a whole number of samples.
+        SingerVerifyError: the hop is not a whole number of samples.
     """
     samples = hop_ms * sample_rate / 1000.0
     if samples < 1 or abs(samples - round(samples)) > 1e-6:
@@ -24,12 +24,12 @@ def compute_hop_samples(hop_ms: float, sample_rate: int) -> int:
 
 
 def require_one_frame(num_samples: int, shortest: int, sample_rate: int) -> None:
-    """Refuse an utterance that a frame does not fit into.
+    """Refuse an utterance that is too short for one frame.
 
     Args:
-        num_samples: of the utterance.
-        shortest: number of samples that are enough.
-        sample_rate: of both, in Hz.
+        num_samples: number of samples of the utterance.
+        shortest: smallest number of samples that is accepted.
+        sample_rate: sample rate of the samples, in Hz.
 
     Raises:
         UtteranceError: the utterance is shorter.
@@ -54,7 +54,8 @@ class Feature(Protocol):
         hop_ms: time from frame to frame.
         num_bins: bins of a frame.
         bandwidth_hz: highest frequency the frames depend on; recordings that do not reach it are refused.
-        recipe: what rebuilds it: `_target_`, the class's import path, and the constructor's arguments, as plain values.
+        recipe: settings that rebuild it: `_target_`, the class's import path, and the constructor's arguments, as plain
+            values.
 
     Example:
         class Loudness:
@@ -89,9 +90,9 @@ class FramewiseFeature(Feature, Protocol):
     Shape: samples (..., samples) → (..., frames, bins), each row as if it were alone.
 
     Attributes:
-        hop_samples: from frame to frame.
-        context_samples: on either side of a frame's middle, from which it is made; an utterance has more samples than
-            that. None where these settings of the recipe need a whole utterance.
+        hop_samples: samples from frame to frame.
+        context_samples: samples that a frame depends on to either side of its middle; an utterance must be longer.
+            None if the frames depend on the whole utterance with these settings.
     """
 
     hop_samples: int

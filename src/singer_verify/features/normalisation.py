@@ -112,7 +112,7 @@ class Scaling(NamedTuple):
 
     Attributes:
         offset: (utterances, bins), or (utterances, 1) if all bins share one.
-        scale: of the same shape, never 0.
+        scale: array of the same shape, never 0.
     """
 
     offset: Float[np.ndarray, "utterances width"]

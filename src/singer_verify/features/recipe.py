@@ -15,33 +15,33 @@ from singer_verify.features.normalisation import STATISTICS_KEY
 from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.safe_loading import OWN_PACKAGE, iterate_targets, rebuild_from_settings
 
-# Raise it when any recipe of ours makes other frames from the same settings: stored frames are then computed again.
+# Raise it when a recipe of singer_verify computes other frames from the same settings, so that stores are recomputed.
 RECIPE_CODE_VERSION = 1
 
-# What a recipe that does not name them has.
+# Defaults of the settings that every recipe may have besides those of its feature.
 DEFAULT_FRAME_SETTINGS = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
 
 
 def get_feature_settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Of a whole recipe, what the feature's class takes."""
+    """Return the settings of a recipe that the feature's class takes."""
     return {name: value for name, value in recipe.items() if name not in (*DEFAULT_FRAME_SETTINGS, STATISTICS_KEY)}
 
 
 def get_frame_settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Of a whole recipe, what any feature may have; a recipe that does not name it has it not."""
+    """Return the settings of a recipe that apply to any feature, with defaults for those it does not name."""
     return {name: recipe.get(name, default) for name, default in DEFAULT_FRAME_SETTINGS.items()}
 
 
 def canonical_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe as it is compared with another: every setting named, and without statistics, which follow from data."""
+    """Return a recipe in the form in which recipes are compared: all settings named, without the data's statistics."""
     return get_feature_settings(recipe) | get_frame_settings(recipe)
 
 
 def read_yaml(path: Path) -> Any:
-    """What a yaml file holds, in plain values.
+    """Read a yaml file as plain values.
 
     Raises:
-        SingerVerifyError: it is not yaml.
+        SingerVerifyError: the file is not yaml.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ RECIPES_FOLDER = Path("conf/features")  # beside train.py
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The recipe in a yaml file.
+    """Read the recipe in a yaml file.
 
     Args:
         name: `mel40` for conf/features/mel40.yaml in the current folder or else as shipped, or the path of a
@@ -76,48 +76,49 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def build_feature(recipe: dict[str, Any]) -> Feature:
-    """The feature that a checkpoint or a store was made with; how its frames are normalised is not its matter.
+    """Build the feature that a checkpoint or a store was made with; the recipe's normalisation is ignored.
 
     Raises:
-        SingerVerifyError: the recipe is not one of ours.
+        SingerVerifyError: the recipe belongs neither to singer_verify nor to a trusted package.
     """
-    from singer_verify.features.trimming import with_trimming  # which needs what stands above
+    from singer_verify.features.trimming import with_trimming  # it imports this module
 
     return with_trimming(rebuild_from_settings(get_feature_settings(recipe), "singer_verify.features"), recipe)
 
 
 def resolve_recipe(given: Any) -> Feature:
-    """A part of a recipe, built.
+    """Build a part of a recipe.
 
     Args:
-        given: its name, as `features=` has it; or its settings; or built already.
+        given: name of the part as in `features=`, its settings, or a feature, which is returned unchanged.
 
     Raises:
-        SingerVerifyError: no such recipe, none of ours, made of itself, or normalised on its own.
+        SingerVerifyError: no such recipe, one that belongs neither to singer_verify nor to a trusted package, one that
+            contains itself, or one with a normalisation of its own.
     """
     if isinstance(given, Feature):
         return given
     recipe = read_recipe(given) if isinstance(given, str) else dict(given)
     if recipe.get("normalise", "none") != "none":
         raise SingerVerifyError(
-            f"a part of a recipe has normalise: {recipe['normalise']}; expected none, for what is joined is normalised "
-            f"as a whole: leave it out, and set features.normalise."
+            f"a part of a recipe has normalise: {recipe['normalise']}; expected none, because the parts are normalised "
+            f"together: leave it out, and set features.normalise."
         )
     try:
         return build_feature(recipe)
     except RecursionError as error:
-        raise SingerVerifyError(f"features={given}: is made of itself; name other recipes in its yaml.") from error
+        raise SingerVerifyError(f"features={given}: contains itself; name other recipes in its yaml.") from error
 
 
 def describe_recipe_code(recipe: dict[str, Any]) -> dict[str, str]:
-    """Tell the code that makes a recipe's frames apart from its other versions.
+    """Identify the version of the code that computes a recipe's frames.
 
-    Settings alone do not tell whether stored frames are still what the recipe makes. Our own code has a version that is
-    raised by hand; of other packages, the source of the module that defines the class is hashed, together with the
-    modules of the same package that it imports.
+    Settings alone do not tell whether stored frames are still what the recipe computes. The code of singer_verify has a
+    version that is raised by hand; for other packages, the source of the module that defines the class is hashed,
+    together with the modules of the same package that it imports.
 
     Returns:
-        By class or package, a version or a hash.
+        A version or a hash by class or package.
     """
     code = {OWN_PACKAGE: str(RECIPE_CODE_VERSION)}
     for target in iterate_targets(recipe):
@@ -130,7 +131,7 @@ def describe_recipe_code(recipe: dict[str, Any]) -> dict[str, str]:
 
 
 def _find_package_imports(module_name: str) -> set[str]:
-    """Names of a module and of the modules of its package that it imports, directly or not."""
+    """Return the names of a module and of the modules of its package that it imports, directly or not."""
     package, waiting, modules = module_name.partition(".")[0], [module_name], set[str]()
     while waiting:
         name = waiting.pop()
@@ -149,6 +150,6 @@ def _find_package_imports(module_name: str) -> set[str]:
 
 
 def _read_source(module_name: str) -> bytes:
-    """Source of an imported module; empty where it has none, as a namespace or a compiled module."""
+    """Return the source of an imported module; empty for namespaces and compiled modules."""
     path = getattr(sys.modules[module_name], "__file__", None)
     return Path(path).read_bytes() if path and path.endswith(".py") else b""

@@ -61,7 +61,7 @@ class WindowBatcher(Generic[Owner]):
 
     Args:
         encoder: (batch, frames, bins) → (batch, embedding).
-        device: of the encoder.
+        device: device of the encoder.
     """
 
     def __init__(self, encoder: nn.Module, device: torch.device | str = "cpu") -> None:

@@ -46,7 +46,7 @@ class Diarization:
             if there are any.
         is_known: (windows,), whether that score is at or above the threshold; true throughout without one.
         is_silent: (windows,), whether no one sings in it.
-        thresholds: of each singer; empty where none is known.
+        thresholds: threshold of each singer; empty where none is known.
         seconds: duration of the recording.
         remarks: sentences on what makes the result doubtful.
     """
@@ -172,9 +172,9 @@ def smooth_embeddings(
 
     Args:
         windows: rows of unit length, in order of time.
-        middles_s: of the windows, rising.
+        middles_s: middles of the windows, rising.
         seconds: windows whose middles lie within half of it are averaged; 0 leaves windows as they are.
-        counts: which windows are averaged; a window with none of them around keeps its own embedding.
+        counts: mask of the windows that are averaged; a window with none of them around keeps its own embedding.
     """
     numbers = np.concatenate([[0], np.cumsum(counts)])
     sums = np.concatenate([np.zeros((1, windows.shape[1])), np.cumsum(windows * counts[:, None], 0, np.float64)])
@@ -193,8 +193,8 @@ def compute_window_bounds_s(
     """Compute the bounds of the time that each window stands for: halfway to the middles of its neighbours.
 
     Args:
-        starts_s: of the windows.
-        ends_s: likewise.
+        starts_s: starts of the windows.
+        ends_s: ends of the windows.
         seconds: duration of the recording.
     """
     middles = (starts_s + ends_s) / 2

@@ -30,7 +30,7 @@ class FrameNormalisation(nn.Module):
     Shape: (recordings, frames, bins) → the same.
 
     Args:
-        normalisation: with the statistics of the training split, if it needs them.
+        normalisation: normalisation with the statistics of the training split, if it needs them.
 
     Raises:
         SingerVerifyError: it needs them and has none.
@@ -118,7 +118,7 @@ class EndToEndModel(nn.Module):
 
     Args:
         front_end: samples (recordings, samples) → frames (recordings, frames, bins); None where frames are given.
-        normalisation: of the frames of a recording.
+        normalisation: normalisation of the frames of a recording.
         encoder: (windows, frames, bins) → (windows, embedding).
         window_frames: length of a window.
     """
@@ -209,9 +209,9 @@ def compute_traceable_window_starts(
     """Compute `data.windows.compute_window_starts` without branches, which a trace would decide once and for all.
 
     Args:
-        num_frames: of a recording; may be a symbol.
+        num_frames: number of frames of a recording; may be a symbol.
         window_frames: length of a window.
-        device: of the result.
+        device: device of the result.
     """
     hop = max(window_frames // 2, 1)
     beyond_first = num_frames - torch.sym_min(num_frames, window_frames)

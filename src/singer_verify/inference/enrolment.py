@@ -64,7 +64,7 @@ def compute_content_hash(recording: Path | AudioClip) -> str:
 
 
 def is_valid_name(singer: str) -> bool:
-    """Whether a name is valid: not empty, printable, without surrounding blanks, not too long."""
+    """Return whether a name is valid: not empty, printable, without surrounding blanks, not too long."""
     return bool(singer) and singer.isprintable() and singer == singer.strip() and len(singer) <= MAX_NAME_CHARACTERS
 
 
@@ -100,12 +100,12 @@ def select_enrolled_recordings(
 
 @dataclass(frozen=True)
 class EnrolledSingers:
-    """Singers ready to be scored.
+    """Singers prepared for scoring.
 
     Attributes:
-        names: in alphabetical order.
-        num_recordings: number of enrolled recordings of each.
-        sides: mean of the recordings of each.
+        names: names in alphabetical order.
+        num_recordings: number of enrolled recordings of each singer.
+        sides: mean of the recordings of each singer, prepared for scoring.
     """
 
     names: tuple[str, ...]
@@ -117,8 +117,8 @@ def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scori
     """Average the recordings of each singer.
 
     Args:
-        enrolled: at least one recording.
-        scoring: of their embeddings.
+        enrolled: recordings, at least one.
+        scoring: scoring of their embeddings.
     """
     recordings = list(enrolled)
     names, groups = np.unique([recording.singer for recording in recordings], return_inverse=True)
@@ -131,7 +131,7 @@ def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[
     """Return a remark if the threshold was fitted to pairs of single recordings and a singer has several.
 
     Args:
-        scoring: that decides.
+        scoring: scoring that decides.
         num_recordings: number of enrolled recordings of the singer.
     """
     is_given = scoring.threshold is not None and scoring.threshold.is_user_defined

@@ -50,7 +50,7 @@ class Progress(Protocol):
 
 
 def show_nothing(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
-    """Pass items on."""
+    """Pass items on without showing progress."""
     return items
 
 
@@ -73,16 +73,16 @@ def evaluate(
         result.metrics["eer"]     # Estimate(value=..., low=..., high=...)
 
     Args:
-        model: from `load_model`, or the path of one.
+        model: a model from `load_model`, or its path.
         corpus: a folder `<root>/<split>/<singer>/**/<utterance>`.
-        split: of the corpus; its singers should not be those of the training.
+        split: name of the split; its singers should not be those of the training.
         trials: a list of trials; None takes all pairs of utterances.
         conditions: names separated by commas, or "none"; None takes all that the corpus allows.
-        scoring: of embeddings; None takes the model's own, see `load_model_scoring`.
+        scoring: scoring of the embeddings; None takes the model's own, see `load_model_scoring`.
         num_enrolment: utterances from which a singer is enrolled, for identification.
-        num_resamples: of the bootstrap over singers.
-        seed: of the bootstrap and of the draw of enrolment utterances.
-        progress: wraps what takes long.
+        num_resamples: number of bootstrap resamples of the singers.
+        seed: random seed of the bootstrap and of the draw of enrolment utterances.
+        progress: wrapper that reports the progress of long loops.
 
     Raises:
         SingerVerifyError: the model, the corpus or the trials cannot be used.
@@ -99,11 +99,11 @@ class EvaluationPlan:
     """What is evaluated, checked before anything is embedded.
 
     Attributes:
-        corpus: its root.
-        split: of the corpus.
-        conditions: that are evaluated, and what has to be measured for them.
-        trial_path: of the list of trials; None for all pairs.
-        trials: its content.
+        corpus: root folder of the corpus.
+        split: name of the split.
+        conditions: conditions that are evaluated, and what has to be measured for them.
+        trial_path: path of the list of trials; None for all pairs.
+        trials: content of that list.
     """
 
     corpus: Path
@@ -243,7 +243,7 @@ class MedianF0Dataset(Dataset[float]):
     """Median f0 of each recording in Hz; NaN where it has none.
 
     Args:
-        paths: of the recordings.
+        paths: paths of the recordings.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -267,7 +267,7 @@ def measure_median_f0(paths: Sequence[Path], num_workers: int) -> Iterator[float
     """Measure the median f0 of each recording in Hz, in order.
 
     Args:
-        paths: of audio files.
+        paths: paths of audio files.
         num_workers: processes to use; a few recordings are measured in this one.
     """
     num_workers = 0 if len(paths) < MIN_RECORDINGS_FOR_WORKERS else num_workers
@@ -309,7 +309,7 @@ def collect_fault_examples(validation: TrialListValidation) -> dict[str, list[st
 
 
 def format_fault_messages(validation: TrialListValidation) -> list[str]:
-    """Say what was found and what is done about it: a sentence for each fault, none for a list without any."""
+    """Format what was found and what is done about it: a sentence for each fault, none for a list without any."""
     counts, examples = count_faults(validation), collect_fault_examples(validation)
     elsewhere = f", {validation.num_elsewhere} of them in another split" if validation.num_elsewhere else ""
     openings = {

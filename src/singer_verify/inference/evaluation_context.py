@@ -29,9 +29,9 @@ class EvaluationContext:
     Attributes:
         model: name of the model.
         corpus: name of the corpus.
-        split: of the corpus.
-        scoring: in words, for instance "cosine".
-        trials: in words, for instance "all pairs".
+        split: name of the split.
+        scoring: description of the scoring, for instance "cosine".
+        trials: description of the trials, for instance "all pairs".
         calibrated_threshold: threshold of the calibration, if there is one.
         fingerprint: identifies the model.
         overlaps: how many of the singers were used before, by use (see `evaluation.seen_singers`): None if the singers
@@ -60,11 +60,11 @@ def build_evaluation_context(
 
     Args:
         model: loaded from a file.
-        corpus: its root.
-        split: of the corpus.
-        scoring: of the model's embeddings.
-        utterances: that are evaluated.
-        trials: in words.
+        corpus: root folder of the corpus.
+        split: name of the split.
+        scoring: scoring of the model's embeddings.
+        utterances: evaluated utterances.
+        trials: description of the trials.
     """
     assert model.checkpoint is not None
     metadata, calibration = model.checkpoint.metadata, scoring.calibration

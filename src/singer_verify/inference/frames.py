@@ -90,7 +90,7 @@ class RecordingInfo:
 
 
 class LoadedRecording(NamedTuple):
-    """A recording ready to be embedded: its properties, and a function that yields its normalised frames."""
+    """A recording prepared for embedding: its properties, and a function that yields its normalised frames."""
 
     recording_info: RecordingInfo
     pieces: Callable[[], Iterator[Frames]]

@@ -47,8 +47,8 @@ class Gallery:
 
     Args:
         model: the model; a gallery belongs to one.
-        scoring: of its embeddings.
-        enrolled: its recordings.
+        scoring: scoring of its embeddings.
+        enrolled: enrolled recordings.
     """
 
     def __init__(self, model: Model, scoring: Scoring = COSINE, enrolled: Iterable[EnrolledRecording] = ()) -> None:
@@ -89,7 +89,7 @@ class Gallery:
         return tuple(sorted({recording.singer for recording in self.enrolled}))
 
     def known(self) -> EnrolledSingers:
-        """Average the recordings of each singer, ready to be scored.
+        """Average the recordings of each singer and prepare the means for scoring.
 
         Raises:
             SingerVerifyError: nobody is enrolled.
@@ -179,9 +179,9 @@ class Gallery:
         """Find which enrolled singer sings.
 
         Args:
-            recording: as for `Model.embed`.
-            sample_rate: of samples, in Hz.
-            prior: probability of each singer before the recording is heard, see `verify`.
+            recording: see `Model.embed`.
+            sample_rate: sample rate of an array of samples, in Hz.
+            prior: probability of each singer before the recording is scored; see `verify`.
 
         Raises:
             UtteranceError: the recording cannot be used.

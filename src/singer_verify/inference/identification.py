@@ -15,9 +15,9 @@ class Candidate:
     """An enrolled singer as the singer of a recording.
 
     Attributes:
-        singer: name.
+        singer: name of the singer.
         num_recordings: number of enrolled recordings.
-        score: of the recording against the singer.
+        score: score of the recording against the singer.
         threshold: scores at or above it are accepted; None where the model has none.
         is_accepted: whether the score is at or above the threshold; None without one.
         probability: posterior that the recording is of this singer, whoever else is enrolled, at the given prior; None
@@ -38,9 +38,9 @@ class IdentificationResult:
 
     Attributes:
         candidates: all enrolled singers, accepted ones first, then by descending score.
-        threshold: of the first candidate; None where the model has none.
+        threshold: threshold of the first candidate; None where the model has none.
         is_known: whether the first candidate is accepted; None without a threshold.
-        prior: of the probabilities; None without a calibration.
+        prior: prior of the probabilities; None without a calibration.
         remarks: sentences on what makes the result doubtful.
     """
 
@@ -71,14 +71,14 @@ def rank_candidates(
     prior: float | None,
     remarks: tuple[str, ...],
 ) -> IdentificationResult:
-    """Rank enrolled singers.
+    """Rank enrolled singers by their scores against a recording.
 
     Args:
-        scoring: of the embeddings.
-        enrolled: at least one singer.
-        embedding: of the recording.
-        prior: probability of each singer before the recording is heard; see `verify`.
-        remarks: sentences to add to.
+        scoring: scoring of the embeddings.
+        enrolled: enrolled singers, at least one.
+        embedding: embedding of the recording.
+        prior: probability of each singer before the recording is scored; see `verify`.
+        remarks: earlier remarks, to which those of the decision are added.
 
     Raises:
         SingerVerifyError: a prior without a calibration.

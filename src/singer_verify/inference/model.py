@@ -108,7 +108,7 @@ class Model:
         encoder: an `nn.Module`, (batch, frames, bins) → (batch, embedding).
         feature: computes its frames.
         window_frames: length of a window, in frames.
-        normalisation: of the frames of a recording.
+        normalisation: normalisation of the frames of a recording.
         checkpoint: the file it came from, if any, without weights.
         device: where the encoder runs. Frames of recordings are computed on the CPU.
     """
@@ -174,7 +174,7 @@ class Model:
             recording: an audio file, or precomputed frames (`.npy`) where the model was trained on those; samples as an
                 array (samples,) or (samples, channels), floats in [-1, 1] or 16- or 32-bit integers; or a float tensor
                 (samples,) or (batch, samples) on any device.
-            sample_rate: of the samples, in Hz. A tensor is taken to have the model's own rate.
+            sample_rate: sample rate of the samples, in Hz. A tensor is taken to have the model's own rate.
 
         Returns:
             An embedding of unit length as an array; for a tensor, a tensor (embedding,) or (batch, embedding) on its
@@ -205,9 +205,9 @@ class Model:
 
         Args:
             recording: a file, a clip or an array, as for `embed`.
-            sample_rate: of the samples, in Hz.
+            sample_rate: sample rate of the samples, in Hz.
             window_s: length of a window; None is the model's own.
-            hop_s: from window to window; None is about half of the model's window.
+            hop_s: time from window to window; None is about half of the model's window.
 
         Raises:
             UtteranceError: as for `embed`.

@@ -38,9 +38,9 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
     """Write a scoring as an `.npz`, whole or not at all.
 
     Args:
-        path: of the file.
-        scoring: all of it is kept.
-        fingerprint: of the model whose embeddings it is for, see `runs.checkpoints.compute_fingerprint`.
+        path: path of the file.
+        scoring: the scoring to write.
+        fingerprint: fingerprint of the model whose embeddings it is for, see `runs.checkpoints.compute_fingerprint`.
 
     Raises:
         SingerVerifyError: the file cannot be written.
@@ -71,8 +71,8 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
     """Read a scoring; nothing in the file is executed.
 
     Args:
-        path: of the file.
-        fingerprint: of the model whose embeddings are to be scored.
+        path: path of the file.
+        fingerprint: fingerprint of the model whose embeddings are to be scored.
 
     Raises:
         ScoringModelMismatchError: it was fitted for another model.
@@ -192,9 +192,9 @@ def load_model_scoring(model: Model, scoring: Path | None = None, threshold: flo
     records one, and no calibration.
 
     Args:
-        model: from `load_model`.
+        model: a model from `load_model`.
         scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, if there is one.
-        threshold: of scores, in place of any other.
+        threshold: score threshold that replaces any other.
 
     Raises:
         SingerVerifyError: a scoring that cannot be read or was fitted for another model, or a threshold that is not

@@ -53,9 +53,9 @@ def embed_store(
     """Embed all utterances of a store.
 
     Args:
-        encoder: in evaluation mode.
+        encoder: encoder in evaluation mode.
         store: frames as they were extracted.
-        normalisation: of the frames.
+        normalisation: normalisation of the frames.
         window_frames: length of a window.
     """
     groups = build_window_groups(store.num_frames, window_frames)
@@ -79,9 +79,9 @@ def embed_utterances(
     """Embed utterances from their files, a block of them at a time, so that frames never fill the memory.
 
     Args:
-        model: that embeds.
+        model: model that embeds.
         root: where the utterances' paths begin.
-        utterances: in the order of their split.
+        utterances: utterances in the order of their split.
         report_skipped: told why an utterance cannot be used.
         progress: passes the frames of one utterance after another on.
 

@@ -23,7 +23,7 @@ class VerificationResult:
         threshold: scores at or above it mean the same singer, with its origin; None where the model has none.
         is_same: whether the score is at or above the threshold; None without one.
         probability: posterior of the same singer at the prior; None without a calibration.
-        prior: of the probability; None without a calibration.
+        prior: prior of the probability; None without a calibration.
         log_likelihood_ratio: natural logarithm; None without a calibration.
         remarks: sentences on what makes the decision doubtful.
     """
@@ -54,9 +54,9 @@ def verify(
 
     Args:
         model: the model.
-        scoring: of its embeddings, see `load_model_scoring`.
+        scoring: scoring of its embeddings, see `load_model_scoring`.
         left: a file or a clip.
-        right: likewise.
+        right: the other recording, likewise.
         prior: prior probability of a same-singer pair; sets the probability, and the threshold unless that was given.
             None: 0.5, and the scoring's own threshold.
 
@@ -82,10 +82,10 @@ def decide_score(scoring: Scoring, score: float, prior: float | None, remarks: t
     """Decide by a score.
 
     Args:
-        scoring: that gave the score.
-        score: of two sides.
+        scoring: scoring that gave the score.
+        score: score of two sides.
         prior: see `verify`.
-        remarks: sentences to add to.
+        remarks: earlier remarks, to which those of the decision are added.
     """
     threshold = resolve_threshold(scoring, prior)
     is_same = None if threshold is None else score >= threshold.score
@@ -110,7 +110,7 @@ def resolve_threshold(scoring: Scoring, prior: float | None) -> Threshold | None
     prior of 0.5.
 
     Args:
-        scoring: with a calibration, a threshold, both, or neither; then None is returned.
+        scoring: scoring with a calibration, a threshold, both, or neither; then None is returned.
         prior: see `verify`.
 
     Raises:

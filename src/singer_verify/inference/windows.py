@@ -21,7 +21,7 @@ class WindowPlan:
 
     Attributes:
         num_frames: length of a window.
-        hop_frames: from window to window; None spreads them evenly with an overlap of half or a little more, as
+        hop_frames: frames from window to window; None spreads them evenly with an overlap of half or a little more, as
             validation does.
     """
 
@@ -46,9 +46,9 @@ def build_window_plan(window_s: float | None, hop_s: float | None, window_frames
 
     Args:
         window_s: length of a window.
-        hop_s: from window to window.
-        window_frames: that the model was validated with.
-        hop_ms: from frame to frame.
+        hop_s: time from window to window.
+        window_frames: length of the windows that the model was validated with.
+        hop_ms: time from frame to frame.
 
     Raises:
         SingerVerifyError: not above 0, or windows that would leave gaps.
@@ -71,7 +71,7 @@ def iterate_windows(pieces: Iterable[Frames], starts: Int[np.ndarray, " windows"
     Args:
         pieces: the frames of a recording, one piece after another.
         starts: first frame of each window, rising.
-        length: of every window.
+        length: length of every window.
     """
     held: Frames | None = None
     first = number = 0
@@ -159,10 +159,10 @@ def build_recording_embedding(
     """Combine a recording's properties with the embeddings of its windows.
 
     Args:
-        facts: of the recording.
+        facts: properties of the recording.
         windows: (windows, embedding), in order.
         plan: where the windows lie.
-        hop_ms: from frame to frame.
+        hop_ms: time from frame to frame.
         model_window_s: see `RecordingEmbedding`.
     """
     starts, length = plan.starts(facts.num_frames), plan.length(facts.num_frames)

@@ -1,1 +1,1 @@
-"""losses."""
+"""Losses: a weighted sum of exchangeable terms."""

@@ -69,7 +69,7 @@ class GE2ELoss(nn.Module):
     def compute_similarities(
         self, embeddings: Float[Tensor, "singers utterances embedding"]
     ) -> Float[Tensor, "singers utterances singers"]:
-        """Scaled cosines of every utterance and every singer's centroid (equations 5, 8 and 9)."""
+        """Compute the scaled cosines of every utterance and every singer's centroid (equations 5, 8 and 9)."""
         if self.training:
             with torch.no_grad():
                 self.scale.clamp_(min=MIN_SCALE)

@@ -199,7 +199,7 @@ def build_corpus_table(utterances: "pd.DataFrame", title: str) -> Table:
 
     Args:
         utterances: the columns of `corpus.csv`.
-        title: of the table.
+        title: title of the table.
     """
     from singer_verify.corpora.corpus import SPLITS
 

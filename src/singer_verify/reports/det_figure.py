@@ -74,7 +74,7 @@ def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
     """Plot a curve per condition that has enough trials; `all` and `hard` stand out.
 
     Args:
-        conditions: with `miss` at `error_rates.build_false_alarm_grid()`.
+        conditions: conditions with `miss` at `error_rates.build_false_alarm_grid()`.
     """
     drawn = sorted(
         (condition for condition in conditions if condition.miss is not None),

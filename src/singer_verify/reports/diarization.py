@@ -107,8 +107,8 @@ def plot_diarization(diarization: Diarization, title: str) -> Figure:
     """Plot bars of singers over time, `unknown` in grey, silence blank; below, the smoothed scores and thresholds.
 
     Args:
-        diarization: to plot.
-        title: of the figure.
+        diarization: diarization to plot.
+        title: title of the figure.
     """
     singers = choose_drawn_singers(diarization)
     bars_inches = ROW_INCHES * (len(singers) + 1) + 0.4

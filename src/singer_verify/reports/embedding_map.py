@@ -58,9 +58,9 @@ def plot_embedding_map(places: Float[np.ndarray, "utterances 2"], labels: dict[s
     """Plot a panel per label.
 
     Args:
-        places: of the utterances.
-        labels: for each panel the value of every utterance, `""` where unknown.
-        title: of the figure.
+        places: positions of the utterances.
+        labels: values of all utterances by panel, `""` where unknown.
+        title: title of the figure.
     """
     columns = 2 if len(labels) == 4 else min(MAX_PANEL_COLUMNS, len(labels))
     rows = -(-len(labels) // columns)
@@ -111,9 +111,9 @@ class CorpusMap:
 
     Attributes:
         paths: (utterances,), relative to the corpus root.
-        places: of the utterances.
-        labels: those drawn, for each its value for every utterance.
-        title: of the figure.
+        places: positions of the utterances.
+        labels: values of all utterances by drawn label.
+        title: title of the figure.
     """
 
     paths: np.ndarray
@@ -165,10 +165,10 @@ def build_corpus_map(
     """Join the positions of a map with the labels to colour by.
 
     Args:
-        utterances: of the split.
-        embedding_map: of their embeddings.
+        utterances: utterances of the split.
+        embedding_map: map of their embeddings.
         by: labels, or `singer`; None chooses them.
-        title: of the split.
+        title: title of the split.
     """
     values_by_label = collect_label_values(utterances)
     labels = choose_map_labels(utterances) if by is None else {name: values_by_label[name] for name in by}

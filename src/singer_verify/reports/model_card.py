@@ -48,7 +48,7 @@ class EvaluationSummary:
 
     Attributes:
         title: corpus and split.
-        counts: of singers, utterances and trials.
+        counts: numbers of singers, utterances and trials.
         scoring: how embeddings were scored.
         remarks: sentences on why the metrics may be too good.
         metrics: rows of name, value, interval.
@@ -75,7 +75,7 @@ def read_evaluations(given: list[Path] | None, run: Path | None, fingerprint: st
     Args:
         given: `evaluation.json` files.
         run: the folder of the run; None if the model is in none.
-        fingerprint: of the model.
+        fingerprint: fingerprint of the model.
 
     Raises:
         SingerVerifyError: a file does not exist, is not an evaluation, or is of another model.
@@ -305,7 +305,7 @@ def render_model_card(
     Args:
         model: loaded from a file.
         evaluations: `evaluation.json` files; by default, those in the run's folder.
-        licence: of the weights, if known.
+        licence: licence of the weights, if known.
         onnx: the exported model beside the card.
 
     Raises:

@@ -21,7 +21,7 @@ def _no_recording_ids() -> Tensor:
 @dataclass(frozen=True, eq=False)
 class ModelMetadata:
     """How to rebuild a model, and whose voices it has seen. Checkpoints hold it as a plain dict,
-    which also names the `packages` other than ours that the parts come from.
+    which also names the other `packages` that the parts come from.
 
     Attributes:
         recipe: settings of the feature and its preparation, as plain values.

@@ -71,18 +71,18 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
 def load_or_compute_store(
     corpus: Corpus, split_name: str, feature: Feature, store_root: Path, dtype: str = "float16", num_workers: int = 0
 ) -> PackedStore:
-    """The packed frames of a split: opened if they were computed before, else computed now.
+    """Open the packed frames of a split if they were computed before, otherwise compute them.
 
     Interrupted work is continued where it stopped. A second process that wants the same store waits for the first. A
-    damaged store is said to be so, and computed again.
+    damaged store is reported and computed again.
 
     Args:
-        corpus: where the utterances are.
-        split_name: of the corpus.
-        feature: makes the frames.
+        corpus: corpus that contains the split.
+        split_name: name of the split.
+        feature: feature that computes the frames.
         store_root: folder of all stores.
-        dtype: of the frames on disk, float16 or float32.
-        num_workers: processes that decode and compute; 0 does it in this one.
+        dtype: data type of the frames on disk, float16 or float32.
+        num_workers: number of extraction processes; 0 extracts in this process.
 
     Raises:
         SingerVerifyError: a singer has no usable utterance left, the disk is full, or a process that computes died.
@@ -103,7 +103,7 @@ def load_or_compute_store(
 
 
 def _open_finished_store(folder: Path) -> PackedStore | None:
-    """The store, if it was finished; a damaged one is said to be so."""
+    """Open a finished store; return None if it is unfinished, or damaged, which is logged."""
     if not (folder / MANIFEST_NAME).exists():
         return None
     try:
@@ -129,7 +129,7 @@ def _compute_store(dataset: UtteranceFrameDataset, folder: Path, dtype: str, num
 
 
 def _compute_store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
-    """Hash a recipe's settings and code, and a corpus: its place, and each file's path, size and time of change."""
+    """Hash a recipe's settings and code, and a corpus: its folder, and each file's path, size and modification time."""
     recipe = feature.recipe
     settings = [FORMAT_VERSION, recipe, describe_recipe_code(recipe), dtype]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -231,9 +231,9 @@ def truncate_to_complete_utterances(folder: Path, utterances: tuple[Utterance, .
     """Cut frames and index back to the utterances that are whole in both and in their place, and count these.
 
     Args:
-        folder: of the store.
-        utterances: all that the store will hold, in order.
-        bytes_per_frame: of the packed frames.
+        folder: folder of the store.
+        utterances: all utterances of the finished store, in order.
+        bytes_per_frame: bytes of one packed frame.
     """
     frames_path, index_path = folder / FRAMES_NAME, folder / INDEX_NAME
     frames_path.touch()
@@ -254,7 +254,7 @@ def truncate_to_complete_utterances(folder: Path, utterances: tuple[Utterance, .
 
 
 def _count_complete_bytes(line: str, utterance: Utterance, frames_file: BinaryIO, bytes_per_frame: int) -> int | None:
-    """The bytes of an utterance, if the line of the index is about it and its frames agree; None if not."""
+    """Count the bytes of an utterance; return None unless its line of the index and its frames agree with it."""
     try:
         (row,) = csv.reader([line])
         path, singer, num_frames, checksum, skipped = row

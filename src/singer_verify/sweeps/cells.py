@@ -24,10 +24,10 @@ class FinishedRun:
     """A finished run of a sweep.
 
     Attributes:
-        path: its folder.
-        settings: its command-line overrides, without the seed and those that do not change the result.
-        seed: of the training.
-        data: the `data` group of its configuration.
+        path: folder of the run.
+        settings: command-line overrides, without the seed and those that do not change the result.
+        seed: seed of the training.
+        data: `data` group of the configuration.
         seconds: training time; None if it was interrupted and resumed, as only the last part was timed.
     """
 
@@ -40,12 +40,12 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class SweepCell:
-    """Runs that differ in their seed only, in its order.
+    """Runs that differ in their seed only, ordered by seed.
 
     Attributes:
-        settings: what was typed for all of them.
-        varied: those that tell it from other cells, by name: what it is called.
-        runs: one for each seed.
+        settings: overrides shared by all its runs.
+        varied: overrides that distinguish it from other cells, sorted by name; they are its name.
+        runs: runs of the cell, one for each seed.
     """
 
     settings: frozenset[str]
@@ -58,7 +58,7 @@ class SweepCell:
 
 
 def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
-    """The cells below a folder, sorted by name, and the runs left out: their path and status.
+    """Return the cells below a folder, sorted by name, and the status of the runs left out, by path.
 
     Raises:
         SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
@@ -94,11 +94,12 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
 
 
 def find_baseline_cell(cells: list[SweepCell], wanted: str | None) -> SweepCell | None:
-    """The cell of this name, or that has all these settings; None where there is only one cell.
+    """Find the cell with exactly, or at least, these settings; return None where there is only one cell.
 
     Args:
-        cells: of a sweep.
-        wanted: settings, separated by commas; None means `features=mel40`, not normalised where that was swept too.
+        cells: cells of a sweep.
+        wanted: settings of the baseline, separated by commas; None means `features=mel40`, unnormalised if
+            normalisation was swept as well.
 
     Raises:
         SingerVerifyError: no cell has them, or several do.
@@ -120,7 +121,10 @@ def find_baseline_cell(cells: list[SweepCell], wanted: str | None) -> SweepCell 
 
 
 def _find_distinguishing_settings(cells: list[frozenset[str]]) -> frozenset[str]:
-    """Settings that tell cells apart: those of several values, and of the others as few as it takes, groups first."""
+    """Find the settings that tell cells apart: those with several values, and as few of the others as it takes.
+
+    Of the others, overrides of whole groups are kept first.
+    """
     telling = frozenset.union(*cells) - frozenset.intersection(*cells)
     num_values = Counter(setting.partition("=")[0] for setting in telling)
     only_some_have = [setting for setting in telling if num_values[setting.partition("=")[0]] == 1]

@@ -49,19 +49,19 @@ class LeaderboardEntry:
     """One cell's line of the leaderboard; metrics are means over its seeds.
 
     Attributes:
-        name: the settings that distinguish it from other cells.
-        varied: these settings one by one.
-        seeds: of its runs.
-        metrics: those of `metrics.registry.METRICS` by name.
-        seed_eers: for each run.
-        miss: at the leaderboard's false-alarm rates.
-        condition_eers: by the condition's name, where it has enough trials.
-        num_parameters: of the encoder.
-        num_bins: of its frames.
-        seconds: of training, mean of those runs that were not interrupted; None if all were.
-        difference: of its EER from the baseline's; None for the baseline, and where there is none.
-        p: two-sided, of that difference.
-        p_holm: the same, corrected for the number of comparisons.
+        name: settings that distinguish it from other cells.
+        varied: the same settings one by one.
+        seeds: seeds of its runs.
+        metrics: metrics of `metrics.registry.METRICS` by name.
+        seed_eers: equal error rate of each run.
+        miss: miss rates at the leaderboard's false-alarm rates.
+        condition_eers: equal error rate by condition, where it has enough trials.
+        num_parameters: number of parameters of the encoder.
+        num_bins: number of bins of its frames.
+        seconds: mean training time of the runs that were not interrupted; None if all were.
+        difference: difference of its EER from the baseline's; None for the baseline, and without a baseline.
+        p: two-sided p value of that difference.
+        p_holm: the same p value, corrected for the number of comparisons.
     """
 
     name: str
@@ -89,17 +89,17 @@ class Leaderboard:
     """All cells of a sweep, the lowest EER first.
 
     Attributes:
-        entries: of the cells.
+        entries: entries of the cells.
         baseline: name of the cell that the others are compared with; None where there is only one.
-        split: that they were evaluated on.
-        num_singers: of that split.
-        num_utterances: of that split.
-        num_targets: trials of one singer.
-        num_nontargets: trials of two.
-        num_resamples: of the bootstrap.
-        conditions: of the trials, from the corpus' labels.
-        false_alarms: at which each entry's `miss` is taken.
-        skipped_runs: runs that are not compared: path and status.
+        split: name of the split that they were evaluated on.
+        num_singers: number of singers of that split.
+        num_utterances: number of utterances of that split.
+        num_targets: number of target trials.
+        num_nontargets: number of non-target trials.
+        num_resamples: number of bootstrap resamples.
+        conditions: conditions of the trials, from the corpus' labels.
+        false_alarms: false-alarm rates at which each entry's `miss` is taken.
+        skipped_runs: status of the runs that are not compared, by path.
     """
 
     entries: tuple[LeaderboardEntry, ...]
@@ -152,9 +152,9 @@ def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_
     """Build all pairs of a split's utterances, their conditions, and the draws of the bootstrap.
 
     Args:
-        singers: (utterances,), names.
-        labels: for each label its value for every utterance, empty where unknown.
-        num_resamples: of the bootstrap.
+        singers: (utterances,), name of the singer of each.
+        labels: values of all utterances by label, empty where unknown.
+        num_resamples: number of bootstrap resamples.
 
     Raises:
         SingerVerifyError: fewer than two singers, or no singer with two utterances.
@@ -172,7 +172,7 @@ def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
     """Check that all runs are compared on the same utterances by the same singers.
 
     Args:
-        embeddings: by the path of the run.
+        embeddings: embeddings by path of the run.
 
     Raises:
         SingerVerifyError: the utterances or singers of two runs differ; names examples.
@@ -209,11 +209,11 @@ def compare_cells(
     """Compute the metrics of every cell with intervals over singers, and the differences from the baseline's EER.
 
     Args:
-        cells: of the sweep.
-        embeddings: by the path of the run, of the same utterances in the same order.
-        shared: the trials.
-        baseline: one of the cells.
-        split: that was embedded.
+        cells: cells of the sweep.
+        embeddings: embeddings by path of the run, of the same utterances in the same order.
+        shared: trials and resamples to compare on.
+        baseline: name of the cell to compare with.
+        split: name of the embedded split.
     """
     false_alarms = build_false_alarm_grid()
     entries, resampled = [], {}
@@ -332,7 +332,7 @@ def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corp
         sweep: folder of the runs.
         wanted_baseline: settings of the cell to compare with, separated by commas; None is `features=mel40`.
         split: evaluated split.
-        corpus: its root; None takes that of each run's configuration.
+        corpus: root folder of the corpus; None takes that of each run's configuration.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
@@ -358,7 +358,7 @@ def _format_run_status(run: Path, status: str) -> str:
 
 
 def _find_unstarted_jobs(sweep: Path) -> dict[str, str]:
-    """Jobs of the sweep's plan, where there is one, that have no run yet."""
+    """Return the jobs of the sweep's plan, if there is one, that have no run yet."""
     jobs = read_sweep_plan(sweep).jobs if (sweep / PLAN_FILENAME).is_file() else None
     return {job: "not begun" for job in jobs or [] if read_run_status(sweep / job) == "waiting"}
 

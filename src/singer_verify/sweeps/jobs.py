@@ -54,13 +54,13 @@ def run_job(
     train: Callable[[str | None], object],
     sentence: Callable[[BaseException], str],
 ) -> float | None:
-    """Train a job unless it has finished; returns its best value of the monitored metric.
+    """Train a job unless it has finished; return its best value of the monitored metric.
 
     Args:
         job: folder of the job.
         settings: settings of the training as plain values.
-        train: starts the training, or continues it from a checkpoint.
-        sentence: turns an error into a sentence.
+        train: function that starts the training, or continues it from a checkpoint.
+        sentence: function that turns an error into a sentence.
 
     Raises:
         JobError: the job failed, is being trained by another process, or was interrupted in a worker process.

@@ -32,8 +32,8 @@ class SplitEmbeddings:
         embeddings: (utterances, embedding), rows of unit length.
         paths: (utterances,), relative to the corpus root, sorted by singer and path.
         singers: (utterances,), singer of each.
-        num_parameters: of the encoder.
-        num_bins: of its frames.
+        num_parameters: number of parameters of the encoder.
+        num_bins: number of bins of its frames.
     """
 
     embeddings: Float[np.ndarray, "utterances embedding"]
@@ -75,8 +75,8 @@ def require_one_corpus(runs: list[FinishedRun], corpus: Path | None) -> Path:
     for run, root in zip(runs, roots, strict=True):
         if root.resolve() != roots[0].resolve():
             raise SingerVerifyError(
-                f"{run.path} cannot be compared with {runs[0].path}, for their trials differ: it was trained on "
-                f"{root}, that on {roots[0]}; leave one of the runs out, or judge all on one corpus with --corpus."
+                f"{run.path} cannot be compared with {runs[0].path}, because their trials differ: it was trained on "
+                f"{root}, that on {roots[0]}; leave one of the runs out, or evaluate all on one corpus with --corpus."
             )
     return roots[0]
 
@@ -85,10 +85,10 @@ def load_split_embeddings(run: FinishedRun, split: str, corpus: Path | None, tit
     """Read the run's embeddings of a split where its best model and the corpus are as they were, else compute them.
 
     Args:
-        run: whose best model embeds.
-        split: of the corpus.
-        corpus: its root; None means that of the run's configuration.
-        title: of the progress bar.
+        run: run whose best model embeds.
+        split: name of the split.
+        corpus: root folder of the corpus; None takes that of the run's configuration.
+        title: title of the progress bar.
 
     Raises:
         SingerVerifyError: the model or the corpus cannot be used.
@@ -120,7 +120,7 @@ def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: s
 
 
 def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
-    """A hash of the best model, and of the corpus: its place, and each file's path, size and time of change."""
+    """Hash the best model and the corpus: its folder, and each file's path, size and modification time."""
     digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
     digest.update(hashlib.sha256((run.path / BEST_CHECKPOINT).read_bytes()).digest())
     for state in iter_file_states(root, read_split_corpus(root, split).splits[split].utterances):
@@ -129,7 +129,7 @@ def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
 
 
 def _read_cached_embeddings(path: Path, key: str) -> SplitEmbeddings | None:
-    """What was kept under this key; None where there is nothing, something else, or a damaged file."""
+    """Read the embeddings cached under this key; return None if the file is missing, damaged or of another key."""
     try:
         stored = read_npz(path)
         if str(stored["key"]) != key:

@@ -1,1 +1,1 @@
-"""training."""
+"""Training with Lightning: module, callbacks, loggers, fine-tuning, import of weights."""

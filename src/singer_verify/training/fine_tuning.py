@@ -25,8 +25,8 @@ class ParentCheckpoint:
     """A checkpoint whose weights a new training begins with.
 
     Attributes:
-        path: of the checkpoint.
-        content: of the checkpoint.
+        path: path of the checkpoint.
+        content: content of the checkpoint.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class ParentCheckpoint:
             init_from: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
 
         Raises:
-            SingerVerifyError: not a model of ours.
+            SingerVerifyError: not a model of singer_verify.
         """
         path = find_checkpoint(Path(init_from))
         return cls(path, read_checkpoint(path))
@@ -66,14 +66,14 @@ class ParentCheckpoint:
             )
 
     def transfer_weights(self, verifier: Verifier) -> dict[str, list[str]]:
-        """Put the parent's weights into a verifier that matches; returns the parts that were `taken` and `dropped`.
+        """Copy the parent's weights into a matching verifier; return the parts that were `taken` and `dropped`.
 
         Where both losses have a term, its parameters are taken too; those of a singer-specific term only if the
         training singers are the same.
         """
         self._load_state(verifier.encoder, extract_encoder_state(self.content))
         assert verifier.metadata is not None
-        theirs, ours = self.content[METADATA_KEY]["train_singers"], list(verifier.metadata.train_singers)
+        parent_singers, own_singers = self.content[METADATA_KEY]["train_singers"], list(verifier.metadata.train_singers)
         states: dict[str, dict[str, Any]] = {}  # of the parent's terms that have parameters
         for key, value in extract_loss_state(self.content).items():
             _, name, parameter = key.split(".", 2)
@@ -82,8 +82,10 @@ class ParentCheckpoint:
         for name, term in verifier.loss.iterate_terms():
             if name not in states:
                 continue
-            if term.singer_specific and theirs != ours:
-                dropped[name] = f"specific to other training singers: {len(theirs)} there, {len(ours)} here"
+            if term.singer_specific and parent_singers != own_singers:
+                dropped[name] = (
+                    f"specific to other training singers: {len(parent_singers)} there, {len(own_singers)} here"
+                )
                 continue
             self._load_state(verifier.loss.terms[name], states[name])
             taken.append(name)
@@ -94,7 +96,7 @@ class ParentCheckpoint:
         return {"taken": taken, "dropped": sorted(dropped)}
 
     def record(self, run: Path, parts: dict[str, list[str]]) -> dict[str, Any]:
-        """What `run.json` says of the parent; its path is relative to the run."""
+        """Return the entry of `run.json` about the parent, with its path relative to the run."""
         return {
             "checkpoint": os.path.relpath(self.path, run),
             "sha256": compute_sha256(self.path),
@@ -129,17 +131,17 @@ def _find_mismatches(
 
 
 def inherited_normalisation(ckpt_path: str | None, init_from: str | None) -> dict[str, Any]:
-    """Of a recipe, the figures of the training split that the weights were trained with; nothing where there are none.
+    """Return the normalisation statistics that a checkpoint's weights were trained with; empty without any.
 
-    A run that is continued has its own, to the bit. A run that begins with another's weights keeps that one's, on
-    whatever corpus: the weights expect frames on that scale, frozen parts for good.
+    A resumed run keeps its own, to the bit. A run that begins with another's weights keeps those of that run, whatever
+    its corpus: the weights expect frames on that scale, and frozen parts cannot adapt to another.
 
     Args:
         ckpt_path: checkpoint to continue from.
         init_from: a run folder or a checkpoint to begin with; not used by a run that is continued.
 
     Raises:
-        SingerVerifyError: not a model of ours.
+        SingerVerifyError: not a model of singer_verify.
     """
     if ckpt_path is None and init_from is None:
         return {}

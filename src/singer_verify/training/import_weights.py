@@ -1,4 +1,4 @@
-"""Weights that other programs trained, made into the folder of a run."""
+"""Import of weights that other programs trained into a run folder."""
 
 import importlib.metadata
 import logging
@@ -36,12 +36,12 @@ LEGACY_GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is 
 
 @dataclass(frozen=True)
 class ExternalWeights:
-    """An encoder's weights under our names.
+    """An encoder's weights under the names of singer_verify.
 
     Attributes:
-        encoder: settings of the encoder they belong to, read off their shapes.
-        state: of the encoder and of GE2ELoss, as a Lightning checkpoint names it.
-        step: of their training, 0 where the file does not say.
+        encoder: settings of the encoder, inferred from the shapes of the weights.
+        state: parameters of the encoder and of GE2ELoss, by their names in a Lightning checkpoint.
+        step: training step of the weights, 0 where the file does not say.
         dropped: tensors of the file that are not used.
     """
 
@@ -52,10 +52,11 @@ class ExternalWeights:
 
 
 def read_external_weights(path: Path) -> ExternalWeights:
-    """Read weights of the layouts above; nothing in the file is executed.
+    """Read weights in one of the supported layouts; nothing in the file is executed.
 
     Raises:
-        SingerVerifyError: no such file, more than plain tensors in it, another layout, or one of our own checkpoints.
+        SingerVerifyError: no such file, more than plain tensors in it, another layout, or a checkpoint of
+            singer_verify.
     """
     content = _load_external_file(path)
     if METADATA_KEY in content:
@@ -79,23 +80,23 @@ def read_external_weights(path: Path) -> ExternalWeights:
 def import_weights_as_run(
     path: Path, feature: Feature, window_frames: int, run: Path, normalisation: Normalisation = NO_NORMALISATION
 ) -> None:
-    """Make a run folder of weights from elsewhere, to be evaluated, embedded with, or trained on from.
+    """Create a run folder from weights trained elsewhere, to evaluate, embed with or fine-tune.
 
     Args:
-        path: of the weights.
-        feature: makes the frames they were trained on.
+        path: file of the weights.
+        feature: feature that computes the frames they were trained on.
         window_frames: length of an evaluation window.
-        run: folder to make.
-        normalisation: of those frames.
+        run: folder to create.
+        normalisation: normalisation of those frames.
 
     Raises:
-        SingerVerifyError: the folder holds a run, the weights cannot be read, or they take other frames.
+        SingerVerifyError: the folder holds a run, the weights cannot be read, or they expect other frames.
     """
     refuse_existing_run(run)
     weights = read_external_weights(path)
     if weights.encoder["num_bins"] != feature.num_bins:
         raise SingerVerifyError(
-            f"{path}: takes frames of {weights.encoder['num_bins']} bins, and the recipe named makes "
+            f"{path}: takes frames of {weights.encoder['num_bins']} bins, but the recipe computes "
             f"{feature.num_bins}; name the recipe it was trained on."
         )
     if normalisation.needs_training_split:
@@ -113,7 +114,7 @@ def import_weights_as_run(
     export_saved_model(run)
     record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)
     if weights.dropped:
-        log.info("%s: not taken: %s.", path, ", ".join(weights.dropped))
+        log.info("%s: not imported: %s.", path, ", ".join(weights.dropped))
 
 
 def _build_lightning_checkpoint(weights: ExternalWeights) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _load_external_file(path: Path) -> dict[str, Any]:
 
 
 def _infer_encoder_settings(path: Path, weights: dict[str, Tensor], relu: bool) -> dict[str, Any]:
-    """The settings of the encoder whose parameters have exactly these names and shapes."""
+    """Infer the settings of the encoder whose parameters have exactly these names and shapes."""
     try:
         encoder = LSTMEncoder(
             num_bins=weights["lstm.weight_ih_l0"].shape[1],
@@ -156,6 +157,6 @@ def _infer_encoder_settings(path: Path, weights: dict[str, Tensor], relu: bool) 
     except (KeyError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise SingerVerifyError(
-            f"{path}: its tensors make no LSTM encoder ({reason}); {SUPPORTED_LAYOUTS_HINT}."
+            f"{path}: its tensors do not form an LSTM encoder ({reason}); {SUPPORTED_LAYOUTS_HINT}."
         ) from error
     return encoder.settings

@@ -9,7 +9,9 @@ from singer_verify.errors import require_at_least
 
 
 def build_warmup_cosine(optimizer: Optimizer, warmup_steps: int, max_steps: int) -> LambdaLR:
-    """Linear rise over `warmup_steps`, then half a cosine down to zero at `max_steps` (Loshchilov & Hutter 2017).
+    """Build a linear rise over `warmup_steps`, then half a cosine down to zero at `max_steps`.
+
+    Loshchilov & Hutter 2017, without restarts.
 
     Raises:
         SingerVerifyError: the warm-up is longer than the training.

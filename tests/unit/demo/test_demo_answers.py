@@ -151,7 +151,7 @@ def test_models_and_galleries_that_the_page_cannot_use_are_refused(embedder: Mod
     with pytest.raises(SingerVerifyError, match="the gallery is empty"):
         DemoHandlers(embedder, COSINE, LIMITS, Gallery(embedder))
     embedder.feature = PrecomputedFeature({"num_feats": 40, "sr": 16000, "hop_size": 160})
-    with pytest.raises(SingerVerifyError, match="takes ready features"):
+    with pytest.raises(SingerVerifyError, match="takes precomputed features"):
         DemoHandlers(embedder, COSINE, LIMITS)
 
 

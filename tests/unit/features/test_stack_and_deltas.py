@@ -103,10 +103,10 @@ def test_refuses_parts_that_do_not_fit(parts: list, said: str) -> None:
         FeatureStack(parts)
 
 
-def test_refuses_a_recipe_that_is_made_of_itself(tmp_path: Path) -> None:
+def test_refuses_a_recipe_that_contains_itself(tmp_path: Path) -> None:
     path = tmp_path / "round.yaml"
     path.write_text(yaml.safe_dump({"_target_": FeatureStack.__module__ + ".FeatureStack", "stack": [str(path)]}))
-    with pytest.raises(SingerVerifyError, match=r"round.yaml: is made of itself; name other recipes"):
+    with pytest.raises(SingerVerifyError, match=r"round.yaml: contains itself; name other recipes"):
         FeatureStack([str(path)])
 
 

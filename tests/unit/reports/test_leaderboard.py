@@ -358,7 +358,9 @@ def test_runs_of_several_corpora_need_one_to_be_judged_on() -> None:
 
 def test_runs_of_other_corpora_are_refused_whatever_the_names_in_them(tmp_path: Path) -> None:
     runs = [FinishedRun(Path(name), frozenset(), 1, {"root": str(tmp_path / name)}, None) for name in "ab"]
-    with pytest.raises(Exception, match=r"b cannot be compared with a, for their trials differ: .* judge all on one"):
+    with pytest.raises(
+        Exception, match=r"b cannot be compared with a, because their trials differ: .* evaluate all on"
+    ):
         require_one_corpus(runs, None)
     assert require_one_corpus(runs, tmp_path) == tmp_path
     assert require_one_corpus(runs[:1] * 2, None) == tmp_path / "a"

@@ -110,12 +110,12 @@ def without(name: str) -> dict[str, Any]:
     ("content", "said"),
     [
         ({"weights": 1}, "holds weights; expected `model_state`"),
-        ({"model_state": without("linear.bias")}, "make no LSTM encoder .*linear.bias"),
-        ({"model_state": without("lstm.weight_hh_l0")}, "make no LSTM encoder .*lstm.weight_hh_l0"),
+        ({"model_state": without("linear.bias")}, "do not form an LSTM encoder .*linear.bias"),
+        ({"model_state": without("lstm.weight_hh_l0")}, "do not form an LSTM encoder .*lstm.weight_hh_l0"),
         ({"model_state": EarlierEncoder().state_dict() | {"linear.weight": torch.zeros(5, 9)}}, "size mismatch"),
         (
             {"model_state": EarlierEncoder(bins=80).state_dict()},
-            "takes frames of 80 bins, and the recipe named makes",
+            "takes frames of 80 bins, but the recipe computes",
         ),
     ],
 )

@@ -31,7 +31,7 @@ READER_ATTRIBUTES = {
 
 @runtime_checkable
 class Reader(Protocol):
-    """How a data set names its recordings: a module, or a class whose constructor takes no arguments.
+    """A reader of a data set: a module, or a class whose constructor takes no arguments.
 
     Law: the singer is told from the folder or from a table, never guessed from a part of a name; a file whose name
     contradicts its folder is reported. `parse_recordings` is given the folder and, for each audio file below it whose
@@ -52,7 +52,7 @@ class Reader(Protocol):
 
 
 def list_reader_names() -> list[str]:
-    """List our own readers, sorted."""
+    """List the names of the readers of this package, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
@@ -60,7 +60,7 @@ def load_reader(name: str) -> Reader:
     """Import a reader by its name, or by the import path of a module or class of any package.
 
     Raises:
-        SingerVerifyError: no such reader, or one that lacks what `Reader` asks for.
+        SingerVerifyError: no such reader, or it lacks an attribute of `Reader`.
     """
     if name in list_reader_names():
         return _require_reader(name, importlib.import_module(f"{__name__}.{name}"))
@@ -92,8 +92,8 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     """Find the recordings of a data set.
 
     Args:
-        reader: one of `list_reader_names()`, or an import path, see `load_reader`.
-        source: the folder of the data set.
+        reader: name from `list_reader_names()`, or an import path, see `load_reader`.
+        source: folder of the data set.
         settings: the reader's own options, by name.
 
     Raises:
@@ -141,7 +141,7 @@ def _check_reader_settings(reader: str, recordings: Callable[..., Any], settings
 
 
 def _suggest_reader(paths: list[str]) -> str:
-    """Say which data set most of the files are named after."""
+    """Name the reader whose pattern matches most of the files."""
     others = [name for name in list_reader_names() if name != "folder"]
     counts = {
         name: len(_match_paths(paths, importlib.import_module(f"{__name__}.{name}").PATH_PATTERN)) for name in others

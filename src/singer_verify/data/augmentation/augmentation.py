@@ -35,7 +35,7 @@ def draw_augmentation(name: str, p: float, num_draws: int, position: tuple[int, 
     others.
 
     Args:
-        name: of the augmentation.
+        name: name of the augmentation.
         p: probability that a crop is changed.
         num_draws: random numbers per crop.
         position: seed and step.
@@ -90,7 +90,7 @@ def _hash_words(words: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
 
 @runtime_checkable
 class Augmenter(Protocol):
-    """What all of them tell: the probability that a crop is changed, and how many random numbers that takes."""
+    """Attributes of every augmentation: the probability of a change, and the number of random numbers per crop."""
 
     p: float
     num_draws: int
@@ -98,7 +98,7 @@ class Augmenter(Protocol):
 
 @runtime_checkable
 class SampleAugmenter(Augmenter, Protocol):
-    """Change samples, before frames are computed from them.
+    """An augmentation of samples, applied before frames are computed from them.
 
     Attributes:
         context_ratio: input length divided by valid output length; the invalid margins are cropped.
@@ -113,7 +113,7 @@ class SampleAugmenter(Augmenter, Protocol):
 
 @runtime_checkable
 class FrameAugmenter(Augmenter, Protocol):
-    """Changes frames."""
+    """An augmentation of frames."""
 
     def __call__(
         self, features: Float[Tensor, "crops frames bins"], uniform: Float[Tensor, "crops numbers"]
@@ -121,7 +121,7 @@ class FrameAugmenter(Augmenter, Protocol):
 
 
 class AugmentationChain:
-    """What happens to training crops; validation never sees it.
+    """The augmentations of training crops in sequence; validation data are never augmented.
 
     Args:
         samples: augmentations of samples by name, in their order.
@@ -154,7 +154,7 @@ class AugmentationChain:
     def augment_samples(
         self, crops: Float[Tensor, "crops wide"], draws: dict[str, AugmentationDraw], num_samples: int, sample_rate: int
     ) -> Float[Tensor, "crops num_samples"]:
-        """Augmented crops, without the margins that they came with."""
+        """Augment crops and cut off the margins that they came with."""
         for (name, augmenter), margin in zip(self.samples.items(), self._compute_margins(num_samples), strict=True):
             chosen, uniform = draws[name]
             if len(chosen):
@@ -173,7 +173,7 @@ class AugmentationChain:
         return features
 
     def _compute_margins(self, num_samples: int) -> list[int]:
-        """What is cut off on either side after each augmentation of samples, so that `num_samples` are left."""
+        """Compute the samples to cut off on either side after each augmentation so that `num_samples` are left."""
         margins: list[int] = []
         for augmenter in reversed(self.samples.values()):
             widened = (

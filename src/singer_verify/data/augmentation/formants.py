@@ -53,7 +53,7 @@ def shift_formants(
     Args:
         crops: (crops, samples).
         ratios: (crops,), factor by which formant frequencies are multiplied.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
     n_fft = 1 << round(math.log2(WINDOW_MS * sample_rate / 1000.0))
     window = torch.hann_window(n_fft, device=crops.device)

@@ -58,7 +58,7 @@ def draw_masks(uniform: Float[Tensor, "crops numbers"], size: int, max_width: in
     Args:
         uniform: (crops, 2 × masks), width and position of each mask.
         size: number of positions.
-        max_width: of a mask.
+        max_width: largest width of a mask.
     """
     widths, positions = uniform.unflatten(1, (-1, 2)).unbind(2) if uniform.shape[1] else (uniform, uniform)
     width = (widths * (max_width + 1)).floor()

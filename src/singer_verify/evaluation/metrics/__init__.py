@@ -1,1 +1,1 @@
-"""evaluation/metrics."""
+"""Metrics of a verification system, with bootstrap intervals over singers."""

@@ -91,7 +91,7 @@ def draw_bootstrap_weights(
     non-target trial (fewer than two different singers) are drawn again.
 
     Args:
-        has_trials: which singers have trials with which; target trials on the diagonal.
+        has_trials: mask of the pairs of singers that have trials; target trials on the diagonal.
         num_resamples: number of resamples.
         seed: seed of the draws.
 
@@ -191,7 +191,7 @@ class ResampledCounts:
 
     Args:
         draws: (resamples, singers), how often each singer counts.
-        bins: of the score axis.
+        bins: bins of the score axis.
     """
 
     def __init__(self, draws: Int[np.ndarray, "resamples singers"], bins: ScoreBins) -> None:
@@ -203,7 +203,7 @@ class ResampledCounts:
 
         Args:
             singer: number of the singer.
-            places: for each trial, the other singer's number × number of bins + its bin.
+            places: the place of each trial: the other singer's number × number of bins + its bin.
             is_target: their kind.
         """
         counts = np.bincount(places, minlength=self.num_singers * len(self.bins))
@@ -228,11 +228,11 @@ def compute_resampled_metrics(
     A resample of every singer once gives the metrics themselves, but for `MAX_SCORE_LEVELS`.
 
     Args:
-        scores: of one system.
+        scores: scores of one system.
         left_singers: numbered from 0.
         right_singers: the same singer in a target trial.
         draws: how often each singer counts.
-        metrics: by name.
+        metrics: metrics by name.
 
     Raises:
         SingerVerifyError: a score is NaN or infinite.

@@ -22,8 +22,8 @@ class DecisionThresholds:
     """Thresholds that are evaluated.
 
     Attributes:
-        thresholds: on the scores, by name.
-        calibration: of the scores; None without one.
+        thresholds: score thresholds by name.
+        calibration: calibration of the scores; None without one.
     """
 
     thresholds: dict[str, float]
@@ -38,7 +38,7 @@ class DecisionCosts:
 
     Args:
         decisions: thresholds to evaluate.
-        weights: of the bootstrap; a row of ones is put before them.
+        weights: weights of the bootstrap; a row of ones is put before them.
     """
 
     def __init__(self, decisions: DecisionThresholds, weights: BootstrapWeights) -> None:

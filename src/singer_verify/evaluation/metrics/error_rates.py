@@ -229,7 +229,7 @@ def compute_min_dcf(
     NIST speaker recognition evaluation plan 2016, section 3.1.
 
     Args:
-        scores: of all trials.
+        scores: scores of all trials.
         is_target: whether both sides of a trial are the same singer.
         p_target: assumed prior probability of a target trial.
         miss_cost: cost of rejecting a target trial.

@@ -94,9 +94,9 @@ def compute_identification_metrics(
     `NormalisedRanks`; there both sides change, as with trials.
 
     Args:
-        sides: of all utterances, from `Scoring.prepare_embeddings`.
+        sides: prepared embeddings of all utterances, from `Scoring.prepare_embeddings`.
         singer_index: singer of each utterance, numbered from 0 without a gap.
-        scoring: that prepared the sides.
+        scoring: scoring that prepared the sides.
         num_enrolment: number of enrolment utterances per singer.
         num_resamples: number of bootstrap resamples.
         seed: seed of all draws.

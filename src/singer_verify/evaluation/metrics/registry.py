@@ -19,7 +19,7 @@ TARGET_PRIORS = (0.01, 0.05, 0.5)  # of target trials: NIST's in most evaluation
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that judges a system, computed from the scores of all trials at once.
+    """A number that measures the quality of a system, computed from the scores of all trials at once.
 
     Attributes:
         label: its name in tables and figures.

@@ -31,9 +31,9 @@ class ConditionCounts:
     """Trials of one condition.
 
     Args:
-        bins: of the counts of all trials as they are.
-        coarse_bins: of the counts under resamples.
-        weights: of the bootstrap.
+        bins: bins of the counts of all trials as they are.
+        coarse_bins: bins of the counts under resamples.
+        weights: weights of the bootstrap.
     """
 
     def __init__(self, bins: ScoreBins, coarse_bins: ScoreBins, weights: BootstrapWeights) -> None:
@@ -86,16 +86,16 @@ class TrialCounts:
     """All trials of a source, counted.
 
     Args:
-        source: of the trials.
-        conditions: counted besides all trials.
-        weights: of the bootstrap.
-        singers: their numbers, passed on one by one.
+        source: source of the trials.
+        conditions: conditions counted besides all trials.
+        weights: weights of the bootstrap.
+        singers: numbers of the singers, passed on one by one.
 
     Attributes:
-        bins: of the exact counts.
-        coarse_bins: of the counts under resamples.
-        by_condition: by name, `all` first; conditions without any trial are absent.
-        by_singer: of each singer; None where units hold several.
+        bins: bins of the exact counts.
+        coarse_bins: bins of the counts under resamples.
+        by_condition: counts by condition, `all` first; conditions without any trial are absent.
+        by_singer: counts of each singer; None where units hold several.
         min_score: lowest score of any trial.
         max_score: highest score of any trial.
 
@@ -180,8 +180,8 @@ class ExactCrossing:
     collected in a second pass. The result is that of `error_rates.compute_eer` on all scores at once.
 
     Args:
-        counts: of all trials.
-        bins: of these counts.
+        counts: counts of all trials.
+        bins: bins of these counts.
     """
 
     def __init__(self, counts: BinnedCounts, bins: ScoreBins) -> None:

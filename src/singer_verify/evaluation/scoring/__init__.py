@@ -1,1 +1,1 @@
-"""evaluation/scoring."""
+"""Scoring of embeddings: projection, cosine, normalisation, enrolment, calibration."""

@@ -15,7 +15,7 @@ class Calibration:
 
     Attributes:
         slope: positive.
-        offset: at a score of 0.
+        offset: log-likelihood ratio at a score of 0.
         origin: whose trials it was fitted to, in words shown to users.
     """
 
@@ -53,7 +53,7 @@ def fit_calibration(
     (Platt 1999, Probabilistic outputs for support vector machines), and the origin says so.
 
     Args:
-        scores: of `Scoring.scores`.
+        scores: scores as `Scoring.scores` returns them.
         is_target: whether both sides of a trial are one singer.
         origin: whose trials these are, in words.
         prior: share of target trials for which the fit is best, between 0 and 1.

@@ -29,9 +29,9 @@ def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"]
     """Enrol singers: the mean of the projected embeddings of each singer's utterances.
 
     Args:
-        sides: of the utterances.
+        sides: prepared embeddings of the utterances.
         groups: singer of each utterance, numbered from 0 without a gap.
-        scoring: that prepared the sides.
+        scoring: scoring that prepared the sides.
     """
     return scoring.prepare_projected(average_by_group(sides.embeddings, groups))
 

@@ -99,9 +99,9 @@ def fit_multi_enrolment(
     At least two singers must have more recordings, and each draw must leave `MIN_TRIALS_PER_KIND` queries.
 
     Args:
-        sides: of the utterances.
+        sides: prepared embeddings of the utterances.
         singer_index: singer of each utterance, numbered from 0 without a gap.
-        scoring: that prepared the sides.
+        scoring: scoring that prepared the sides.
         origin: description of the utterances for users.
         prior: target prior of the calibrations.
 
@@ -177,7 +177,7 @@ class FittedScoring:
     """A fitted scoring, and its metrics on the trials it was fitted to.
 
     Attributes:
-        scoring: with calibration and threshold, also for several enrolment recordings.
+        scoring: scoring with calibration and threshold, also for several enrolment recordings.
         num_trials: number of pairs of the utterances.
         num_targets: number of target trials among them.
         num_used: number of trials that calibration and threshold were fitted to and metrics computed on.
@@ -231,7 +231,8 @@ def build_cohort(
         cohort: embeddings of other singers.
         projection: applied to them.
         norm: score normalisation.
-        num_nearest: for as-norm; None takes `DEFAULT_MAX_NEAREST`, or a quarter of a small cohort.
+        num_nearest: number of cohort embeddings that as-norm compares with; None takes
+            `DEFAULT_MAX_NEAREST`, or a quarter of a small cohort.
 
     Raises:
         SingerVerifyError: the cohort is too small.

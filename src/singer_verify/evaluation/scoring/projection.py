@@ -46,7 +46,8 @@ def fit_whitening(embeddings: Float[np.ndarray, "utterances embedding"]) -> Proj
     The matrix is the inverse square root of the covariance (ZCA; Kessy, Lewin & Strimmer 2018, Optimal whitening and
     decorrelation, The American Statistician 72), which is shrunk as by Ledoit & Wolf (2004). In speaker verification:
     Garcia-Romero & Espy-Wilson 2011, Analysis of i-vector length normalization in speaker recognition systems,
-    Interspeech. Ours, because scikit-learn whitens only by PCA, whose axes are arbitrary where variances are equal.
+    Interspeech. Implemented here because scikit-learn whitens only by PCA, whose axes are arbitrary where variances
+    are equal.
 
     Raises:
         SingerVerifyError: fewer than two embeddings, or all are equal.
@@ -75,9 +76,10 @@ def fit_lda(
     Trans. ASLP 19 (4).
 
     Args:
-        embeddings: of utterances.
+        embeddings: embeddings of utterances.
         singer_index: index of each one's singer.
-        num_dims: to keep; None keeps all there are: one less than singers, at most the dimensions of an embedding.
+        num_dims: number of dimensions to keep; None keeps all: one less than the number of singers, at most the
+            dimensions of an embedding.
 
     Raises:
         SingerVerifyError: too few singers for so many dimensions, or no two utterances of one singer that differ.

@@ -40,8 +40,8 @@ class MultiEnrolmentCalibration:
 
     Attributes:
         num_recordings: smallest number of recordings it applies to.
-        calibration: as in `Scoring`.
-        threshold: as in `Scoring`.
+        calibration: see `Scoring`.
+        threshold: see `Scoring`.
     """
 
     num_recordings: int
@@ -78,8 +78,8 @@ class Scoring:
     Attributes:
         projection: centring, whitening or discriminant analysis, which keeps unit length.
         cohort: embeddings for score normalisation.
-        calibration: from scores of two recordings to log-likelihood ratios; None if never fitted.
-        threshold: on scores of two recordings; None if unknown.
+        calibration: map from scores of two recordings to log-likelihood ratios; None if never fitted.
+        threshold: threshold on scores of two recordings; None if unknown.
         multi_enrolment: both for several enrolment recordings, by rising number; empty if never fitted.
         threshold_singers: singers the threshold was fitted to; None if not recorded.
         calibration_singers: singers calibration and `multi_enrolment` were fitted to; None if not recorded.

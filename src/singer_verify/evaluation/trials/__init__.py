@@ -1,1 +1,1 @@
-"""evaluation/trials."""
+"""Trials: lists, file formats, validation, sampling, and blocks of scores."""

@@ -22,7 +22,7 @@ class TrialBlock:
         singer: number of that singer.
         left: utterance numbers; a column where the block pairs every left with every right utterance.
         right: utterance numbers; a row in that case.
-        scores: of the trials, of the shape of both broadcast together.
+        scores: scores of the trials, in the shape of both broadcast together.
         is_target: whether that singer is also on the right.
     """
 
@@ -56,9 +56,9 @@ class AllPairsSource:
     """Every utterance against every other, once; the singer of the lower number is on the left.
 
     Args:
-        sides: of the utterances.
+        sides: prepared embeddings of the utterances.
         singer_index: singer of each utterance.
-        scoring: that prepared the sides.
+        scoring: scoring that prepared the sides.
     """
 
     def __init__(self, sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring) -> None:
@@ -103,9 +103,9 @@ class TrialListSource:
     """The trials of a list.
 
     Args:
-        sides: of the utterances.
+        sides: prepared embeddings of the utterances.
         singer_index: singer of each utterance.
-        scoring: that prepared the sides.
+        scoring: scoring that prepared the sides.
         trials: pairs of utterances; target trials are those with the same singer on both sides.
     """
 

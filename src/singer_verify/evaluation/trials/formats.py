@@ -115,8 +115,8 @@ def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     """Open a text file for reading, with or without a byte order mark.
 
     Args:
-        path: of the file.
-        newline: as for `open`.
+        path: path of the file.
+        newline: see `open`.
 
     Raises:
         SingerVerifyError: the file cannot be read, or is not text.

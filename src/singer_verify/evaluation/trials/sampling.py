@@ -60,7 +60,7 @@ def build_hard_pool(singers: Shaped[np.ndarray, " utterances"], labels: dict[str
 
     Args:
         singers: (utterances,), names or indices.
-        labels: for each label its value for every utterance, `""` where unknown.
+        labels: values of all utterances by label, `""` where unknown.
 
     Raises:
         SingerVerifyError: songs or genders are not known, or a singer has two genders.
@@ -109,7 +109,7 @@ def draw_trials(pool: TrialPool, num_per_kind: int, seed: int) -> Trials:
     Args:
         pool: the utterances, and which of them make trials.
         num_per_kind: number of target trials, and of non-target trials.
-        seed: of the draw.
+        seed: random seed of the draw.
 
     Returns:
         the trials, in terms of `TrialPool.utterance`.
@@ -150,7 +150,7 @@ class TrialSampler:
     are consecutive. Its partners are then numbered by leaving them out, and a singer's own earlier utterances too.
 
     Args:
-        pool: of utterances.
+        pool: utterances to draw from.
     """
 
     def __init__(self, pool: TrialPool) -> None:
@@ -169,7 +169,7 @@ class TrialSampler:
             first: a singer.
             second: another singer, or the same for target trials.
             num: number of trials, at most `count_trials`.
-            generator: of random numbers.
+            generator: generator of random numbers.
 
         Returns:
             the positions in the pool of the two utterances of each trial.
@@ -196,8 +196,8 @@ def allocate_evenly(capacity: Int[np.ndarray, " blocks"], num: int) -> Int[np.nd
     """Share out `num` trials over blocks so that none has two more than another that has room.
 
     Args:
-        capacity: of each; together at least `num`.
-        num: to share out; what cannot be divided goes to the first blocks with room.
+        capacity: capacity of each block; together at least `num`.
+        num: number of trials to share out; what cannot be divided goes to the first blocks with room.
     """
     shares = np.zeros_like(capacity)
     while (rest := num - int(shares.sum())) > 0:
@@ -218,7 +218,7 @@ def order_singer_pairs(
 
     Args:
         groups: singers who may meet.
-        share: of the rounds to return, above 0, at most 1: all pairs.
+        share: share of the rounds to return, above 0 and at most 1 (all pairs).
     """
     first, second, progress = [], [], []
     for singers in groups:

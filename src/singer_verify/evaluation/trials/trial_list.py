@@ -40,7 +40,7 @@ def require_both_kinds(trials: TrialList, name: str) -> None:
     """Check that a list has target and non-target trials.
 
     Args:
-        trials: to be evaluated.
+        trials: trials to be evaluated.
         name: name of the list, for the message.
 
     Raises:
@@ -96,7 +96,7 @@ def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
     """Add `left_<label>` and `right_<label>` for each label; other labels of the list stay.
 
     Args:
-        trials: of paths that are all in the table.
+        trials: trials whose paths are all in the table.
         labels: a column of strings for each label, indexed by path.
     """
     columns = {

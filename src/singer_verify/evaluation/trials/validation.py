@@ -39,7 +39,7 @@ class TrialListValidation:
     """Faults of a list of trials.
 
     Attributes:
-        root: of the corpus.
+        root: root folder of the corpus.
         left: (trials,), path of one utterance, relative to the root; as listed if there is no such utterance.
         right: (trials,), path of the other utterance.
         is_target: (trials,), by the folders; meaningless where a file is missing.
@@ -74,8 +74,8 @@ def validate_trials(trials: TrialList, root: Path, singer_by_path: Mapping[str, 
     """Compare a list with the utterances of a corpus.
 
     Args:
-        trials: as read.
-        root: of the corpus.
+        trials: trials as they were read.
+        root: root folder of the corpus.
         singer_by_path: singer of each utterance, by its path relative to the root.
 
     Raises:

@@ -28,10 +28,10 @@ def plot_score_histogram(
     """Plot the score densities of target and non-target trials, each of area 1, with the thresholds.
 
     Args:
-        histogram: of all scores.
-        threshold: of the equal error rate.
+        histogram: histogram of all scores.
+        threshold: threshold of the equal error rate.
         calibrated_threshold: that of the calibration, if there is one.
-        scoring: in words.
+        scoring: description of the scoring.
     """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -67,9 +67,9 @@ def plot_singer_eers(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, .
     """Plot the EER of each singer, the worst on top, with the most similar singer; of many singers only the worst.
 
     Args:
-        by_singer: figures of each.
-        singers: names.
-        eer: of all trials, drawn as a line.
+        by_singer: metrics of each singer.
+        singers: names of the singers.
+        eer: equal error rate of all trials, drawn as a line.
     """
     rated = [singer for singer in sort_worst_first(by_singer, singers) if singer.eer is not None]
     drawn = rated[:MAX_SHOWN_SINGERS]
@@ -121,9 +121,9 @@ def plot_evaluation(
 
     Args:
         result: metrics, conditions, scores.
-        utterances: that were evaluated.
+        utterances: evaluated utterances.
         context: model, corpus, scoring.
-        maps: of the embeddings.
+        maps: maps of the embeddings.
 
     Returns:
         figures, by the names in `FIGURE_CAPTIONS`.

@@ -1,1 +1,1 @@
-"""training/callbacks."""
+"""Lightning callbacks, one file each; conf/callbacks lists those of a training."""

@@ -18,7 +18,7 @@ class BestCheckpoint(ModelCheckpoint):
     """Write `best.ckpt`, weights and metadata alone; the best model stays known after its run folder was moved.
 
     Args:
-        monitor: metric that decides.
+        monitor: metric that decides which model is best.
         mode: "min" or "max", which of its values is best.
     """
 
@@ -43,13 +43,13 @@ log = logging.getLogger(__name__)
 
 
 class LastCheckpoint(pl.Callback):
-    """Writes `last.ckpt` at the start, every `every_n_steps` steps, around each validation, and at the end.
+    """Write `last.ckpt` at the start, every `every_n_steps` steps, around each validation, and at the end.
 
-    Before a validation means before the step that leads to it: a training that is stopped while it validates repeats
-    that step and the validation in full.
+    The checkpoint before a validation is written before the step that leads to it: a training that is stopped during
+    validation repeats that step and the whole validation.
 
     Args:
-        every_n_steps: steps from one to the next.
+        every_n_steps: number of steps between two writes.
     """
 
     def __init__(self, every_n_steps: int = 100) -> None:
@@ -80,7 +80,7 @@ class LastCheckpoint(pl.Callback):
 
 
 def warn_of_missing_checkpoints(trainer: pl.Trainer) -> None:
-    """Say what a run will lack whose checkpoint callbacks were removed."""
+    """Warn of what a run will lack if its checkpoint callbacks were removed."""
     if not any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
         log.warning("callbacks.last is missing: no %s is written, so this run cannot be resumed.", LAST_CHECKPOINT)
     if not any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
@@ -92,5 +92,5 @@ def _save_last_checkpoint(trainer: pl.Trainer) -> None:
 
 
 def is_between_steps(trainer: pl.Trainer) -> bool:
-    """Whether, at the start of a batch, no gradient has been gathered for the step to come."""
+    """Return whether, at the start of a batch, no gradient has been accumulated for the next step."""
     return count_completed_batches(trainer) % trainer.accumulate_grad_batches == 0

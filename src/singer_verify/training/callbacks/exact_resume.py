@@ -1,4 +1,4 @@
-"""A training that was stopped goes on as if it had not been: what its checkpoints carry and how they are taken up."""
+"""Exact resumption: a stopped training continues as if it had never been stopped."""
 
 import logging
 from pathlib import Path
@@ -25,7 +25,7 @@ RNG_STATES_KEY = "singer_verify_random_states"
 
 
 class ExactResume(pl.Callback):
-    """Adds random states to every checkpoint, and takes a checkpoint up between two whole steps.
+    """Add random states to every checkpoint, and resume between two whole steps.
 
     Lightning restores weights, optimiser, schedules and callbacks. Its own counters tell in which hook a checkpoint was
     written, and from some of them it would leave out a validation or count a step twice; here they are set to the whole
@@ -68,10 +68,10 @@ class ExactResume(pl.Callback):
 
 
 def read_previous_settings(checkpoint: Path, now: dict[str, Any]) -> dict[str, Any]:
-    """The settings a checkpoint was written with; a line says after which step it continues, and what has changed.
+    """Return the settings a checkpoint was written with; log the step it continues after, and what has changed.
 
     Raises:
-        SingerVerifyError: the file is damaged, holds a model only, or a setting changed that must not.
+        SingerVerifyError: the file is damaged, holds a model only, or a setting changed that must not change.
     """
     content = read_checkpoint(checkpoint)
     if SETTINGS_KEY not in content or "optimizer_states" not in content:

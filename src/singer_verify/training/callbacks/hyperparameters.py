@@ -8,7 +8,7 @@ from singer_verify.training.module import Verifier
 
 
 class HyperparameterLogger(pl.Callback):
-    """Logs the settings and the best validation's metrics (`best/eer`, ...) when a training ends."""
+    """Log the settings and the best validation's metrics (`best/eer`, ...) when a training ends."""
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Verifier)

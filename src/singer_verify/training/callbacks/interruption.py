@@ -21,10 +21,10 @@ class TrainingInterrupted(BaseException):
 
 
 class GracefulShutdown(pl.Callback):
-    """Ends a training at the next whole step after SIGINT, SIGTERM, SIGUSR1 or SIGUSR2; a second signal, at once.
+    """End a training at the next whole step after SIGINT, SIGTERM, SIGUSR1 or SIGUSR2; a second signal ends it at once.
 
-    A validation is not waited for: what it would have found is found when the training continues, from the checkpoint
-    written before it. Where several devices train together, a signal to one of them ends all at the same step.
+    A validation in progress is abandoned: it is repeated when the training continues from the checkpoint written before
+    it. Where several devices train together, a signal to one of them ends all at the same step.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class GracefulShutdown(pl.Callback):
         self._restore_handlers()
 
     def _install_handlers(self) -> None:
-        """Lightning sets handlers of its own just before its first hook, so ours are set in that hook."""
+        """Install the signal handlers in the first hook, because Lightning sets its own just before it."""
         if threading.current_thread() is threading.main_thread():
             for number in TERMINATION_SIGNALS:
                 if (handler := signal.signal(number, self._handle_signal)) != self._handle_signal:

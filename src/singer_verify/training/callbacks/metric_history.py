@@ -11,15 +11,15 @@ ValidationMetrics = dict[str, float]
 
 
 class MetricHistory(pl.Callback):
-    """Remembers each validation's figures with its step, and knows which was best.
+    """Record the metrics of each validation with its step, and which was best.
 
     Args:
-        monitor: the metric that decides.
+        monitor: metric that decides which validation is best.
         mode: "min" or "max", which of its values is best.
 
     Attributes:
-        figures: of each validation, in order.
-        num_singers: that validation hears.
+        figures: metrics of each validation, in order.
+        num_singers: number of validation singers.
     """
 
     def __init__(self, monitor: str = "val/eer", mode: str = "min") -> None:
@@ -64,8 +64,8 @@ def find_history(trainer: pl.Trainer, needed_by: str) -> MetricHistory:
     """Return the trainer's metric history.
 
     Args:
-        trainer: whose callbacks are searched.
-        needed_by: who asks, for the error message.
+        trainer: trainer whose callbacks are searched.
+        needed_by: name of the caller, for the error message.
 
     Raises:
         SingerVerifyError: the trainer has none.

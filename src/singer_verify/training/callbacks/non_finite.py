@@ -21,7 +21,7 @@ class NonFiniteGuard(pl.Callback):
     """Check each step's loss and gradient, so that nothing computed from a non-finite one is ever saved.
 
     Args:
-        on_nan: "stop" ends the training where one is NaN or infinite, "warn" says so and goes on.
+        on_nan: "stop" ends the training at a NaN or infinite value, "warn" logs a warning and continues.
     """
 
     def __init__(self, on_nan: str = "stop") -> None:
@@ -53,13 +53,13 @@ class NonFiniteGuard(pl.Callback):
 
 
 def format_last_checkpoint(trainer: pl.Trainer) -> str:
-    """Name the checkpoint that a training which failed can go on from."""
+    """Name the checkpoint that a failed training can continue from."""
     last = Path(trainer.default_root_dir) / LAST_CHECKPOINT
     return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written before"
 
 
 def format_batch_utterances(trainer: pl.Trainer, batch_idx: int) -> str:
-    """Paths of the utterances of a training batch."""
+    """Format the paths of the utterances of a training batch."""
     data = getattr(trainer, "datamodule", None)
     assert isinstance(data, SingerDataModule)
     return ", ".join(sorted(set(data.list_batch_utterances(batch_idx))))

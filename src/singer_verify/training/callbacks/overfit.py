@@ -6,7 +6,7 @@ from singer_verify.data.batches import SingerBatch
 
 
 class OverfitOneBatch(pl.Callback):
-    """Replaces every training batch by the first one.
+    """Replace every training batch by the first one.
 
     Lightning's `overfit_batches` would limit validation as well, which needs every window of an utterance.
     """

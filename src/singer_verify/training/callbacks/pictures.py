@@ -14,7 +14,7 @@ NUM_SHOWN_SINGERS, NUM_SHOWN_UTTERANCES = 4, 4
 
 
 class TrainingFigures(pl.Callback):
-    """Sends the settings, the first batch's frames, and each validation's singer similarities, to the loggers."""
+    """Send the settings, the first batch's frames, and each validation's singer similarities, to the loggers."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Verifier)
@@ -45,7 +45,7 @@ class TrainingFigures(pl.Callback):
 def compute_singer_similarities(
     embeddings: Float[np.ndarray, "utterances embedding"], singer_index: np.ndarray
 ) -> Float[np.ndarray, "singers singers"]:
-    """Mean cosine between the utterances of two singers; on the diagonal, between different utterances of one."""
+    """Compute the mean cosine between the utterances of two singers; on the diagonal, between utterances of one."""
     members = np.eye(int(singer_index.max()) + 1)[singer_index]
     sums = members.T @ (embeddings @ embeddings.T) @ members
     counts = members.sum(axis=0)

@@ -1,4 +1,4 @@
-"""What a training says on the console: a progress bar, a line per validation, a table at the end."""
+"""The console output of a training: a progress bar, a line per validation, a table at the end."""
 
 import logging
 from pathlib import Path
@@ -34,7 +34,7 @@ class TrainingProgress(RichProgressBar):
 
 
 class ValidationLogger(pl.Callback):
-    """Logs a line after each validation."""
+    """Log a line after each validation."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.history = find_history(trainer, "callbacks.validation_lines")
@@ -46,13 +46,13 @@ class ValidationLogger(pl.Callback):
 
 
 def format_metrics(figures: ValidationMetrics) -> str:
-    """EER in percent and the other figures in one line."""
+    """Format the EER in percent and the other figures in one line."""
     others = [f"{name} {value:.3f}" for name, value in figures.items() if name not in ("step", "val/eer")]
     return ", ".join([f"val/eer {100 * figures['val/eer']:.2f} %", *others])
 
 
 def build_run_summary_table(result: dict[str, Any], run: Path) -> Table:
-    """The outcome of a run, from what `metrics.json` holds."""
+    """Build the summary table of a run from the content of its `metrics.json`."""
     table = Table(show_header=False, title=f"Run {run.name}")
     table.add_column()
     table.add_column(overflow="fold")  # a path is copied whole

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 
 class StepsPerSecond(pl.Callback):
-    """Logs `steps_per_second` every `trainer.log_every_n_steps` steps, without the time that validation takes."""
+    """Log `steps_per_second` every `trainer.log_every_n_steps` steps, without the time that validation takes."""
 
     def __init__(self) -> None:
         self.first_step: int | None = None
