@@ -6,40 +6,42 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from pytorch_lightning.strategies import DDPStrategy
 from support.tiny_run import ROOT, make_corpus, tiny
 from torch.nn.parallel import DistributedDataParallel
 
-from singer_verify.data.batches import SingerBatchDataset
+from singer_verify.data.batches import SingerBatch, SingerBatchDataset
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.losses.classification import ClassificationLoss
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.store.packed import PackedStore
-from singer_verify.training.module import WindowEmbeddings
+from singer_verify.training.module import Verifier, WindowEmbeddings
 
 NUM_SINGERS = 8
 
 
-class Trained(torch.nn.Module):
-    """An encoder and both losses, as the verifier holds them."""
+class LossOfVerifier(torch.nn.Module):
+    """A verifier's training loss with an encoder and both losses."""
 
-    def __init__(self, gather: bool) -> None:
+    def __init__(self, num_ranks: int) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.encoder = LSTMEncoder(num_bins=5, hidden_size=6, num_layers=1, embedding_size=4)
+        encoder = LSTMEncoder(num_bins=5, hidden_size=6, num_layers=1, embedding_size=4)
         terms = {"ge2e": GE2ELoss(), "ce": ClassificationLoss(NUM_SINGERS, 4)}
-        self.loss = WeightedLoss(terms, {"ge2e": 1.0, "ce": 1.0}, gather)
+        self.verifier = Verifier(encoder, WeightedLoss(terms, {"ge2e": 1.0, "ce": 1.0}, gather=True))
+        self.verifier.trainer = SimpleNamespace(world_size=num_ranks, strategy=DDPStrategy())
 
     def forward(self, features: torch.Tensor, singers: torch.Tensor) -> torch.Tensor:
-        embeddings = self.encoder(features.flatten(0, 1)).unflatten(0, features.shape[:2])
-        return self.loss(embeddings, singers)["loss"]
+        return self.verifier.compute_loss(SingerBatch(features, singers))["loss"]
 
 
 def one_step(model: torch.nn.Module, features: torch.Tensor, singers: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -67,7 +69,7 @@ def step_on_rank(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     part = slice(rank * NUM_SINGERS // 2, (rank + 1) * NUM_SINGERS // 2)
-    model = DistributedDataParallel(Trained(gather=True))
+    model = DistributedDataParallel(LossOfVerifier(2))
     weights = one_step(model, features_of_all()[part], torch.arange(NUM_SINGERS)[part])
     embeddings = [gather_windows(num_groups, rank) for num_groups in (3, 1)]
     torch.save({"weights": weights, "embeddings": embeddings}, folder / f"rank{rank}")
@@ -84,12 +86,14 @@ def two_ranks(tmp_path_factory):
 
 
 def test_a_step_of_two_ranks_with_gather_is_the_step_of_one(two_ranks):
-    alone = one_step(Trained(gather=False), features_of_all(), torch.arange(NUM_SINGERS))
-    untrained = Trained(gather=False).state_dict()
+    alone = one_step(LossOfVerifier(1), features_of_all(), torch.arange(NUM_SINGERS))
+    untrained = LossOfVerifier(1).state_dict()
     for rank in two_ranks:
         for name, weight in alone.items():
             assert torch.allclose(rank["weights"][name], weight, atol=1e-5, rtol=0), name
-    assert not torch.allclose(alone["encoder.linear.weight"], untrained["encoder.linear.weight"], atol=1e-4)
+    assert not torch.allclose(
+        alone["verifier.encoder.linear.weight"], untrained["verifier.encoder.linear.weight"], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("index", "num_groups"), [(0, 3), (1, 1)])  # of one group, a rank has none
@@ -113,7 +117,7 @@ def test_ranks_take_the_parts_of_one_batch():
 
 
 def test_bf16_leaves_similarities_and_loss_in_float32():
-    trained = Trained(gather=False)
+    trained = LossOfVerifier(1).verifier
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embeddings = trained.encoder(features_of_all().flatten(0, 1)).unflatten(0, (NUM_SINGERS, 3))
         outputs = trained.loss(embeddings.bfloat16(), torch.arange(NUM_SINGERS))

@@ -22,6 +22,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
+from singer_verify.training.callbacks.embedding_projector import PROJECTOR_FOLDER
 
 SIX_STEPS = ("data.singers_per_batch=3", "trainer.max_steps=6")
 
@@ -53,7 +54,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_run_folder_holds_everything(run: Path) -> None:
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     events = {name for name in names if "events.out.tfevents" in name}
-    assert {Path(name).parent.as_posix() for name in events} == {".", "projector"}
+    assert {Path(name).parent.as_posix() for name in events} == {"."}
     assert names - events == {
         "config.yaml",
         "overrides.yaml",
@@ -63,9 +64,9 @@ def test_the_run_folder_holds_everything(run: Path) -> None:
         "train.log",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
-        "projector/projector_config.pbtxt",
-        "projector/00000/default/tensors.tsv",
-        "projector/00000/default/metadata.tsv",
+        f"{PROJECTOR_FOLDER}/projector_config.pbtxt",
+        f"{PROJECTOR_FOLDER}/00000/default/tensors.tsv",
+        f"{PROJECTOR_FOLDER}/00000/default/metadata.tsv",
     }
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["from_data"]["num_bins"] == 40

@@ -170,12 +170,21 @@ class Verifier(pl.LightningModule):
         frames = features.flatten(0, 1).to(torch.float32, copy=True)
         return self.encoder(frames).unflatten(0, features.shape[:2])
 
-    def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
+    def compute_loss(self, batch: SingerBatch) -> dict[str, Float[Tensor, ""]]:
+        """Compute the loss and its terms, with `loss.gather` over the singers of all ranks.
+
+        The gradient of a rank's embeddings is then that of a single process times the number of ranks, which
+        DistributedDataParallel undoes by averaging over ranks.
+        """
         embeddings, singers = self.embed_crops(batch.features).float(), batch.singers
-        if self.loss.gather and self.trainer.world_size > 1:  # DDP averages gradients, which undoes their sum over ranks
+        if self.loss.gather and self.trainer.world_size > 1:
             embeddings = self.all_gather(embeddings, sync_grads=True).flatten(0, 1)  # type: ignore[union-attr]
             singers = self.all_gather(singers).flatten(0, 1)  # type: ignore[union-attr]
-        outputs = self.loss(embeddings, singers)
+        outputs: dict[str, Tensor] = self.loss(embeddings, singers)
+        return outputs
+
+    def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
+        outputs = self.compute_loss(batch)
         if self._should_log():
             self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
             for term, module in self.loss.terms.items():

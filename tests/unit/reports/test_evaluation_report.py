@@ -27,9 +27,9 @@ from singer_verify.evaluation.seen_singers import MODEL_SELECTION, THRESHOLD, TR
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import escape_figure_text, order_by_similarity
 from singer_verify.reports.det_figure import AXIS_LENGTH, MAX_NAMED_CURVES, compute_axis_position, plot_det
+from singer_verify.reports.evaluation.excerpts import EXCERPT_SECONDS, ExcerptEncoder, find_loudest_excerpt
 from singer_verify.reports.evaluation.figures import plot_singer_eers
 from singer_verify.reports.evaluation.files import write_evaluation_report
-from singer_verify.reports.evaluation.page import EXCERPT_SECONDS, ExcerptEncoder, find_loudest_excerpt
 from singer_verify.reports.evaluation.text import build_conditions_table, build_evaluation_table
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{$", "_hidden", "name\x01\udcff", "名前", "plain")

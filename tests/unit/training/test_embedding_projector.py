@@ -18,13 +18,14 @@ from singer_verify.evaluation.embedding_map import sample_utterances
 from singer_verify.inference import load_model
 from singer_verify.training.callbacks.embedding_projector import (
     MAX_PROJECTOR_UTTERANCES,
+    PROJECTOR_FOLDER,
     write_projector_files,
 )
 
 
 def read_back(folder: Path) -> tuple[np.ndarray, list[list[str]]]:
     """Embeddings, and the lines of the metadata, as TensorBoard finds them."""
-    folder = folder / "projector"
+    folder = folder / PROJECTOR_FOLDER
     config = text_format.Parse((folder / "projector_config.pbtxt").read_text(), ProjectorConfig())
     (embedding,) = config.embeddings
     rows = np.loadtxt(folder / embedding.tensor_path, delimiter="\t", ndmin=2)
@@ -88,7 +89,7 @@ def test_a_training_without_space_or_with_a_broken_table_of_labels_goes_on(
     assert "TensorBoard's projector will not show this model:" in log
     assert "No space left on device" in log
     assert (folder / "metrics.json").exists()
-    assert not (folder / "projector").exists()
+    assert not (folder / PROJECTOR_FOLDER).exists()
 
 
 def test_names_cannot_break_lines_and_many_utterances_are_drawn_from(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.evaluation.results import ConditionMetrics, ConfusedSingers, EvaluatedUtterances, EvaluationResult
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import render_figure_files
+from singer_verify.reports.evaluation.excerpts import ExcerptEncoder
 from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst_first
-from singer_verify.reports.evaluation.page import ExcerptEncoder, PageMedia, render_evaluation_page
+from singer_verify.reports.evaluation.page import PageMedia, render_evaluation_page
 from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
 
 

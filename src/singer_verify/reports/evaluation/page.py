@@ -1,18 +1,10 @@
 """The page of an evaluation, with figures and excerpts of recordings embedded."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-from jaxtyping import Float
-
-from singer_verify.audio import AUDIO_SUFFIXES, load_audio
-from singer_verify.errors import UtteranceError
 from singer_verify.evaluation.metrics.registry import METRICS, MIN_DCF_PREFIX
 from singer_verify.evaluation.results import (
     ConditionMetrics,
@@ -23,6 +15,7 @@ from singer_verify.evaluation.results import (
     SingerMetrics,
 )
 from singer_verify.inference.evaluation_context import EvaluationContext
+from singer_verify.reports.evaluation.excerpts import EXCERPT_SECONDS, ExcerptEncoder
 from singer_verify.reports.evaluation.figures import FIGURE_CAPTIONS, sort_worst_first
 from singer_verify.reports.evaluation.text import (
     build_evaluation_notes,
@@ -31,56 +24,6 @@ from singer_verify.reports.evaluation.text import (
     format_condition_eer,
 )
 from singer_verify.reports.html import render_template
-
-EXCERPT_SAMPLE_RATE = 16_000
-EXCERPT_SECONDS = 6.0
-MAX_EXCERPT_BYTES = 10_000_000  # of all excerpts of a page
-
-
-class ExcerptEncoder:
-    """Encode excerpts of utterances as data URIs, each once, up to a total size.
-
-    Args:
-        root: of the corpus.
-        most_bytes: of all data URIs together.
-    """
-
-    def __init__(self, root: Path, most_bytes: int = MAX_EXCERPT_BYTES) -> None:
-        self.root, self.bytes_left = root, most_bytes
-        self._known: dict[str, str | None] = {}
-
-    def address(self, path: str) -> str | None:
-        """Return the data URI of an excerpt; None if it is not audio, unreadable, or would exceed the total size."""
-        if path not in self._known:
-            self._known[path] = _encode_excerpt(self.root / path)
-        address = self._known[path]
-        if address is None or len(address) > self.bytes_left:
-            return None
-        self.bytes_left -= len(address)
-        return address
-
-
-def _encode_excerpt(path: Path) -> str | None:
-    if path.suffix.lower() not in AUDIO_SUFFIXES:
-        return None
-    try:
-        samples = find_loudest_excerpt(load_audio(path, EXCERPT_SAMPLE_RATE))
-    except UtteranceError:
-        return None
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, EXCERPT_SAMPLE_RATE, format="OGG", subtype="VORBIS")
-    return f"data:audio/ogg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def find_loudest_excerpt(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " excerpt"]:
-    """Return the excerpt with the most energy: recordings often begin with silence."""
-    length = round(EXCERPT_SECONDS * EXCERPT_SAMPLE_RATE)
-    if samples.size <= length:
-        return samples
-    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
-    first = int(np.argmax(energy[length:] - energy[:-length]))
-    return samples[first : first + length]
-
 
 EVALUATION_TEMPLATE = "evaluation/evaluation.html.jinja"
 MISSING_SORT_KEY = float("inf")  # of a row without a value

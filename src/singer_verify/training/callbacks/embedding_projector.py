@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.plugins.projector import metadata
 from torch.utils.tensorboard import SummaryWriter
 
 from singer_verify.evaluation.embedding_map import sample_utterances
@@ -17,7 +18,8 @@ from singer_verify.training.module import Verifier
 
 log = logging.getLogger(__name__)
 
-PROJECTOR_FOLDER = "projector"
+# In a run folder: where TensorBoard looks for a plugin's files, so that they are no run of their own.
+PROJECTOR_FOLDER = Path(metadata.PLUGINS_DIR) / metadata.PLUGIN_ASSETS_NAME
 MAX_PROJECTOR_UTTERANCES = 10_000  # more make a page of the browser's slow, and files of seconds
 SAMPLING_SEED = 0
 
@@ -53,7 +55,7 @@ class ProjectorCallback(pl.Callback):
 
 
 def write_projector_files(run: Path, utterances: EvaluatedUtterances) -> None:
-    """Write embeddings and their labels to `<run>/projector`, in place of those written before.
+    """Write embeddings and their labels where the projector finds them, in place of those written before.
 
     At most 10 000 utterances are shown, drawn with a fixed seed.
 
@@ -68,13 +70,15 @@ def write_projector_files(run: Path, utterances: EvaluatedUtterances) -> None:
     singers = np.array(utterances.singers, object)[utterances.singer_index]
     columns = {"singer": singers, **utterances.labels, "utterance": utterances.paths}
     rows = [[_format_field(str(values[index])) for values in columns.values()] for index in chosen]
-    partial = run / f"{PROJECTOR_FOLDER}.part"
+    final, partial = run / PROJECTOR_FOLDER, run / f"{PROJECTOR_FOLDER}.part"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with SummaryWriter(str(partial)) as writer:
             writer.add_embedding(utterances.embeddings[chosen], metadata=rows, metadata_header=list(columns))
-        shutil.rmtree(run / PROJECTOR_FOLDER, ignore_errors=True)
-        partial.rename(run / PROJECTOR_FOLDER)
+        for events in partial.glob("events.out.tfevents.*"):
+            events.unlink()  # empty; they would make a run of this folder
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

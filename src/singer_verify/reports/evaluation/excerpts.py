@@ -1,0 +1,61 @@
+"""Playable excerpts of recordings, for the page of an evaluation: the loudest seconds, as data URIs."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from singer_verify.audio import AUDIO_SUFFIXES, load_audio
+from singer_verify.errors import UtteranceError
+
+EXCERPT_SAMPLE_RATE = 16_000
+EXCERPT_SECONDS = 6.0
+MAX_EXCERPT_BYTES = 10_000_000  # of all excerpts of a page
+
+
+class ExcerptEncoder:
+    """Encode excerpts of utterances as data URIs, each once, up to a total size.
+
+    Args:
+        root: of the corpus.
+        most_bytes: of all data URIs together.
+    """
+
+    def __init__(self, root: Path, most_bytes: int = MAX_EXCERPT_BYTES) -> None:
+        self.root, self.bytes_left = root, most_bytes
+        self._known: dict[str, str | None] = {}
+
+    def address(self, path: str) -> str | None:
+        """Return the data URI of an excerpt; None if it is not audio, unreadable, or would exceed the total size."""
+        if path not in self._known:
+            self._known[path] = _encode_excerpt(self.root / path)
+        address = self._known[path]
+        if address is None or len(address) > self.bytes_left:
+            return None
+        self.bytes_left -= len(address)
+        return address
+
+
+def _encode_excerpt(path: Path) -> str | None:
+    if path.suffix.lower() not in AUDIO_SUFFIXES:
+        return None
+    try:
+        samples = find_loudest_excerpt(load_audio(path, EXCERPT_SAMPLE_RATE))
+    except UtteranceError:
+        return None
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, EXCERPT_SAMPLE_RATE, format="OGG", subtype="VORBIS")
+    return f"data:audio/ogg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def find_loudest_excerpt(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " excerpt"]:
+    """Return the excerpt with the most energy: recordings often begin with silence."""
+    length = round(EXCERPT_SECONDS * EXCERPT_SAMPLE_RATE)
+    if samples.size <= length:
+        return samples
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    first = int(np.argmax(energy[length:] - energy[:-length]))
+    return samples[first : first + length]
