@@ -1,4 +1,4 @@
-"""What all figures share: colours, names as text, rendering to PNG and SVG, and the picture of singer similarities.
+"""Shared parts of all figures: colours, names as text, rendering to PNG and SVG, the picture of similarities.
 
 The colours are those of Okabe & Ito, which colour-blind readers can tell apart. Files are reproducible to the byte.
 """

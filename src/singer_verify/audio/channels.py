@@ -1,4 +1,4 @@
-"""Whether the two channels of a stereo recording hold different voices."""
+"""Detection of stereo recordings whose channels hold different voices."""
 
 import numpy as np
 from jaxtyping import Float

@@ -22,7 +22,7 @@ SINGING, SPEECH = "singing", "speech"
 
 @dataclass(frozen=True)
 class VoiceChannel:
-    """Where to find the voice in a recording that also contains an accompaniment.
+    """Location of the voice in a recording that also contains an accompaniment.
 
     Attributes:
         channel: index of the voice channel, from 0.

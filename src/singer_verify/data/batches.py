@@ -122,7 +122,7 @@ class PendingBatchDataset(Dataset[PendingBatch]):
 
 
 class TrainingBatchPipeline:
-    """Builds the data set of training batches, and augments a batch once it is on the device.
+    """Build the data set of training batches, and augment a batch once it is on the device.
 
     Args:
         crop_extractor: computes frames from samples; None if frames are stored.

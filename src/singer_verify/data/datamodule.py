@@ -261,7 +261,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitStores:
-    """Opens the store of a split of a corpus, and computes it on first use.
+    """Open the store of a split of a corpus, and compute it on first use.
 
     Attributes:
         corpus: the corpus with its splits.

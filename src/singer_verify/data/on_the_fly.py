@@ -33,7 +33,7 @@ class SampleBatch(NamedTuple):
 
 
 class CropFeatureExtractor:
-    """Computes the frames of a crop from the segment of samples around it, equal to those of the whole utterance.
+    """Compute the frames of a crop from the segment of samples around it, equal to those of the whole utterance.
 
     A segment extends past the crop by whole hops on both sides, enough that no frame of the crop depends on the ends of
     the segment; the few extra frames are computed and dropped.

@@ -69,7 +69,7 @@ def _check_clip_length(path: Path, longest_seconds: float) -> None:
 
 @dataclass(frozen=True)
 class ClipPreview:
-    """What the picture of a clip shows.
+    """Samples and frames shown in the picture of a clip.
 
     Attributes:
         samples: samples of one channel, at the sample rate of the recipe.

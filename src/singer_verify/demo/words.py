@@ -1,4 +1,4 @@
-"""What the page says about its model, scores, thresholds and probabilities, in words that need no statistics."""
+"""Explanations of the page: its model, scores, thresholds and probabilities, in words that need no statistics."""
 
 import json
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ ProgressCallback = Callable[[Iterable[int], str], Iterable[int]]
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated.
+    """Settings of an evaluation.
 
     Attributes:
         scoring: how two embeddings are scored.

@@ -103,7 +103,7 @@ class ConfusedSingers:
 
 @dataclass(frozen=True)
 class SingerMetrics:
-    """How well one singer is distinguished from all others.
+    """Error rates of one singer against all others.
 
     Metrics of a single singer have no interval over singers.
 

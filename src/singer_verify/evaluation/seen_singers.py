@@ -32,7 +32,7 @@ class SeenSingers:
 
 @dataclass(frozen=True)
 class SingerOverlap:
-    """How many of the evaluated singers were seen before.
+    """Numbers of evaluated singers that were seen before.
 
     Attributes:
         num_singers: number of evaluated singers.

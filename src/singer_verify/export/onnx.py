@@ -31,7 +31,7 @@ LSTM_OPSET = 14  # since which the operator has its present form
 
 
 class OnnxLstm(nn.Module):
-    """Stands in for an `nn.LSTM` while a model is exported: tracing torch's own fixes the number of frames.
+    """Replacement of an `nn.LSTM` while a model is exported: tracing torch's own fixes the number of frames.
 
     ONNX orders gates input, output, forget, cell (operator LSTM), torch input, forget, cell, output.
 

@@ -1,4 +1,4 @@
-"""Where frames lie: frame i is centred on the time i · hop, so recipes of one hop line up."""
+"""The contract of features, and the position of frames: frame i is centred on the time i · hop."""
 
 from typing import Any, Protocol, runtime_checkable
 

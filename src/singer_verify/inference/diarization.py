@@ -82,8 +82,11 @@ class Diarization:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The recording from its beginning to its end: a window stands for the time up to halfway to the middles of
-        its neighbours, and windows in a row that say the same are one segment."""
+        """Segments that cover the recording from its beginning to its end.
+
+        A window stands for the time up to halfway to the middles of its neighbours; consecutive windows of the same
+        singer are one segment.
+        """
         bounds, who, top = compute_window_bounds_s(self.starts_s, self.ends_s, self.seconds), self.who, self.best_scores
         return tuple(
             Segment(

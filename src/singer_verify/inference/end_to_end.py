@@ -111,7 +111,7 @@ def _get_inner_features(feature: Feature) -> list[Feature]:
 
 
 class EndToEndModel(nn.Module):
-    """What `Model.embed` does to one recording, for a batch of recordings of one length.
+    """`Model.embed` as a torch module, for a batch of recordings of one length.
 
     Shape: samples (recordings, samples), or frames (recordings, frames, bins) without a front end
     → (recordings, embedding), rows of unit length.
@@ -133,8 +133,10 @@ class EndToEndModel(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "EndToEndModel":
-        """Stay in evaluation mode, whatever the mode of a module around it: dropout or batch statistics would change
-        what embeddings mean."""
+        """Stay in evaluation mode, whatever the mode of a module around it.
+
+        Dropout or batch statistics would change the meaning of embeddings.
+        """
         return super().train(False)
 
     def forward(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:

@@ -96,7 +96,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is evaluated, checked before anything is embedded.
+    """The contents of an evaluation, checked before anything is embedded.
 
     Attributes:
         corpus: root folder of the corpus.

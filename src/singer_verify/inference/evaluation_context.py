@@ -1,4 +1,4 @@
-"""What an evaluation is of: the model, the recordings, the scoring, and which singers were used before."""
+"""The context of an evaluation: model, recordings, scoring, and which singers were used before."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from singer_verify.inference.model import Model
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """Names of everything that an evaluation is of.
+    """Names of the model, the data and the scoring of an evaluation.
 
     Attributes:
         model: name of the model.

@@ -130,8 +130,11 @@ class RecordingEmbedding:
 
     @property
     def is_silent(self) -> Bool[np.ndarray, " windows"]:
-        """Whether no one sings in each window: its power is 40 dB or more under what 95 % of the recording's hundredths
-        of a second do not exceed. None is where the sound is not known."""
+        """Mask of the windows in which no one sings.
+
+        Their power is at least 40 dB below the 95th percentile of the recording's power in steps of 10 ms. No window
+        is silent where the samples are unknown.
+        """
         if self.power is None:
             return np.zeros(len(self.windows), bool)
         sums = np.concatenate([[0.0], np.cumsum(self.power, dtype=np.float64)])

@@ -20,8 +20,9 @@ def _no_recording_ids() -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ModelMetadata:
-    """How to rebuild a model, and whose voices it has seen. Checkpoints hold it as a plain dict,
-    which also names the other `packages` that the parts come from.
+    """Settings that rebuild a model, and the singers it was trained and validated on.
+
+    Checkpoints hold it as a plain dict, which also names the other `packages` that the parts come from.
 
     Attributes:
         recipe: settings of the feature and its preparation, as plain values.

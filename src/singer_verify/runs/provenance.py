@@ -1,4 +1,4 @@
-"""Provenance of a model, as far as its checkpoint and its run folder record it."""
+"""Provenance of a model, as recorded by its checkpoint and its run folder."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from singer_verify.runs.model_metadata import ModelMetadata
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model comes from.
+    """Origin of a model.
 
     Attributes:
         checkpoint: path of its file.

@@ -23,7 +23,7 @@ FINISHED_STATUSES = ("finished", "stopped early")  # statuses of runs that nothi
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What `singer-verify runs` shows of a run.
+    """Summary of a run, as `singer-verify runs` shows it.
 
     Attributes:
         path: its folder, relative to the folder that was searched.

@@ -33,7 +33,7 @@ from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
 
 class SweepProgress(Callback):
-    """Writes a sweep's plan when it starts, and prints its progress after each job."""
+    """Write a sweep's plan when it starts, and print its progress after each job."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         unnamed = _find_excluded_keys(config)

@@ -181,7 +181,7 @@ PLAN_FILENAME = "sweep.json"
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep consists of; sweep.json in its folder holds it.
+    """Plan of a sweep, stored as sweep.json in its folder.
 
     Attributes:
         jobs: names of the jobs' folders; None where the sweeper chooses jobs as it goes.

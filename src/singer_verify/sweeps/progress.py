@@ -10,7 +10,7 @@ from singer_verify.sweeps.jobs import read_failure_reason, read_sweep_plan
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How many jobs of a sweep are done, and how long the others will take.
+    """Numbers of jobs of a sweep by status, and the time that the remaining ones will take.
 
     Attributes:
         num_finished: number of jobs that have finished.

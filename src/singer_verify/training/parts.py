@@ -1,4 +1,4 @@
-"""Builds the parts of a training; refuses beforehand those that training or loading its model could not use."""
+"""Build the parts of a training, and refuse those that training or loading its model could not use."""
 
 from collections.abc import Sequence
 from typing import Any

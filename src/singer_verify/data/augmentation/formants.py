@@ -16,7 +16,7 @@ MIN_MAGNITUDE = 1e-6  # spectra below this are treated as silence
 
 
 class FormantShift:
-    """Shifts the spectral envelope along frequency but not the harmonics, like a shorter or longer vocal tract.
+    """Shift the spectral envelope along frequency but not the harmonics, like a shorter or longer vocal tract.
 
     The shift in semitones is uniform. See `shift_formants`.
 

@@ -8,7 +8,7 @@ from singer_verify.errors import require_between
 
 
 class Gain:
-    """Multiplies a crop by a gain that is uniform in dB. Samples beyond full scale are not clipped.
+    """Multiply a crop by a gain that is uniform in dB. Samples beyond full scale are not clipped.
 
     Shape: crops (crops, samples), uniform (crops, 1) → (crops, samples).
 

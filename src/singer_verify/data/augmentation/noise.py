@@ -8,7 +8,7 @@ from singer_verify.errors import require_between
 
 
 class GaussianNoise:
-    """Adds white noise at a signal-to-noise ratio that is uniform in dB.
+    """Add white noise at a signal-to-noise ratio that is uniform in dB.
 
     Shape: crops (crops, samples), uniform (crops, 3) → (crops, samples).
 

@@ -14,7 +14,7 @@ SINC_HALF_TAPS = 16  # samples on each side used to interpolate between samples
 
 
 class PitchShift:
-    """Plays a crop faster or slower and shifts its formants back, so that only f0 and tempo change, by the same ratio.
+    """Play a crop faster or slower and shift its formants back, so that only f0 and tempo change, by the same ratio.
 
     The shift in semitones is uniform. The tempo is not restored: a phase vocoder would smear consonants and vibrato,
     and crops have a fixed length anyway; at 2 semitones a crop covers 12 % more or less of the song.

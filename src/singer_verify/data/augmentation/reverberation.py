@@ -11,7 +11,7 @@ from singer_verify.errors import require_between
 
 
 class Reverberation:
-    """Convolves a crop with direct sound and an exponentially decaying tail of noise, then restores its power.
+    """Convolve a crop with direct sound and an exponentially decaying tail of noise, then restore its power.
 
     Exponentially decaying white noise models the late part of a room's impulse response (Polack 1988; Moorer 1979,
     "About this reverberation business"). The time in which the tail decays by 60 dB and the energy ratio of direct

@@ -8,7 +8,7 @@ from singer_verify.errors import require_at_least, require_between
 
 
 class SpecAugment:
-    """Replaces random bands of bins and ranges of frames by the crop's mean.
+    """Replace random bands of bins and ranges of frames by the crop's mean.
 
     After Park et al. 2019, "SpecAugment: a simple data augmentation method for automatic speech recognition", section
     2, without time warping: a mask's width is uniform from 0 to its maximum, its position uniform among those that fit.

@@ -11,7 +11,7 @@ FADE_MS = 5.0  # into and out of silence, to avoid clicks
 
 
 class TimeMasking:
-    """Silences a range of samples with uniform length and position; fades of 5 ms lie outside the range.
+    """Silence a range of samples with uniform length and position; fades of 5 ms lie outside the range.
 
     Shape: crops (crops, samples), uniform (crops, 2) → (crops, samples).
 

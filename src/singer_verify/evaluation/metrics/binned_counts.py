@@ -80,7 +80,7 @@ class ScoreBins:
 
 @dataclass(frozen=True)
 class BinnedCounts:
-    """How many trials lie in each bin of the score axis, lowest first, in each resample.
+    """Number of trials in each bin of the score axis, lowest first, in each resample.
 
     Attributes:
         thresholds: (bins + 1,), of the edges of the bins, see `ScoreBins.thresholds`.

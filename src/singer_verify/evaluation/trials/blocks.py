@@ -35,7 +35,7 @@ class TrialBlock:
 
 @runtime_checkable
 class TrialSource(Protocol):
-    """Where trials come from; iterating again gives the same blocks with the same scores."""
+    """A source of trials; iterating again gives the same blocks with the same scores."""
 
     singer_index: Int[np.ndarray, " utterances"]
 

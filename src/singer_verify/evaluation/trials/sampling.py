@@ -1,6 +1,6 @@
 """Trial lists from utterances: all pairs, or a seeded draw that is balanced and even over singers.
 
-Why our own: a draw has to be even over singers and over pairs of singers, free of duplicates, and possible where 30 000
+A draw has to be even over singers and over pairs of singers, free of duplicates, and possible where 30 000
 utterances make 4.5e8 pairs. No library samples under these conditions. The trials of two singers are numbered instead
 of listed, so that memory grows with the number of trials and of pairs of singers only.
 """
@@ -144,7 +144,7 @@ def compute_default_num_trials(pool: TrialPool) -> int:
 
 
 class TrialSampler:
-    """Draws trials of two singers, or of one, every set of them being equally likely.
+    """Sampler of trials of two singers, or of one; every set of trials is equally likely.
 
     Each singer's utterances are sorted by song, so that those which make no trial with an utterance, having its song,
     are consecutive. Its partners are then numbered by leaving them out, and a singer's own earlier utterances too.
