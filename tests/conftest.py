@@ -38,7 +38,7 @@ def make_corpus(tmp_path: Path) -> MakeCorpus:
 
 @pytest.fixture
 def make_ready_corpus(tmp_path: Path) -> MakeCorpus:
-    """Writes a corpus of ready features with its `feat_params.yaml` and returns the root."""
+    """Writes a corpus of precomputed features with its `feat_params.yaml` and returns the root."""
 
     def make(train: int = 3, val: int = 2, utterances: int = 3, frames: int = 60, bins: int = 8) -> Path:
         root = tmp_path / "ready"

@@ -61,6 +61,6 @@ def test_the_script_writes_the_same_again(tmp_path: Path) -> None:
 def test_pitch_alone_does_not_tell_singers_apart() -> None:
     command = [sys.executable, str(PROJECT / "scripts/example_difficulty.py"), str(ROOT)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"EER of the mean pitch on .*: ([\d.]+) % \(1128 trials\)", said)
-    assert found is not None
-    assert float(found[1]) >= 25.0
+    match = re.search(r"EER of the mean pitch on .*: ([\d.]+) % \(1128 trials\)", said)
+    assert match is not None
+    assert float(match[1]) >= 25.0

@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(monkeypatch, tmp_path):
     with pytest.raises(SingerVerifyError, match=r"No space left on device.*; the previous one is still there"):
         writer.save_checkpoint({"step": 2}, path)
     assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def same(left, right):
@@ -124,7 +124,7 @@ def same(left, right):
 def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(checkpoint, tmp_path):
     content, whole = checkpoint.read_bytes(), read_checkpoint(checkpoint)
     generator = np.random.default_rng(0)
-    found = 0
+    num_refused = 0
     for place in generator.choice(len(content), 150, replace=False):
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(generator.integers(8))
@@ -132,8 +132,8 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(checkpoint, tmp_path):
         try:
             assert same(read_checkpoint(tmp_path / "flipped.ckpt"), whole)
         except SingerVerifyError:
-            found += 1
-    assert found > 50
+            num_refused += 1
+    assert num_refused > 50
 
 
 @pytest.mark.parametrize("part", [0.0, 0.2, 0.7, 0.999])

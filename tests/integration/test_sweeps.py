@@ -58,7 +58,7 @@ def corpus(tmp_path_factory):
 def call(monkeypatch, corpus, *overrides, callbacks=(), change=train):
     """`python train.py -m ...` in this process; returns the folder of the sweep `runs/s`."""
     script = train_module()
-    typed = [each for each in tiny(corpus) if "progress_bar" not in each]
+    typed = [override for override in tiny(corpus) if "progress_bar" not in override]
     with monkeypatch.context() as patch:
         patch.setattr("singer_verify.training.run.train", partial(change, callbacks=callbacks))
         patch.setattr(sys, "argv", ["train.py", "-m", "--config-path", str(CONF), *typed, "name=s", *overrides])
@@ -82,9 +82,9 @@ def files_with_times(folder):
 
 
 def unlike(left, right):
-    found = differences(last_of(left)["state_dict"], last_of(right)["state_dict"])
-    best = [torch.load(each / "checkpoints/best.ckpt", weights_only=True)["state_dict"] for each in (left, right)]
-    return found + differences(*best)
+    differing = differences(last_of(left)["state_dict"], last_of(right)["state_dict"])
+    best = [torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"] for run in (left, right)]
+    return differing + differences(*best)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
@@ -276,7 +276,7 @@ KILLED = "trainer.max_steps=30", "loss=ge2e,ce"
 def run_command(folder, corpus, *overrides):
     """`python train.py -m ...` in a process of its own, which writes to the file `said`."""
     folder.mkdir(exist_ok=True)
-    typed = [each for each in tiny(corpus, pictures=True) if "progress_bar" not in each]
+    typed = [override for override in tiny(corpus, pictures=True) if "progress_bar" not in override]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, str(ROOT / "train.py"), "-m", *typed, "name=s", *overrides]
     with open(folder / "said", "w") as said:

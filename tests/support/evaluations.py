@@ -1,4 +1,4 @@
-"""Judgements that reports are made of, from embeddings drawn by chance, by plain loops."""
+"""Evaluations that reports are made of, from random embeddings, by plain loops."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,12 @@ from singer_verify.evaluation.results import (
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs
 
 
-def judged_utterances(singers: tuple[str, ...], each: int = 6, suffix: str = ".wav") -> EvaluatedUtterances:
+def judged_utterances(
+    singers: tuple[str, ...], utterances_per_singer: int = 6, suffix: str = ".wav"
+) -> EvaluatedUtterances:
     """Around a direction for each singer; genders by turns, songs `a` and `b`, no technique known of some."""
     generator = np.random.default_rng(0)
-    index = np.repeat(np.arange(len(singers)), each)
+    index = np.repeat(np.arange(len(singers)), utterances_per_singer)
     rows = generator.standard_normal((len(singers), 8))[index] + 1.2 * generator.standard_normal((len(index), 8))
     labels = {
         "gender": np.array(["female", "male"], object)[index % 2],
@@ -77,7 +79,7 @@ def _conditions(utterances: EvaluatedUtterances, trials: Trials, scores: np.ndar
         "cross gender": differ("gender"),
         "hard": differ("song") & ~differ("gender"),
     }
-    return tuple(_condition(name, scores[each], trials.is_target[each]) for name, each in kept.items())
+    return tuple(_condition(name, scores[is_kept], trials.is_target[is_kept]) for name, is_kept in kept.items())
 
 
 def _condition(name: str, scores: np.ndarray, is_target: np.ndarray) -> ConditionMetrics:

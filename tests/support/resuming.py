@@ -27,9 +27,9 @@ STOPS = {
 
 def unlike(left: Path, right: Path) -> list[str]:
     """What differs between the last checkpoints of two runs and their best models, except for where they lie."""
-    found = differences(last_of(left), last_of(right))
-    found = [place for place in found if not any(each in place for each in (*FOLDERS_AND_LOOPS, TYPE_CHECKER))]
-    return found + differences(best_of(left), best_of(right), "best")
+    differing = differences(last_of(left), last_of(right))
+    differing = [place for place in differing if not any(part in place for part in (*FOLDERS_AND_LOOPS, TYPE_CHECKER))]
+    return differing + differences(best_of(left), best_of(right), "best")
 
 
 def best_of(folder: Path) -> dict[str, Any]:

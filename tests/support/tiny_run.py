@@ -37,7 +37,7 @@ TINY = (
 
 
 def make_corpus(root: Path, num_train: int = 5, num_val: int = 3) -> Path:
-    """Ready features of a few singers, each around a mean of its own."""
+    """Precomputed features of a few singers, each around a mean of its own."""
     generator = np.random.default_rng(0)
     for split, num_singers in (("train", num_train), ("val", num_val)):
         for singer in range(num_singers):
@@ -77,7 +77,7 @@ def run(monkeypatch: Any, *overrides: str, folder: Path | None = None, callbacks
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours that handles errors runs after it, and nothing more is written."""
+    """Stands for SIGKILL: no error handling of singer_verify runs after it, and nothing more is written."""
 
 
 class At(pl.Callback):
@@ -115,9 +115,13 @@ def differences(left: Any, right: Any, place: str = "") -> list[str]:
     """Where two nested values are not the same, bit for bit."""
     if isinstance(left, dict) and isinstance(right, dict):
         names = left.keys() | right.keys()
-        return [each for name in names for each in differences(left.get(name), right.get(name), f"{place}/{name}")]
+        return [
+            difference
+            for name in names
+            for difference in differences(left.get(name), right.get(name), f"{place}/{name}")
+        ]
     if isinstance(left, list | tuple) and isinstance(right, list | tuple) and len(left) == len(right):
         pairs = enumerate(zip(left, right, strict=True))
-        return [each for number, pair in pairs for each in differences(*pair, f"{place}/{number}")]
+        return [difference for number, pair in pairs for difference in differences(*pair, f"{place}/{number}")]
     both_tensors = isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor)
     return [] if (torch.equal(left, right) if both_tensors else left == right) else [place]

@@ -62,7 +62,7 @@ def test_a_model_is_evaluated_as_by_the_command(run: Path, make_corpus: MakeCorp
     printed = json.loads(call("evaluate", run, root, "--json", "--resamples", 20))
     assert printed["metrics"]["eer"]["value"] == result.metrics["eer"].value
     assert [condition.condition for condition in result.conditions] == [
-        each["condition"] for each in printed["conditions"]
+        condition["condition"] for condition in printed["conditions"]
     ]
 
 

@@ -107,10 +107,10 @@ def test_damaged_frames_are_equal_or_refused(tmp_path: Path) -> None:
     for place in range(len(whole) - num_data_bytes):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
-            found = read_precomputed_frames(path)
+            read = read_precomputed_frames(path)
         except UtteranceError:
             continue
-        assert found.tobytes() == frames.tobytes()  # a byte that nobody reads
+        assert read.tobytes() == frames.tobytes()  # a byte that nobody reads
     path.write_bytes(whole.replace(b"(4, 4), }" + b" " * 13, b"(44444444444444, 4), }"))
     with pytest.raises(UtteranceError, match="is not a plain array of numbers"):
         read_precomputed_frames(path)

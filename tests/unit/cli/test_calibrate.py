@@ -55,15 +55,15 @@ def test_calibration_and_threshold_are_those_of_all_pairs(model: Path, corpus: P
     trials = build_all_pairs(singers)
     scores = (rows @ rows.T)[trials.left, trials.right]
     expected = fit_calibration(scores, trials.is_target, "4 singers of corpus/val", 0.1)
-    found = load_model_scoring(load_model(model))
-    assert found.projection is found.cohort is None
-    assert found.calibration is not None
-    assert found.calibration.slope == pytest.approx(expected.slope, rel=1e-3)
-    assert found.calibration.offset == pytest.approx(expected.offset, rel=1e-3)
-    assert found.calibration.origin == expected.origin
-    assert found.threshold is not None
-    assert found.threshold.score == pytest.approx(compute_eer(scores, trials.is_target)[1], abs=1e-6)
-    assert found.threshold.origin == "equal error rate on 4 singers of corpus/val"
+    fitted = load_model_scoring(load_model(model))
+    assert fitted.projection is fitted.cohort is None
+    assert fitted.calibration is not None
+    assert fitted.calibration.slope == pytest.approx(expected.slope, rel=1e-3)
+    assert fitted.calibration.offset == pytest.approx(expected.offset, rel=1e-3)
+    assert fitted.calibration.origin == expected.origin
+    assert fitted.threshold is not None
+    assert fitted.threshold.score == pytest.approx(compute_eer(scores, trials.is_target)[1], abs=1e-6)
+    assert fitted.threshold.origin == "equal error rate on 4 singers of corpus/val"
     caution = "with other singers, threshold and ratios would differ"
     for word in ("Cllr", "before calibration", "at best", caution, "scoring.npz"):
         assert word in " ".join(printed.replace("│", " ").split())
@@ -78,10 +78,11 @@ def test_singers_known_from_several_recordings_are_fitted_too(model: Path, corpu
             np.save(path.with_name(f"{number}.npy"), frames)
     figures = json.loads(call("calibrate", model, corpus, "--json"))["several"]
     several = load_model_scoring(load_model(model)).multi_enrolment
-    assert [each["num_recordings"] for each in figures] == [each.num_recordings for each in several] == [2, 3]
-    for figure, each in zip(figures, several, strict=True):
-        assert (figure["threshold"], figure["slope"]) == (each.threshold.score, each.calibration.slope)
-        assert figure["num_trials_used"] == 10 * 4 * 4 * (12 - each.num_recordings)
+    assert [figure["num_recordings"] for figure in figures] == [2, 3]
+    assert [calibrated.num_recordings for calibrated in several] == [2, 3]
+    for figure, calibrated in zip(figures, several, strict=True):
+        assert (figure["threshold"], figure["slope"]) == (calibrated.threshold.score, calibrated.calibration.slope)
+        assert figure["num_trials_used"] == 10 * 4 * 4 * (12 - calibrated.num_recordings)
     printed = " ".join(call("calibrate", model, corpus).replace("│", " ").split())
     assert f"known from 3 threshold {several[1].threshold.score:.4f}, EER" in printed
 

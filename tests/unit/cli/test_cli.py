@@ -50,7 +50,7 @@ def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None
     assert eer["value"] == pytest.approx(expected.metrics["eer"].value)
     assert 0 <= eer["low"] <= eer["high"] <= 1
     assert judged["metrics"]["min_dcf_0.01"]["value"] == pytest.approx(expected.metrics["min_dcf_0.01"].value)
-    assert {"all", "shorter than 2 s"} <= {each["condition"] for each in judged["conditions"]}
+    assert {"all", "shorter than 2 s"} <= {condition["condition"] for condition in judged["conditions"]}
     assert "95 % over singers" in call("evaluate", model, root)
 
 
@@ -62,7 +62,7 @@ def test_evaluate_tells_conditions_where_a_corpus_has_labels(model: Path, make_c
     ]
     (root / "corpus.csv").write_text("\n".join(["utterance,gender,song", *rows]))
     judged = json.loads(call("evaluate", model, root, "--conditions", "gender,song", "--json"))
-    figures = {each["condition"]: each for each in judged["conditions"]}
+    figures = {condition["condition"]: condition for condition in judged["conditions"]}
     names = ["all", "same gender", "cross gender", "same song", "cross song", "hard"]
     assert list(figures) == names
     assert (figures["hard"]["num_targets"], figures["hard"]["num_nontargets"]) == (24, 24)

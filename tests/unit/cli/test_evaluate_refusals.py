@@ -125,7 +125,7 @@ def test_only_what_is_wanted_is_judged_and_measured(
 
     def judged(wanted: str) -> dict[str, Any]:
         record = json.loads(call("evaluate", model, root, "--conditions", wanted, "--json", "--resamples", 20))
-        return {each["condition"]: each for each in record["conditions"]}
+        return {condition["condition"]: condition for condition in record["conditions"]}
 
     far = judged("pitch an octave or more apart,shorter than 2 s")
     assert set(far) <= {"all", "pitch an octave or more apart", "shorter than 2 s"}

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = shutil.copytree(corpus, folder / "other")
     for path in sorted(other.rglob("*.npy")):
         np.save(path, np.load(path) + 0.5)
-    settings = [each for each in tiny(corpus) if not each.startswith("data.root=")]
+    settings = [override for override in tiny(corpus) if not override.startswith("data.root=")]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run(patch, *settings, "data.root=corpus", folder=folder / "run")
@@ -150,7 +150,7 @@ def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) 
     assert record["seen_singers"]["training"]["num_namesakes"] == 0
     said = ["the best step of the model was chosen on", "the threshold was fitted to"]
     assert record["remarks"] == [
-        f"Which singers {each} is not recorded: they may be among those evaluated here." for each in said
+        f"Which singers {action} is not recorded: they may be among those evaluated here." for action in said
     ]
     earlier[METADATA_KEY]["train_singers"] = []
     torch.save(earlier, tmp_path / "earlier.ckpt")

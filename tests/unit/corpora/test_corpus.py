@@ -57,8 +57,8 @@ def test_subfolders_belong_to_the_singer(make_corpus: MakeCorpus) -> None:
     deep = root / "train/train_singer0/vibrato/long"
     deep.mkdir(parents=True)
     shutil.copy(root / "train/train_singer1/song0.flac", deep / "train_singer1_song9.FLAC")
-    found = {utterance.path: utterance.singer for utterance in read_corpus(root).splits["train"].utterances}
-    assert found["train/train_singer0/vibrato/long/train_singer1_song9.FLAC"] == "train_singer0"
+    singer_by_path = {utterance.path: utterance.singer for utterance in read_corpus(root).splits["train"].utterances}
+    assert singer_by_path["train/train_singer0/vibrato/long/train_singer1_song9.FLAC"] == "train_singer0"
 
 
 def test_other_files_are_ignored_and_counted(make_corpus: MakeCorpus) -> None:

@@ -145,8 +145,8 @@ def test_playing_faster_interpolates_exactly() -> None:
     ratio, middle = 1.1, (NUM_SAMPLES - 1) / 2
     places = middle + (torch.arange(NUM_SAMPLES) - middle) * ratio
     expected = torch.sin(2 * torch.pi * 1000.0 * places / SAMPLE_RATE)
-    found = change_speed(tone(1000.0), torch.tensor([ratio]))[0]
-    assert torch.allclose(found[1500:-1500], expected[1500:-1500], atol=5e-3)
+    faster = change_speed(tone(1000.0), torch.tensor([ratio]))[0]
+    assert torch.allclose(faster[1500:-1500], expected[1500:-1500], atol=5e-3)
     assert torch.allclose(change_speed(tone(1000.0), torch.ones(1)), tone(1000.0), atol=1e-5)
 
 
@@ -220,8 +220,8 @@ def test_a_crops_numbers_depend_on_seed_step_and_crop_alone() -> None:
 
 def test_a_crop_is_changed_alike_alone_and_in_company() -> None:
     augmentation = shipped("strong")
-    for each in augmentation.samples.values():
-        each.p = 1.0
+    for augmenter in augmentation.samples.values():
+        augmenter.p = 1.0
     wide = NUM_SAMPLES + 2 * augmentation.compute_margin_samples(NUM_SAMPLES)
     crops = white(6, wide)
     whole = augmentation.augment_samples(crops, augmentation.draw(1, 2, range(6)), NUM_SAMPLES, SAMPLE_RATE)
@@ -234,8 +234,8 @@ def test_a_crop_is_changed_alike_alone_and_in_company() -> None:
 
 def test_what_is_never_chosen_changes_no_bit() -> None:
     augmentation = shipped("strong")
-    for each in (*augmentation.samples.values(), *augmentation.frames.values()):
-        each.p = 0.0
+    for augmenter in (*augmentation.samples.values(), *augmentation.frames.values()):
+        augmenter.p = 0.0
     margin = augmentation.compute_margin_samples(500)
     crops, draws = white(3, 500 + 2 * margin), augmentation.draw(1, 2, range(3))
     assert margin > 0
@@ -245,8 +245,8 @@ def test_what_is_never_chosen_changes_no_bit() -> None:
 
 def test_silence_stays_finite() -> None:
     augmentation = shipped("strong")
-    for each in augmentation.samples.values():
-        each.p = 1.0
+    for augmenter in augmentation.samples.values():
+        augmenter.p = 1.0
     wide = 4000 + 2 * augmentation.compute_margin_samples(4000)
     silent = augmentation.augment_samples(torch.zeros(2, wide), augmentation.draw(0, 0, range(2)), 4000, SAMPLE_RATE)
     assert silent.isfinite().all()

@@ -21,8 +21,8 @@ def test_windows_cover_all_frames_and_overlap_by_half(num_frames: int) -> None:
 def test_groups_hold_every_window_once_and_one_length_each() -> None:
     lengths = np.array([30, 250, 100, 30, 77, 1000])
     groups = build_window_groups(lengths, 100, windows_per_group=4)
-    found = sorted((int(u), int(s)) for group in groups for u, s in zip(group.utterances, group.starts, strict=True))
-    assert found == [(u, int(s)) for u, length in enumerate(lengths) for s in compute_window_starts(int(length), 100)]
+    windows = sorted((int(u), int(s)) for group in groups for u, s in zip(group.utterances, group.starts, strict=True))
+    assert windows == [(u, int(s)) for u, length in enumerate(lengths) for s in compute_window_starts(int(length), 100)]
     for group in groups:
         assert len(group.utterances) <= 4
         assert (np.minimum(lengths[group.utterances], 100) == group.num_frames).all()

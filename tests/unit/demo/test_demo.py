@@ -107,7 +107,7 @@ def test_both_pictures_of_a_clip_have_one_axis_in_seconds() -> None:
 
 def test_decisions_in_words() -> None:
     threshold = Threshold(0.6, "equal error rate on 4 singers")
-    assert [describe_decision(each) for each in (True, False, None)] == [
+    assert [describe_decision(is_same) for is_same in (True, False, None)] == [
         "Most likely the same singer",
         "Most likely two different singers",
         "No decision",
@@ -125,16 +125,16 @@ def test_probabilities_are_said_where_scores_are_calibrated_and_never_for_sure()
         "Probability of the same singer: 93.2 %, if both answers are equally likely a priori (calibrated on 4 singers)."
     )
     assert describe_probability(None, None) == ""
-    assert [format_percent(each) for each in (0.0, 0.5, 1.0)] == ["under 0.1 %", "50.0 %", "over 99.9 %"]
+    assert [format_percent(probability) for probability in (0.0, 0.5, 1.0)] == ["under 0.1 %", "50.0 %", "over 99.9 %"]
 
 
 def test_a_mark_for_each_singer_is_explained() -> None:
     first = Candidate("anna", 3, 0.95, 0.9, True, None)
-    found = IdentificationResult((first, replace(first, singer="bo")), Threshold(0.9, "of three"), True, None, ())
-    assert describe_threshold(found) == "The mark on the bars is the threshold, 0.900 (of three)."
-    differing = replace(found, candidates=(first, replace(first, singer="bo", num_recordings=1, threshold=0.8)))
+    identified = IdentificationResult((first, replace(first, singer="bo")), Threshold(0.9, "of three"), True, None, ())
+    assert describe_threshold(identified) == "The mark on the bars is the threshold, 0.900 (of three)."
+    differing = replace(identified, candidates=(first, replace(first, singer="bo", num_recordings=1, threshold=0.8)))
     assert "higher for singers enrolled with more recordings. For anna it is 0.900" in describe_threshold(differing)
-    assert "has no decision threshold" in describe_threshold(replace(found, threshold=None))
+    assert "has no decision threshold" in describe_threshold(replace(identified, threshold=None))
 
 
 def test_clips_are_called_by_what_the_page_calls_them() -> None:
@@ -170,7 +170,7 @@ def test_a_model_is_told_in_words() -> None:
     )
     assert "vary by several percentage points" in describe_error_rate(metrics)
     assert "vary by" not in describe_error_rate(metrics | {"num_val_singers": 40})
-    assert [describe_error_rate(each) for each in (None, {"best": None})] == ["Its error rate is not recorded."] * 2
+    assert [describe_error_rate(absent) for absent in (None, {"best": None})] == ["Its error rate is not recorded."] * 2
 
 
 def refused_address(host: str, port: int) -> str:
@@ -203,9 +203,9 @@ def test_loopback_is_told_from_other_addresses(host: str, expected: bool) -> Non
 
 
 def test_the_address_to_type() -> None:
-    found = [server.format_url(host, 7860) for host in ("127.0.0.1", "0.0.0.0", "::1", "choir.local")]
+    addresses = [server.format_url(host, 7860) for host in ("127.0.0.1", "0.0.0.0", "::1", "choir.local")]
     names = ("127.0.0.1", "localhost", "[::1]", "choir.local")
-    assert found == [f"http://{name}:7860/" for name in names]
+    assert addresses == [f"http://{name}:7860/" for name in names]
 
 
 def test_clips_lie_where_only_this_user_reads_and_are_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,15 +47,15 @@ def score_of(embedder: Model, *clips: str) -> float:
 
 
 def heading(html: str) -> str:
-    found = re.search("<h3>(.*?)</h3>", html)
-    assert found is not None, html
-    return found.group(1)
+    match = re.search("<h3>(.*?)</h3>", html)
+    assert match is not None, html
+    return match.group(1)
 
 
 def refusal(html: str) -> str:
-    found = re.fullmatch('<p class="refusal" role="alert">(.*?)</p>', html)
-    assert found is not None, html
-    return found.group(1)
+    match = re.fullmatch('<p class="refusal" role="alert">(.*?)</p>', html)
+    assert match is not None, html
+    return match.group(1)
 
 
 def test_two_clips_are_decided_by_the_threshold_and_its_origin_is_said(embedder: Model, clips: list[str]) -> None:

@@ -25,7 +25,7 @@ NOT_OF_STATISTICS = ("encoder.hidden_size", "encoder.num_layers", "encoder.dropo
 
 
 def settings(corpus: Path) -> list[str]:
-    kept = [each for each in tiny(corpus) if not each.startswith(NOT_OF_STATISTICS)]
+    kept = [override for override in tiny(corpus) if not override.startswith(NOT_OF_STATISTICS)]
     return [*kept, "encoder=statistics", "data.store_dtype=float32"]
 
 
@@ -53,13 +53,13 @@ def baseline(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_is_numpys_mean_and_deviation() -> None:
     frames = np.random.default_rng(0).normal(3.0, 2.0, (4, 50, 7)).astype(np.float32)
-    found = StatisticsEncoder(7)(torch.from_numpy(frames)).numpy()
-    np.testing.assert_allclose(found, [statistics_of(each) for each in frames], atol=1e-6)
+    embeddings = StatisticsEncoder(7)(torch.from_numpy(frames)).numpy()
+    np.testing.assert_allclose(embeddings, [statistics_of(utterance_frames) for utterance_frames in frames], atol=1e-6)
 
 
 def test_one_frame_has_no_deviation() -> None:
-    (found,) = StatisticsEncoder(2)(torch.tensor([[[3.0, 4.0]]]))
-    torch.testing.assert_close(found, torch.tensor([0.6, 0.8, 0.0, 0.0]))
+    (embedding,) = StatisticsEncoder(2)(torch.tensor([[[3.0, 4.0]]]))
+    torch.testing.assert_close(embedding, torch.tensor([0.6, 0.8, 0.0, 0.0]))
 
 
 def test_its_settings_rebuild_it() -> None:

@@ -54,19 +54,19 @@ def test_resampled_rates_equal_those_of_repeated_trials(seed: int, decimals: int
     scores, left, right = trials_of(seed, decimals)
     draws = drawn(left, right, 20, seed)
     rates = resampled_rates(scores, left, right, draws)
-    for counts, found in zip(draws, rates, strict=True):
-        again, is_target = (repeated(each, left, right, counts) for each in (scores, left == right))
+    for counts, rate in zip(draws, rates, strict=True):
+        again, is_target = (repeated(values, left, right, counts) for values in (scores, left == right))
         expected = compute_eer(again, is_target)[0], *(compute_min_dcf(again, is_target, p) for p in (0.01, 0.05))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(rate, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("decimals", [8, 1])
 @pytest.mark.parametrize("seed", range(4))
 def test_every_singer_once_gives_the_plain_rates(seed: int, decimals: int) -> None:
     scores, left, right = trials_of(seed, decimals)
-    found = resampled_rates(scores, left, right, np.ones((1, 5), np.int64))[0]
+    rate = resampled_rates(scores, left, right, np.ones((1, 5), np.int64))[0]
     expected = compute_eer(scores, left == right)[0], *(compute_min_dcf(scores, left == right, p) for p in (0.01, 0.05))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(rate, expected, rtol=0, atol=1e-12)
 
 
 def test_rates_are_none_where_a_resample_leaves_one_kind_of_trials() -> None:
@@ -132,13 +132,13 @@ def test_equal_systems_are_rarely_found_different() -> None:
     trials = build_all_pairs(singers)
     left, right = singers[trials.left], singers[trials.right]
     draws = drawn(left, right, 199)
-    found = 0
+    num_significant = 0
     for seed in range(40):
         generator = np.random.default_rng(seed)
         systems = (generator.normal(trials.is_target * 1.5, 1.0) for _ in range(2))
         first, second = (resampled_rates(scores, left, right, draws)[:, 0] for scores in systems)
-        found += compute_two_sided_p_value(first - second) < 0.05
-    assert found <= 8
+        num_significant += compute_two_sided_p_value(first - second) < 0.05
+    assert num_significant <= 8
 
 
 def test_a_better_system_is_found_though_singers_differ_more_than_systems() -> None:
@@ -148,8 +148,8 @@ def test_a_better_system_is_found_though_singers_differ_more_than_systems() -> N
     draws = drawn(left, right, 499)
     ease = np.linspace(-1.0, 4.0, 12)[left]  # of recognising each singer
     worse = np.random.default_rng(0).normal(trials.is_target * ease, 1.0)
-    rates = [resampled_rates(each, left, right, draws)[:, 0] for each in (worse + 1.0 * trials.is_target, worse)]
-    better, other = (compute_percentile_interval(0.0, each) for each in rates)
+    rates = [resampled_rates(scores, left, right, draws)[:, 0] for scores in (worse + 1.0 * trials.is_target, worse)]
+    better, other = (compute_percentile_interval(0.0, resamples) for resamples in rates)
     assert better.high > other.low  # taken by themselves, their intervals overlap
     assert compute_two_sided_p_value(rates[0] - rates[1]) < 0.05
 
@@ -167,10 +167,10 @@ def test_holm_equals_stepping_down_one_by_one(seed: int) -> None:
     corrected = apply_holm_correction(p_values.tolist())
     for level in np.linspace(0.001, 0.999, 97):
         rejected = np.zeros(7, bool)
-        for num_before, each in enumerate(np.argsort(p_values)):
-            if p_values[each] > level / (7 - num_before):
+        for num_before, index in enumerate(np.argsort(p_values)):
+            if p_values[index] > level / (7 - num_before):
                 break
-            rejected[each] = True
+            rejected[index] = True
         np.testing.assert_array_equal(np.array(corrected) <= level, rejected)
 
 

@@ -106,20 +106,20 @@ def test_refusals_of_costs() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_calibration_equals_scikit_learn(seed: int, prior: float) -> None:
     scores, is_target = random_trials(seed)
-    found = fit_calibration(scores, is_target, "random trials", prior)
+    calibration = fit_calibration(scores, is_target, "random trials", prior)
     weights = np.where(is_target, prior / is_target.sum(), (1 - prior) / (~is_target).sum()) * scores.size
     oracle = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(scores[:, None], is_target, weights)
-    assert found.slope == pytest.approx(oracle.coef_[0, 0], rel=1e-4)
-    assert found.offset == pytest.approx(oracle.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-3, abs=1e-4)
-    assert found.origin == "random trials"
+    assert calibration.slope == pytest.approx(oracle.coef_[0, 0], rel=1e-4)
+    assert calibration.offset == pytest.approx(oracle.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-3, abs=1e-4)
+    assert calibration.origin == "random trials"
 
 
 def test_calibration_finds_the_ratios_that_scores_were_made_of() -> None:
     """Scores of two normal distributions one deviation wide, at 0 and 2, have the ratio 2 × score - 2."""
     generator = np.random.default_rng(0)
     is_target = np.arange(40_000) % 2 == 0
-    found = fit_calibration(generator.normal(2.0 * is_target, 1.0), is_target, "")
-    assert (found.slope, found.offset) == (pytest.approx(2.0, abs=0.05), pytest.approx(-2.0, abs=0.05))
+    calibration = fit_calibration(generator.normal(2.0 * is_target, 1.0), is_target, "")
+    assert (calibration.slope, calibration.offset) == (pytest.approx(2.0, abs=0.05), pytest.approx(-2.0, abs=0.05))
 
 
 def test_calibrated_ratios_lose_little_more_than_the_least() -> None:

@@ -88,8 +88,8 @@ def test_how_far_apart_and_how_long() -> None:
     described = UtteranceMetadata({}, np.array([1.0, 3.0, 30.0, 30.0]), np.array([220.0, 330.0, 440.0, np.nan]))
     left, right = np.triu_indices(4, k=1)
     kept = {
-        name: list(zip(left[each], right[each], strict=True))
-        for name, each in Conditions(described).iterate_masks(left, right)
+        name: list(zip(left[is_kept], right[is_kept], strict=True))
+        for name, is_kept in Conditions(described).iterate_masks(left, right)
     }
     assert kept == {
         "pitch within 2 semitones": [],

@@ -118,9 +118,9 @@ def test_cosines_of_unit_vectors() -> None:
 
 
 def test_verification_of_perfect_embeddings() -> None:
-    found = verify_all_pairs(np.eye(3)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2]))
-    assert (found.num_trials, found.num_targets) == (15, 3)
-    assert [found.metrics[name].value for name in ("eer", "min_dcf_0.01", "auc", "min_cllr")] == [0.0, 0.0, 1.0, 0.0]
+    verified = verify_all_pairs(np.eye(3)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2]))
+    assert (verified.num_trials, verified.num_targets) == (15, 3)
+    assert [verified.metrics[name].value for name in ("eer", "min_dcf_0.01", "auc", "min_cllr")] == [0.0, 0.0, 1.0, 0.0]
 
 
 def test_eer_of_all_scores_at_once_is_not_the_mean_over_batches() -> None:

@@ -1,4 +1,4 @@
-"""A judgement of embeddings: every figure against a slow way to find it, with all trials kept."""
+"""An evaluation of embeddings: every figure against a slow way to compute it, with all trials kept."""
 
 from dataclasses import replace
 
@@ -90,17 +90,17 @@ def test_it_is_shown_in_one_line(voices: tuple) -> None:
 def test_intervals_are_those_of_repeated_trials(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     left, right = voices[1][trials.left], voices[1][trials.right]
-    found: dict[str, list[float]] = {"eer": [], "min_dcf_0.05": [], "auc": [], "min_cllr": [], "cllr": []}
+    resampled: dict[str, list[float]] = {"eer": [], "min_dcf_0.05": [], "auc": [], "min_cllr": [], "cllr": []}
     for counts in draw_bootstrap_weights(np.ones((NUM_SINGERS, NUM_SINGERS), bool), 50, 0):
         times = np.where(is_target, counts[left], counts[left] * counts[right])
         again, kinds = np.repeat(scores, times), np.repeat(is_target, times)
-        found["eer"].append(compute_eer(again, kinds)[0])
-        found["min_dcf_0.05"].append(compute_min_dcf(again, kinds, 0.05))
-        found["auc"].append(roc_auc_score(kinds, again))
-        found["min_cllr"].append(compute_min_cllr(again, kinds))
-        found["cllr"].append(compute_cllr(8.0 * again - 3.0, kinds))
+        resampled["eer"].append(compute_eer(again, kinds)[0])
+        resampled["min_dcf_0.05"].append(compute_min_dcf(again, kinds, 0.05))
+        resampled["auc"].append(roc_auc_score(kinds, again))
+        resampled["min_cllr"].append(compute_min_cllr(again, kinds))
+        resampled["cllr"].append(compute_cllr(8.0 * again - 3.0, kinds))
     figures = judged(voices, scoring=CALIBRATED).metrics
-    for name, values in found.items():
+    for name, values in resampled.items():
         bounds = figures[name].low, figures[name].high
         assert bounds == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-6), name
 
@@ -108,7 +108,7 @@ def test_intervals_are_those_of_repeated_trials(voices: tuple) -> None:
 def test_conditions_are_judged_by_their_own_trials(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     labels = voices[2]
-    of_conditions = {each.condition: each for each in judged(voices).conditions}
+    of_conditions = {condition.condition: condition for condition in judged(voices).conditions}
     assert next(iter(of_conditions)) == "all"
     same = {label: values[trials.left] == values[trials.right] for label, values in labels.items()}
     chosen = ~same["song"] & same["gender"]
@@ -125,7 +125,7 @@ def test_conditions_are_judged_by_their_own_trials(voices: tuple) -> None:
 
 
 def test_a_condition_of_few_trials_has_no_rate(voices: tuple) -> None:
-    cross = next(each for each in judged(voices).conditions if each.condition == "cross gender")
+    cross = next(condition for condition in judged(voices).conditions if condition.condition == "cross gender")
     assert (cross.num_targets, cross.eer, cross.metrics, cross.miss) == (0, None, {}, None)
     assert cross.num_nontargets > MIN_TRIALS_PER_KIND
 
@@ -139,8 +139,8 @@ def test_where_it_fails(voices: tuple) -> None:
         (judgement.worst_false_alarms, ~is_target, np.argsort(-scores)),
     ):
         expected = [place for place in order if kind[place]][: len(worst)]
-        found = [{trial.left, trial.right} for trial in worst]
-        assert found == [{int(trials.left[place]), int(trials.right[place])} for place in expected]
+        listed = [{trial.left, trial.right} for trial in worst]
+        assert listed == [{int(trials.left[place]), int(trials.right[place])} for place in expected]
         assert [trial.score for trial in worst] == pytest.approx(scores[expected], abs=1e-6)
     pairs = {}
     threshold = judgement.metrics["threshold"].value
@@ -155,7 +155,7 @@ def test_where_it_fails(voices: tuple) -> None:
             assert judgement.singer_scores[a, b] == judgement.singer_scores[b, a]
             if a != b:
                 pairs[a, b] = (scores[of_pair] >= threshold).mean()
-    assert [each.false_alarm for each in judgement.confused] == pytest.approx(sorted(pairs.values())[::-1][:10])
+    assert [pair.false_alarm for pair in judgement.confused] == pytest.approx(sorted(pairs.values())[::-1][:10])
     first = judgement.confused[0]
     assert pairs[first.left, first.right] == pytest.approx(first.false_alarm)
     assert {singers[first.trials[0].left], singers[first.trials[0].right]} == {first.left, first.right}
@@ -166,10 +166,10 @@ def test_where_it_fails(voices: tuple) -> None:
 def test_each_singer_is_judged_by_the_trials_with_this_singer(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     singers = voices[1]
-    for each in judged(voices).by_singer:
-        own = (singers[trials.left] == each.singer) | (singers[trials.right] == each.singer)
-        assert (each.num_targets, each.num_nontargets) == (is_target[own].sum(), (~is_target)[own].sum())
-        assert each.eer == pytest.approx(compute_eer(scores[own], is_target[own])[0], abs=1e-9)
+    for singer in judged(voices).by_singer:
+        own = (singers[trials.left] == singer.singer) | (singers[trials.right] == singer.singer)
+        assert (singer.num_targets, singer.num_nontargets) == (is_target[own].sum(), (~is_target)[own].sum())
+        assert singer.eer == pytest.approx(compute_eer(scores[own], is_target[own])[0], abs=1e-9)
 
 
 @pytest.mark.parametrize("most_at_once", [1, 40, 1 << 20])
@@ -181,7 +181,7 @@ def test_parts_of_any_size_hold_every_trial_once(
     sides, trials = COSINE.prepare_embeddings(embeddings), build_all_pairs(singers)
     expected = {frozenset(pair) for pair in zip(trials.left.tolist(), trials.right.tolist(), strict=True)}
     for source in (AllPairsSource(sides, singers, COSINE), TrialListSource(sides, singers, COSINE, trials)):
-        found = []
+        visited = []
         for singer in range(NUM_SINGERS):
             for is_target in (True, False):
                 for block in source.iterate_blocks(singer, is_target):
@@ -190,18 +190,18 @@ def test_parts_of_any_size_hold_every_trial_once(
                     assert (singers[left] == singer).all()
                     assert ((singers[right] == singer) == is_target).all()
                     np.testing.assert_allclose(block.scores, (embeddings[left] * embeddings[right]).sum(-1), atol=1e-6)
-                    found += [
+                    visited += [
                         frozenset(pair) for pair in zip(left.ravel().tolist(), right.ravel().tolist(), strict=True)
                     ]
-        assert len(found) == len(trials.left)
-        assert set(found) == expected
+        assert len(visited) == len(trials.left)
+        assert set(visited) == expected
 
 
 def test_a_list_of_all_pairs_is_judged_like_all_pairs(voices: tuple) -> None:
     listed, every = judged(voices, trials=build_all_pairs(voices[1])), judged(voices)
     for name, estimate in every.metrics.items():
-        found = listed.metrics[name]
-        assert (found.value, found.low, found.high) == pytest.approx(
+        from_list = listed.metrics[name]
+        assert (from_list.value, from_list.low, from_list.high) == pytest.approx(
             (estimate.value, estimate.low, estimate.high), abs=1e-6
         )
 
@@ -210,7 +210,7 @@ def test_the_order_of_utterances_does_not_matter(voices: tuple) -> None:
     embeddings, singers, labels = voices
     order = np.random.default_rng(3).permutation(len(singers))
     shuffled = embeddings[order], singers[order], {label: values[order] for label, values in labels.items()}
-    first, second = (judged(each).metrics for each in (voices, shuffled))
+    first, second = (judged(utterances).metrics for utterances in (voices, shuffled))
     for name in ("eer", "auc", "min_dcf_0.01"):
         assert first[name].value == pytest.approx(second[name].value, abs=1e-9)
 

@@ -27,13 +27,13 @@ def stored() -> tuple[np.ndarray, np.ndarray]:
 
 def test_metrics() -> None:
     scores, is_target = stored()
-    found = {
+    metrics = {
         "eer": compute_eer(scores, is_target)[0],
         **{f"min_dcf_{prior}": compute_min_dcf(scores, is_target, float(prior)) for prior in ("0.01", "0.05", "0.5")},
         "min_cllr": compute_min_cllr(scores, is_target),
         "cllr": compute_cllr(CALIBRATION.log_likelihood_ratio(scores), is_target),
     }
-    assert found == pytest.approx({name: FIGURES[name] for name in found}, abs=1e-9)
+    assert metrics == pytest.approx({name: FIGURES[name] for name in metrics}, abs=1e-9)
 
 
 class StoredScores(Scoring):

@@ -56,7 +56,7 @@ def test_accuracies_equal_a_slow_loop(num_enrolment: int, with_cohort: bool, mon
     monkeypatch.setattr(identification_module, "MAX_IDENTIFICATION_SCORES_PER_BLOCK", 50)  # seven queries at once
     rows, singers = shuffled(*sung(7, 6))
     scoring = Scoring(cohort=Cohort(sung(5, 5)[0][:, ::-1].copy(), 6)) if with_cohort else COSINE
-    found = compute_identification_metrics(
+    metrics = compute_identification_metrics(
         scoring.prepare_embeddings(rows), singers, scoring, num_enrolment, 50, seed=3
     )
     is_enrolled = draw_enrolment(singers, num_enrolment, 3)
@@ -67,15 +67,15 @@ def test_accuracies_equal_a_slow_loop(num_enrolment: int, with_cohort: bool, mon
     ranks = []
     for query in np.flatnonzero(~is_enrolled):
         scores = [
-            float(scoring.compute_score_matrix(scoring.prepare_embeddings(rows[query][None]), each)[0, 0])
-            for each in gallery
+            float(scoring.compute_score_matrix(scoring.prepare_embeddings(rows[query][None]), side)[0, 0])
+            for side in gallery
         ]
         ranks.append(sorted(range(7), key=lambda singer: -scores[singer]).index(singers[query]))
     for top in (1, 5):
-        estimate = found[f"top_{top}"]
+        estimate = metrics[f"top_{top}"]
         assert estimate.value == pytest.approx(np.mean(np.array(ranks) < top))
         assert estimate.low <= estimate.value <= estimate.high
-    assert 0.3 < found["top_1"].value < found["top_5"].value <= 1.0
+    assert 0.3 < metrics["top_1"].value < metrics["top_5"].value <= 1.0
 
 
 @pytest.mark.parametrize("decimals", [8, 1])  # 1: equal scores
@@ -90,9 +90,9 @@ def test_mean_normalised_rank_equals_a_slow_loop(decimals: int, monkeypatch: pyt
                 score, others = rows[query] @ rows[own], rows[singers != singers[query]] @ rows[query]
                 is_equal = np.isclose(others, score, atol=1e-6)
                 ranks.append(((others > score) & ~is_equal).sum() + 0.5 * is_equal.sum())
-    found = compute_identification_metrics(TrialEmbeddings(rows), singers, COSINE, 1, 100)["mean_normalised_rank"]
-    assert found.value == pytest.approx(np.mean(ranks) / (24 + 1), abs=1e-3 if decimals == 1 else 1e-6)
-    assert found.low <= found.value <= found.high
+    estimate = compute_identification_metrics(TrialEmbeddings(rows), singers, COSINE, 1, 100)["mean_normalised_rank"]
+    assert estimate.value == pytest.approx(np.mean(ranks) / (24 + 1), abs=1e-3 if decimals == 1 else 1e-6)
+    assert estimate.low <= estimate.value <= estimate.high
 
 
 def test_rank_is_the_mean_over_the_draws_of_its_source() -> None:
@@ -106,8 +106,8 @@ def test_rank_is_the_mean_over_the_draws_of_its_source() -> None:
         others = generator.choice(np.flatnonzero(singers != singers[query]), 30, replace=False)
         scores = rows[[own, *others]] @ rows[query]
         ranks.append(np.flatnonzero(np.argsort(-scores) == 0)[0] / 31)
-    found = compute_identification_metrics(TrialEmbeddings(rows), singers, COSINE, 1, 10)["mean_normalised_rank"].value
-    assert found * (41 / 40) == pytest.approx(np.mean(ranks) * (31 / 30), abs=0.01)
+    rank = compute_identification_metrics(TrialEmbeddings(rows), singers, COSINE, 1, 10)["mean_normalised_rank"].value
+    assert rank * (41 / 40) == pytest.approx(np.mean(ranks) * (31 / 30), abs=0.01)
 
 
 def test_resampled_ranks_are_those_of_repeated_singers() -> None:
@@ -120,10 +120,10 @@ def test_resampled_ranks_are_those_of_repeated_singers() -> None:
             if own == query:
                 continue
             others = [
-                rows[query] @ rows[each] > rows[query] @ rows[own]
-                for each in range(12)
-                if singers[each] != singers[query]
-                for _ in range(counts[singers[each]])
+                rows[query] @ rows[utterance] > rows[query] @ rows[own]
+                for utterance in range(12)
+                if singers[utterance] != singers[query]
+                for _ in range(counts[singers[utterance]])
             ]
             total += counts[singers[query]] * sum(others) / (len(others) + 1)
             weight += counts[singers[query]]
@@ -133,7 +133,7 @@ def test_resampled_ranks_are_those_of_repeated_singers() -> None:
 def test_perfect_useless_and_inverted_models() -> None:
     singers = np.repeat(np.arange(8), 4)
     perfect = compute_identification_metrics(TrialEmbeddings(np.eye(8)[singers]), singers, COSINE, 2, 50)
-    assert {name: each.value for name, each in perfect.items()} == {
+    assert {name: estimate.value for name, estimate in perfect.items()} == {
         "top_1": 1.0,
         "top_5": 1.0,
         "mean_normalised_rank": 0.0,

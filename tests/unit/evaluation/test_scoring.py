@@ -69,7 +69,7 @@ def test_whitening_is_that_of_principal_components_but_for_a_rotation() -> None:
     axes, deviations = np.linalg.svd(centred, full_matrices=False)[2], np.linalg.svd(centred, compute_uv=False)
     principal = (centred[:50] @ axes.T) / deviations
     np.testing.assert_allclose(
-        cosines(fit_whitening(rows), rows[:50]), cosines(lambda each: each, principal), atol=0.06
+        cosines(fit_whitening(rows), rows[:50]), cosines(lambda embeddings: embeddings, principal), atol=0.06
     )
 
 
@@ -77,8 +77,8 @@ def test_discriminant_analysis_is_that_of_scikit_learn() -> None:
     rows, singers = sung(20, 300, 6)
     rows, singers = np.delete(rows, np.s_[:150], 0), np.delete(singers, np.s_[:150])  # singers count unequally
     oracle = LinearDiscriminantAnalysis(solver="eigen", n_components=3).fit(rows.astype(float), singers)
-    found = cosines(fit_lda(rows, singers, 3), rows[::97])
-    np.testing.assert_allclose(found, cosines(oracle.transform, (rows - rows.mean(axis=0))[::97]), atol=0.01)
+    similarities = cosines(fit_lda(rows, singers, 3), rows[::97])
+    np.testing.assert_allclose(similarities, cosines(oracle.transform, (rows - rows.mean(axis=0))[::97]), atol=0.01)
 
 
 def test_discriminant_analysis_finds_what_tells_singers_apart() -> None:
@@ -86,11 +86,11 @@ def test_discriminant_analysis_finds_what_tells_singers_apart() -> None:
     singers = np.repeat(np.arange(6), 20)
     rows = generator.normal(size=(120, 10)) * np.array([1.0] * 8 + [0.2] * 2)  # wide where all are alike
     rows[:, 8:] += generator.normal(size=(6, 2))[singers]
-    found = cosines(fit_lda(rows, singers, 2), rows)
+    similarities = cosines(fit_lda(rows, singers, 2), rows)
     is_same = singers[:, None] == singers
-    assert found[is_same].mean() > 0.8
-    assert found[is_same].mean() - found[~is_same].mean() > 0.8
-    plain = cosines(lambda each: each, rows)
+    assert similarities[is_same].mean() > 0.8
+    assert similarities[is_same].mean() - similarities[~is_same].mean() > 0.8
+    plain = cosines(lambda embeddings: embeddings, rows)
     assert plain[is_same].mean() - plain[~is_same].mean() < 0.3
 
 
@@ -139,15 +139,15 @@ def test_normalised_scores_are_the_mean_of_what_both_sides_say() -> None:
     cohort, rows = sung(10, 3, 8)[0], sung(5, 4, 8, seed=1)[0]
     scoring = Scoring(cohort=Cohort(cohort, 7))
     sides = scoring.prepare_embeddings(rows)
-    found = scoring.compute_score_matrix(sides[:3], sides[4:9])
+    scores = scoring.compute_score_matrix(sides[:3], sides[4:9])
     for left in range(3):
         for right in range(4, 9):
             parts = []
             for side in (left, right):
                 nearest = np.sort(cohort @ rows[side])[-7:]
                 parts.append((rows[left] @ rows[right] - nearest.mean()) / nearest.std())
-            assert found[left, right - 4] == pytest.approx(np.mean(parts), abs=1e-3)
-    np.testing.assert_allclose(scoring.compute_pair_scores(sides[:3], sides[4:7]), np.diag(found[:, :3]), atol=1e-3)
+            assert scores[left, right - 4] == pytest.approx(np.mean(parts), abs=1e-3)
+    np.testing.assert_allclose(scoring.compute_pair_scores(sides[:3], sides[4:7]), np.diag(scores[:, :3]), atol=1e-3)
     np.testing.assert_allclose(
         scoring.compute_score_matrix(sides, sides), scoring.compute_score_matrix(sides, sides).T, atol=1e-4
     )
@@ -182,7 +182,8 @@ def test_more_pairs_than_needed_are_drawn_and_the_same_for_two_scorings() -> Non
     rows, singers = sung(20, 15, 8)
     centred = Scoring(fit_centring(rows))
     plain, other = (
-        score_all_pairs(each.prepare_embeddings(rows), singers, each, max_per_kind=3000) for each in (COSINE, centred)
+        score_all_pairs(scoring.prepare_embeddings(rows), singers, scoring, max_per_kind=3000)
+        for scoring in (COSINE, centred)
     )
     assert plain.is_target.sum() == plain.num_targets == 20 * 15 * 14 // 2
     assert abs((~plain.is_target).sum() - 3000) < 300
@@ -213,7 +214,8 @@ def test_a_cohort_helps_where_recordings_lie_about_their_singer() -> None:
     assert fitted.scoring.cohort is not None
     assert fitted.scoring.cohort.num_nearest == 100  # a quarter of 400
     assert (fitted.num_trials, fitted.num_targets, fitted.num_used) == (7140, 540, 7140)
-    assert [each.num_recordings for each in fitted.scoring.multi_enrolment] == [2, 3, 5]  # no one has more than 10
+    sizes = [calibration.num_recordings for calibration in fitted.scoring.multi_enrolment]
+    assert sizes == [2, 3, 5]  # no one has more than 10
 
 
 def errors(scoring: Scoring, sung_by: LabelledEmbeddings, number: int, seed: int) -> np.ndarray:
@@ -233,27 +235,27 @@ def test_singers_known_from_several_recordings_have_thresholds_of_their_own() ->
         LabelledEmbeddings(rows, singers.astype(str))
         for rows, singers in (sung(60, 15, 16, 1, 2), sung(60, 15, 16, 2, 2))
     )
-    found = fit_scoring(COSINE, fitted, "60 singers")
-    assert [each.multi_enrolment.num_recordings for each in found.multi_enrolment] == [2, 3, 5, 10]
-    assert [each.eer for each in found.multi_enrolment] == sorted(
-        (each.eer for each in found.multi_enrolment), reverse=True
+    scored = fit_scoring(COSINE, fitted, "60 singers")
+    assert [fit.multi_enrolment.num_recordings for fit in scored.multi_enrolment] == [2, 3, 5, 10]
+    assert [fit.eer for fit in scored.multi_enrolment] == sorted(
+        (fit.eer for fit in scored.multi_enrolment), reverse=True
     )
-    for each in found.multi_enrolment:
-        number = each.multi_enrolment.num_recordings
+    for fit in scored.multi_enrolment:
+        number = fit.multi_enrolment.num_recordings
         pairs, own = (
             np.mean([errors(scoring, other, number, seed) for seed in range(5)], axis=0)
-            for scoring in (found.scoring, found.scoring.with_enrolment_size(number))
+            for scoring in (scored.scoring, scored.scoring.with_enrolment_size(number))
         )
         assert pairs[1] - pairs[0] > 0.1
         assert abs(own[1] - own[0]) < 0.05
-        assert own == pytest.approx(each.eer, abs=0.05)
+        assert own == pytest.approx(fit.eer, abs=0.05)
         assert (
-            each.multi_enrolment.threshold.origin
+            fit.multi_enrolment.threshold.origin
             == f"equal error rate on 60 singers, each known from {number} recordings"
         )
-    assert found.scoring.with_enrolment_size(1) == found.scoring
-    assert found.scoring.with_enrolment_size(4) == found.scoring.with_enrolment_size(3)
-    assert found.scoring.with_enrolment_size(4).threshold == found.multi_enrolment[1].multi_enrolment.threshold
+    assert scored.scoring.with_enrolment_size(1) == scored.scoring
+    assert scored.scoring.with_enrolment_size(4) == scored.scoring.with_enrolment_size(3)
+    assert scored.scoring.with_enrolment_size(4).threshold == scored.multi_enrolment[1].multi_enrolment.threshold
 
 
 def test_what_is_fitted_for_several_recordings_equals_a_slow_loop() -> None:
@@ -280,4 +282,4 @@ def test_too_few_recordings_leave_pairs_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(several_module, "MAX_SCORES_PER_KIND", 5000)
     rows, singers = sung(12, 20, 8, spread=2.0)
     fitted = fit_scoring(COSINE, LabelledEmbeddings(rows, singers.astype(str)), "x")
-    assert [each.num_trials for each in fitted.multi_enrolment] == [10 * 12 * (5000 // 120)] * 4  # drawn
+    assert [fit.num_trials for fit in fitted.multi_enrolment] == [10 * 12 * (5000 // 120)] * 4  # drawn

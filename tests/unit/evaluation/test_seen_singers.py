@@ -48,10 +48,10 @@ def _changed(content: bytes, place: int) -> bytes:
 
 def test_worked_example() -> None:
     """Anna is recognised by one of two recordings, 01 has a name that is known, Bea is a stranger."""
-    known = SeenSingers.from_names(["corpus/Anna", "corpus/01"], [1, 2, 3])
-    assert known.names == {"Anna", "01"}
-    assert compute_singer_overlap(known, ["Anna", "Anna", "01", "Bea"], [3, 9, 8, 7]) == SingerOverlap(3, 1, 1)
-    assert compute_singer_overlap(known, ["other", "01"], [1, 2]) == SingerOverlap(2, 2, 0)
+    seen = SeenSingers.from_names(["corpus/Anna", "corpus/01"], [1, 2, 3])
+    assert seen.names == {"Anna", "01"}
+    assert compute_singer_overlap(seen, ["Anna", "Anna", "01", "Bea"], [3, 9, 8, 7]) == SingerOverlap(3, 1, 1)
+    assert compute_singer_overlap(seen, ["other", "01"], [1, 2]) == SingerOverlap(2, 2, 0)
     assert compute_singer_overlap(SeenSingers(frozenset(), frozenset()), ["Anna"], [1]) == SingerOverlap(1, 0, 0)
 
 

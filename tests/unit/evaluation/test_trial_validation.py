@@ -154,10 +154,10 @@ def test_counts_are_those_of_a_slow_loop(seed: int) -> None:
         if fault:
             expected[fault] += 1
         seen.add(frozenset(pair))
-    found = count_faults(validate_trials(list_with(*rows), ROOT, SINGER_OF))
+    counts = count_faults(validate_trials(list_with(*rows), ROOT, SINGER_OF))
     kinds = ("num_with_missing_files", "num_self_pairs", "num_duplicates", "num_contradicting_labels")
-    assert [found[kind] for kind in kinds] == list(expected.values())
-    assert found["num_left_out"] == sum(list(expected.values())[:3])
+    assert [counts[kind] for kind in kinds] == list(expected.values())
+    assert counts["num_left_out"] == sum(list(expected.values())[:3])
 
 
 def test_labels_stay_with_their_trials() -> None:

@@ -125,7 +125,7 @@ def test_input_and_output_say_what_they_are(small: tuple[Model, Path]) -> None:
     _, path = small
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     sides = [*session.get_inputs(), *session.get_outputs()]
-    assert [(each.name, each.shape) for each in sides] == [
+    assert [(side.name, side.shape) for side in sides] == [
         ("samples", ["batch", "samples"]),
         ("embedding", ["batch", 10]),
     ]
@@ -135,23 +135,23 @@ def test_input_and_output_say_what_they_are(small: tuple[Model, Path]) -> None:
 def test_metadata_rebuild_the_recipe(small: tuple[Model, Path]) -> None:
     embedder, path = small
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    known = session.get_modelmeta().custom_metadata_map
-    recipe = json.loads(known["recipe"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    recipe = json.loads(metadata["recipe"])
     assert build_feature(recipe).recipe == embedder.feature.recipe
     assert Normalisation.from_recipe(recipe).statistics == embedder.normalisation.statistics
-    assert (known["sample_rate"], known["window_frames"], known["fingerprint"]) == (
+    assert (metadata["sample_rate"], metadata["window_frames"], metadata["fingerprint"]) == (
         "16000",
         str(WINDOW_FRAMES),
         embedder.fingerprint,
     )
-    assert known["shortest_samples"] == "513"
-    assert "threshold" not in known
+    assert metadata["shortest_samples"] == "513"
+    assert "threshold" not in metadata
 
 
 def test_threshold_is_told_only_where_it_is_one_of_cosines() -> None:
     embedder, threshold = embedder_of("mel40"), Threshold(0.7, "equal error rate on 4 singers")
-    known = build_onnx_metadata(embedder, Scoring(threshold=threshold), from_frames=False)
-    assert (known["threshold"], known["threshold_origin"]) == ("0.7", "equal error rate on 4 singers")
+    metadata = build_onnx_metadata(embedder, Scoring(threshold=threshold), from_frames=False)
+    assert (metadata["threshold"], metadata["threshold_origin"]) == ("0.7", "equal error rate on 4 singers")
     normalised = Scoring(cohort=Cohort(np.eye(3), None), threshold=threshold)
     assert "threshold" not in build_onnx_metadata(embedder, normalised, from_frames=False)
 
@@ -175,8 +175,8 @@ def test_deviation_is_found(small: tuple[Model, Path]) -> None:
 @pytest.mark.parametrize("window_frames", [1, 2, 7, 80, 160])
 def test_window_starts_are_those_of_evaluation(window_frames: int) -> None:
     for num_frames in [*range(1, 1200), 36_001]:
-        found = compute_traceable_window_starts(num_frames, window_frames)
-        assert found.tolist() == compute_window_starts(num_frames, window_frames).tolist(), num_frames
+        starts = compute_traceable_window_starts(num_frames, window_frames)
+        assert starts.tolist() == compute_window_starts(num_frames, window_frames).tolist(), num_frames
 
 
 @pytest.mark.parametrize("name", NORMALISATIONS)
@@ -187,9 +187,9 @@ def test_frames_are_scaled_as_in_training(name: str) -> None:
     frames[1] = -1.25
     figures = (generator.normal(size=5), np.array([1.0, 0.0, 2.0, 3.0, 0.5]))
     normalisation = Normalisation(name, *(figures if name.startswith("global") else (None, None)))
-    expected = np.stack([normalisation.normalise(each) for each in frames])
-    found = FrameNormalisation(normalisation)(torch.from_numpy(frames)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    expected = np.stack([normalisation.normalise(recording_frames) for recording_frames in frames])
+    scaled = FrameNormalisation(normalisation)(torch.from_numpy(frames)).numpy()
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

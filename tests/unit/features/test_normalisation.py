@@ -71,13 +71,13 @@ def slowly_normalised(store: PackedStore, name: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("chunk_frames", [1, 8, 45, 10_000])
 def test_statistics_are_those_of_a_loop(chunk_frames: int) -> None:
     store = packed()
-    found = compute_frame_statistics(store.frames, store.offsets, chunk_frames)
+    statistics = compute_frame_statistics(store.frames, store.offsets, chunk_frames)
     for index in range(len(LENGTHS)):
         frames = store.get_utterance_frames(index).astype(np.float64)
-        np.testing.assert_allclose(found.mean[index], frames.mean(axis=0), rtol=1e-12)
-        np.testing.assert_allclose(found.variance[index], frames.var(axis=0), rtol=1e-9, atol=1e-20)
-        np.testing.assert_array_equal(found.lowest[index], frames.min(axis=0))
-        np.testing.assert_array_equal(found.highest[index], frames.max(axis=0))
+        np.testing.assert_allclose(statistics.mean[index], frames.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(statistics.variance[index], frames.var(axis=0), rtol=1e-9, atol=1e-20)
+        np.testing.assert_array_equal(statistics.lowest[index], frames.min(axis=0))
+        np.testing.assert_array_equal(statistics.highest[index], frames.max(axis=0))
 
 
 def test_pooled_statistics_are_scikit_learns() -> None:
@@ -93,8 +93,8 @@ def test_pooled_statistics_are_scikit_learns() -> None:
 
 def test_a_large_level_does_not_swallow_a_small_variance() -> None:
     frames = 1e6 + np.random.default_rng(0).integers(0, 2, (1000, 1)).astype(np.float64)
-    found = compute_frame_statistics(frames, np.array([0, 300, 1000]))
-    np.testing.assert_allclose(pool_over_frames(found)[1], frames.var(axis=0), rtol=1e-9)
+    statistics = compute_frame_statistics(frames, np.array([0, 300, 1000]))
+    np.testing.assert_allclose(pool_over_frames(statistics)[1], frames.var(axis=0), rtol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -216,8 +216,8 @@ def test_a_file_is_embedded_as_in_validation(make_corpus: MakeCorpus, tmp_path: 
         parts = [(embedder.encoder(batch.features), batch.utterances) for batch in windows]
     embeddings, utterances = (torch.cat(part) for part in zip(*parts, strict=True))
     expected = average_by_group(embeddings.numpy(), utterances.numpy())
-    found = np.stack([embedder.embed(root / path) for path in store.paths])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    from_files = np.stack([embedder.embed(root / path) for path in store.paths])
+    np.testing.assert_allclose(from_files, expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

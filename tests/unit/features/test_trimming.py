@@ -50,16 +50,16 @@ def pulses(f0_hz: float, seconds: float) -> np.ndarray:
 @pytest.mark.parametrize("samples", [surrounded(), sing(1), surrounded(0.2, 0.0, 1.0), np.ones(500, np.float32)])
 def test_silence_is_cut_off_as_librosa_does(samples: np.ndarray, trim_silence_db: float) -> None:
     expected, _ = librosa.effects.trim(samples, top_db=trim_silence_db, frame_length=1024, hop_length=256)
-    found = without_outer_silence(torch.from_numpy(samples), RATE, trim_silence_db)
-    np.testing.assert_array_equal(found.numpy(), expected)
+    trimmed = without_outer_silence(torch.from_numpy(samples), RATE, trim_silence_db)
+    np.testing.assert_array_equal(trimmed.numpy(), expected)
 
 
 def test_the_level_of_a_recording_does_not_matter_and_inner_silence_stays() -> None:
     sung, silence = torch.from_numpy(pulses(220, 0.5)), torch.zeros(RATE)
     samples = torch.cat([silence, sung, silence, sung, silence])
-    found = without_outer_silence(samples, RATE, 40.0)
-    assert 2 * RATE <= len(found) <= 2.1 * RATE
-    assert torch.equal(without_outer_silence(samples / 1024, RATE, 40.0), found / 1024)
+    trimmed = without_outer_silence(samples, RATE, 40.0)
+    assert 2 * RATE <= len(trimmed) <= 2.1 * RATE
+    assert torch.equal(without_outer_silence(samples / 1024, RATE, 40.0), trimmed / 1024)
 
 
 def test_voiced_frames_are_those_with_a_pitch() -> None:
@@ -160,7 +160,7 @@ def test_each_setting_has_a_store_of_its_own(make_corpus: MakeCorpus, tmp_path: 
     corpus = read_corpus(make_corpus(utterances=1))
     for settings in ((None, True), (40.0, False), (30.0, False)):
         load_or_compute_store(corpus, "train", TrimmedFeature(MelSpectrogram(40), *settings), tmp_path / "store")
-    assert len([each for each in (tmp_path / "store").iterdir() if each.is_dir()]) == 3
+    assert len([path for path in (tmp_path / "store").iterdir() if path.is_dir()]) == 3
 
 
 def test_a_checkpoint_embeds_as_it_was_trained(make_corpus: MakeCorpus, tmp_path: Path) -> None:

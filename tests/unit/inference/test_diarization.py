@@ -59,41 +59,41 @@ def over(score: float) -> Scoring:
     return replace(COSINE, threshold=Threshold(score, "somewhere"))
 
 
-def segments(found: Diarization) -> list[tuple[float, float, str]]:
-    return [(each.start_s, each.end_s, each.who) for each in found.segments]
+def segments(diarization: Diarization) -> list[tuple[float, float, str]]:
+    return [(segment.start_s, segment.end_s, segment.who) for segment in diarization.segments]
 
 
 def test_segments_meet_between_the_middles_of_windows(embedder: Model) -> None:
     windows = [ANNA] * 4 + [BERT] * 3 + [OTHER] * 3
-    found = diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0)
-    assert segments(found) == [(0.0, 4.5, "anna"), (4.5, 7.5, "bert"), (7.5, 11.0, "unknown")]
-    assert [each.score for each in found.segments] == [1.0, 1.0, 0.0]
-    np.testing.assert_array_equal(found.scores[:, 0], [1.0] * 4 + [0.0] * 6)
+    diarization = diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0)
+    assert segments(diarization) == [(0.0, 4.5, "anna"), (4.5, 7.5, "bert"), (7.5, 11.0, "unknown")]
+    assert [segment.score for segment in diarization.segments] == [1.0, 1.0, 0.0]
+    np.testing.assert_array_equal(diarization.scores[:, 0], [1.0] * 4 + [0.0] * 6)
 
 
 def test_without_a_threshold_the_best_is_named(embedder: Model) -> None:
-    found = diarize(gallery(embedder, COSINE), recording([ANNA, 0.6 * OTHER + 0.8 * BERT]), smooth_s=0.0)
-    assert found.who == ("anna", "bert")
-    assert found.thresholds == ()
-    assert found.remarks == ()
+    diarization = diarize(gallery(embedder, COSINE), recording([ANNA, 0.6 * OTHER + 0.8 * BERT]), smooth_s=0.0)
+    assert diarization.who == ("anna", "bert")
+    assert diarization.thresholds == ()
+    assert diarization.remarks == ()
 
 
 def test_smoothing_takes_out_a_single_window(embedder: Model) -> None:
     windows = [ANNA] * 4 + [BERT] + [ANNA] * 4
     assert "bert" in diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=0.0).who
-    found = diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=2.0)
-    assert segments(found) == [(0.0, 10.0, "anna")]
+    diarization = diarize(gallery(embedder, over(0.5)), recording(windows), smooth_s=2.0)
+    assert segments(diarization) == [(0.0, 10.0, "anna")]
     np.testing.assert_allclose(
-        found.smoothed_scores[3:6, 1], 1 / 5**0.5, rtol=1e-6
+        diarization.smoothed_scores[3:6, 1], 1 / 5**0.5, rtol=1e-6
     )  # of two of anna's and one of bert's
 
 
 def test_silence_is_nobodys_and_does_not_count_for_its_neighbours(embedder: Model) -> None:
     windows = [ANNA] * 3 + [BERT] * 3 + [ANNA] * 3
-    found = diarize(gallery(embedder, over(0.5)), recording(windows, silent=(3, 4, 5)), smooth_s=4.0)
-    assert segments(found) == [(0.0, 3.5, "anna"), (3.5, 6.5, "silent"), (6.5, 10.0, "anna")]
-    assert found.segments[1].score is None
-    np.testing.assert_allclose(found.smoothed_scores[2], [1.0, 0.0])
+    diarization = diarize(gallery(embedder, over(0.5)), recording(windows, silent=(3, 4, 5)), smooth_s=4.0)
+    assert segments(diarization) == [(0.0, 3.5, "anna"), (3.5, 6.5, "silent"), (6.5, 10.0, "anna")]
+    assert diarization.segments[1].score is None
+    np.testing.assert_allclose(diarization.smoothed_scores[2], [1.0, 0.0])
 
 
 def test_stretches_are_embedded_like_recordings_by_a_slow_loop() -> None:
@@ -101,20 +101,20 @@ def test_stretches_are_embedded_like_recordings_by_a_slow_loop() -> None:
     middles_s = np.cumsum(generator.uniform(0.2, 1.0, 40))
     windows, counts = generator.normal(size=(40, 3)), generator.random(40) < 0.7
     windows /= np.linalg.norm(windows, axis=1, keepdims=True)
-    found = smooth_embeddings(windows, middles_s, 3.0, counts)
+    smoothed = smooth_embeddings(windows, middles_s, 3.0, counts)
     for window in range(40):
         near = counts & (np.abs(middles_s - middles_s[window]) <= 1.5)
         expected = windows[near].mean(axis=0) if near.any() else windows[window]
-        np.testing.assert_allclose(found[window], expected / np.linalg.norm(expected), atol=1e-9)
+        np.testing.assert_allclose(smoothed[window], expected / np.linalg.norm(expected), atol=1e-9)
 
 
 def test_a_singers_time_is_known_where_a_singers_recordings_are(embedder: Model) -> None:
     """Each window has something of its own besides the singer: alone it scores 0.6, as a recording 0.97."""
     windows = [0.6 * np.eye(33)[0] + 0.8 * np.eye(33)[number] for number in range(1, 33)]
     enrolled = [EnrolledRecording("anna", "anna.wav", "anna", np.eye(33)[0])]
-    found = diarize(Gallery(embedder, over(0.7), enrolled), recording(windows), smooth_s=4.0)
-    assert found.scores.max() < 0.7
-    assert segments(found) == [(0.0, 33.0, "anna")]
+    diarization = diarize(Gallery(embedder, over(0.7), enrolled), recording(windows), smooth_s=4.0)
+    assert diarization.scores.max() < 0.7
+    assert segments(diarization) == [(0.0, 33.0, "anna")]
 
 
 def test_that_thresholds_are_of_whole_recordings_is_said_unless_given(embedder: Model) -> None:
@@ -131,15 +131,17 @@ def test_each_singer_has_the_threshold_for_as_many_recordings(embedder: Model) -
         EnrolledRecording("anna", "a2", "a2", ANNA),
         EnrolledRecording("bert", "b", "b", BERT),
     ]
-    known = Gallery(embedder, replace(over(0.5), multi_enrolment=(several,)), enrolled)
-    found = diarize(known, recording([ANNA, 0.8 * ANNA + 0.6 * OTHER, 0.8 * ANNA + 0.6 * BERT, BERT]), smooth_s=0.0)
-    assert found.who == ("anna", "unknown", "bert", "bert")
-    np.testing.assert_allclose(found.best_scores, [1.0, 0.8, 0.6, 1.0], atol=1e-6)
-    assert [each.score for each in found.thresholds] == [0.9, 0.5]
-    caption = str(build_segments_table(found, "a.wav").caption)
+    enrolled_gallery = Gallery(embedder, replace(over(0.5), multi_enrolment=(several,)), enrolled)
+    diarization = diarize(
+        enrolled_gallery, recording([ANNA, 0.8 * ANNA + 0.6 * OTHER, 0.8 * ANNA + 0.6 * BERT, BERT]), smooth_s=0.0
+    )
+    assert diarization.who == ("anna", "unknown", "bert", "bert")
+    np.testing.assert_allclose(diarization.best_scores, [1.0, 0.8, 0.6, 1.0], atol=1e-6)
+    assert [threshold.score for threshold in diarization.thresholds] == [0.9, 0.5]
+    caption = str(build_segments_table(diarization, "a.wav").caption)
     assert "threshold of anna: 0.9000 (of two)" in caption
     assert "threshold of bert: 0.5000 (somewhere)" in caption
-    scores = plot_diarization(found, "").axes[1]
+    scores = plot_diarization(diarization, "").axes[1]
     assert len(scores.lines) == 4
     assert "threshold 0.50 to 0.90" in [text.get_text() for text in scores.texts]
 
@@ -152,13 +154,13 @@ def test_it_refuses(embedder: Model) -> None:
 
 
 def test_the_figure_has_a_row_for_each_singer_and_the_unknown(embedder: Model) -> None:
-    found = diarize(gallery(embedder, over(0.5)), recording([ANNA] * 4 + [OTHER] * 3 + [ANNA]), smooth_s=0.0)
-    bars, scores = plot_diarization(found, "a $ song").axes
+    diarization = diarize(gallery(embedder, over(0.5)), recording([ANNA] * 4 + [OTHER] * 3 + [ANNA]), smooth_s=0.0)
+    bars, scores = plot_diarization(diarization, "a $ song").axes
     assert [label.get_text() for label in bars.get_yticklabels()] == ["anna", "bert", "unknown"]
     assert [len(row.get_paths()) for row in bars.collections] == [2, 0, 1]
     assert len(scores.lines) == 3
     many = replace(
-        found,
+        diarization,
         singers=tuple(f"singer {number:02}" for number in range(30)),
         smoothed_scores=np.tile(np.linspace(0.0, 0.4, 30), (8, 1)),
         scores=np.zeros((8, 30)),
@@ -175,11 +177,11 @@ def test_ticks_are_easily_counted(seconds: float, step_s: int) -> None:
 
 
 def test_long_tables_are_cut_and_the_csv_is_not(embedder: Model) -> None:
-    found = diarize(gallery(embedder, over(0.5)), recording([ANNA, BERT] * 100), smooth_s=0.0)
-    table = build_segments_table(found, "a.wav")
+    diarization = diarize(gallery(embedder, over(0.5)), recording([ANNA, BERT] * 100), smooth_s=0.0)
+    table = build_segments_table(diarization, "a.wav")
     assert table.row_count == MAX_TABLE_ROWS
     assert f"{200 - MAX_TABLE_ROWS} more segments" in str(table.caption)
-    assert len(format_segments_csv(found).splitlines()) == 201
+    assert len(format_segments_csv(diarization).splitlines()) == 201
 
 
 def test_the_command_writes_all_of_it(tmp_path: Path) -> None:
@@ -188,23 +190,25 @@ def test_the_command_writes_all_of_it(tmp_path: Path) -> None:
         soundfile.write(tmp_path / f"{number}.wav", sing(number, 2.0), RATE, subtype="FLOAT")
     sung = [sing(0, 4.0), np.zeros(3 * RATE, np.float32), sing(1, 4.0)]
     soundfile.write(tmp_path / "song.wav", np.concatenate(sung), RATE, subtype="FLOAT")
-    runner, known, out = CliRunner(), str(tmp_path / "g.npz"), tmp_path / "out"
+    runner, gallery_path, out = CliRunner(), str(tmp_path / "g.npz"), tmp_path / "out"
     for number, name in enumerate(("anna", "bert")):
-        runner.invoke(app, ["enrol", str(run), known, name, str(tmp_path / f"{number}.wav")], catch_exceptions=False)
-    command = ["diarize", str(run), known, str(tmp_path / "song.wav"), "--out", str(out), "--threshold", "0.5"]
+        runner.invoke(
+            app, ["enrol", str(run), gallery_path, name, str(tmp_path / f"{number}.wav")], catch_exceptions=False
+        )
+    command = ["diarize", str(run), gallery_path, str(tmp_path / "song.wav"), "--out", str(out), "--threshold", "0.5"]
     result = runner.invoke(app, [*command, "--hop-s", "0.2", "--json"], catch_exceptions=False)
-    found = json.loads(result.stdout)
+    record = json.loads(result.stdout)
     assert sorted(path.name for path in out.iterdir()) == [
         "diarization.png",
         "diarization.svg",
         "segments.csv",
         "windows.csv",
     ]
-    assert [each["who"] for each in found["segments"]] == ["anna", "silent", "bert"]
-    assert found["thresholds"] == {name: {"score": 0.5, "origin": "given"} for name in ("anna", "bert")}
-    assert found["segments"][0]["start_s"] == 0.0
-    assert found["segments"][0]["end_s"] == pytest.approx(4.0, abs=0.3)
-    assert found["segments"][2]["end_s"] == found["seconds"] == pytest.approx(11.0)
+    assert [segment["who"] for segment in record["segments"]] == ["anna", "silent", "bert"]
+    assert record["thresholds"] == {name: {"score": 0.5, "origin": "given"} for name in ("anna", "bert")}
+    assert record["segments"][0]["start_s"] == 0.0
+    assert record["segments"][0]["end_s"] == pytest.approx(4.0, abs=0.3)
+    assert record["segments"][2]["end_s"] == record["seconds"] == pytest.approx(11.0)
     with open(out / "segments.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["who"] for row in rows] == ["anna", "silent", "bert"]

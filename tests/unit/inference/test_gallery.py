@@ -69,10 +69,10 @@ def test_a_singer_is_the_mean_of_the_recordings(run: Path, files: list[Path]) ->
     assert gallery.enrol("anna", files[:2]).added == (str(files[0]), str(files[1]))
     gallery.enrol("bert", [AudioClip(sing(7), RATE, "at hand")])
     mean = embedder.embed(files[0]) + embedder.embed(files[1])
-    known = gallery.known()
-    np.testing.assert_allclose(known.sides.embeddings[0], mean / np.linalg.norm(mean), atol=1e-6)
-    assert gallery.singers == known.names == ("anna", "bert")
-    assert known.num_recordings == (2, 1)
+    averaged = gallery.known()
+    np.testing.assert_allclose(averaged.sides.embeddings[0], mean / np.linalg.norm(mean), atol=1e-6)
+    assert gallery.singers == averaged.names == ("anna", "bert")
+    assert averaged.num_recordings == (2, 1)
     assert gallery.recordings("bert") == ("at hand",)
 
 
@@ -81,12 +81,12 @@ def test_it_identifies_and_verifies(run: Path, files: list[Path]) -> None:
     gallery = Gallery(embedder, replace(COSINE, threshold=Threshold(0.9999, "somewhere")))
     for singer, file in zip(("anna", "bert", "cleo"), files, strict=False):
         gallery.enrol(singer, [file])
-    found = gallery.identify(files[1])
-    assert (found.best, found.is_known, found.candidates[0].score) == ("bert", True, pytest.approx(1.0))
-    scores = [each.score for each in found.candidates]
+    identified = gallery.identify(files[1])
+    assert (identified.best, identified.is_known, identified.candidates[0].score) == ("bert", True, pytest.approx(1.0))
+    scores = [candidate.score for candidate in identified.candidates]
     assert scores == sorted(scores, reverse=True)
     query = embedder.embed(files[1])
-    assert {each.singer: each.score for each in found.candidates} == {
+    assert {candidate.singer: candidate.score for candidate in identified.candidates} == {
         singer: pytest.approx(float(row @ query), abs=1e-6)
         for singer, row in zip(gallery.singers, gallery.known().sides.embeddings, strict=True)
     }
@@ -115,9 +115,9 @@ def test_singers_are_scored_as_an_evaluation_scores_them(run: Path) -> None:
     recordings = [EnrolledRecording(f"{singer_index[n]}", f"{n}", f"{n}", rows[n]) for n in np.flatnonzero(is_enrolled)]
     gallery = Gallery(load_model(run), scoring, recordings)
     for query in drawn.queries[:5]:
-        found = rank_candidates(scoring, gallery.known(), rows[query], None, ())
+        identified = rank_candidates(scoring, gallery.known(), rows[query], None, ())
         expected = scoring.compute_score_matrix(scoring.prepare_embeddings(rows[query][None]), drawn.singers)[0]
-        assert {each.singer: each.score for each in found.candidates} == {
+        assert {candidate.singer: candidate.score for candidate in identified.candidates} == {
             str(singer): pytest.approx(float(expected[singer]), abs=1e-5) for singer in range(4)
         }
     means = np.stack([average_embeddings(rows[is_enrolled & (singer_index == singer)]) for singer in range(4)])
@@ -133,19 +133,22 @@ def test_singers_are_decided_on_by_how_many_recordings_they_are_known_from(run: 
         EnrolledRecording("bert", "b", "b", bert)
     ]
     gallery = Gallery(load_model(run), scoring, recordings)
-    found = rank_candidates(scoring, gallery.known(), np.float32([0.8, 0.6]), None, ())
-    assert [(each.singer, each.num_recordings, each.threshold, each.is_accepted) for each in found.candidates] == [
+    identified = rank_candidates(scoring, gallery.known(), np.float32([0.8, 0.6]), None, ())
+    assert [
+        (candidate.singer, candidate.num_recordings, candidate.threshold, candidate.is_accepted)
+        for candidate in identified.candidates
+    ] == [
         ("bert", 1, 0.5, True),
         ("anna", 3, 0.9, False),
     ]
-    assert (found.best, found.threshold) == ("bert", Threshold(0.5, "of pairs"))
-    assert found.candidates[1].probability == pytest.approx(1 / (1 + np.exp(3.0)))
-    found = rank_candidates(scoring, gallery.known(), np.float32([0.8, 0.6]), 0.9, ())
-    assert [each.singer for each in found.candidates if each.is_accepted] == ["bert"]
-    assert found.candidates[1].threshold == pytest.approx((27.0 - np.log(9)) / 30)
+    assert (identified.best, identified.threshold) == ("bert", Threshold(0.5, "of pairs"))
+    assert identified.candidates[1].probability == pytest.approx(1 / (1 + np.exp(3.0)))
+    identified = rank_candidates(scoring, gallery.known(), np.float32([0.8, 0.6]), 0.9, ())
+    assert [candidate.singer for candidate in identified.candidates if candidate.is_accepted] == ["bert"]
+    assert identified.candidates[1].threshold == pytest.approx((27.0 - np.log(9)) / 30)
     given = scoring.with_threshold(Threshold(0.7, USER_DEFINED))
-    found = rank_candidates(given, gallery.known(), np.float32([0.8, 0.6]), 0.9, ())
-    assert (found.best, [each.threshold for each in found.candidates]) == ("anna", [0.7, 0.7])
+    identified = rank_candidates(given, gallery.known(), np.float32([0.8, 0.6]), 0.9, ())
+    assert (identified.best, [candidate.threshold for candidate in identified.candidates]) == ("anna", [0.7, 0.7])
 
 
 def test_that_a_threshold_was_found_on_pairs_is_said(run: Path, files: list[Path]) -> None:
@@ -195,9 +198,9 @@ def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_p
 
 def test_recordings_that_cannot_be_used_are_said(run: Path, files: list[Path], tmp_path: Path) -> None:
     gallery = Gallery(load_model(run))
-    found = gallery.enrol("anna", [tmp_path / "missing.wav", files[0]])
-    assert found.added == (str(files[0]),)
-    assert "missing.wav: no such file" in found.remarks[0]
+    enrolment = gallery.enrol("anna", [tmp_path / "missing.wav", files[0]])
+    assert enrolment.added == (str(files[0]),)
+    assert "missing.wav: no such file" in enrolment.remarks[0]
     with pytest.raises(SingerVerifyError, match=r"bert: none of the recordings can be used: .*missing.wav: no such"):
         gallery.enrol("bert", [tmp_path / "missing.wav"])
     for name in ("", " anna", "an\nna", "a" * 201):
@@ -255,8 +258,8 @@ def test_a_gallery_of_another_model_is_refused(run: Path, files: list[Path], tmp
         assert "was made with another model" in refusal("enrol", other, tmp_path / "g.npz", "bert", files[1])
 
 
-def plain(each: EnrolledRecording) -> tuple[object, ...]:
-    return each.singer, each.recording, each.content, each.embedding.tolist()
+def plain(recording: EnrolledRecording) -> tuple[object, ...]:
+    return recording.singer, recording.recording, recording.content, recording.embedding.tolist()
 
 
 def test_a_damaged_gallery_is_refused_wherever_it_is_damaged(tmp_path: Path) -> None:
@@ -275,7 +278,7 @@ def test_a_damaged_gallery_is_refused_wherever_it_is_damaged(tmp_path: Path) -> 
             said.append(str(error))
             continue
         assert fingerprint == before[0]  # a byte that nobody reads
-        assert [plain(each) for each in after] == [plain(each) for each in before[1]]
+        assert [plain(recording) for recording in after] == [plain(recording) for recording in before[1]]
     assert len(said) > len(content)
     assert all(sentence.startswith(str(path)) for sentence in said)
 
@@ -350,7 +353,7 @@ def test_paths_that_are_no_galleries(tmp_path: Path) -> None:
             pass
         with pytest.raises(SingerVerifyError, match=said):
             write_gallery(path, FINGERPRINT, [])
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["bare.npy", "folder.npz"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bare.npy", "folder.npz"]
 
 
 def add_one(path: Path, number: int) -> None:
@@ -366,8 +369,8 @@ def test_enrolments_at_once_do_not_lose_each_other(tmp_path: Path) -> None:
         pool.starmap(add_one, [(path, number) for number in range(40)])
         pool.close()
         pool.join()  # not ended by a signal, which trainings of other tests may have left them deaf to
-    assert sorted(each.recording for each in read_gallery(path)[1]) == sorted(f"{n}.wav" for n in range(40))
-    assert [each.name for each in tmp_path.iterdir()] == ["g.npz"]  # no lock is left
+    assert sorted(recording.recording for recording in read_gallery(path)[1]) == sorted(f"{n}.wav" for n in range(40))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["g.npz"]  # no lock is left
 
 
 def test_a_header_of_a_huge_shape_is_damage(tmp_path: Path) -> None:
@@ -387,19 +390,22 @@ def test_a_header_of_a_huge_shape_is_damage(tmp_path: Path) -> None:
 def test_the_commands(run: Path, files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "g.npz"
     assert invoke("enrol", run, path, "anna", *files[:2])[0] == 0
-    found = json.loads(invoke("enrol", run, path, "anna", files[1], files[2], "--json")[1])
-    assert (found["added"], len(found["recordings"])) == ([str(files[2])], 3)
-    assert "1.wav: is in the gallery already" in found["remarks"][0]
+    record = json.loads(invoke("enrol", run, path, "anna", files[1], files[2], "--json")[1])
+    assert (record["added"], len(record["recordings"])) == ([str(files[2])], 3)
+    assert "1.wav: is in the gallery already" in record["remarks"][0]
     assert "1.wav: is in the gallery already" in caplog.text
     invoke("enrol", run, path, "bert", files[3])
     listed = json.loads(invoke("gallery", path, "--json")[1])
     assert listed["singers"] == {"anna": [str(file) for file in files[:3]], "bert": [str(files[3])]}
     assert "bert" in invoke("gallery", path)[1]
     code, printed = invoke("identify", run, path, files[3], "--threshold", 0.999, "--json")
-    found = json.loads(printed)
-    assert (code, found["singer"], found["is_known"], found["threshold"]["score"]) == (0, "bert", True, 0.999)
-    assert [each["singer"] for each in found["candidates"]] == ["bert", "anna"]
-    assert [(each["num_recordings"], each["threshold"], each["is_accepted"]) for each in found["candidates"]] == [
+    record = json.loads(printed)
+    assert (code, record["singer"], record["is_known"], record["threshold"]["score"]) == (0, "bert", True, 0.999)
+    assert [candidate["singer"] for candidate in record["candidates"]] == ["bert", "anna"]
+    assert [
+        (candidate["num_recordings"], candidate["threshold"], candidate["is_accepted"])
+        for candidate in record["candidates"]
+    ] == [
         (1, 0.999, True),
         (3, 0.999, False),
     ]

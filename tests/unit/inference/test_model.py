@@ -67,14 +67,16 @@ def test_many_are_embedded_as_if_each_were_alone(embedder: Model, tmp_path: Path
     (tmp_path / "05.wav").write_bytes(b"no audio")
     recordings = [*files, AudioClip(sing(9), RATE, "at hand"), tmp_path / "missing.wav"]
     for num_threads in (0, 1, 3):
-        found = list(embedder.embed_many(recordings, num_threads))
-        assert [recording for recording, _ in found] == recordings
-        failed = {str(recording): str(each) for recording, each in found if isinstance(each, UtteranceError)}
+        results = list(embedder.embed_many(recordings, num_threads))
+        assert [recording for recording, _ in results] == recordings
+        failed = {
+            str(recording): str(embedded) for recording, embedded in results if isinstance(embedded, UtteranceError)
+        }
         assert {Path(name).name for name in failed} == {"01.wav", "05.wav", "missing.wav"}
         assert all(sentence.startswith(name) for name, sentence in failed.items())
-        for recording, each in found:
-            if not isinstance(each, UtteranceError):
-                np.testing.assert_allclose(each.embedding, embedder.embed_windows(recording).embedding, atol=1e-6)
+        for recording, embedded in results:
+            if not isinstance(embedded, UtteranceError):
+                np.testing.assert_allclose(embedded.embedding, embedder.embed_windows(recording).embedding, atol=1e-6)
 
 
 def test_many_are_read_only_as_far_as_needed(embedder: Model) -> None:
@@ -87,10 +89,10 @@ def test_many_are_read_only_as_far_as_needed(embedder: Model) -> None:
             yield AudioClip(sing(number, 4.0), RATE)
             number += 1
 
-    found = embedder.embed_many(endless(), 1)
+    results = embedder.embed_many(endless(), 1)
     for _ in range(3):
-        next(found)
-    found.close()
+        next(results)
+    results.close()
     assert len(asked) < 20
 
 
@@ -123,13 +125,13 @@ def test_a_long_recording_is_embedded_in_pieces_as_if_it_were_held(
 
     monkeypatch.setattr(opening_module, "compute_frame_chunks", noted)
     monkeypatch.setattr(scanning, "MAX_IN_MEMORY_S", 5.0)
-    found = embedder.embed_windows(path)
+    streamed = embedder.embed_windows(path)
     assert len(pieces) >= 2
     assert max(pieces) < 3000
-    np.testing.assert_array_equal(found.starts_s, whole.starts_s)
-    np.testing.assert_allclose(found.windows, whole.windows, atol=1e-5)
-    np.testing.assert_allclose(found.embedding, whole.embedding, atol=1e-6)
-    np.testing.assert_allclose(found.power, whole.power, atol=1e-7)
+    np.testing.assert_array_equal(streamed.starts_s, whole.starts_s)
+    np.testing.assert_allclose(streamed.windows, whole.windows, atol=1e-5)
+    np.testing.assert_allclose(streamed.embedding, whole.embedding, atol=1e-6)
+    np.testing.assert_allclose(streamed.power, whole.power, atol=1e-7)
 
 
 def test_a_recipe_that_needs_the_whole_has_it_also_where_it_is_long(
@@ -142,10 +144,10 @@ def test_a_recipe_that_needs_the_whole_has_it_also_where_it_is_long(
 
 
 def test_windows_have_their_times(embedder: Model) -> None:
-    found = embedder.embed_windows(sing(1, 2.0), RATE)
-    assert found.starts_s[0] == 0.0
-    assert found.ends_s[-1] == pytest.approx(2.0)
-    np.testing.assert_allclose((found.ends_s - found.starts_s)[:-1], WINDOW_FRAMES * 0.01)
+    embedded = embedder.embed_windows(sing(1, 2.0), RATE)
+    assert embedded.starts_s[0] == 0.0
+    assert embedded.ends_s[-1] == pytest.approx(2.0)
+    np.testing.assert_allclose((embedded.ends_s - embedded.starts_s)[:-1], WINDOW_FRAMES * 0.01)
     chosen = embedder.embed_windows(sing(1, 2.0), RATE, window_s=1.0, hop_s=0.4)
     np.testing.assert_allclose(chosen.starts_s, [0.0, 0.4, 0.8, 1.01])
     alone = embedder.embed_windows(sing(1, 2.0)[: RATE // 2], RATE)
@@ -163,9 +165,9 @@ def test_windows_that_cannot_be_are_refused(embedder: Model, window_s: float, ho
 
 def test_times_count_from_the_recordings_beginning_where_silence_is_trimmed(tmp_path: Path) -> None:
     embedder = load_model(make_run(tmp_path / "run", trim_silence_db=40.0))
-    found = embedder.embed_windows(np.concatenate([np.zeros(3 * RATE, np.float32), sing(1), np.zeros(RATE)]), RATE)
-    assert found.starts_s[0] == pytest.approx(3.0, abs=0.05)
-    assert found.ends_s[-1] == pytest.approx(4.0, abs=0.05)
+    embedded = embedder.embed_windows(np.concatenate([np.zeros(3 * RATE, np.float32), sing(1), np.zeros(RATE)]), RATE)
+    assert embedded.starts_s[0] == pytest.approx(3.0, abs=0.05)
+    assert embedded.ends_s[-1] == pytest.approx(4.0, abs=0.05)
 
 
 def test_channels_of_two_singers_are_said(embedder: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -201,9 +203,9 @@ def test_channels_of_one_singer_are_not(embedder: Model) -> None:
 def test_short_recordings_are_embedded_and_said(tmp_path: Path) -> None:
     embedder = load_model(make_run(tmp_path / "run"))
     embedder.window_frames = 160
-    found = embedder.embed_windows(sing(1, 0.5), RATE)
-    assert len(found.windows) == 1
-    assert "lasts 0.5 s, less than 1.6 s" in found.remarks[0]
+    embedded = embedder.embed_windows(sing(1, 0.5), RATE)
+    assert len(embedded.windows) == 1
+    assert "lasts 0.5 s, less than 1.6 s" in embedded.remarks[0]
     assert embedder.embed_windows(sing(1, 2.0), RATE).remarks == ()
 
 
@@ -229,9 +231,9 @@ def test_a_path_may_be_a_string(embedder: Model, tmp_path: Path) -> None:
     expected = embedder.embed(Path(path))
     np.testing.assert_array_equal(embedder.embed(path), expected)
     np.testing.assert_array_equal(load_model(str(tmp_path / "run")).embed(path), expected)
-    ((recording, found),) = embedder.embed_many([path])
+    ((recording, embedded),) = embedder.embed_many([path])
     assert recording == Path(path)
-    np.testing.assert_allclose(found.embedding, expected, atol=1e-6)
+    np.testing.assert_allclose(embedded.embedding, expected, atol=1e-6)
     assert verify(embedder, COSINE, path, path).score == pytest.approx(1.0)
     gallery = Gallery(embedder)
     gallery.enrol("anna", [path])

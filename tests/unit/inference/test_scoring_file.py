@@ -64,17 +64,17 @@ def model(trained: Path, tmp_path: Path) -> Path:
 def test_a_file_holds_all_of_a_scoring(tmp_path: Path) -> None:
     path, scoring = tmp_path / "scoring.npz", whole_scoring()
     save_scoring(path, scoring, OURS)
-    found = load_scoring(path, OURS)
-    assert (found.calibration, found.threshold) == (scoring.calibration, scoring.threshold)
-    assert found.threshold_singers is None
-    assert (found.calibration_singers, found.cohort_singers) == (scoring.calibration_singers, scoring.cohort_singers)
-    assert found.multi_enrolment == scoring.multi_enrolment
-    assert found.cohort is not None
-    assert found.cohort.num_nearest == 4
+    loaded = load_scoring(path, OURS)
+    assert (loaded.calibration, loaded.threshold) == (scoring.calibration, scoring.threshold)
+    assert loaded.threshold_singers is None
+    assert (loaded.calibration_singers, loaded.cohort_singers) == (scoring.calibration_singers, scoring.cohort_singers)
+    assert loaded.multi_enrolment == scoring.multi_enrolment
+    assert loaded.cohort is not None
+    assert loaded.cohort.num_nearest == 4
     embeddings = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     scores = [
-        each.compute_score_matrix(each.prepare_embeddings(embeddings), each.prepare_embeddings(embeddings))
-        for each in (scoring, found)
+        one.compute_score_matrix(one.prepare_embeddings(embeddings), one.prepare_embeddings(embeddings))
+        for one in (scoring, loaded)
     ]
     np.testing.assert_array_equal(*scores)
     assert [file.name for file in tmp_path.iterdir()] == ["scoring.npz"]
@@ -83,8 +83,8 @@ def test_a_file_holds_all_of_a_scoring(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["projection", "cohort", "calibration", "threshold"])
 def test_what_a_scoring_lacks_stays_lacking(tmp_path: Path, part: str) -> None:
     save_scoring(tmp_path / "scoring.npz", replace(COSINE, **{part: getattr(whole_scoring(), part)}), OURS)
-    found = load_scoring(tmp_path / "scoring.npz", OURS)
-    assert [name for name, value in vars(found).items() if value not in (None, ())] == [part]
+    loaded = load_scoring(tmp_path / "scoring.npz", OURS)
+    assert [name for name, value in vars(loaded).items() if value not in (None, ())] == [part]
 
 
 def test_another_models_file_is_refused(tmp_path: Path) -> None:
@@ -125,18 +125,18 @@ def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
         mask = 1 << place % 8 if is_bit else 0xFF
         path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
         try:
-            found = load_scoring(path, OURS)
+            loaded = load_scoring(path, OURS)
         except SingerVerifyError:
             num_refused += 1
         else:
-            assert (found.calibration, found.threshold) == (scoring.calibration, scoring.threshold)
-            assert found.projection is not None
+            assert (loaded.calibration, loaded.threshold) == (scoring.calibration, scoring.threshold)
+            assert loaded.projection is not None
             assert scoring.projection is not None
-            assert found.cohort is not None
+            assert loaded.cohort is not None
             assert scoring.cohort is not None
-            np.testing.assert_array_equal(found.projection.mean, scoring.projection.mean)
-            np.testing.assert_array_equal(found.projection.matrix, scoring.projection.matrix)
-            np.testing.assert_array_equal(found.cohort.embeddings, scoring.cohort.embeddings)
+            np.testing.assert_array_equal(loaded.projection.mean, scoring.projection.mean)
+            np.testing.assert_array_equal(loaded.projection.matrix, scoring.projection.matrix)
+            np.testing.assert_array_equal(loaded.cohort.embeddings, scoring.cohort.embeddings)
     for length in range(0, len(whole), 101):
         path.write_bytes(whole[:length])
         with pytest.raises(SingerVerifyError):
@@ -197,7 +197,7 @@ def test_a_fingerprint_is_of_what_embeddings_depend_on(trained: Path) -> None:
         METADATA_KEY: best[METADATA_KEY] | {"recipe": best[METADATA_KEY]["recipe"] | {"trim_silence_db": 40.0}}
     }
     other_singers = best | {METADATA_KEY: best[METADATA_KEY] | {"train_singers": ["x"]}}
-    assert len({compute_fingerprint(each) for each in (best, changed, recipe)}) == 3
+    assert len({compute_fingerprint(content) for content in (best, changed, recipe)}) == 3
     assert compute_fingerprint(best) == compute_fingerprint(other_singers)
     assert (compute_fingerprint(best) == compute_fingerprint(last)) == all(
         torch.equal(tensor, last["state_dict"][name])
@@ -214,11 +214,11 @@ def test_a_training_tells_its_threshold(trained: Path, corpus: Path, tmp_path: P
     assert threshold is not None
     assert threshold.origin == "equal error rate on the 3 validation singers of its training"
     assert threshold.score == best["val/threshold"]
-    found = load_model_scoring(load_model(trained))
-    assert found == replace(COSINE, threshold=threshold, threshold_singers=found.threshold_singers)
-    assert found.threshold_singers is not None
-    assert found.threshold_singers.names == {"val0", "val1", "val2"}
-    assert len(found.threshold_singers.recordings) == 9
+    loaded = load_model_scoring(load_model(trained))
+    assert loaded == replace(COSINE, threshold=threshold, threshold_singers=loaded.threshold_singers)
+    assert loaded.threshold_singers is not None
+    assert loaded.threshold_singers.names == {"val0", "val1", "val2"}
+    assert len(loaded.threshold_singers.recordings) == 9
     embedder, files = load_model(trained), sorted((corpus / "val").rglob("*.npy"))
     rows = np.stack([embedder.embed(file) for file in files])
     trials = build_all_pairs(np.unique([file.parent.name for file in files], return_inverse=True)[1])
@@ -277,6 +277,6 @@ def test_a_given_threshold_takes_the_place_of_all(model: Path) -> None:
     own = compute_fingerprint(read_checkpoint(model / "checkpoints/best.ckpt"))
     save_scoring(model / "scoring.npz", replace(whole_scoring(), projection=None, cohort=None), own)
     assert load_model_scoring(load_model(model)).with_enrolment_size(5).threshold == Threshold(0.4, "of three")
-    found = load_model_scoring(load_model(model), threshold=0.9)
-    assert {found.with_enrolment_size(number).threshold for number in (1, 2, 3, 5)} == {Threshold(0.9, "given")}
-    assert found.with_enrolment_size(3).calibration == Calibration(4.5, -2.25, "x/val, known from 3")
+    loaded = load_model_scoring(load_model(model), threshold=0.9)
+    assert {loaded.with_enrolment_size(number).threshold for number in (1, 2, 3, 5)} == {Threshold(0.9, "given")}
+    assert loaded.with_enrolment_size(3).calibration == Calibration(4.5, -2.25, "x/val, known from 3")

@@ -54,10 +54,10 @@ def test_the_score_is_the_scorings_and_decides(run: Path, files: tuple[Path, Pat
     left, right = (embedder.embed(path) for path in files)
     for threshold in (float(left @ right) - 0.01, float(left @ right) + 0.01):
         scoring = replace(COSINE, threshold=Threshold(threshold, "somewhere"))
-        found = verify(embedder, scoring, *files)
-        assert found.score == pytest.approx(left @ right, abs=1e-6)
-        assert (found.is_same, found.threshold, found.probability) == (
-            found.score >= threshold,
+        verified = verify(embedder, scoring, *files)
+        assert verified.score == pytest.approx(left @ right, abs=1e-6)
+        assert (verified.is_same, verified.threshold, verified.probability) == (
+            verified.score >= threshold,
             scoring.threshold,
             None,
         )
@@ -69,13 +69,13 @@ def test_the_score_is_the_scorings_and_decides(run: Path, files: tuple[Path, Pat
 
 
 def test_a_calibration_gives_probability_ratio_and_threshold() -> None:
-    found = decide_score(CALIBRATED, 0.6, 0.5, ())
-    assert found.log_likelihood_ratio == pytest.approx(1.0)
-    assert found.probability == pytest.approx(1 / (1 + np.exp(-1.0)))
-    assert found.threshold is not None
-    assert found.threshold.score == pytest.approx(0.5)
-    assert found.threshold.origin == "Bayes threshold for a prior of 0.5, calibrated on 4 singers of somewhere"
-    assert found.is_same
+    verified = decide_score(CALIBRATED, 0.6, 0.5, ())
+    assert verified.log_likelihood_ratio == pytest.approx(1.0)
+    assert verified.probability == pytest.approx(1 / (1 + np.exp(-1.0)))
+    assert verified.threshold is not None
+    assert verified.threshold.score == pytest.approx(0.5)
+    assert verified.threshold.origin == "Bayes threshold for a prior of 0.5, calibrated on 4 singers of somewhere"
+    assert verified.is_same
     assert not decide_score(CALIBRATED, 0.6, 0.1, ()).is_same
 
 
@@ -94,12 +94,14 @@ def test_a_prior_decides_unless_a_threshold_was_given() -> None:
     fitted = replace(CALIBRATED, threshold=Threshold(0.45, "equal error rate on 4 singers of somewhere"))
     assert decide_score(fitted, 0.6, None, ()).threshold == fitted.threshold
     for prior, score in ((0.5, 0.5), (0.01, 0.5 + np.log(99) / 10), (0.99, 0.5 - np.log(99) / 10)):
-        found = decide_score(fitted, 0.6, prior, ())
-        assert found.threshold is not None
-        assert found.threshold.score == pytest.approx(score)
-        assert found.threshold.origin == f"Bayes threshold for a prior of {prior}, calibrated on 4 singers of somewhere"
-        assert found.is_same == (found.probability >= 0.5) == (prior != 0.01)
-        assert found.remarks == ()
+        verified = decide_score(fitted, 0.6, prior, ())
+        assert verified.threshold is not None
+        assert verified.threshold.score == pytest.approx(score)
+        assert (
+            verified.threshold.origin == f"Bayes threshold for a prior of {prior}, calibrated on 4 singers of somewhere"
+        )
+        assert verified.is_same == (verified.probability >= 0.5) == (prior != 0.01)
+        assert verified.remarks == ()
     given = replace(CALIBRATED, threshold=Threshold(0.45, USER_DEFINED))
     assert decide_score(given, 0.6, 0.01, ()).threshold == given.threshold
 
@@ -151,13 +153,13 @@ def test_the_commands_json_holds_everything(run: Path, files: tuple[Path, Path])
     embedder = load_model(run)
     save_scoring(run / "scoring.npz", CALIBRATED, embedder.fingerprint)
     code, printed = invoke("verify", run, *files, "--json", "--probability", "--prior", 0.2)
-    found = json.loads(printed)
+    record = json.loads(printed)
     expected = verify(embedder, CALIBRATED, *files, 0.2)
     assert code == (0 if expected.is_same else 3)
-    assert (found["left"], found["right"], found["prior"]) == (*map(str, files), 0.2)
-    assert found["threshold"] == vars(expected.threshold)
+    assert (record["left"], record["right"], record["prior"]) == (*map(str, files), 0.2)
+    assert record["threshold"] == vars(expected.threshold)
     for name in ("score", "is_same", "probability", "log_likelihood_ratio"):
-        assert found[name] == getattr(expected, name)
+        assert record[name] == getattr(expected, name)
     assert "of the same singer at a prior of 0.5" in " ".join(invoke("verify", run, *files)[1].split())
 
 

@@ -50,7 +50,7 @@ PATHS = np.array([f"val/{singer}/{number}.wav" for number, singer in enumerate(S
 def write_run(sweep: Path, *settings: str, corpus: Path | None = None, stopped: str | None = "step limit") -> Path:
     """A run folder with an untrained model, as if trained with these settings, `features=mel<bins>` among them."""
     run = sweep / ",".join(settings)
-    values = dict(each.split("=") for each in settings)
+    values = dict(setting.split("=") for setting in settings)
     (run / "checkpoints").mkdir(parents=True)
     torch.manual_seed(int(values.get("seed", 1)))
     num_bins = int(values["features"].removeprefix("mel"))
@@ -88,7 +88,11 @@ def noisy_embeddings(seed: int, noise: float) -> SplitEmbeddings:
 def board_of(noises: dict[str, float], labels: dict[str, np.ndarray] | None = None) -> Leaderboard:
     """Two seeds of a cell for each name; equal noises make equal embeddings. The first is the baseline."""
     cells = [cell(name) for name in noises]
-    embeddings = {str(run.path): noisy_embeddings(run.seed, noises[each.name]) for each in cells for run in each.runs}
+    embeddings = {
+        str(run.path): noisy_embeddings(run.seed, noises[sweep_cell.name])
+        for sweep_cell in cells
+        for run in sweep_cell.runs
+    }
     return compare_cells(cells, embeddings, build_shared_trials(SINGERS, labels or {}, 400), cells[0], "val")
 
 
@@ -109,7 +113,7 @@ def test_rates_are_means_over_seeds_of_plain_error_rates(board: Leaderboard) -> 
         compute_eer(compute_cosine_scores(noisy_embeddings(seed, 2.5).embeddings, trials), trials.is_target)[0]
         for seed in (1, 2)
     ]
-    standing = next(each for each in board.entries if each.name == "features=mel40")
+    standing = next(entry for entry in board.entries if entry.name == "features=mel40")
     assert standing.eer.value == pytest.approx(np.mean(plain), abs=1e-12)
     assert standing.seed_eers == pytest.approx(plain, abs=1e-12)
     assert standing.eer.low < standing.eer.value < standing.eer.high
@@ -117,7 +121,7 @@ def test_rates_are_means_over_seeds_of_plain_error_rates(board: Leaderboard) -> 
 
 def test_equal_cells_differ_by_nothing_and_a_better_one_stands_first(board: Leaderboard) -> None:
     best, *others = board.entries
-    by_name = {each.name: each for each in others}
+    by_name = {entry.name: entry for entry in others}
     same, baseline = by_name["features=a_&_b%"], by_name["features=mel40"]
     assert best.name == "features=<world>"
     assert (same.difference.value, same.difference.low, same.difference.high) == (0.0, 0.0, 0.0)
@@ -129,7 +133,7 @@ def test_equal_cells_differ_by_nothing_and_a_better_one_stands_first(board: Lead
 
 
 def test_conditions_need_thirty_trials_of_either_kind(board: Leaderboard) -> None:
-    counts = {each.name: (each.num_targets, each.num_nontargets) for each in board.conditions}
+    counts = {condition.name: (condition.num_targets, condition.num_nontargets) for condition in board.conditions}
     assert counts["same song"] == (8 * 4, 28 * (9 + 4))
     assert counts["same rare"] == (3, 0)
     assert set(board.entries[0].condition_eers) == {"same song", "cross song"}
@@ -138,7 +142,7 @@ def test_conditions_need_thirty_trials_of_either_kind(board: Leaderboard) -> Non
 
 def test_csv_holds_all_figures(board: Leaderboard) -> None:
     rows = list(csv.DictReader(io.StringIO(format_leaderboard_csv(board))))
-    assert [row["cell"] for row in rows] == [each.name for each in board.entries]
+    assert [row["cell"] for row in rows] == [entry.name for entry in board.entries]
     first = board.entries[0]
     assert float(rows[0]["eer"]) == first.eer.value
     assert float(rows[0]["difference_high"]) == first.difference.high
@@ -190,15 +194,15 @@ class Parser(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
         if tag not in self.VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -211,23 +215,23 @@ def test_page_is_whole_and_needs_nothing_else(board: Leaderboard) -> None:
     parser.close()
     assert parser.open == []
     assert not re.search(r"https?:|//[a-z]|@import|url\(", page)
-    assert all(dict(attrs).get("src") is None for _, attrs in parser.found)
+    assert all(dict(attrs).get("src") is None for _, attrs in parser.tags)
     assert "&lt;world&gt;" in page
     assert "<world>" not in page
-    curves = [attrs["points"].split() for tag, attrs in parser.found if tag == "polyline"]
+    curves = [attrs["points"].split() for tag, attrs in parser.tags if tag == "polyline"]
     assert len(curves) == 3
     for curve in curves:
         assert len(curve) <= 200
         assert all(0 <= float(number) <= 520 for pair in curve for number in pair.split(","))
-    tables = [attrs["id"] for tag, attrs in parser.found if tag == "table"]
+    tables = [attrs["id"] for tag, attrs in parser.tags if tag == "table"]
     assert tables == ["leaderboard", "conditions"]
 
 
 def test_folder_holds_every_form(board: Leaderboard, tmp_path: Path) -> None:
     write_leaderboard(board, tmp_path / "out")
-    found = {path.suffix: path.stat().st_size for path in (tmp_path / "out").iterdir()}
-    assert set(found) == {".csv", ".md", ".tex", ".html", ".png", ".svg"}
-    assert all(found.values())
+    sizes = {path.suffix: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+    assert set(sizes) == {".csv", ".md", ".tex", ".html", ".png", ".svg"}
+    assert all(sizes.values())
 
 
 def test_numbers_of_parameters_are_short() -> None:
@@ -254,7 +258,7 @@ def test_a_cell_gathers_the_seeds_of_its_settings(tmp_path: Path) -> None:
     write_run(sweep, "features=mel80", "seed=2", "trainer.max_steps=4", stopped=None)
     write_run(sweep, "features=mel80", "seed=3", "trainer.max_steps=4", stopped="interrupted")
     cells, left_out = read_sweep_cells(sweep)
-    assert [(each.name, [run.seed for run in each.runs]) for each in cells] == [
+    assert [(sweep_cell.name, [run.seed for run in sweep_cell.runs]) for sweep_cell in cells] == [
         ("features=mel40", [1, 2, 10, 11]),
         ("features=mel80", [1]),
     ]
@@ -314,12 +318,13 @@ def test_a_sweep_on_disk_from_end_to_end(make_corpus: MakeCorpus, tmp_path: Path
     rows = json.loads(printed[printed.index("[\n") :])  # after a progress bar, which the command sends elsewhere
     expected = json.loads(call("evaluate", runs[0], corpus, "--json"))["metrics"]["eer"]["value"]
     other = json.loads(call("evaluate", runs[1], corpus, "--json"))["metrics"]["eer"]["value"]
-    found = {row["cell"]: row for row in rows}
-    assert found["features=mel40"]["eer"] == pytest.approx((expected + other) / 2, abs=0.06)  # frames in half precision
-    assert (found["features=mel80"]["num_seeds"], found["features=mel80"]["num_bins"]) == (2, 80)
+    row_by_cell = {row["cell"]: row for row in rows}
+    mean = (expected + other) / 2
+    assert row_by_cell["features=mel40"]["eer"] == pytest.approx(mean, abs=0.06)  # frames in half precision
+    assert (row_by_cell["features=mel80"]["num_seeds"], row_by_cell["features=mel80"]["num_bins"]) == (2, 80)
     said = (tmp_path / "out/leaderboard.md").read_text(encoding="utf-8")
-    for each in ("mel80,seed=3 (crashed)", "cqt,seed=1 (failed: it would not.)", "cqt,seed=2 (not begun)"):
-        assert f"features={each}" in said
+    for skipped in ("mel80,seed=3 (crashed)", "cqt,seed=1 (failed: it would not.)", "cqt,seed=2 (not begun)"):
+        assert f"features={skipped}" in said
 
 
 def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: MakeCorpus, tmp_path: Path) -> None:

@@ -212,13 +212,13 @@ def test_figures_of_another_model_are_never_taken(
             SingerVerifyError, match=rf"evaluation\.json: this evaluation {said}; run singer-verify evaluate"
         ):
             card_of(parent, "--evaluation", path)
-        found = parent / "evaluation/old/evaluation.json"
-        found.parent.mkdir(parents=True, exist_ok=True)
-        found.write_text(json.dumps(content))
+        evaluation = parent / "evaluation/old/evaluation.json"
+        evaluation.parent.mkdir(parents=True, exist_ok=True)
+        evaluation.write_text(json.dumps(content))
         caplog.clear()
         assert "10.64 %" not in card_of(parent)
-        assert f"Left out: {found}: this evaluation {said}" in caplog.text
-        found.unlink()
+        assert f"Left out: {evaluation}: this evaluation {said}" in caplog.text
+        evaluation.unlink()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_examples_in_the_card_run(
     embedder = load_model(bare)
     expected = float(embedder.embed(Path("a.wav")) @ embedder.embed(Path("b.wav")))
     examples = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert ["load_model" in each for each in examples] == [True, False]
+    assert ["load_model" in example for example in examples] == [True, False]
     assert "onnx" in front_matter(card)["tags"]
     for example in examples:
         capsys.readouterr()
@@ -275,12 +275,12 @@ def test_example_from_frames_runs(
     write_onnx(build_onnx_program(embedder, from_frames=True), tmp_path / "f.onnx", {})
     card = model_card.render_model_card(embedder, onnx=model_card.OnnxFile("f.onnx", from_frames=True))
     frames = [np.random.default_rng(seed).random((50, 8), np.float32) for seed in (0, 1)]
-    for name, each in zip("ab", frames, strict=True):
-        np.save(tmp_path / f"{name}.npy", each)
+    for name, recording_frames in zip("ab", frames, strict=True):
+        np.save(tmp_path / f"{name}.npy", recording_frames)
     monkeypatch.chdir(tmp_path)
     example = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[1]
     exec(compile(example, "example", "exec"), {})
-    left, right = (embedder.embed_frames(torch.from_numpy(each)) for each in frames)
+    left, right = (embedder.embed_frames(torch.from_numpy(recording_frames)) for recording_frames in frames)
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(float(left @ right), abs=1e-5)
 
 
@@ -288,4 +288,4 @@ def test_a_path_with_blanks_or_quotes_stays_one_word_of_the_shell(bare: Path, tm
     for name in ("my model.ckpt", "it's $(touch x); here.ckpt", "plain.ckpt"):
         bare = bare.rename(tmp_path / name)
         commands = re.findall(r"^\$ (singer-verify .*)$", card_of(bare), re.MULTILINE)
-        assert [shlex.split(each)[2] for each in commands] == [name, name]
+        assert [shlex.split(command)[2] for command in commands] == [name, name]

@@ -39,8 +39,8 @@ def test_the_status_is_what_the_process_and_the_figures_say(tmp_path: Path) -> N
     write_run_record(tmp_path / "i", alive, "step limit")  # one of several trainings of a process
     (tmp_path / "h").mkdir()
     (tmp_path / "h/run.json").write_text("{")
-    found = read_run_tree(tmp_path)
-    assert [(run.path, run.status) for run in found] == [
+    summaries = read_run_tree(tmp_path)
+    assert [(run.path, run.status) for run in summaries] == [
         ("a", "running"),
         ("b", "crashed"),
         ("c", "unknown"),
@@ -51,7 +51,8 @@ def test_the_status_is_what_the_process_and_the_figures_say(tmp_path: Path) -> N
         ("h", "unreadable"),
         ("i", "finished"),
     ]
-    assert (found[3].features, found[3].loss, found[3].steps, found[3].best_eer) == ("mel80", "ge2e", 7, 0.25)
+    last = summaries[3]
+    assert (last.features, last.loss, last.steps, last.best_eer) == ("mel80", "ge2e", 7, 0.25)
 
 
 def test_a_process_that_ended_is_not_alive() -> None:

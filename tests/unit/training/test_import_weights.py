@@ -1,4 +1,4 @@
-"""Weights of other programs become runs; ours load in theirs."""
+"""Weights of other programs become runs; those of singer_verify load in other programs."""
 
 import json
 from pathlib import Path
@@ -155,7 +155,7 @@ def test_an_imported_run_is_evaluated_and_trained_on(
     figures = json.loads((child / "metrics.json").read_text())["untrained"]
     assert figures["val/eer"] == pytest.approx(json.loads(before.stdout)["metrics"]["eer"]["value"], abs=1e-6)
     listed = json.loads(CliRunner().invoke(app, ["runs", str(tmp_path), "--json"]).stdout)
-    statuses = {each["path"]: each["status"] for each in listed}
+    statuses = {summary["path"]: summary["status"] for summary in listed}
     assert statuses == {"imported": "imported", "imported/tuned": "finished"}
 
 

@@ -12,20 +12,20 @@ from singer_verify.training.schedulers import build_warmup_cosine
 def rates(warmup_steps: int, max_steps: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = build_warmup_cosine(optimizer, warmup_steps, max_steps)
-    found = []
+    values = []
     for _ in range(max_steps + 3):
-        found.append(optimizer.param_groups[0]["lr"])
+        values.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    return found
+    return values
 
 
 def test_rises_to_the_full_rate_and_falls_to_zero() -> None:
-    found = rates(4, 20)
-    assert found[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert found[12] == pytest.approx(0.5)
-    assert found[20:] == pytest.approx([0.0] * 3)
-    assert all(later <= earlier for earlier, later in pairwise(found[4:]))
+    values = rates(4, 20)
+    assert values[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert values[12] == pytest.approx(0.5)
+    assert values[20:] == pytest.approx([0.0] * 3)
+    assert all(later <= earlier for earlier, later in pairwise(values[4:]))
 
 
 def test_no_warm_up_starts_at_the_full_rate() -> None:
