@@ -65,6 +65,16 @@ def gather_windows(num_groups: int, rank: int, num_ranks: int = 2) -> torch.Tens
     return metric.compute_gathered(embedding_size=4)
 
 
+def compute_running_mean(features: torch.Tensor, num_ranks: int) -> torch.Tensor:
+    """Run a batch through a verifier whose encoder is a BatchNorm; return its running mean after the backward pass."""
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(12 * 5))
+    verifier = Verifier(encoder, WeightedLoss({"ge2e": GE2ELoss()}, {"ge2e": 1.0}))
+    verifier.trainer = SimpleNamespace(world_size=num_ranks, strategy=DDPStrategy())
+    verifier.embed_crops(features).sum().backward()
+    verifier.on_after_backward()
+    return encoder[1].running_mean
+
+
 def step_on_rank(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -72,7 +82,8 @@ def step_on_rank(rank: int, folder: Path) -> None:
     model = DistributedDataParallel(LossOfVerifier(2))
     weights = one_step(model, features_of_all()[part], torch.arange(NUM_SINGERS)[part])
     embeddings = [gather_windows(num_groups, rank) for num_groups in (3, 1)]
-    torch.save({"weights": weights, "embeddings": embeddings}, folder / f"rank{rank}")
+    running_mean = compute_running_mean(features_of_all()[part], 2)
+    torch.save({"weights": weights, "embeddings": embeddings, "running_mean": running_mean}, folder / f"rank{rank}")
     del model  # before the group: were its reducer the group's last owner, it would wait for a thread that waits for it
     dist.destroy_process_group()
 
@@ -94,6 +105,14 @@ def test_a_step_of_two_ranks_with_gather_is_the_step_of_one(two_ranks):
     assert not torch.allclose(
         alone["verifier.encoder.linear.weight"], untrained["verifier.encoder.linear.weight"], atol=1e-4
     )
+
+
+def test_running_statistics_are_averaged_over_ranks(two_ranks):
+    halves = [compute_running_mean(half, 1) for half in features_of_all().split(NUM_SINGERS // 2)]
+    assert not torch.allclose(*halves)
+    for rank in two_ranks:
+        assert torch.allclose(rank["running_mean"], sum(halves) / 2, atol=1e-6)
+    assert torch.equal(two_ranks[0]["running_mean"], two_ranks[1]["running_mean"])
 
 
 @pytest.mark.parametrize(("index", "num_groups"), [(0, 3), (1, 1)])  # of one group, a rank has none
