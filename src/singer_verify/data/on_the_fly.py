@@ -71,8 +71,8 @@ class CropFeatureExtractor:
         context_samples = feature.context_samples if isinstance(feature, FramewiseFeature) else None
         if not isinstance(feature, FramewiseFeature) or context_samples is None:
             raise SingerVerifyError(
-                f"data.on_the_fly=true: {type(feature).__name__}, as it is set, makes its frames from whole "
-                f"utterances; expected a recipe like mel40, whose frames need their neighbourhood only; set "
+                f"data.on_the_fly=true: {type(feature).__name__}, with these settings, computes its frames from whole "
+                f"utterances; expected a recipe like mel40, whose frames depend on their neighbourhood only; set "
                 f"data.on_the_fly=false."
             )
         self.feature, self.num_frames, self.hop_samples = feature, num_frames, feature.hop_samples

@@ -149,11 +149,11 @@ def diarize(
 
 
 def _describe_short_segments(threshold: Threshold | None, stretch_s: float) -> tuple[str, ...]:
-    """Return a remark if the threshold was fitted: to whole recordings, longer than what it decides on here."""
+    """Return a remark if the threshold was fitted to whole recordings, longer than the segments decided here."""
     if threshold is None or threshold.is_user_defined:
         return ()
     return (
-        f"thresholds were found on whole recordings; stretches of {stretch_s:.1f} s score lower than longer "
+        f"thresholds were fitted to whole recordings; stretches of {stretch_s:.1f} s score lower than longer "
         f"recordings, so some of a singer's time may be called {UNKNOWN_SINGER}.",
     )
 

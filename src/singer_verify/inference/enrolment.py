@@ -94,7 +94,7 @@ def select_enrolled_recordings(
     selected = tuple(candidate for candidate in of_singer if recording in (None, candidate.recording))
     if not selected:
         names = ", ".join(candidate.recording for candidate in of_singer)
-        raise SingerVerifyError(f"{recording}: is no recording of {singer}; enrolled are {names}.")
+        raise SingerVerifyError(f"{recording}: is not a recording of {singer}; enrolled are {names}.")
     return selected
 
 
@@ -143,7 +143,7 @@ def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[
     if num_recordings < 2 or scoring.multi_enrolment or not affected:
         return ()
     return (
-        f"{' and '.join(affected)} {'were' if is_calibrated else 'was'} found on pairs of single recordings, and the "
-        f"mean of several scores higher, so strangers are taken for known singers more often; singer-verify calibrate "
-        f"finds them for several, on a corpus with as many recordings of each singer.",
+        f"{' and '.join(affected)} {'were' if is_calibrated else 'was'} fitted to pairs of single recordings, and the "
+        f"mean of several scores higher, so strangers are accepted more often; singer-verify calibrate fits them for "
+        f"several, on a corpus with as many recordings of each singer.",
     )

@@ -287,13 +287,13 @@ def read_gallery(path: Path) -> tuple[str, tuple[EnrolledRecording, ...]]:
     if path.is_dir():
         raise SingerVerifyError(f"{path}: is a folder; expected a gallery, an .npz that singer-verify enrol wrote.")
     if not path.is_file():
-        raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol makes one.")
+        raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol creates one.")
     try:
         arrays = read_npz(path)
     except ARRAY_READ_ERRORS as error:
-        raise SingerVerifyError(f"{path}: is damaged or no gallery, and was not loaded; enrol again.") from error
+        raise SingerVerifyError(f"{path}: is damaged or not a gallery, and was not loaded; enrol again.") from error
     if set(arrays) != GALLERY_ARRAYS:
-        raise SingerVerifyError(f"{path}: is no gallery; singer-verify enrol makes one.")
+        raise SingerVerifyError(f"{path}: is not a gallery; singer-verify enrol creates one.")
     if (version := arrays["version"].tolist()) != GALLERY_FORMAT_VERSION:
         raise SingerVerifyError(
             f"{path}: has format {version}; this version reads {GALLERY_FORMAT_VERSION}; enrol again."

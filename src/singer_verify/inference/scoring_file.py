@@ -1,4 +1,4 @@
-"""The scoring of a model: the file `singer-verify calibrate` writes, bound to the model it was fitted for."""
+"""The scoring of a model: the file `singer-verify calibrate` writes, bound to the model it was fitted to."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ EXPECTED_SCORING_FILE = "give a file that singer-verify calibrate wrote"
 
 
 class ScoringModelMismatchError(SingerVerifyError):
-    """The file was fitted for another model than the one at hand."""
+    """The file was fitted to another model than the one at hand."""
 
 
 def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
@@ -75,7 +75,7 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
         fingerprint: fingerprint of the model whose embeddings are to be scored.
 
     Raises:
-        ScoringModelMismatchError: it was fitted for another model.
+        ScoringModelMismatchError: it was fitted to another model.
         SingerVerifyError: no such file, not a scoring, of another version, or damaged.
     """
     if not path.is_file():
@@ -90,8 +90,7 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
         )
     if header.get("fingerprint") != fingerprint:
         raise ScoringModelMismatchError(
-            f"{path}: was fitted for another model (its embeddings mean something else); {EXPECTED_SCORING_FILE} for "
-            f"this one."
+            f"{path}: was fitted to the embeddings of another model; {EXPECTED_SCORING_FILE} for this one."
         )
     try:
         # The archive's own list of entries is under no checksum. Files of earlier versions do not tell.
@@ -197,7 +196,7 @@ def load_model_scoring(model: Model, scoring: Path | None = None, threshold: flo
         threshold: score threshold that replaces any other.
 
     Raises:
-        SingerVerifyError: a scoring that cannot be read or was fitted for another model, or a threshold that is not
+        SingerVerifyError: a scoring that cannot be read or was fitted to another model, or a threshold that is not
             finite. Where the model is a checkpoint other than the run's best, the scoring in the run folder, which
             belongs to the best, is left out with a warning instead.
     """
@@ -229,7 +228,7 @@ def _load_fitted_scoring(model: Model, given: Path | None) -> Scoring | None:
     except ScoringModelMismatchError as error:
         if model_path.is_dir():
             raise SingerVerifyError(
-                f"{path}: was fitted for another model than the run's best; calibrate it again, or delete that file."
+                f"{path}: was fitted to another model than the run's best; calibrate it again, or delete that file."
             ) from error
         log.warning("%s belongs to another checkpoint than %s, which is scored by plain cosine.", path, model_path)
         return None

@@ -95,8 +95,8 @@ def decide_score(scoring: Scoring, score: float, prior: float | None, remarks: t
     probability = float(scoring.calibration.probability(np.array([score]), prior)[0])
     if is_same is not None and is_same != (probability >= 0.5):
         remarks += (
-            f"the threshold and the probability at a prior of {prior:g} speak for different decisions; take neither "
-            f"for sure.",
+            f"the threshold and the probability at a prior of {prior:g} lead to different decisions; the "
+            f"result is uncertain.",
         )
     ratio = float(scoring.calibration.log_likelihood_ratio(np.array([score]))[0])
     return VerificationResult(score, threshold, is_same, probability, prior, ratio, remarks)
@@ -121,7 +121,7 @@ def resolve_threshold(scoring: Scoring, prior: float | None) -> Threshold | None
         require_between(1e-6, 1 - 1e-6, prior=prior)
         if calibration is None:
             raise SingerVerifyError(
-                f"prior={prior:g}: has no effect, because the model is not calibrated, so that its scores tell no "
+                f"prior={prior:g}: has no effect, because the model is not calibrated and its scores are not "
                 f"probabilities; calibrate it with singer-verify calibrate MODEL CORPUS, or leave the prior out."
             )
     if calibration is None or (threshold is not None and (prior is None or threshold.is_user_defined)):

@@ -121,7 +121,7 @@ class RecordingEmbedding:
     def remarks(self) -> tuple[str, ...]:
         """Sentences on what makes the embeddings doubtful."""
         enough_s = min(self.model_window_s, MIN_RELIABLE_S)
-        short = f"{self.name}: lasts {self.seconds:.1f} s, less than {enough_s:.1f} s; what is said of it is uncertain."
+        short = f"{self.name}: lasts {self.seconds:.1f} s, less than {enough_s:.1f} s; its results are uncertain."
         return ((short,) if self.seconds < enough_s else ()) + ((self.channel_warning,) if self.has_two_voices else ())
 
     @property

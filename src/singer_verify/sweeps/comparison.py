@@ -186,7 +186,7 @@ def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
         missing, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
         differing = sorted(file for file in expected.keys() & actual.keys() if expected[file] != actual[file])
         raise SingerVerifyError(
-            f"{path} cannot be compared with {first}, for their trials differ: it "
+            f"{path} cannot be compared with {first}, because their trials differ: it "
             f"{_format_difference('lacks', missing)}, "
             f"{_format_difference('adds', extra)}, and "
             f"{_format_difference('has another singer for', differing)}; expected the same utterances by the same "

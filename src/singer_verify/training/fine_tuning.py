@@ -148,5 +148,8 @@ def inherited_normalisation(ckpt_path: str | None, init_from: str | None) -> dic
     path = Path(ckpt_path) if ckpt_path else find_checkpoint(Path(str(init_from)))
     statistics = Normalisation.from_recipe(read_checkpoint(path)[METADATA_KEY]["recipe"]).statistics
     if statistics and not ckpt_path:
-        log.info("%s: frames are normalised by the statistics of its training corpus, which its weights know.", path)
+        log.info(
+            "%s: frames are normalised by the statistics of its training corpus, which its weights were trained with.",
+            path,
+        )
     return dict(statistics)

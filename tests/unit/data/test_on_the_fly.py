@@ -147,8 +147,11 @@ def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(corpus
 @pytest.mark.parametrize(
     ("feature", "said"),
     [
-        (Resemblyzer(), "Resemblyzer, as it is set, makes its frames from whole utterances"),
-        (MelSpectrogram(40, high_pass_hz=30), "MelSpectrogram, as it is set, makes its frames from whole utterances"),
+        (Resemblyzer(), "Resemblyzer, with these settings, computes its frames from whole utterances"),
+        (
+            MelSpectrogram(40, high_pass_hz=30),
+            "MelSpectrogram, with these settings, computes its frames from whole utterances",
+        ),
         (
             TrimmedFeature(MelSpectrogram(40), 40.0, False),
             "features.trim_silence_db=40.0 and features.voiced_only=False look at whole",

@@ -272,7 +272,7 @@ def test_a_child_on_another_corpus_keeps_its_parents_statistics(
     child = train(other, "features.normalise=global_bins", f"init_from={base}", "name=child")
     assert card_recipe(child) == card_recipe(base)
     said = " ".join((child / "train.log").read_text().split())
-    assert "normalised by the statistics of its training corpus, which its weights know." in said
+    assert "normalised by the statistics of its training corpus, which its weights were trained with." in said
 
 
 def test_another_normalisation_than_the_parents_is_refused(base: Path, corpus: Path) -> None:

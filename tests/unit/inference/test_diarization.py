@@ -119,7 +119,7 @@ def test_a_singers_time_is_known_where_a_singers_recordings_are(embedder: Model)
 
 def test_that_thresholds_are_of_whole_recordings_is_said_unless_given(embedder: Model) -> None:
     (remark,) = diarize(gallery(embedder, over(0.5)), recording([ANNA] * 9), smooth_s=3.0).remarks
-    assert "found on whole recordings; stretches of 5.0 s score lower" in remark
+    assert "fitted to whole recordings; stretches of 5.0 s score lower" in remark
     given = replace(COSINE, threshold=Threshold(0.5, USER_DEFINED))
     assert diarize(gallery(embedder, given), recording([ANNA] * 9), smooth_s=3.0).remarks == ()
 

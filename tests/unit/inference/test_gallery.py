@@ -155,12 +155,12 @@ def test_that_a_threshold_was_found_on_pairs_is_said(run: Path, files: list[Path
     gallery = Gallery(load_model(run), replace(COSINE, threshold=Threshold(0.5, "of pairs")))
     gallery.enrol("anna", files[:2])
     gallery.enrol("bert", files[2:3])
-    said = "the threshold was found on pairs of single recordings, and the mean of several scores higher"
+    said = "the threshold was fitted to pairs of single recordings, and the mean of several scores higher"
     assert gallery.identify(files[3]).remarks[-1].startswith(said)
     assert gallery.verify("anna", files[3]).remarks[-1].startswith(said)
     assert gallery.verify("bert", files[3]).remarks == ()
     gallery.scoring = replace(COSINE, calibration=Calibration(2.0, 0.0, "x"))
-    assert gallery.identify(files[3]).remarks[-1].startswith("the threshold and the probabilities were found on pairs")
+    assert gallery.identify(files[3]).remarks[-1].startswith("the threshold and the probabilities were fitted to pairs")
     for quiet in (COSINE, replace(COSINE, threshold=Threshold(0.5, USER_DEFINED))):
         gallery.scoring = quiet
         assert gallery.identify(files[3]).remarks == ()
@@ -172,7 +172,7 @@ def test_a_threshold_and_a_probability_that_differ_are_said(run: Path, files: li
     score = gallery.identify(files[1]).candidates[0].score
     gallery.scoring = Scoring(calibration=Calibration(1.0, -score - 0.1, "x"), threshold=Threshold(score - 0.1, "y"))
     (remark,) = gallery.identify(files[1]).remarks
-    assert "at a prior of 0.5 speak for different decisions" in remark
+    assert "at a prior of 0.5 lead to different decisions" in remark
     assert gallery.identify(files[1], prior=0.5).remarks == ()
     gallery.scoring = COSINE
     with pytest.raises(SingerVerifyError, match=r"prior=0.2: has no effect"):
@@ -219,7 +219,7 @@ def test_removing(run: Path, files: list[Path]) -> None:
     assert gallery.singers == ("bert",)
     with pytest.raises(SingerVerifyError, match=r"anna: is not in the gallery; enrolled are bert\."):
         gallery.remove("anna")
-    with pytest.raises(SingerVerifyError, match=r"x.wav: is no recording of bert; enrolled are .*3.wav"):
+    with pytest.raises(SingerVerifyError, match=r"x.wav: is not a recording of bert; enrolled are .*3.wav"):
         gallery.remove("bert", "x.wav")
     for ask in (gallery.recordings, lambda name: gallery.verify(name, files[0])):
         with pytest.raises(SingerVerifyError, match="cleo: is not in the gallery"):
@@ -292,7 +292,7 @@ def test_a_damaged_gallery_is_refused_wherever_it_is_damaged(tmp_path: Path) -> 
         ({"embeddings": np.ones((2, 4), np.float32)}, "does not agree with its checksum"),
         ({"embeddings": np.eye(4)[:2]}, "does not agree with its checksum"),
         ({"singers": np.array(["anna", "bert"])}, "does not agree with its checksum"),
-        ({"more": 1}, "is no gallery"),
+        ({"more": 1}, "is not a gallery"),
     ],
 )
 def test_a_gallery_that_was_tampered_with_is_refused(tmp_path: Path, changes: dict, said: str) -> None:
@@ -333,9 +333,9 @@ def test_paths_that_are_no_galleries(tmp_path: Path) -> None:
     np.save(tmp_path / "bare.npy", np.zeros(3))
     (folder := tmp_path / "folder.npz").mkdir()
     for path, said in (
-        (tmp_path / "missing.npz", "no such gallery; singer-verify enrol makes one"),
+        (tmp_path / "missing.npz", "no such gallery; singer-verify enrol creates one"),
         (tmp_path, "is a folder"),
-        (tmp_path / "bare.npy", "is damaged or no gallery"),
+        (tmp_path / "bare.npy", "is damaged or not a gallery"),
     ):
         with pytest.raises(SingerVerifyError, match=said):
             read_gallery(path)
@@ -383,7 +383,7 @@ def test_a_header_of_a_huge_shape_is_damage(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in (entries | {"embeddings.npy": header.getvalue()}).items():
             archive.writestr(name, content)
-    with pytest.raises(SingerVerifyError, match="is damaged or no gallery"):
+    with pytest.raises(SingerVerifyError, match="is damaged or not a gallery"):
         read_gallery(path)
 
 

@@ -89,7 +89,7 @@ def test_what_a_scoring_lacks_stays_lacking(tmp_path: Path, part: str) -> None:
 
 def test_another_models_file_is_refused(tmp_path: Path) -> None:
     save_scoring(tmp_path / "scoring.npz", whole_scoring(), OURS)
-    with pytest.raises(SingerVerifyError, match=r"scoring.npz: was fitted for another model"):
+    with pytest.raises(SingerVerifyError, match=r"scoring.npz: was fitted to the embeddings of another model"):
         load_scoring(tmp_path / "scoring.npz", THEIRS)
 
 
@@ -263,13 +263,13 @@ def test_a_scoring_for_another_model_is_never_used(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save_scoring(model / "scoring.npz", whole_scoring(), THEIRS)
-    with pytest.raises(SingerVerifyError, match="for another model than the run's best; calibrate it again, or delete"):
+    with pytest.raises(SingerVerifyError, match="to another model than the run's best; calibrate it again, or delete"):
         load_model_scoring(load_model(model))
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.getLogger("singer_verify"), "propagate", True)
         assert load_model_scoring(load_model(model / "checkpoints/last.ckpt")).calibration is None
     assert "belongs to another checkpoint" in caplog.text
-    with pytest.raises(SingerVerifyError, match="was fitted for another model"):
+    with pytest.raises(SingerVerifyError, match="was fitted to the embeddings of another model"):
         load_model_scoring(load_model(model), model / "scoring.npz")
 
 

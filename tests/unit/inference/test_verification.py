@@ -83,9 +83,9 @@ def test_a_threshold_and_a_probability_that_differ_are_said() -> None:
     given = replace(CALIBRATED, threshold=Threshold(0.5, USER_DEFINED))
     assert decide_score(given, 0.6, 0.5, ()).remarks == ()
     (remark,) = decide_score(given, 0.6, 0.01, ()).remarks
-    assert "at a prior of 0.01 speak for different decisions" in remark
+    assert "at a prior of 0.01 lead to different decisions" in remark
     (remark,) = decide_score(replace(CALIBRATED, threshold=Threshold(0.45, "somewhere")), 0.47, None, ()).remarks
-    assert "at a prior of 0.5 speak for different decisions" in remark
+    assert "at a prior of 0.5 lead to different decisions" in remark
     with pytest.raises(SingerVerifyError, match="prior=1"):
         decide_score(given, 0.6, 1.0, ())
 

@@ -20,19 +20,19 @@ class ExcerptEncoder:
     """Encode excerpts of utterances as data URIs, each once, up to a total size.
 
     Args:
-        root: of the corpus.
-        most_bytes: of all data URIs together.
+        root: root folder of the corpus.
+        max_bytes: largest total size of all data URIs.
     """
 
-    def __init__(self, root: Path, most_bytes: int = MAX_EXCERPT_BYTES) -> None:
-        self.root, self.bytes_left = root, most_bytes
-        self._known: dict[str, str | None] = {}
+    def __init__(self, root: Path, max_bytes: int = MAX_EXCERPT_BYTES) -> None:
+        self.root, self.bytes_left = root, max_bytes
+        self._excerpts: dict[str, str | None] = {}
 
     def address(self, path: str) -> str | None:
         """Return the data URI of an excerpt; None if it is not audio, unreadable, or would exceed the total size."""
-        if path not in self._known:
-            self._known[path] = _encode_excerpt(self.root / path)
-        address = self._known[path]
+        if path not in self._excerpts:
+            self._excerpts[path] = _encode_excerpt(self.root / path)
+        address = self._excerpts[path]
         if address is None or len(address) > self.bytes_left:
             return None
         self.bytes_left -= len(address)

@@ -129,7 +129,7 @@ def _build_condition_record(condition: ConditionMetrics) -> dict[str, Any]:
 
 
 def _flatten_condition(condition: dict[str, Any]) -> dict[str, Any]:
-    """`eer`, `eer_low`, `eer_high`, `min_dcf_0.01`, ... instead of nested values."""
+    """Flatten nested values into `eer`, `eer_low`, `eer_high`, `min_dcf_0.01`, ..."""
     flat = {name: condition[name] for name in ("condition", "num_targets", "num_nontargets")}
     for name in METRICS:
         values = condition[name] or {"value": None, "low": None, "high": None}
@@ -179,11 +179,11 @@ def write_evaluation_report(
 
     Args:
         result: metrics, conditions, worst trials.
-        utterances: that were evaluated.
+        utterances: evaluated utterances.
         context: model, corpus, scoring.
         folder: created if missing.
         audio_root: folder that the utterances' paths are relative to, for the sound of the worst trials.
-        maps: of the embeddings.
+        maps: maps of the embeddings.
 
     Raises:
         SingerVerifyError: the folder cannot be written to.

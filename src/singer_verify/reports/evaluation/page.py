@@ -36,7 +36,7 @@ class PageMedia:
 
     Attributes:
         pictures: SVG files by the names in `FIGURE_CAPTIONS`.
-        excerpts: of the recordings.
+        excerpts: encoder of excerpts of the recordings.
     """
 
     pictures: dict[str, bytes]
@@ -74,7 +74,7 @@ def render_evaluation_page(
 
 @dataclass(frozen=True)
 class _UtteranceRows:
-    """Builds rows that name utterances and play them."""
+    """Build rows that name utterances and play them."""
 
     utterances: EvaluatedUtterances
     excerpts: ExcerptEncoder

@@ -25,7 +25,7 @@ SAMPLING_SEED = 0
 
 
 class ProjectorCallback(pl.Callback):
-    """Write the embeddings of the best validation so far for TensorBoard; a run without space for them goes on."""
+    """Write the embeddings of the best validation so far for TensorBoard; a full disk does not stop the run."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.history = find_history(trainer, "callbacks.projector")
