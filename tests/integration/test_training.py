@@ -151,7 +151,7 @@ def test_a_checkpoint_alone_embeds_audio_as_validation_did(run: Path, corpus: Pa
 
 def test_training_repeats_itself_with_any_number_of_workers(run: Path, corpus: Path, tmp_path: Path) -> None:
     again = train(tmp_path / "again", corpus, "loss=ge2e+ce", "data.num_workers=2")
-    one, other = (read_checkpoint(each / "checkpoints/last.ckpt")["state_dict"] for each in (run, again))
+    one, other = (read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (run, again))
     for name, tensor in one.items():
         torch.testing.assert_close(other[name], tensor, atol=0, rtol=0)
 

@@ -18,7 +18,7 @@ from singer_verify.evaluation.results import (
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs
 
 
-def judged_utterances(
+def build_evaluated_utterances(
     singers: tuple[str, ...], utterances_per_singer: int = 6, suffix: str = ".wav"
 ) -> EvaluatedUtterances:
     """Around a direction for each singer; genders by turns, songs `a` and `b`, no technique known of some."""
@@ -34,7 +34,7 @@ def judged_utterances(
     return EvaluatedUtterances(paths, singers, index, labels, rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-def judgement_of(utterances: EvaluatedUtterances) -> EvaluationResult:
+def build_evaluation_result(utterances: EvaluatedUtterances) -> EvaluationResult:
     """All pairs; `all`, `hard`, and `cross gender`, which has no target trials."""
     trials = build_all_pairs(utterances.singer_index)
     scores = np.einsum("te,te->t", utterances.embeddings[trials.left], utterances.embeddings[trials.right])

@@ -41,16 +41,16 @@ def test_embeddings_do_not_depend_on_what_else_is_embedded(
 
 def test_evaluate_scores_all_pairs(model: Path, make_corpus: MakeCorpus) -> None:
     root = make_corpus(val=3, utterances=4)
-    judged = json.loads(call("evaluate", model, root, "--json"))
-    assert (judged["num_trials"], judged["num_targets"], judged["num_singers"]) == (66, 18, 3)
+    record = json.loads(call("evaluate", model, root, "--json"))
+    assert (record["num_trials"], record["num_targets"], record["num_singers"]) == (66, 18, 3)
     embedder = load_model(model)
     embeddings = np.stack([embedder.embed(path) for path in sorted((root / "val").rglob("*.flac"))])
     expected = verify_all_pairs(embeddings, np.repeat(np.arange(3), 4))
-    eer = judged["metrics"]["eer"]
+    eer = record["metrics"]["eer"]
     assert eer["value"] == pytest.approx(expected.metrics["eer"].value)
     assert 0 <= eer["low"] <= eer["high"] <= 1
-    assert judged["metrics"]["min_dcf_0.01"]["value"] == pytest.approx(expected.metrics["min_dcf_0.01"].value)
-    assert {"all", "shorter than 2 s"} <= {condition["condition"] for condition in judged["conditions"]}
+    assert record["metrics"]["min_dcf_0.01"]["value"] == pytest.approx(expected.metrics["min_dcf_0.01"].value)
+    assert {"all", "shorter than 2 s"} <= {condition["condition"] for condition in record["conditions"]}
     assert "95 % over singers" in call("evaluate", model, root)
 
 
@@ -61,8 +61,8 @@ def test_evaluate_tells_conditions_where_a_corpus_has_labels(model: Path, make_c
         for path in sorted((root / "val").rglob("*.flac"))
     ]
     (root / "corpus.csv").write_text("\n".join(["utterance,gender,song", *rows]))
-    judged = json.loads(call("evaluate", model, root, "--conditions", "gender,song", "--json"))
-    figures = {condition["condition"]: condition for condition in judged["conditions"]}
+    record = json.loads(call("evaluate", model, root, "--conditions", "gender,song", "--json"))
+    figures = {condition["condition"]: condition for condition in record["conditions"]}
     names = ["all", "same gender", "cross gender", "same song", "cross song", "hard"]
     assert list(figures) == names
     assert (figures["hard"]["num_targets"], figures["hard"]["num_nontargets"]) == (24, 24)
@@ -76,7 +76,7 @@ def test_evaluate_tells_conditions_where_a_corpus_has_labels(model: Path, make_c
     assert wrong.startswith("--conditions=tempo: expected one of gender, song, length, pitch, none, same gender, ")
 
 
-def test_evaluate_judges_a_list_and_names_its_faults(
+def test_evaluate_reads_a_list_and_names_its_faults(
     model: Path, make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = make_corpus(val=3, utterances=4)
@@ -84,11 +84,11 @@ def test_evaluate_judges_a_list_and_names_its_faults(
     pairs = [(a, b) for number, a in enumerate(paths) for b in paths[number:]]  # a recording against itself among them
     lines = [f"{int(a.split('/')[1] == b.split('/')[1])} {a} {b}" for a, b in pairs]
     (tmp_path / "list.txt").write_text("\n".join([*lines, lines[1], f"1 {paths[0]} val/nobody/song.flac"]))
-    judged = json.loads(call("evaluate", model, root, "--trials", tmp_path / "list.txt", "--json"))
+    record = json.loads(call("evaluate", model, root, "--trials", tmp_path / "list.txt", "--json"))
     every = json.loads(call("evaluate", model, root, "--json"))
-    assert judged["num_trials"] == every["num_trials"] == 66
-    assert judged["metrics"]["eer"] == every["metrics"]["eer"]
-    assert "those of list.txt" in judged["trials"]
+    assert record["num_trials"] == every["num_trials"] == 66
+    assert record["metrics"]["eer"] == every["metrics"]["eer"]
+    assert "those of list.txt" in record["trials"]
     for told in ("12", "itself", "nobody"):
         assert told in caplog.text
 

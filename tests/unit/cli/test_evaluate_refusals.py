@@ -113,7 +113,7 @@ def test_what_is_no_condition_is_refused_with_those_there_are(wanted: str) -> No
         select_conditions("pitch", LABELS, is_measurable=False)
 
 
-def test_only_what_is_wanted_is_judged_and_measured(
+def test_only_what_is_wanted_is_evaluated_and_measured(
     model: Path, make_corpus: MakeCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_corpus(val=4, utterances=4)
@@ -123,16 +123,16 @@ def test_only_what_is_wanted_is_judged_and_measured(
     ]
     (root / "corpus.csv").write_text("\n".join(["utterance,gender,song", *rows]))
 
-    def judged(wanted: str) -> dict[str, Any]:
+    def evaluate_conditions(wanted: str) -> dict[str, Any]:
         record = json.loads(call("evaluate", model, root, "--conditions", wanted, "--json", "--resamples", 20))
         return {condition["condition"]: condition for condition in record["conditions"]}
 
-    far = judged("pitch an octave or more apart,shorter than 2 s")
+    far = evaluate_conditions("pitch an octave or more apart,shorter than 2 s")
     assert set(far) <= {"all", "pitch an octave or more apart", "shorter than 2 s"}
     assert far["shorter than 2 s"]["num_targets"] == far["all"]["num_targets"] == 24
     monkeypatch.setattr(evaluation, "measure_median_f0", refuse_to_work)
-    assert list(judged("hard")) == ["all", "hard"]
-    assert judged("hard")["hard"] == judged("gender,song")["hard"]
-    assert list(judged("shorter than 2 s,cross song")) == ["all", "cross song", "shorter than 2 s"]
+    assert list(evaluate_conditions("hard")) == ["all", "hard"]
+    assert evaluate_conditions("hard")["hard"] == evaluate_conditions("gender,song")["hard"]
+    assert list(evaluate_conditions("shorter than 2 s,cross song")) == ["all", "cross song", "shorter than 2 s"]
     monkeypatch.setattr(evaluation, "read_durations", refuse_to_work)
-    assert list(judged("none")) == ["all"]
+    assert list(evaluate_conditions("none")) == ["all"]

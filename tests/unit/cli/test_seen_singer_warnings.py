@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def judged(model: Path, corpus: Path, *options: object) -> dict[str, Any]:
+def evaluate_split(model: Path, corpus: Path, *options: object) -> dict[str, Any]:
     return json.loads(call("evaluate", model, corpus, "--json", "--resamples", 20, *options))
 
 
@@ -52,7 +52,7 @@ def test_the_choice_of_the_best_step_is_said_wherever_the_files_lie(
     monkeypatch.chdir(tmp_path)
     for model in (home / "run", home / "run/saved_model.pt", alone):
         for corpus, split in ((home / "corpus", "val"), (moved, "val"), (linked, "test")):
-            record = judged(model, corpus, "--split", split)
+            record = evaluate_split(model, corpus, "--split", split)
             assert record["seen_singers"]["model_selection"] == {
                 "num_singers": 4,
                 "num_recognised": 4,
@@ -64,7 +64,7 @@ def test_the_choice_of_the_best_step_is_said_wherever_the_files_lie(
 
 
 def test_singers_of_the_training_are_said(home: Path, tmp_path: Path) -> None:
-    record = judged(home / "run", home / "corpus", "--split", "train")
+    record = evaluate_split(home / "run", home / "corpus", "--split", "train")
     assert record["seen_singers"]["training"] == {"num_singers": 5, "num_recognised": 5, "num_namesakes": 0}
     assert any(remark.startswith("The model was trained on exactly these singers") for remark in record["remarks"])
     printed = call("evaluate", home / "run", home / "corpus", "--split", "train", "--out", tmp_path / "report")
@@ -81,13 +81,13 @@ def test_singers_of_the_parents_training_are_said_too(home: Path, tmp_path: Path
         child = run(patch, *settings, folder=tmp_path / "child")
         run(patch, f"resume={child}", "trainer.max_steps=16", folder=child)
     for model in ("checkpoints/last.ckpt", "saved_model.pt"):
-        record = judged(child / model, home / "corpus", "--split", "train")
+        record = evaluate_split(child / model, home / "corpus", "--split", "train")
         assert record["seen_singers"]["training"]["num_recognised"] == 5
-        assert judged(child / model, home / "corpus")["seen_singers"]["model_selection"]["num_recognised"] == 0
+        assert evaluate_split(child / model, home / "corpus")["seen_singers"]["model_selection"]["num_recognised"] == 0
 
 
 def test_a_name_alone_may_be_chance(home: Path) -> None:
-    record = judged(home / "run", home / "other", "--split", "train")
+    record = evaluate_split(home / "run", home / "other", "--split", "train")
     assert record["seen_singers"]["training"] == {"num_singers": 5, "num_recognised": 0, "num_namesakes": 5}
     (remark,) = record["remarks"]
     assert remark.startswith(
@@ -97,9 +97,9 @@ def test_a_name_alone_may_be_chance(home: Path) -> None:
 
 
 def test_a_threshold_of_the_training_is_not_known_before_on_its_own_singers(home: Path) -> None:
-    assert judged(home / "run", home / "corpus")["fitted_metrics"] == [*AT_THRESHOLD, *ACTUAL]
-    assert judged(home / "run", home / "corpus", "--split", "train")["fitted_metrics"] == []
-    given = judged(home / "run", home / "corpus", "--threshold", 0.5)
+    assert evaluate_split(home / "run", home / "corpus")["fitted_metrics"] == [*AT_THRESHOLD, *ACTUAL]
+    assert evaluate_split(home / "run", home / "corpus", "--split", "train")["fitted_metrics"] == []
+    given = evaluate_split(home / "run", home / "corpus", "--threshold", 0.5)
     assert given["fitted_metrics"] == []
     assert "threshold" not in given["seen_singers"]
     printed = call("evaluate", home / "run", home / "corpus", "--resamples", 20)
@@ -110,21 +110,21 @@ def test_a_threshold_of_the_training_is_not_known_before_on_its_own_singers(home
 def test_a_calibration_is_not_known_before_on_its_own_singers(home: Path, tmp_path: Path) -> None:
     scoring = tmp_path / "scoring.npz"
     call("calibrate", home / "run", home / "other", "--out", scoring)
-    record = judged(home / "run", home / "other", "--scoring", scoring)
+    record = evaluate_split(home / "run", home / "other", "--scoring", scoring)
     assert sorted(record["fitted_metrics"]) == sorted([*AT_THRESHOLD, *ACTUAL, "cllr"])
     assert any(remark.startswith("The calibration was fitted to exactly these singers") for remark in record["remarks"])
-    record = judged(home / "run", home / "other", "--split", "train", "--scoring", scoring)
+    record = evaluate_split(home / "run", home / "other", "--split", "train", "--scoring", scoring)
     assert record["fitted_metrics"] == []
     assert "calibration" in record["seen_singers"]
     assert not any("calibration" in remark for remark in record["remarks"])
-    record = judged(home / "run", home / "other", "--scoring", scoring, "--threshold", 0.5)
+    record = evaluate_split(home / "run", home / "other", "--scoring", scoring, "--threshold", 0.5)
     assert sorted(record["fitted_metrics"]) == sorted([*ACTUAL, "cllr"])
 
 
 def test_the_cohorts_own_singers_are_said(home: Path, tmp_path: Path) -> None:
     scoring = tmp_path / "scoring.npz"
     call("calibrate", home / "run", home / "other", "--project", "centre", "--out", scoring)
-    record = judged(home / "run", home / "other", "--split", "train", "--scoring", scoring)
+    record = evaluate_split(home / "run", home / "other", "--split", "train", "--scoring", scoring)
     assert record["seen_singers"]["cohort"]["num_recognised"] == 5
     assert any(
         remark.startswith("Projection and cohort were computed from exactly these singers")
@@ -145,7 +145,7 @@ def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) 
     earlier = read_checkpoint(home / "run/checkpoints/best.ckpt")
     earlier[METADATA_KEY] |= {"recordings": {}, "val_singers": []}
     torch.save(earlier, tmp_path / "earlier.ckpt")
-    record = judged(tmp_path / "earlier.ckpt", home / "corpus")
+    record = evaluate_split(tmp_path / "earlier.ckpt", home / "corpus")
     assert record["seen_singers"]["model_selection"] is record["seen_singers"]["threshold"] is None
     assert record["seen_singers"]["training"]["num_namesakes"] == 0
     said = ["the best step of the model was chosen on", "the threshold was fitted to"]
@@ -154,7 +154,7 @@ def test_of_what_is_not_recorded_nothing_is_claimed(home: Path, tmp_path: Path) 
     ]
     earlier[METADATA_KEY]["train_singers"] = []
     torch.save(earlier, tmp_path / "earlier.ckpt")
-    assert judged(tmp_path / "earlier.ckpt", home / "corpus")["seen_singers"]["training"] is None
+    assert evaluate_split(tmp_path / "earlier.ckpt", home / "corpus")["seen_singers"]["training"] is None
 
 
 def test_a_model_knows_its_run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

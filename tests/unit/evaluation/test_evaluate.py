@@ -45,7 +45,9 @@ def voices() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     return embeddings.astype(np.float32), singers, {"song": song, "gender": gender}
 
 
-def judged(voices: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]], **settings: object) -> EvaluationResult:
+def evaluate_voices(
+    voices: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]], **settings: object
+) -> EvaluationResult:
     embeddings, singers, labels = voices
     evaluation = replace(EvaluationSettings(COSINE, num_resamples=50), **settings)  # type: ignore[arg-type]
     return evaluate(embeddings, singers, UtteranceMetadata(labels), evaluation)
@@ -60,7 +62,7 @@ def kept(voices: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]) -> tuple[
 
 def test_figures_are_those_of_all_scores_at_once(voices: tuple) -> None:
     scores, is_target, _ = kept(voices)
-    figures = {name: estimate.value for name, estimate in judged(voices, scoring=CALIBRATED).metrics.items()}
+    figures = {name: estimate.value for name, estimate in evaluate_voices(voices, scoring=CALIBRATED).metrics.items()}
     ratios = 8.0 * scores - 3.0
     expected = {
         "eer": compute_eer(scores, is_target)[0],
@@ -81,7 +83,7 @@ def test_figures_are_those_of_all_scores_at_once(voices: tuple) -> None:
 
 
 def test_it_is_shown_in_one_line(voices: tuple) -> None:
-    result = judged(voices)
+    result = evaluate_voices(voices)
     assert (
         repr(result) == f"EvaluationResult(EER {result.metrics[EER].value:.2%}; 216 target and 1215 non-target trials)"
     )
@@ -99,16 +101,16 @@ def test_intervals_are_those_of_repeated_trials(voices: tuple) -> None:
         resampled["auc"].append(roc_auc_score(kinds, again))
         resampled["min_cllr"].append(compute_min_cllr(again, kinds))
         resampled["cllr"].append(compute_cllr(8.0 * again - 3.0, kinds))
-    figures = judged(voices, scoring=CALIBRATED).metrics
+    figures = evaluate_voices(voices, scoring=CALIBRATED).metrics
     for name, values in resampled.items():
         bounds = figures[name].low, figures[name].high
         assert bounds == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-6), name
 
 
-def test_conditions_are_judged_by_their_own_trials(voices: tuple) -> None:
+def test_conditions_are_evaluated_by_their_own_trials(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     labels = voices[2]
-    of_conditions = {condition.condition: condition for condition in judged(voices).conditions}
+    of_conditions = {condition.condition: condition for condition in evaluate_voices(voices).conditions}
     assert next(iter(of_conditions)) == "all"
     same = {label: values[trials.left] == values[trials.right] for label, values in labels.items()}
     chosen = ~same["song"] & same["gender"]
@@ -125,7 +127,7 @@ def test_conditions_are_judged_by_their_own_trials(voices: tuple) -> None:
 
 
 def test_a_condition_of_few_trials_has_no_rate(voices: tuple) -> None:
-    cross = next(condition for condition in judged(voices).conditions if condition.condition == "cross gender")
+    cross = next(condition for condition in evaluate_voices(voices).conditions if condition.condition == "cross gender")
     assert (cross.num_targets, cross.eer, cross.metrics, cross.miss) == (0, None, {}, None)
     assert cross.num_nontargets > MIN_TRIALS_PER_KIND
 
@@ -133,40 +135,40 @@ def test_a_condition_of_few_trials_has_no_rate(voices: tuple) -> None:
 def test_where_it_fails(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     singers = voices[1]
-    judgement = judged(voices)
+    result = evaluate_voices(voices)
     for worst, kind, order in (
-        (judgement.worst_misses, is_target, np.argsort(scores)),
-        (judgement.worst_false_alarms, ~is_target, np.argsort(-scores)),
+        (result.worst_misses, is_target, np.argsort(scores)),
+        (result.worst_false_alarms, ~is_target, np.argsort(-scores)),
     ):
         expected = [place for place in order if kind[place]][: len(worst)]
         listed = [{trial.left, trial.right} for trial in worst]
         assert listed == [{int(trials.left[place]), int(trials.right[place])} for place in expected]
         assert [trial.score for trial in worst] == pytest.approx(scores[expected], abs=1e-6)
     pairs = {}
-    threshold = judgement.metrics["threshold"].value
+    threshold = result.metrics["threshold"].value
     for a in range(NUM_SINGERS):
         for b in range(a, NUM_SINGERS):
             between = {(a, b), (b, a)}
             of_pair = np.array(
                 [(x, y) in between for x, y in zip(singers[trials.left], singers[trials.right], strict=True)]
             )
-            assert judgement.singer_scores is not None
-            assert judgement.singer_scores[a, b] == pytest.approx(scores[of_pair].mean(), abs=1e-6)
-            assert judgement.singer_scores[a, b] == judgement.singer_scores[b, a]
+            assert result.singer_scores is not None
+            assert result.singer_scores[a, b] == pytest.approx(scores[of_pair].mean(), abs=1e-6)
+            assert result.singer_scores[a, b] == result.singer_scores[b, a]
             if a != b:
                 pairs[a, b] = (scores[of_pair] >= threshold).mean()
-    assert [pair.false_alarm for pair in judgement.confused] == pytest.approx(sorted(pairs.values())[::-1][:10])
-    first = judgement.confused[0]
+    assert [pair.false_alarm for pair in result.confused] == pytest.approx(sorted(pairs.values())[::-1][:10])
+    first = result.confused[0]
     assert pairs[first.left, first.right] == pytest.approx(first.false_alarm)
     assert {singers[first.trials[0].left], singers[first.trials[0].right]} == {first.left, first.right}
-    assert judgement.histogram.targets.sum() == is_target.sum()
-    assert judgement.histogram.nontargets.sum() == (~is_target).sum()
+    assert result.histogram.targets.sum() == is_target.sum()
+    assert result.histogram.nontargets.sum() == (~is_target).sum()
 
 
-def test_each_singer_is_judged_by_the_trials_with_this_singer(voices: tuple) -> None:
+def test_each_singer_is_evaluated_by_the_trials_with_this_singer(voices: tuple) -> None:
     scores, is_target, trials = kept(voices)
     singers = voices[1]
-    for singer in judged(voices).by_singer:
+    for singer in evaluate_voices(voices).by_singer:
         own = (singers[trials.left] == singer.singer) | (singers[trials.right] == singer.singer)
         assert (singer.num_targets, singer.num_nontargets) == (is_target[own].sum(), (~is_target)[own].sum())
         assert singer.eer == pytest.approx(compute_eer(scores[own], is_target[own])[0], abs=1e-9)
@@ -197,8 +199,8 @@ def test_parts_of_any_size_hold_every_trial_once(
         assert set(visited) == expected
 
 
-def test_a_list_of_all_pairs_is_judged_like_all_pairs(voices: tuple) -> None:
-    listed, every = judged(voices, trials=build_all_pairs(voices[1])), judged(voices)
+def test_a_list_of_all_pairs_is_evaluated_like_all_pairs(voices: tuple) -> None:
+    listed, every = evaluate_voices(voices, trials=build_all_pairs(voices[1])), evaluate_voices(voices)
     for name, estimate in every.metrics.items():
         from_list = listed.metrics[name]
         assert (from_list.value, from_list.low, from_list.high) == pytest.approx(
@@ -210,7 +212,7 @@ def test_the_order_of_utterances_does_not_matter(voices: tuple) -> None:
     embeddings, singers, labels = voices
     order = np.random.default_rng(3).permutation(len(singers))
     shuffled = embeddings[order], singers[order], {label: values[order] for label, values in labels.items()}
-    first, second = (judged(utterances).metrics for utterances in (voices, shuffled))
+    first, second = (evaluate_voices(utterances).metrics for utterances in (voices, shuffled))
     for name in ("eer", "auc", "min_dcf_0.01"):
         assert first[name].value == pytest.approx(second[name].value, abs=1e-9)
 
@@ -219,7 +221,7 @@ def test_groups_of_singers_are_resampled_where_there_are_very_many(
     voices: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("singer_verify.evaluation.evaluate.MAX_BOOTSTRAP_UNITS", 4)
-    grouped, single = judged(voices), judged(voices)
+    grouped, single = evaluate_voices(voices), evaluate_voices(voices)
     assert grouped.metrics["eer"].value == pytest.approx(single.metrics["eer"].value)
     assert grouped.metrics["eer"].low < grouped.metrics["eer"].value < grouped.metrics["eer"].high
     assert grouped.by_singer == ()
@@ -261,7 +263,7 @@ def test_eer_and_threshold_are_exact_though_bins_are_few(voices: tuple, monkeypa
     embeddings, singers, _ = voices
     exact = verify_all_pairs(embeddings, singers).metrics
     monkeypatch.setattr("singer_verify.evaluation.metrics.trial_counts.MAX_EXACT_LEVELS", 10)
-    thinned = judged(voices).metrics
+    thinned = evaluate_voices(voices).metrics
     for name in ("eer", "threshold"):
         assert thinned[name].value == exact[name].value
     assert thinned["min_dcf_0.01"].value != exact["min_dcf_0.01"].value
@@ -286,7 +288,7 @@ def test_a_crossing_found_in_bins_is_that_of_all_scores(seed: int, decimals: int
 def test_metrics_of_all_scores_in_memory_are_those_of_an_evaluation(voices: tuple) -> None:
     """Validation and leaderboard keep all scores, an evaluation counts them: the same numbers, to the last digit."""
     embeddings, singers, _ = voices
-    kept_in_memory, counted = verify_all_pairs(embeddings, singers).metrics, judged(voices).metrics
+    kept_in_memory, counted = verify_all_pairs(embeddings, singers).metrics, evaluate_voices(voices).metrics
     assert {name: counted[name].value for name in kept_in_memory} == {
         name: estimate.value for name, estimate in kept_in_memory.items()
     }

@@ -47,7 +47,7 @@ class StoredScores(Scoring):
         return scores[left.embeddings[:, 0].astype(np.int64)]
 
 
-def test_judgement() -> None:
+def test_evaluation() -> None:
     """Trial i is utterance i, of singer 0 or 1, against one of singer 0."""
     _, is_target = stored()
     num_trials = len(is_target)

@@ -204,9 +204,9 @@ def test_a_cohort_helps_where_recordings_lie_about_their_singer() -> None:
         )
         return LabelledEmbeddings(unit(rows), singers.astype(str))
 
-    others, judged = recorded(40, 1), recorded(12, 2)
+    others, labelled = recorded(40, 1), recorded(12, 2)
     projection = fit_projection(others, "lda", 10)
-    fitted = fit_scoring(Scoring(projection, build_cohort(others, projection, "as-norm")), judged, "12 singers", 0.5)
+    fitted = fit_scoring(Scoring(projection, build_cohort(others, projection, "as-norm")), labelled, "12 singers", 0.5)
     assert fitted.metrics["eer"] < 0.15 < 0.25 < fitted.metrics["eer_cosine"]
     assert fitted.metrics["min_cllr"] <= fitted.metrics["cllr"] < fitted.metrics["min_cllr_cosine"]
     assert fitted.scoring.threshold is not None

@@ -105,7 +105,7 @@ def test_what_is_found_is_said_in_sentences(sony: TrialList) -> None:
     assert "m9_caro_vibrato_36_40_4s.wav named after male9" in said[4]
 
 
-def test_what_can_be_judged_is_kept_with_the_labels_of_the_folders(sony: TrialList) -> None:
+def test_what_can_be_evaluated_is_kept_with_the_labels_of_the_folders(sony: TrialList) -> None:
     kept = select_valid_trials(sony, validate_trials(sony, ROOT, SINGER_OF))
     expected = [
         (F2, F2_SLOW, True),

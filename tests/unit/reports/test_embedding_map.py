@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.audio import MakeCorpus
 from support.cli import call, refusal
-from support.evaluations import judged_utterances
+from support.evaluations import build_evaluated_utterances
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation import embedding_map as maps
@@ -18,7 +18,7 @@ from singer_verify.reports.embedding_map import choose_map_labels, plot_embeddin
 
 
 def test_the_same_seed_draws_the_same_map_and_singers_stay_together() -> None:
-    utterances = judged_utterances(tuple("abcd"), utterances_per_singer=12)
+    utterances = build_evaluated_utterances(tuple("abcd"), utterances_per_singer=12)
     rows = utterances.embeddings + np.eye(8)[utterances.singer_index]
     places = compute_embedding_map(rows, "tsne", seed=3)
     np.testing.assert_array_equal(places, compute_embedding_map(rows, "tsne", seed=3))
@@ -30,7 +30,7 @@ def test_the_same_seed_draws_the_same_map_and_singers_stay_together() -> None:
 @pytest.mark.slow
 def test_umap_draws_the_same_map_for_the_same_seed() -> None:
     pytest.importorskip("umap")
-    rows = judged_utterances(tuple("abcd"), utterances_per_singer=12).embeddings
+    rows = build_evaluated_utterances(tuple("abcd"), utterances_per_singer=12).embeddings
     np.testing.assert_array_equal(
         compute_embedding_map(rows, "umap", seed=3), compute_embedding_map(rows, "umap", seed=3)
     )
@@ -38,7 +38,7 @@ def test_umap_draws_the_same_map_for_the_same_seed() -> None:
 
 
 def test_too_few_utterances_and_a_missing_library_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = judged_utterances(("a", "b"), utterances_per_singer=3).embeddings
+    rows = build_evaluated_utterances(("a", "b"), utterances_per_singer=3).embeddings
     assert np.isfinite(compute_embedding_map(rows)).all()
     with pytest.raises(SingerVerifyError, match="5 utterances: a map needs at least 6"):
         compute_embedding_map(rows[:5])
@@ -48,7 +48,7 @@ def test_too_few_utterances_and_a_missing_library_are_said(monkeypatch: pytest.M
 
 
 def test_hundreds_of_singers_have_no_legend_and_few_have_one() -> None:
-    few, many = (judged_utterances(tuple(f"singer{number}" for number in range(count))) for count in (3, 60))
+    few, many = (build_evaluated_utterances(tuple(f"singer{number}" for number in range(count))) for count in (3, 60))
     for utterances, title, has_legend in ((few, "singer", True), (many, "singer: 60 values, styles repeat", False)):
         labels = choose_map_labels(utterances)
         assert list(labels) == ["singer", "gender", "technique", "song"]
@@ -62,7 +62,7 @@ def test_hundreds_of_singers_have_no_legend_and_few_have_one() -> None:
 
 
 def test_labels_that_tell_nothing_have_no_panel() -> None:
-    utterances = judged_utterances(tuple("abc"), utterances_per_singer=40)
+    utterances = build_evaluated_utterances(tuple("abc"), utterances_per_singer=40)
     utterances.labels["style"] = np.full(120, "singing", object)
     utterances.labels["take"] = np.array([str(number) for number in range(120)], object)
     assert list(choose_map_labels(utterances)) == ["singer", "gender", "technique", "song"]

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from rich.console import Console
 from support.audio import SAMPLE_RATE, sing
-from support.evaluations import judged_utterances, judgement_of
+from support.evaluations import build_evaluated_utterances, build_evaluation_result
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.embedding_map import map_utterances
@@ -47,24 +47,22 @@ ABOUT = EvaluationContext(
 @pytest.fixture(scope="module")
 def utterances() -> EvaluatedUtterances:
     """With names that break what is not careful; the files of the first two singers are there, the others not."""
-    clean = judged_utterances(HOSTILE)
+    clean = build_evaluated_utterances(HOSTILE)
     return replace(clean, paths=np.array([f"{number}.flac" for number in range(len(clean.paths))], object))
 
 
 @pytest.fixture(scope="module")
-def judgement(utterances: EvaluatedUtterances) -> EvaluationResult:
-    return judgement_of(utterances)
+def result(utterances: EvaluatedUtterances) -> EvaluationResult:
+    return build_evaluation_result(utterances)
 
 
 @pytest.fixture(scope="module")
-def folder(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(result: EvaluationResult, utterances: EvaluatedUtterances, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sounds")
-    for trial in judgement.worst_misses:
+    for trial in result.worst_misses:
         soundfile.write(root / f"{trial.left}.flac", sing(trial.left, seconds=9.0), SAMPLE_RATE)
     out = tmp_path_factory.mktemp("report") / "new" / "folder"
-    write_evaluation_report(judgement, utterances, ABOUT, out, root, [map_utterances(utterances.embeddings)])
+    write_evaluation_report(result, utterances, ABOUT, out, root, [map_utterances(utterances.embeddings)])
     return out
 
 
@@ -73,17 +71,17 @@ class Parser(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data.strip())
 
     def sources(self, tag: str) -> list[str]:
-        return [str(attrs["src"]) for name, attrs in self.found if name == tag and "src" in attrs]
+        return [str(attrs["src"]) for name, attrs in self.tags if name == tag and "src" in attrs]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +103,7 @@ def test_folder_holds_every_form_and_nothing_half_written(folder: Path) -> None:
 
 def test_page_may_not_load_anything(folder: Path, page: Parser) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
-    policy = next(attrs["content"] for tag, attrs in page.found if attrs.get("http-equiv"))
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv"))
     assert policy == (
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src data:"
     )
@@ -116,8 +114,8 @@ def test_page_may_not_load_anything(folder: Path, page: Parser) -> None:
 
 
 def test_names_are_texts_never_markup(folder: Path, page: Parser) -> None:
-    assert [tag for tag, _ in page.found].count("script") == 1
-    assert not any(tag == "b" for tag, _ in page.found)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not any(tag == "b" for tag, _ in page.tags)
     assert {"<script>alert(1)</script>", "$x_{$", "名前"} <= set(page.texts)
     assert "mel80 on <b>corpus</b>, val split" in page.texts
     for path in folder.glob("*.svg"):
@@ -129,18 +127,18 @@ def test_names_are_texts_never_markup(folder: Path, page: Parser) -> None:
         assert name[:8] in drawn
 
 
-def test_too_few_trials_are_said_never_a_number(folder: Path, judgement: EvaluationResult, page: Parser) -> None:
+def test_too_few_trials_are_said_never_a_number(folder: Path, result: EvaluationResult, page: Parser) -> None:
     place = page.texts.index("cross gender")
     cells = [text for text in page.texts[place : place + 12] if text]
-    assert cells[:5] == ["cross gender", "no target trials", "–", "0", str(judgement.conditions[1].num_nontargets)]
+    assert cells[:5] == ["cross gender", "no target trials", "–", "0", str(result.conditions[1].num_nontargets)]
     console = Console(width=120, record=True, file=StringIO())
-    console.print(build_conditions_table(judgement.conditions))
+    console.print(build_conditions_table(result.conditions))
     line = next(line for line in console.export_text().splitlines() if "cross gender" in line)
     assert "no target trials" in line
     assert "%" not in line
     rows = {row["condition"]: row for row in csv.DictReader(StringIO((folder / "conditions.csv").read_text()))}
     assert (rows["cross gender"]["eer"], rows["cross gender"]["eer_low"]) == ("", "")
-    assert float(rows["hard"]["eer"]) == judgement.conditions[2].eer.value
+    assert float(rows["hard"]["eer"]) == result.conditions[2].eer.value
     singers = list(csv.DictReader(StringIO((folder / "singers.csv").read_text(errors="surrogateescape"))))
     assert singers[-1]["singer"] == HOSTILE[0]
     assert singers[-1]["eer"] == ""
@@ -149,7 +147,7 @@ def test_too_few_trials_are_said_never_a_number(folder: Path, judgement: Evaluat
 
 
 def test_figures_are_there_for_programs(
-    folder: Path, judgement: EvaluationResult, utterances: EvaluatedUtterances
+    folder: Path, result: EvaluationResult, utterances: EvaluatedUtterances
 ) -> None:
     record = json.loads((folder / "evaluation.json").read_text())
     assert (record["model"], record["split"], record["scoring"]) == ("mel80", "val", "cosine, $a cohort_{$")
@@ -162,14 +160,14 @@ def test_figures_are_there_for_programs(
     assert len(record["remarks"]) == 3
     assert record["fitted_metrics"] == []
     assert (record["num_singers"], record["num_utterances"], record["num_trials"]) == (6, 36, 630)
-    assert record["num_targets"] == judgement.conditions[0].num_targets == 6 * 15
-    assert record["metrics"]["eer"]["value"] == judgement.metrics["eer"].value
+    assert record["num_targets"] == result.conditions[0].num_targets == 6 * 15
+    assert record["metrics"]["eer"]["value"] == result.metrics["eer"].value
     assert record["metrics"]["top_1"] == {"value": 1.0, "low": None, "high": None}
-    assert [each["condition"] for each in record["conditions"]] == ["all", "cross gender", "hard"]
+    assert [condition["condition"] for condition in record["conditions"]] == ["all", "cross gender", "hard"]
     assert record["conditions"][1]["eer"] is None
     assert record["conditions"][2]["min_dcf_0.01"] == {"value": 0.9, "low": 0.8, "high": 1.0}
     trials = list(csv.DictReader(StringIO((folder / "worst_trials.csv").read_text(errors="surrogateescape"))))
-    first = judgement.worst_false_alarms[0]
+    first = result.worst_false_alarms[0]
     assert trials[0]["left"] == utterances.paths[first.left]
     assert [row["kind"] for row in trials] == ["false alarm"] * 3 + ["miss"] * 3 + ["confused singers"] * 3
 
@@ -185,14 +183,14 @@ def test_worst_trials_can_be_heard(page: Parser) -> None:
     assert "no audio" in page.texts
 
 
-def test_limits_are_said(page: Parser, judgement: EvaluationResult, utterances: EvaluatedUtterances) -> None:
+def test_limits_are_said(page: Parser, result: EvaluationResult, utterances: EvaluatedUtterances) -> None:
     said = " ".join(page.texts)
     assert "With fewer than 30 singers, expect the EER to vary by several percentage points" in said
     assert "The best step of the model was chosen on exactly these singers" in said
     assert "Which singers the model was trained on is not recorded" in said
     assert "2 of 6 singers have the names of singers the threshold was fitted to. This may be coincidence" in said
     console = Console(width=120, record=True, file=StringIO())
-    console.print(build_evaluation_table(judgement, utterances, replace(ABOUT, overlaps={})))
+    console.print(build_evaluation_table(result, utterances, replace(ABOUT, overlaps={})))
     printed = console.export_text()
     assert "fewer than 30 singers" in printed
     assert not re.search("was chosen|not recorded|fitted to", printed)
@@ -200,27 +198,27 @@ def test_limits_are_said(page: Parser, judgement: EvaluationResult, utterances: 
 
 
 def test_of_very_many_singers_no_pairs_are_shown(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, tmp_path: Path
+    result: EvaluationResult, utterances: EvaluatedUtterances, tmp_path: Path
 ) -> None:
-    whole = replace(judgement, singer_scores=None, by_singer=(), confused=())
+    whole = replace(result, singer_scores=None, by_singer=(), confused=())
     write_evaluation_report(whole, utterances, ABOUT, tmp_path, tmp_path)
     assert not (tmp_path / "similarity.svg").exists()
     assert not (tmp_path / "singers.png").exists()
     assert 'id="singers"' not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_same_judgement_makes_the_same_files(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, folder: Path, tmp_path: Path
+def test_the_same_result_makes_the_same_files(
+    result: EvaluationResult, utterances: EvaluatedUtterances, folder: Path, tmp_path: Path
 ) -> None:
     maps = [map_utterances(utterances.embeddings)]
-    write_evaluation_report(judgement, utterances, ABOUT, tmp_path, tmp_path, maps)
+    write_evaluation_report(result, utterances, ABOUT, tmp_path, tmp_path, maps)
     for path in folder.iterdir():
         if path.suffix in (".svg", ".csv", ".json"):
             assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: EvaluationResult, utterances: EvaluatedUtterances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "report.html").write_text("before")
     write_bytes = Path.write_bytes
@@ -232,11 +230,11 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(SingerVerifyError, match=r"--out .*: cannot be written \(No space left on device\); free some"):
-        write_evaluation_report(judgement, utterances, ABOUT, tmp_path, tmp_path)
+        write_evaluation_report(result, utterances, ABOUT, tmp_path, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "before"
     with pytest.raises(SingerVerifyError, match=r"report\.html: is a file; expected a folder"):
-        write_evaluation_report(judgement, utterances, ABOUT, tmp_path / "report.html", tmp_path)
+        write_evaluation_report(result, utterances, ABOUT, tmp_path / "report.html", tmp_path)
 
 
 def test_an_excerpt_is_the_loudest_part() -> None:
@@ -251,7 +249,7 @@ def test_sounds_end_where_the_page_would_become_too_large(tmp_path: Path) -> Non
     soundfile.write(tmp_path / "a.flac", sing(1), SAMPLE_RATE)
     address = ExcerptEncoder(tmp_path).address("a.flac")
     assert address is not None
-    excerpts = ExcerptEncoder(tmp_path, most_bytes=2 * len(address) + 1)
+    excerpts = ExcerptEncoder(tmp_path, max_bytes=2 * len(address) + 1)
     assert [excerpts.address("a.flac") is None for _ in range(3)] == [False, False, True]
     assert [excerpts.address(name) for name in ("a.npy", "missing.wav", "\udcff.wav")] == [None] * 3
 
@@ -268,9 +266,9 @@ def test_singers_alike_stand_together() -> None:
 
 
 @pytest.mark.parametrize("name", ["same", "pitch within 2 semitones", "a condition of quite a long name, which is cut"])
-def test_det_figure_has_room_for_its_axes_names(judgement: EvaluationResult, name: str) -> None:
-    named = replace(judgement.conditions[0], condition=name, metrics={"eer": Estimate(0.1247, 0.0694, 0.1681)})
-    figure = plot_det((*judgement.conditions, named))
+def test_det_figure_has_room_for_its_axes_names(result: EvaluationResult, name: str) -> None:
+    named = replace(result.conditions[0], condition=name, metrics={"eer": Estimate(0.1247, 0.0694, 0.1681)})
+    figure = plot_det((*result.conditions, named))
     figure.savefig(BytesIO(), format="png")  # which lays it out
     for text in (figure.axes[0].yaxis.label, figure.axes[0].xaxis.label, *figure.legends[0].get_texts()):
         extent = text.get_window_extent()
@@ -278,10 +276,10 @@ def test_det_figure_has_room_for_its_axes_names(judgement: EvaluationResult, nam
         assert 0 <= extent.y0 < extent.y1 <= figure.bbox.height
 
 
-def test_det_figure_has_a_line_for_each_condition_with_enough_trials(judgement: EvaluationResult) -> None:
-    all_trials = judgement.conditions[0]
+def test_det_figure_has_a_line_for_each_condition_with_enough_trials(result: EvaluationResult) -> None:
+    all_trials = result.conditions[0]
     more = tuple(replace(all_trials, condition=f"same label{number}") for number in range(MAX_NAMED_CURVES + 3))
-    axes = plot_det((*judgement.conditions, *more)).axes[0]
+    axes = plot_det((*result.conditions, *more)).axes[0]
     named = {line.get_label().strip(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
     assert len(axes.get_lines()) == 1 + 2 + len(more)  # the diagonal; `cross gender` has no curve
     assert len(named) == 2 + MAX_NAMED_CURVES
@@ -296,13 +294,13 @@ def test_det_figure_has_a_line_for_each_condition_with_enough_trials(judgement: 
 
 
 def test_worst_singers_stand_on_top_with_their_nearest(
-    judgement: EvaluationResult, utterances: EvaluatedUtterances
+    result: EvaluationResult, utterances: EvaluatedUtterances
 ) -> None:
-    axes = plot_singer_eers(judgement.by_singer, utterances.singers, 0.2).axes[0]
+    axes = plot_singer_eers(result.by_singer, utterances.singers, 0.2).axes[0]
     dots = axes.get_lines()[0].get_xdata()
-    assert dots.tolist() == sorted((100 * each.eer for each in judgement.by_singer if each.eer), reverse=True)
+    assert dots.tolist() == sorted((100 * singer.eer for singer in result.by_singer if singer.eer), reverse=True)
     names = [text.get_text() for text in axes.get_yticklabels()]
-    worst = max(judgement.by_singer, key=lambda each: each.eer or 0.0)
+    worst = max(result.by_singer, key=lambda singer: singer.eer or 0.0)
     assert names[0] == escape_figure_text(utterances.singers[worst.singer])
     assert axes.texts[0].get_text() == f"most like {escape_figure_text(utterances.singers[worst.nearest])}"
     assert axes.get_title() == "too few trials for an EER: 1"

@@ -353,7 +353,7 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
         assert stored["embeddings"].shape == (6, 4)
 
 
-def test_runs_of_several_corpora_need_one_to_be_judged_on() -> None:
+def test_runs_of_several_corpora_need_one_to_be_evaluated_on() -> None:
     run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, None)
     with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; choose the one .* with --corpus"):
         resolve_corpus_root(run, None)

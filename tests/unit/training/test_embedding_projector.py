@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from google.protobuf import text_format
-from support.evaluations import judged_utterances
+from support.evaluations import build_evaluated_utterances
 from support.tiny_run import At, Killed, kill, make_corpus, run, tiny
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard import SummaryWriter
@@ -69,7 +69,7 @@ def test_a_run_that_was_killed_and_continued_has_it_too(
     run(monkeypatch, *tiny(corpus), f"resume={folder}", folder=folder)
     np.testing.assert_allclose(read_back(folder)[0], best_embeddings(folder, corpus), atol=2e-3)
     straight = run(monkeypatch, *tiny(corpus), folder=tmp_path / "straight")
-    np.testing.assert_array_equal(*(read_back(each)[0] for each in (folder, straight)))
+    np.testing.assert_array_equal(*(read_back(run_folder)[0] for run_folder in (folder, straight)))
 
 
 def test_a_training_without_space_or_with_a_broken_table_of_labels_goes_on(
@@ -93,7 +93,7 @@ def test_a_training_without_space_or_with_a_broken_table_of_labels_goes_on(
 
 
 def test_names_cannot_break_lines_and_many_utterances_are_drawn_from(tmp_path: Path) -> None:
-    write_projector_files(tmp_path, judged_utterances(("a\tb\nc", "\udcff", " ")))
+    write_projector_files(tmp_path, build_evaluated_utterances(("a\tb\nc", "\udcff", " ")))
     rows, lines = read_back(tmp_path)
     assert {len(line) for line in lines} == {5}
     assert {line[0] for line in lines[1:]} == {"a b c", "?", "unknown"}
