@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,13 @@ def silence_library_warnings() -> None:
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")  # a run goes on
     warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")  # callbacks may change
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    threading.excepthook = _report_thread_error
+
+
+def _report_thread_error(error: threading.ExceptHookArgs) -> None:
+    """Leave out a full disk, which TensorBoard's writing thread reports by a traceback, and to the training as well."""
+    if not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
 
 
 def require_output_file(option: str, path: Path, suffix: str) -> None:
