@@ -67,7 +67,7 @@ def write_files_atomically(contents: dict[str, bytes], folder: Path, option: str
 
     Args:
         contents: bytes of each file, by path relative to the folder.
-        folder: created if missing.
+        folder: target folder, created if missing.
         option: command line option that the folder was given with, for messages.
 
     Raises:

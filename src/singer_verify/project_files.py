@@ -15,7 +15,7 @@ def copy_project_files(folder: Path) -> None:
     """Copy train.py, conf/ and the example dataset into a folder, all or none.
 
     Args:
-        folder: created if missing.
+        folder: target folder, created if missing.
 
     Raises:
         SingerVerifyError: the folder already holds one of them, is a file, or cannot be written to.

@@ -211,7 +211,7 @@ def require_rebuildable(name: str, part: object, settings: Any, package: str) ->
     """Refuse a part that loading its model would refuse; return the part that its settings rebuild.
 
     Args:
-        name: where the settings stand, for instance `encoder.settings`.
+        name: place of the settings, for instance `encoder.settings`.
         part: the part itself.
         settings: a dict of plain values with `_target_`, that rebuild it.
         package: subpackage of singer_verify whose classes are allowed, besides those of trusted packages.

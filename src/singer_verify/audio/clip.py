@@ -21,7 +21,7 @@ class AudioClip:
         samples: (samples,) or (samples, channels); floats in [-1, 1], int16 or int32. A peak above `loading.MAX_PEAK`
             is an error once the clip is read.
         sample_rate: sample rate in Hz.
-        name: what messages call the recording.
+        name: name of the recording in messages.
 
     Raises:
         SingerVerifyError: the array's shape or dtype is unsupported, or the sample rate is not a positive integer.

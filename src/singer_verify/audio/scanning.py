@@ -26,7 +26,7 @@ class RecordingScan:
         power: (steps,), mean square of the samples in steps of 10 ms.
         has_two_voices: whether the two channels hold different voices, see `TwoVoiceDetector`.
         samples: (samples,), or None if the recording is too long to keep in memory.
-        iter_blocks: yields the samples block by block, each time it is called.
+        iter_blocks: function that yields the samples block by block at each call.
     """
 
     num_samples: int

@@ -45,7 +45,7 @@ class Recording:
         name: path below the singer's folder in the prepared corpus.
         labels: further annotations by label: gender, song, technique, vowel, exercise, emotion, ...
         split: train, val or test, if the data set defines splits.
-        voice_channel: how to extract the voice; None if the file contains only the voice.
+        voice_channel: location of the voice; None if the file contains only the voice.
     """
 
     source: Path
@@ -117,7 +117,7 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
 
     Args:
         root: folder that contains the splits.
-        splits: read if they exist.
+        splits: names of the splits to read if they exist.
         required: splits that must exist.
 
     Raises:

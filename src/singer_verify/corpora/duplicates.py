@@ -22,7 +22,7 @@ def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) ->
 
     Args:
         recordings: recordings of the data set.
-        drop_shared: remove all copies of files that two singers share, instead of raising an error.
+        drop_shared: whether to remove all copies of files that two singers share instead of raising an error.
 
     Raises:
         SingerVerifyError: two singers share a file and `drop_shared` is False.

@@ -32,8 +32,8 @@ def prepare_corpus(
     Args:
         recordings: recordings with their splits.
         corpus_folder: folder to create.
-        copy: copy files instead of linking them.
-        progress: yields the given recordings one by one while reporting progress.
+        copy: whether to copy files instead of linking them.
+        progress: iterates over the recordings and reports progress.
 
     Returns:
         The table written to `corpus.csv`.

@@ -177,7 +177,7 @@ class SelectionSettings:
     Attributes:
         keep: conditions `label=value,value,...` that recordings must satisfy.
         balance: label for which every singer gets equally many recordings of each value.
-        drop_duplicates: drop recordings shared by two singers instead of raising an error.
+        drop_duplicates: whether to drop recordings shared by two singers instead of raising an error.
         splits: table of singers and their splits.
         val: fraction or number of singers in the validation split; None uses the data set's own split, or a fifth.
         test: likewise for the test split; None uses the data set's own split, or none.

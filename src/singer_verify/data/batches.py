@@ -54,7 +54,7 @@ class SingerBatchDataset(Dataset[SingerBatch]):
 
     Args:
         store: source of the frames.
-        sampler: plans the batches of all ranks together.
+        sampler: sampler that plans the batches of all ranks together.
         num_batches: number of batches.
         rank: index of this rank; it loads the `rank`-th part of the singers.
         num_ranks: number of equal parts of a batch.
@@ -125,7 +125,7 @@ class TrainingBatchPipeline:
     """Build the data set of training batches, and augment a batch once it is on the device.
 
     Args:
-        crop_extractor: computes frames from samples; None if frames are stored.
+        crop_extractor: extractor of frames from samples; None if frames are stored.
         augmentation: augmentation of the crops.
         seed: seed of the augmentation.
 

@@ -39,7 +39,7 @@ class SingerDataModule(pl.LightningDataModule):
 
     Args:
         root: folder of a corpus, or a list of them, whose singers are then named `corpus/singer`.
-        feature: computes frames from audio; a corpus of precomputed features has its own recipe instead.
+        feature: feature that computes frames from audio; a corpus of precomputed features has its own recipe instead.
         num_frames: length of a training crop.
         singers_per_batch: number of distinct singers in a training batch; fewer if the corpus has fewer.
         utterances_per_singer: number of crops of each.
@@ -48,14 +48,14 @@ class SingerDataModule(pl.LightningDataModule):
         store_root: folder where computed frames are kept for later runs.
         store_dtype: float16 or float32, data type of the frames on disk.
         num_extraction_workers: number of processes that compute frames; None takes one per available core.
-        seed: decides the batches.
-        normalisation: applied to the frames as they are read; its statistics, if it has any, are kept.
+        seed: seed of the batches.
+        normalisation: normalisation of the frames as they are read; statistics that it has already are kept.
         window_frames: length of an evaluation window; None takes that of a crop.
         singers_from: which singers may share a batch when several corpora are given: `one_corpus` (so that the
             recording channel carries no information) or `all`.
         on_the_fly: whether frames of training crops are computed during training, from packed samples.
         samples_dtype: int16 or float32, data type of the samples on disk.
-        augmentation: applied to training crops.
+        augmentation: augmentation of training crops.
         crop_seconds: length of a crop instead of `num_frames`, and of a window that is as long, whatever the hop.
 
     Raises:

@@ -114,8 +114,8 @@ class SampleBatchDataset(Dataset[SampleBatch]):
 
     Args:
         store: samples, as frames of one bin.
-        sampler: plans the batches of all ranks together, in frames.
-        crop_frames: computes the frames of a crop.
+        sampler: sampler that plans the batches of all ranks together, in frames.
+        crop_frames: extractor of the frames of a crop.
         margin_samples: extra samples on both sides, for the augmentation.
         num_batches: number of batches.
         part: part of each batch that this rank loads.

@@ -170,7 +170,7 @@ def plot_clip(
         samples: samples of the clip, as the recipe gets them.
         sample_rate: sample rate in Hz.
         frames: frames as the encoder gets them, normalised.
-        times_s: when each frame is; times without one, because the recipe drops silence or unvoiced frames, are grey.
+        times_s: time of each frame; times without one, because the recipe drops silence or unvoiced frames, are grey.
         hop_ms: time between frames where none is dropped.
     """
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained", dpi=DOTS_PER_INCH)

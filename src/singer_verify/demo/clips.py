@@ -25,8 +25,8 @@ class ClipLimits:
     """The limits of one clip.
 
     Attributes:
-        max_mb: size of its file, in units of 2^20 bytes.
-        max_seconds: how long it may last.
+        max_mb: largest size of its file, in units of 2^20 bytes.
+        max_seconds: largest duration.
     """
 
     max_mb: float
@@ -37,7 +37,7 @@ def check_clip(upload: str | None, missing: str, limits: ClipLimits) -> Path:
     """Return the file of a clip that may be embedded.
 
     Args:
-        upload: where the page put the clip; None, where nothing was recorded or uploaded.
+        upload: path of the uploaded clip; None if nothing was recorded or uploaded.
         missing: the message in that case.
         limits: limits of the clip.
 
@@ -74,7 +74,7 @@ class ClipPreview:
     Attributes:
         samples: samples of one channel, at the sample rate of the recipe.
         frames: frames as the encoder gets them, normalised if the model does so.
-        times_s: when each frame is.
+        times_s: time of each frame.
         is_whole: whether the recipe drops no part of the clip, neither silence nor unvoiced frames.
     """
 

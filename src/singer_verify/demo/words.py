@@ -136,7 +136,7 @@ def render_panel(name: str, **content: Any) -> str:
 
     Args:
         name: name of the template, without its suffix.
-        content: its variables.
+        content: variables of the template.
     """
     return PANEL_ENVIRONMENT.get_template(f"{name}.html.jinja").render(content)
 

@@ -36,7 +36,7 @@ class EvaluationSettings:
     """Settings of an evaluation.
 
     Attributes:
-        scoring: how two embeddings are scored.
+        scoring: scoring of two embeddings.
         trials: pairs of utterances; None takes all pairs.
         num_enrolment: number of utterances that enrol a singer, for identification.
         num_resamples: number of bootstrap resamples.
@@ -67,9 +67,9 @@ def evaluate(
     Args:
         embeddings: (utterances, embedding), rows of unit length.
         singer_index: singer of each utterance, numbered from 0 without gaps.
-        descriptions: labels and measurements that conditions are made of.
+        descriptions: labels and measurements that define the conditions.
         evaluation: settings.
-        progress: passes singers on one by one; its second argument is `COUNTING_STAGE` or `COMPARING_STAGE`.
+        progress: iterates over singers and reports; its second argument is `COUNTING_STAGE` or `COMPARING_STAGE`.
 
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, or embeddings that are not finite.

@@ -33,10 +33,10 @@ class ConditionMetrics:
     """Metrics over the trials of one condition.
 
     Attributes:
-        condition: its name; "all" for all trials.
+        condition: name of the condition; "all" for all trials.
         num_targets: number of trials of one singer.
         num_nontargets: number of trials of two singers.
-        metrics: those of `metrics.registry.METRICS` by name, each with its 95 % interval; empty with fewer than
+        metrics: metrics of `metrics.registry.METRICS` by name, each with its 95 % interval; empty with fewer than
             `conditions.MIN_TRIALS_PER_KIND` trials of either kind.
         miss: (points,), miss rates at `error_rates.build_false_alarm_grid()`; None with too few trials.
     """

@@ -16,7 +16,7 @@ class SeenSingers:
     """Singers that a model was trained on, or a scoring fitted to.
 
     Attributes:
-        names: their names in their corpus.
+        names: names of the singers in their corpus.
         recordings: see `corpora.duplicates.compute_recording_ids`; empty if not recorded.
     """
 
@@ -36,8 +36,8 @@ class SingerOverlap:
 
     Attributes:
         num_singers: number of evaluated singers.
-        num_recognised: those with a recording that was seen.
-        num_namesakes: others who share a name with a seen singer.
+        num_recognised: number of singers with a seen recording.
+        num_namesakes: number of other singers who share a name with a seen singer.
     """
 
     num_singers: int

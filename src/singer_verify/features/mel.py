@@ -78,7 +78,7 @@ class MelSpectrogram(nn.Module):
         fmin_hz: lower edge of the lowest band.
         fmax_hz: upper edge of the highest band; at most half the sample rate.
         floor_db: lower limit of the levels.
-        headroom_db: subtracted from every level of the scale `unit`, so that loud frames stay below 1.
+        headroom_db: level subtracted from every frame with `level_scale=unit`, so that loud frames stay below 1.
         level_scale: unit, db or log.
         high_pass_hz: cutoff of the waveform's high-pass, see `WaveformFilter`; 0 turns it off.
         pre_emphasis: coefficient of the waveform's pre-emphasis, see `WaveformFilter`; 0 turns it off.

@@ -21,7 +21,7 @@ class Mfcc(nn.Module):
     Args:
         num_bins: number of coefficients.
         num_mels: number of mel bands.
-        c0: keep coefficient 0, the level of the frame; otherwise start at coefficient 1.
+        c0: whether to keep coefficient 0, the level of the frame, instead of starting at coefficient 1.
         mel_settings: settings of `MelSpectrogram`: sample_rate, n_fft, hop_ms, fmin_hz, fmax_hz, floor_db,
             high_pass_hz, pre_emphasis.
     """

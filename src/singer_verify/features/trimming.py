@@ -21,9 +21,9 @@ class TrimmedFeature:
     the feature or has no voiced frame.
 
     Args:
-        feature: computes the frames.
-        trim_silence_db: trim leading and trailing audio this far below the loudest window; None keeps it.
-        voiced_only: drop frames without pitch.
+        feature: feature that computes the frames.
+        trim_silence_db: level below the loudest window at which leading and trailing audio is cut; None keeps it.
+        voiced_only: whether to drop frames without pitch.
     """
 
     def __init__(self, feature: Feature, trim_silence_db: float | None, voiced_only: bool) -> None:

@@ -82,7 +82,7 @@ class WorldEnvelope:
     Args:
         num_envelope_bins: number of bins that code the envelope.
         coding: coding of the envelope, see above.
-        aperiodicity: append the coded aperiodicity.
+        aperiodicity: whether to append the coded aperiodicity.
         warping: frequency warping of the codings mfsc, mfsc_db and mgc, see `build_mel_cepstrum_matrix`.
         sample_rate: sample rate of the input, in Hz.
         hop_ms, f0_method, f0_min_hz, f0_max_hz: see `F0Tracker`.

@@ -21,7 +21,7 @@ def prefetch(work: Callable[[Item], Result], items: Iterable[Item], num_threads:
 
     Args:
         work: function of an item; an exception it raises is raised when its result is due.
-        items: read only as far as needed.
+        items: items to process, read only as far as needed.
         num_threads: threads that work at once; at most one result more than that is kept ready.
     """
     waiting: deque[Future[Result]] = deque()

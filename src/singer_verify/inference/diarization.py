@@ -20,8 +20,8 @@ class Segment:
     """A stretch of time with one singer, `unknown`, or `silent`.
 
     Attributes:
-        start_s: where it begins.
-        end_s: where it ends, and the next begins.
+        start_s: start of the segment.
+        end_s: end of the segment, and start of the next.
         who: the singer's name, `unknown` or `silent`.
         score: mean over its windows of the smoothed score of the singer, or of the best candidate; None where silent.
     """

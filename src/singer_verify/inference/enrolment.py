@@ -24,7 +24,7 @@ class EnrolledRecording:
 
     Attributes:
         singer: name of its singer.
-        recording: its path when it was enrolled, or its name.
+        recording: path of the recording when it was enrolled, or its name.
         content: 64 hexadecimal digits, the same for recordings of the same content.
         embedding: (embedding,), of unit length.
     """

@@ -34,7 +34,7 @@ class EvaluationContext:
         trials: description of the trials, for instance "all pairs".
         calibrated_threshold: threshold of the calibration, if there is one.
         fingerprint: identifies the model.
-        overlaps: how many of the singers were used before, by use (see `evaluation.seen_singers`): None if the singers
+        overlaps: number of singers that were used before, by use (see `evaluation.seen_singers`): None if the singers
             of that use are not recorded, absent if there was no such use.
     """
 
@@ -59,7 +59,7 @@ def build_evaluation_context(
     """Build the context of an evaluation, comparing its singers with those of training and scoring.
 
     Args:
-        model: loaded from a file.
+        model: model loaded from a file.
         corpus: root folder of the corpus.
         split: name of the split.
         scoring: scoring of the model's embeddings.

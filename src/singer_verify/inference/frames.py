@@ -71,13 +71,13 @@ class RecordingInfo:
     """Properties of a recording.
 
     Attributes:
-        name: its path, or its name.
+        name: path or name of the recording.
         num_frames: number of its frames.
         times_s: (frames,), time of each frame where it is not frame number × hop; else None.
-        seconds: its duration.
+        seconds: duration of the recording.
         power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
         power_step_s: length of a step.
-        has_two_voices: its two channels hold different voices.
+        has_two_voices: whether its two channels hold different voices.
     """
 
     name: str

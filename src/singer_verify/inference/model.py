@@ -49,7 +49,7 @@ def load_model(path: str | Path, device: str | torch.device = "auto", trust: Ite
 
     Args:
         path: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
-        device: where the encoder runs: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU if there is one.
+        device: device of the encoder: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU if there is one.
         trust: packages, besides this one, whose classes the model may use.
 
     Raises:
@@ -106,11 +106,11 @@ class Model:
 
     Args:
         encoder: an `nn.Module`, (batch, frames, bins) → (batch, embedding).
-        feature: computes its frames.
+        feature: feature that computes its frames.
         window_frames: length of a window, in frames.
         normalisation: normalisation of the frames of a recording.
         checkpoint: the file it came from, if any, without weights.
-        device: where the encoder runs. Frames of recordings are computed on the CPU.
+        device: device of the encoder. Frames of recordings are computed on the CPU.
     """
 
     def __init__(

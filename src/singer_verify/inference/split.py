@@ -80,10 +80,10 @@ def embed_utterances(
 
     Args:
         model: model that embeds.
-        root: where the utterances' paths begin.
+        root: folder that the utterances' paths are relative to.
         utterances: utterances in the order of their split.
-        report_skipped: told why an utterance cannot be used.
-        progress: passes the frames of one utterance after another on.
+        report_skipped: function that is given the reason why an utterance cannot be used.
+        progress: iterates over the frames of utterances and reports progress.
 
     Returns:
         which utterances were embedded, and their embeddings.

@@ -96,14 +96,14 @@ class RecordingEmbedding:
     """Embeddings of the windows of a recording.
 
     Attributes:
-        name: its path, or its name.
+        name: path or name of the recording.
         windows: (windows, embedding), rows of unit length, in order of time.
         starts_s: (windows,), when each window begins.
         ends_s: (windows,), when it ends.
         seconds: duration of the recording.
         power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
         power_step_s: length of a step.
-        has_two_voices: its two channels hold different voices.
+        has_two_voices: whether its two channels hold different voices.
         model_window_s: length of the windows that the model was validated with.
     """
 
@@ -164,7 +164,7 @@ def build_recording_embedding(
     Args:
         facts: properties of the recording.
         windows: (windows, embedding), in order.
-        plan: where the windows lie.
+        plan: positions of the windows.
         hop_ms: time from frame to frame.
         model_window_s: see `RecordingEmbedding`.
     """

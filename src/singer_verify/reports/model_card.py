@@ -49,7 +49,7 @@ class EvaluationSummary:
     Attributes:
         title: corpus and split.
         counts: numbers of singers, utterances and trials.
-        scoring: how embeddings were scored.
+        scoring: description of the scoring.
         remarks: sentences on why the metrics may be too good.
         metrics: rows of name, value, interval.
         conditions: rows of condition, EER, interval, target trials, non-target trials.
@@ -303,7 +303,7 @@ def render_model_card(
     """Render a card as Markdown, with the front matter that model hubs read.
 
     Args:
-        model: loaded from a file.
+        model: model loaded from a file.
         evaluations: `evaluation.json` files; by default, those in the run's folder.
         licence: licence of the weights, if known.
         onnx: the exported model beside the card.

@@ -55,10 +55,10 @@ class Checkpoint:
         checkpoint.metadata.train_singers, checkpoint.fingerprint
 
     Attributes:
-        model_path: what was given: a run folder or a file.
+        model_path: given path, of a run folder or a file.
         path: the checkpoint file.
-        content: its plain values and tensors.
-        metadata: how to rebuild the model, and whose voices it has seen.
+        content: plain values and tensors of the checkpoint.
+        metadata: settings that rebuild the model, and the singers it has seen.
     """
 
     model_path: Path

@@ -20,7 +20,7 @@ class Provenance:
     Attributes:
         checkpoint: path of its file.
         fingerprint: identity of the model.
-        metadata: what its checkpoint carries besides weights.
+        metadata: content of its checkpoint besides weights.
         step: training step of the weights; None where it is not recorded.
         run: folder of the run that wrote it; None where the file lies in none.
         settings: configuration of the training; `{}` where it is not recorded.

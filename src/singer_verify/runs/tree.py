@@ -26,7 +26,7 @@ class RunSummary:
     """Summary of a run, as `singer-verify runs` shows it.
 
     Attributes:
-        path: its folder, relative to the folder that was searched.
+        path: folder of the run, relative to the folder that was searched.
         parent: run whose folder contains it; None for a root.
         features: module of the recipe, and number of bins.
         loss: names of the loss terms.

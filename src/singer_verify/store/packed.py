@@ -166,7 +166,7 @@ class NormalisedStore:
 
     Args:
         store: store of unnormalised frames.
-        normalisation: fitted to the training split if it is a global one.
+        normalisation: normalisation, fitted to the training split if it is global.
     """
 
     def __init__(self, store: PackedStore, normalisation: Normalisation) -> None:

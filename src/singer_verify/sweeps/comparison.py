@@ -125,7 +125,7 @@ class SharedTrials:
     Attributes:
         trials: all pairs of utterances.
         singer_index: (utterances,), the singer of each, numbered from 0.
-        draws: how often each singer counts; the first row is every singer once.
+        draws: (resamples, singers), count of each singer; in the first row each singer counts once.
         conditions: named subsets of the trials.
     """
 

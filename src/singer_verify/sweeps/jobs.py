@@ -187,7 +187,7 @@ class SweepPlan:
         jobs: names of the jobs' folders; None where the sweeper chooses jobs as it goes.
         num_jobs: number of jobs; None where it is not known in advance.
         num_parallel: number of jobs that run at a time.
-        started: when the sweep was called, in seconds since 1970.
+        started: time when the sweep was called, in seconds since 1970.
         process: process that leads the sweep, see `runs.folder.identify_process`.
     """
 

@@ -122,10 +122,10 @@ class Verifier(pl.LightningModule):
     Args:
         encoder: (batch, frames, bins) → (batch, embedding), with its `settings` as plain values.
         loss: (singers, utterances, embedding), (singers,) → named scalars; None takes GE2E.
-        optimizer: makes the optimiser from groups of parameters.
-        scheduler: makes the schedule of the learning rate; a plateau schedule follows `monitor` at each validation.
+        optimizer: factory of the optimiser from groups of parameters.
+        scheduler: factory of the learning rate schedule; a plateau schedule follows `monitor` at each validation.
         monitor: metric that a plateau schedule follows.
-        metadata: what a checkpoint carries besides weights, so that it alone can embed audio; None takes it from the
+        metadata: content of a checkpoint besides weights, so that it alone can embed audio; None takes it from the
             data module.
         settings: configuration of the run as plain values, for checkpoints and loggers.
     """

@@ -203,7 +203,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     Args:
         config: settings of the run.
         data: prepared and set up.
-        settings: what its checkpoints record.
+        settings: configuration that its checkpoints record.
     """
     encoder = build_encoder(config, data)
     num_singers, embedding_size = len(data.train_singers), encoder.embedding_size
@@ -223,7 +223,7 @@ def build_trainer(config: DictConfig, callbacks: Sequence[pl.Callback] = ()) -> 
 
     Args:
         config: settings of the run.
-        callbacks: called before those of the configuration.
+        callbacks: callbacks that run before those of the configuration.
     """
     require_at_least(1, **{f"trainer.{name}": config.trainer[name] for name in ("max_steps", "val_check_interval")})
     callbacks = [*callbacks, *(callback for callback in instantiate(config.callbacks).values() if callback)]

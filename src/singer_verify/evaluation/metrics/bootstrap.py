@@ -204,7 +204,7 @@ class ResampledCounts:
         Args:
             singer: number of the singer.
             places: the place of each trial: the other singer's number × number of bins + its bin.
-            is_target: their kind.
+            is_target: whether these are target trials.
         """
         counts = np.bincount(places, minlength=self.num_singers * len(self.bins))
         by_singer = counts.reshape(self.num_singers, len(self.bins))
@@ -231,7 +231,7 @@ def compute_resampled_metrics(
         scores: scores of one system.
         left_singers: numbered from 0.
         right_singers: the same singer in a target trial.
-        draws: how often each singer counts.
+        draws: (resamples, singers), count of each singer.
         metrics: metrics by name.
 
     Raises:

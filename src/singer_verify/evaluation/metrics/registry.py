@@ -22,7 +22,7 @@ class Metric:
     """A number that measures the quality of a system, computed from the scores of all trials at once.
 
     Attributes:
-        label: its name in tables and figures.
+        label: name of the metric in tables and figures.
         compute: one value per resample of the counts; NaN where a resample lacks target or non-target trials.
         is_percentage: whether tables show it multiplied by 100.
         is_slow: computed per resample in a loop; a leaderboard takes fewer resamples for its interval.

@@ -23,7 +23,7 @@ class VerificationResult:
     """Metrics over all pairs of utterances.
 
     Attributes:
-        metrics: those of `registry.METRICS`, and `threshold`, the cosine at the equal error rate; no intervals.
+        metrics: values of `registry.METRICS`, and `threshold`, the cosine at the equal error rate; no intervals.
         num_trials: number of pairs.
         num_targets: number of pairs of one singer.
     """

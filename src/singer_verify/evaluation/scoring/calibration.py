@@ -16,7 +16,7 @@ class Calibration:
     Attributes:
         slope: positive.
         offset: log-likelihood ratio at a score of 0.
-        origin: whose trials it was fitted to, in words shown to users.
+        origin: description for users of the trials it was fitted to.
     """
 
     slope: float
@@ -55,7 +55,7 @@ def fit_calibration(
     Args:
         scores: scores as `Scoring.scores` returns them.
         is_target: whether both sides of a trial are one singer.
-        origin: whose trials these are, in words.
+        origin: description of these trials for users.
         prior: share of target trials for which the fit is best, between 0 and 1.
 
     Raises:

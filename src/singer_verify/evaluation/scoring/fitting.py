@@ -229,7 +229,7 @@ def build_cohort(
 
     Args:
         cohort: embeddings of other singers.
-        projection: applied to them.
+        projection: projection applied to them.
         norm: score normalisation.
         num_nearest: number of cohort embeddings that as-norm compares with; None takes
             `DEFAULT_MAX_NEAREST`, or a quarter of a small cohort.

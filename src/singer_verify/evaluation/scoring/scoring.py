@@ -19,7 +19,7 @@ class Threshold:
 
     Attributes:
         score: before calibration.
-        origin: where it comes from, for users: "equal error rate on 4 singers of ravdess_song/val", or `USER_DEFINED`.
+        origin: description for users: "equal error rate on 4 singers of ravdess_song/val", or `USER_DEFINED`.
     """
 
     score: float

@@ -44,7 +44,7 @@ class LineFormat:
 
     Attributes:
         columns: order of `COLUMNS`.
-        separator: written between fields.
+        separator: separator written between fields.
         pattern: regular expression that separates fields.
         forbidden: characters that a path cannot contain.
         outcomes: words for target and non-target.

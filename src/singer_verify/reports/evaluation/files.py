@@ -154,7 +154,7 @@ def require_report_folder(folder: Path, setting: str = "--out") -> None:
     """Check that a folder can be written to, before anything is computed; create nothing yet.
 
     Args:
-        folder: existing or not.
+        folder: folder that may not exist yet.
         setting: the option that named it.
 
     Raises:
@@ -181,7 +181,7 @@ def write_evaluation_report(
         result: metrics, conditions, worst trials.
         utterances: evaluated utterances.
         context: model, corpus, scoring.
-        folder: created if missing.
+        folder: target folder, created if missing.
         audio_root: folder that the utterances' paths are relative to, for the sound of the worst trials.
         maps: maps of the embeddings.
 
