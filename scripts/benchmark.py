@@ -172,7 +172,7 @@ def step() -> None:
         store = write_store(Path(folder) / "store", 200, 4000)
         for shape in ((8, 10, 307), (64, 10, 160)):
             batches = build_batches(store, shape, repeats + 3)
-            # bound, ours, bound: a machine that changes speed meanwhile favours neither
+            # bound, singer_verify, bound: a machine that changes speed meanwhile favours neither
             before = measure_bare_step_s(shape, repeats)
             whole = measure_training_step_s(batches, "32", workers)
             bare = (before + measure_bare_step_s(shape, repeats)) / 2
@@ -203,14 +203,14 @@ def compute_ge2e_with_loop(embeddings: Tensor, scale: Tensor, offset: Tensor) ->
 @app.command()
 def ge2e() -> None:
     """GE2E loss with its gradient ÷ a loop over singers."""
-    table = Table("singers × utterances", "ours", "loop", "loop ÷ ours")
+    table = Table("singers × utterances", "singer_verify", "loop", "loop ÷ singer_verify")
     loss = GE2ELoss().to(DEVICE)
     for singers in (8, 64):
         embeddings = normalize(torch.randn(singers, 10, 256, device=DEVICE), dim=2).requires_grad_()
         numbers = torch.arange(singers, device=DEVICE)
-        ours = measure_s(lambda e=embeddings, n=numbers: loss(e, n)["ge2e"].backward(), 20)  # type: ignore[misc]
+        module_s = measure_s(lambda e=embeddings, n=numbers: loss(e, n)["ge2e"].backward(), 20)  # type: ignore[misc]
         loop = measure_s(lambda e=embeddings: compute_ge2e_with_loop(e, loss.scale, loss.offset).backward(), 20)  # type: ignore[misc]
-        table.add_row(f"{singers} × 10", f"{1000 * ours:.2f} ms", f"{1000 * loop:.2f} ms", f"{loop / ours:.1f}")
+        table.add_row(f"{singers} × 10", f"{1000 * module_s:.2f} ms", f"{1000 * loop:.2f} ms", f"{loop / module_s:.1f}")
     console.print(table)
 
 
@@ -267,7 +267,7 @@ def mel() -> None:
     feature = MelSpectrogram(NUM_BINS)
     filterbank = librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=NUM_BINS, fmin=90, fmax=7600)
 
-    def ours() -> None:
+    def compute_frames() -> None:
         for clip in clips:
             feature(torch.from_numpy(clip))
 
@@ -278,15 +278,15 @@ def mel() -> None:
             np.clip((level_db + 100) / 100, 0, 1)
 
     audio_s = clips.size / 16_000
-    ours_x, librosa_x = audio_s / measure_s(ours, 5), audio_s / measure_s(with_librosa, 5)
+    frames_x, librosa_x = audio_s / measure_s(compute_frames, 5), audio_s / measure_s(with_librosa, 5)
     torch.set_num_threads(threads)
-    table = Table("mel40", "× real time", "ours ÷ librosa")
-    table.add_row("ours, one thread", f"{ours_x:.0f}", f"{ours_x / librosa_x:.2f}")
+    table = Table("mel40", "× real time", "singer_verify ÷ librosa")
+    table.add_row("singer_verify, one thread", f"{frames_x:.0f}", f"{frames_x / librosa_x:.2f}")
     table.add_row("librosa", f"{librosa_x:.0f}", "")
     if DEVICE.type == "cuda":
         on_gpu, batch = feature.to(DEVICE), torch.from_numpy(clips).to(DEVICE)
         gpu_x = audio_s / measure_s(lambda: on_gpu(batch), 20)
-        table.add_row("ours, one batch on the GPU", f"{gpu_x:.0f}", f"{gpu_x / librosa_x:.0f}")
+        table.add_row("singer_verify, one batch on the GPU", f"{gpu_x:.0f}", f"{gpu_x / librosa_x:.0f}")
     console.print(table)
 
 

@@ -110,7 +110,7 @@ def build_recipe_row(name: str, num_clips: int, seconds: float, repeats: int) ->
     clips = [synthesise_voice(seconds, feature.sample_rate, seed) for seed in range(num_clips)]
 
     @torch.inference_mode()
-    def ours() -> None:
+    def compute_frames() -> None:
         for clip in clips:
             feature(torch.from_numpy(clip))
 
@@ -119,9 +119,9 @@ def build_recipe_row(name: str, num_clips: int, seconds: float, repeats: int) ->
             assert call is not None
             call(clip, recipe)
 
-    durations_s = measure_interleaved_s([ours, with_library] if call else [ours], repeats)
-    ours_x, *library_x = (num_clips * seconds / duration_s for duration_s in durations_s)
-    return name, f"{ours_x:.0f}", *((f"{library_x[0]:.0f}", f"{ours_x / library_x[0]:.2f}") if call else ("", ""))
+    durations_s = measure_interleaved_s([compute_frames, with_library] if call else [compute_frames], repeats)
+    recipe_x, *library_x = (num_clips * seconds / duration_s for duration_s in durations_s)
+    return name, f"{recipe_x:.0f}", *((f"{library_x[0]:.0f}", f"{recipe_x / library_x[0]:.2f}") if call else ("", ""))
 
 
 def write_corpus(root: Path, num_clips: int, seconds: float) -> Corpus:
@@ -158,7 +158,7 @@ def features(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     console = Console()
-    speeds = Table("recipe, one thread", "× real time", "library", "ours ÷ library")
+    speeds = Table("recipe, one thread", "× real time", "library", "singer_verify ÷ library")
     for name in sorted(path.stem for path in RECIPES.glob("*.yaml")):
         speeds.add_row(*build_recipe_row(name, clips, seconds, repeats))
     console.print(speeds)

@@ -70,17 +70,19 @@ def build_embedding_table(num_clips: int, repeats: int) -> Table | None:
         import_weights_as_run(
             Path(resemblyzer.__file__).parent / "pretrained.pt", Resemblyzer(), 160, Path(folder) / "run"
         )
-        ours = load_model(Path(folder) / "run")
+        embedder = load_model(Path(folder) / "run")
     clips = read_clips(num_clips)
     audio_s = sum(map(len, clips)) / SAMPLE_RATE
     windows = torch.rand(64, 160, 40)
-    num_windows = sum(len(ours.embed_windows(clip, SAMPLE_RATE).windows) for clip in clips)
-    table = Table("cores", "ours, × real time", "resemblyzer", "ratio", "bare LSTM on its windows", "of that ceiling")
+    num_windows = sum(len(embedder.embed_windows(clip, SAMPLE_RATE).windows) for clip in clips)
+    table = Table(
+        "cores", "singer_verify, × real time", "resemblyzer", "ratio", "bare LSTM on its windows", "of that ceiling"
+    )
     for threads in (1, 2):
         torch.set_num_threads(threads)
 
         def together(num_workers: int = threads - 1) -> None:
-            list(ours.embed_many([AudioClip(clip, SAMPLE_RATE) for clip in clips], num_workers))
+            list(embedder.embed_many([AudioClip(clip, SAMPLE_RATE) for clip in clips], num_workers))
 
         def package() -> None:
             for clip in clips:
@@ -89,13 +91,13 @@ def build_embedding_table(num_clips: int, repeats: int) -> Table | None:
         @torch.inference_mode()
         def bare() -> None:
             for _ in range(-(-num_windows // 64)):
-                ours.encoder(windows)
+                embedder.encoder(windows)
 
-        ours_x, package_x, bare_x = (
+        embedder_x, package_x, bare_x = (
             audio_s / duration_s for duration_s in measure_interleaved_s([together, package, bare], repeats)
         )
-        numbers = (f"{ours_x:.0f}", f"{package_x:.0f}", f"{ours_x / package_x:.2f}", f"{bare_x:.0f}")
-        table.add_row(str(threads), *numbers, f"{100 * ours_x / bare_x:.0f} %")
+        numbers = (f"{embedder_x:.0f}", f"{package_x:.0f}", f"{embedder_x / package_x:.2f}", f"{bare_x:.0f}")
+        table.add_row(str(threads), *numbers, f"{100 * embedder_x / bare_x:.0f} %")
     return table
 
 
