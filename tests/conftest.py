@@ -16,6 +16,14 @@ from support.plugin_project import SETTINGS, make_project, train
 torch.set_num_threads(1)  # the networks of the tests are too small to share
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need CUDA where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
 @pytest.fixture
 def make_corpus(tmp_path: Path) -> MakeCorpus:
     """Writes `<tmp>/corpus/<split>/<singer>/<utterance>.flac` and returns the root."""
