@@ -80,7 +80,7 @@ def _decode_with_pyav(path: Path) -> Iterator[AudioBlock]:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
         pending: list[np.ndarray] = []
-        for frame in chain(container.decode(stream), [None]):  # None: what the resampler still holds
+        for frame in chain(container.decode(stream), [None]):  # None flushes the resampler
             pending += [chunk.to_ndarray() for chunk in resampler.resample(frame)]
             if pending and (frame is None or sum(chunk.shape[1] for chunk in pending) >= BLOCK_SAMPLES):
                 yield AudioBlock(np.concatenate(pending, axis=1).T, stream.rate)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
     from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
     from singer_verify.inference.evaluation_context import EvaluationContext
 
-MIN_CONSOLE_COLUMNS = 120  # of the tables, so that a condition is one line
+MIN_CONSOLE_COLUMNS = 120  # width of the tables, so that a condition fits on one line
 
 
 @app.command("evaluate")

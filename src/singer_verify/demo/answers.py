@@ -53,7 +53,7 @@ def show_errors_on_page(handler: Callable[..., str]) -> Callable[..., str]:
 
 def name_uploads(*uploads: str | None) -> dict[str, str]:
     """Map the paths of clips to what they are called on the page."""
-    is_one = len(set(uploads)) == 1  # the same file twice lies in one place
+    is_one = len(set(uploads)) == 1  # the same file given twice has one path
     names = ("the clip",) * len(uploads) if is_one else ("the first clip", "the second clip")
     return {upload: name for upload, name in zip(uploads, names, strict=True) if upload is not None}
 
@@ -150,7 +150,7 @@ def _build_candidate_row(candidate: Candidate, scale: ScoreScale) -> dict[str, o
     }
 
 
-MAX_COLUMNS = 1200  # of a picture; more cannot be told apart
+MAX_COLUMNS = 1200  # columns of a picture; more cannot be told apart
 WAVEFORM_COLOUR, MISSING_FRAME_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
 WIDTH_INCHES, HEIGHT_INCHES, PAD_INCHES, DOTS_PER_INCH = 6.0, 3.1, 0.08, 200
 COLUMN_TOLERANCE = 1e-6  # of a column, so that a time on its edge falls into it

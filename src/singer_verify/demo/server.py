@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from singer_verify.demo.clips import BYTES_PER_MB
 from singer_verify.errors import SingerVerifyError
 
-if TYPE_CHECKING:  # all of the extra
+if TYPE_CHECKING:  # packages of the extra
     import fastapi
     import gradio
 

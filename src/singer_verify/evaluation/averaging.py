@@ -7,7 +7,7 @@ model (`export.traceable_model`) and the centroids of a loss (`losses.ge2e`).
 import numpy as np
 from jaxtyping import Float, Int
 
-MIN_LENGTH = 1e-12  # of a sum that has a direction; a sum of zero stays zero
+MIN_LENGTH = 1e-12  # smallest norm of a sum that has a direction; a sum of zero stays zero
 
 
 def average_by_group(

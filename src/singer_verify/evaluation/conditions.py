@@ -19,7 +19,7 @@ from singer_verify.errors import SingerVerifyError, require_choice
 
 UNKNOWN = ""
 HARD = "hard"
-STYLE, SINGING, SPEECH = "style", "singing", "speech"  # the label that tells singing from speech, and its values
+STYLE, SINGING, SPEECH = "style", "singing", "speech"  # label that distinguishes singing from speech, and its values
 # Of either kind: with fewer, one trial is more than three points of a rate. That makes a rate worth showing, not sure:
 # to be within 30 % of the truth with 90 % confidence takes 30 errors (Doddington et al. 2000, The NIST speaker
 # recognition evaluation: overview, methodology, systems, results, perspective, Speech Communication 31).

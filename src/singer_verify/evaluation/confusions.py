@@ -13,7 +13,7 @@ from singer_verify.evaluation.results import ConfusedSingers, ScoredTrial, Score
 from singer_verify.evaluation.trials.blocks import TrialBlock, TrialSource
 
 NUM_CONFUSED_PAIRS, NUM_EXAMPLE_TRIALS, NUM_WORST_TRIALS = 10, 3, 10
-NUM_HISTOGRAM_BINS = 120  # of the histogram
+NUM_HISTOGRAM_BINS = 120  # number of bins of the histogram
 
 
 @dataclass

@@ -11,7 +11,7 @@ from singer_verify.errors import SingerVerifyError
 
 MAP_METHODS = ("tsne", "umap")
 MAP_METHOD_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
-MIN_MAP_UTTERANCES = 6  # fewer have no neighbourhoods to keep
+MIN_MAP_UTTERANCES = 6  # fewer utterances have no neighbourhoods to preserve
 MAX_MAP_UTTERANCES = 3000  # with more, a random sample is mapped, which takes seconds
 DEFAULT_PERPLEXITY, DEFAULT_NUM_NEIGHBOURS = 30.0, 15
 
@@ -104,7 +104,7 @@ def _run_tsne(embeddings: np.ndarray, seed: int) -> np.ndarray:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     perplexity = min(DEFAULT_PERPLEXITY, (len(embeddings) - 1) / 3)
-    with threadpool_limits(1):  # threads add up in an order of their own
+    with threadpool_limits(1):  # with several threads, the order of sums varies
         return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(embeddings)
 
 

@@ -24,9 +24,9 @@ from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource, TrialSource
 from singer_verify.evaluation.trials.trial_list import Trials
 
-MAX_BOOTSTRAP_UNITS = 1000  # more singers than that are resampled in groups
+MAX_BOOTSTRAP_UNITS = 1000  # more singers are resampled in groups
 FIXED_THRESHOLD, BAYES_THRESHOLD = "threshold", "bayes"  # chosen beforehand: the scoring's own, and the calibration's
-COUNTING_STAGE, COMPARING_STAGE = "counting", "comparing"  # passes over all singers that take time
+COUNTING_STAGE, COMPARING_STAGE = "counting", "comparing"  # passes over all singers, for progress bars
 
 ProgressCallback = Callable[[Iterable[int], str], Iterable[int]]
 

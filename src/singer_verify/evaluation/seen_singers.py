@@ -7,8 +7,8 @@ singers are called 01 and 02. So singers with the same name are counted separate
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-TRAINING, MODEL_SELECTION = "training", "model_selection"  # of the model, and of its best step
-THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # parts of a scoring
+TRAINING, MODEL_SELECTION = "training", "model_selection"  # uses of singers by the model
+THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # uses of singers by a scoring
 
 
 @dataclass(frozen=True)

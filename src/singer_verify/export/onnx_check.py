@@ -39,7 +39,7 @@ def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.
     return voice
 
 
-EXPORT_TOLERANCE = 1e-4  # of any number of an embedding
+EXPORT_TOLERANCE = 1e-4  # largest deviation of any component of an embedding
 CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
 
 

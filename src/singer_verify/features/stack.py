@@ -11,7 +11,7 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.recipe import resolve_recipe
 
-MAX_FRAME_COUNT_DIFFERENCE = 1  # frames that a part may have more than another
+MAX_FRAME_COUNT_DIFFERENCE = 1  # largest difference of frame counts between parts
 
 
 class FeatureStack(nn.Module):

@@ -45,7 +45,7 @@ class FrameNormalisation(nn.Module):
         if self.name in GLOBAL_NORMALISATIONS:
             scaling = normalisation.compute_scaling(
                 np.zeros((0, 0)), np.zeros(2, np.int64)
-            )  # the recording decides nothing
+            )  # independent of the recording
             for name, values in scaling._asdict().items():
                 self.register_buffer(name, torch.from_numpy(values.astype(np.float32)), persistent=False)
 
@@ -189,7 +189,7 @@ def require_usable_samples(batch: Float[Tensor, "batch samples"], sample_rate: i
             f"samples: {batch.shape[1] / sample_rate:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
         )
     for row, peak in enumerate(batch.abs().amax(dim=1).tolist()):
-        if not MIN_PEAK <= peak <= MAX_PEAK:  # NaN is neither
+        if not MIN_PEAK <= peak <= MAX_PEAK:  # false for NaN as well
             raise UtteranceError(
                 f"samples, row {row}: peak {peak:g}; expected floats in [-1, 1] that are not silent throughout."
             )

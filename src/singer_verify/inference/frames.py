@@ -112,7 +112,7 @@ def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: No
     name = str(recording)
     if isinstance(feature, PrecomputedFeature):
         if isinstance(recording, AudioClip) or recording.suffix.lower() in AUDIO_SUFFIXES:
-            feature(torch.zeros(0))  # which refuses
+            feature(torch.zeros(0))  # raises the error
         return _load_precomputed_frames(recording, feature, normalisation)
     scan = scan_recording(recording, feature.sample_rate, feature.bandwidth_hz)
     if scan.duration_s < MIN_RECORDING_S:

@@ -137,7 +137,7 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
             _parse_calibration(enrolment["calibration"]),
             _parse_threshold(enrolment["threshold"]),
         )
-        for enrolment in header.get("several", ())  # which earlier files lack
+        for enrolment in header.get("several", ())  # absent in earlier files
     )
     fitted_to = {
         name: _parse_seen_singers(header[name], arrays[name]) for name in FITTED_SINGER_FIELDS if name in header

@@ -40,7 +40,7 @@ from singer_verify.worker_processes import choose_start_method, is_worker_death
 
 log = logging.getLogger(__name__)
 
-MAX_LOGGED_SKIPS = 20  # of the utterances that are skipped, in the log
+MAX_LOGGED_SKIPS = 20  # number of skipped utterances named in the log
 
 
 @dataclass(frozen=True)

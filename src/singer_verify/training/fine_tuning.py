@@ -17,7 +17,7 @@ from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.module import Verifier
 
 log = logging.getLogger(__name__)
-NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # how weights come about, not what they are
+NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # settings that affect training but not the architecture
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ParentCheckpoint:
         """
         card = self.content[METADATA_KEY]
         differences = _find_mismatches("features", canonical_recipe(card["recipe"]), canonical_recipe(recipe))
-        if not differences:  # other frames often mean other bins, which would be said twice
+        if not differences:  # different frames often mean different bins, which would be reported twice
             differences = _find_mismatches("encoder", card["encoder"], encoder, but=NON_ARCHITECTURE_SETTINGS)
         if differences:
             raise SingerVerifyError(

@@ -31,7 +31,7 @@ SUPPORTED_LAYOUTS_HINT = (
     "encoder) with an LSTM and a linear layer"
 )
 ENCODER_PREFIXES = ("lstm.", "linear.", "attention.")
-LEGACY_GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is of no use without its singers' names
+LEGACY_GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is useless without the names of its singers
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _try_part(name: str, part: Any, given: Tensor) -> Tensor:
             result = part(given)
     except SingerVerifyError:
         raise
-    except Exception as error:  # the part is somebody's own code
+    except Exception as error:  # parts are user code, which can raise anything
         raise SingerVerifyError(
             f"{name}: {type(part).__qualname__} fails on a tensor of shape {tuple(given.shape)} "
             f"({type(error).__name__}: {error}); call it by hand to see where."

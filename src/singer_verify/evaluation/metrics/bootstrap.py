@@ -16,7 +16,9 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.binned_counts import BinnedCounts, ScoreBins
 from singer_verify.evaluation.metrics.registry import Metric
 
-MIN_RELIABLE_SINGERS = 30  # with fewer, an error rate varies by several percentage points from one set to another
+MIN_RELIABLE_SINGERS = (
+    30  # with fewer singers, an error rate varies by several percentage points between sets of singers
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class BootstrapWeights:
 
 MAX_SCORE_LEVELS = 10_000  # of one system's resamples: beyond that, a rate's step is under a ten-thousandth
 MAX_EXACT_FLOAT32_INTEGER = 1 << 24  # integers below are exact in single precision, whose products are twice as fast
-MAX_PENDING_VALUES = 1 << 22  # values of sums that wait to be weighted
+MAX_PENDING_VALUES = 1 << 22  # number of values that may await weighting
 
 
 class ResampledSums:

@@ -173,7 +173,7 @@ class SortedScores:
         A bisection, since sorting dominates: a curve of 10⁸ points would take several times as long.
         """
         before = self.targets[_bisect(len(self.targets), lambda place: self._has_crossed(self.targets[[place]]))]
-        if self._has_crossed(np.array([before]), "left"):  # lower, where misses stay as they are
+        if self._has_crossed(np.array([before]), "left"):  # lower thresholds, where misses do not change
             lower = _bisect(len(self.nontargets), lambda place: self._has_crossed(self.nontargets[[place]]))
             before = self.nontargets[lower]
         low = np.array([before])
@@ -181,7 +181,7 @@ class SortedScores:
 
     def _has_crossed(self, score: np.ndarray, side: Literal["left", "right"] = "right") -> bool:
         curve = self.build_curve(score, side)
-        return bool(curve.miss[0] - curve.false_alarm[0] >= 0.0)  # as `ErrorCurve.compute_eer` decides it
+        return bool(curve.miss[0] - curve.false_alarm[0] >= 0.0)  # same rule as `ErrorCurve.compute_eer`
 
 
 def _bisect(size: int, is_reached: Callable[[int], bool]) -> int:
@@ -241,7 +241,7 @@ def compute_min_dcf(
     return float(compute_error_curve(scores, is_target).compute_min_dcf(p_target, miss_cost, false_alarm_cost))
 
 
-MIN_DET_RATE, MAX_DET_RATE = 0.001, 0.6  # on both axes of a DET plot
+MIN_DET_RATE, MAX_DET_RATE = 0.001, 0.6  # range of both axes of a DET plot
 
 
 def build_false_alarm_grid(num_points: int = 200) -> Float[np.ndarray, " points"]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from singer_verify.evaluation.metrics.binned_counts import BinnedCounts
 from singer_verify.evaluation.metrics.cllr import compute_min_cllr_from_counts
 
-TARGET_PRIORS = (0.01, 0.05, 0.5)  # of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
+TARGET_PRIORS = (0.01, 0.05, 0.5)  # priors of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ALL_TRIALS = "all"
 # takes that away for all trials.
 MAX_EXACT_LEVELS = 50_000
 MAX_RESAMPLED_LEVELS = 400  # for intervals: a resampled rate is off by some 0.00002, their bounds are far less certain
-MAX_COUNTS_PER_SINGER = 500_000  # singers × bins, of one singer's trials
+MAX_COUNTS_PER_SINGER = 500_000  # singers × bins of one singer's trials
 
 
 class ConditionCounts:

@@ -62,7 +62,7 @@ def fit_calibration(
         SingerVerifyError: a score is not finite, one kind of trials is missing, or a higher score does not mean that
             one singer is more likely, so that there is nothing to calibrate.
     """
-    from sklearn.linear_model import LogisticRegression  # takes a second to import, and only fitting needs it
+    from sklearn.linear_model import LogisticRegression  # slow to import and needed for fitting only
 
     require_between(MIN_PRIOR, 1.0 - MIN_PRIOR, prior=prior)
     _check_calibration_scores(scores, is_target)

@@ -114,7 +114,7 @@ def _resolve_num_dims(num_singers: int, embedding_size: int, num_dims: int | Non
 
 def _estimate_shrinkage(centred: Float[np.ndarray, "utterances embedding"]) -> float:
     """Estimate Ledoit and Wolf's shrinkage of a covariance, at least `MIN_RELATIVE_VARIANCE`."""
-    from sklearn.covariance import ledoit_wolf_shrinkage  # takes a second to import, and only fitting needs it
+    from sklearn.covariance import ledoit_wolf_shrinkage  # slow to import and needed for fitting only
 
     shrinkage = float(ledoit_wolf_shrinkage(centred, assume_centered=True))
     return (shrinkage + MIN_RELATIVE_VARIANCE) / (1.0 + MIN_RELATIVE_VARIANCE)

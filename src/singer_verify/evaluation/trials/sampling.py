@@ -17,7 +17,7 @@ from singer_verify.evaluation.conditions import UNKNOWN
 from singer_verify.evaluation.trials.trial_list import Trials
 
 MAX_POOL_PAIRS = 20_000_000  # about two gigabytes as text
-DEFAULT_MAX_TRIALS_PER_KIND = 10_000  # unless more are asked for
+DEFAULT_MAX_TRIALS_PER_KIND = 10_000  # default number of trials of each kind
 
 
 @dataclass(frozen=True)

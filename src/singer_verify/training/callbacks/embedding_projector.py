@@ -18,9 +18,9 @@ from singer_verify.training.module import Verifier
 
 log = logging.getLogger(__name__)
 
-# In a run folder: where TensorBoard looks for a plugin's files, so that they are no run of their own.
+# Below a run folder: TensorBoard looks for a plugin's files here, so they do not appear as a separate run.
 PROJECTOR_FOLDER = Path(metadata.PLUGINS_DIR) / metadata.PLUGIN_ASSETS_NAME
-MAX_PROJECTOR_UTTERANCES = 10_000  # more make a page of the browser's slow, and files of seconds
+MAX_PROJECTOR_UTTERANCES = 10_000  # with more, the page is slow and writing takes seconds
 SAMPLING_SEED = 0
 
 
@@ -76,7 +76,7 @@ def write_projector_files(run: Path, utterances: EvaluatedUtterances) -> None:
         with SummaryWriter(str(partial)) as writer:
             writer.add_embedding(utterances.embeddings[chosen], metadata=rows, metadata_header=list(columns))
         for events in partial.glob("events.out.tfevents.*"):
-            events.unlink()  # empty; they would make a run of this folder
+            events.unlink()  # empty; they would turn this folder into a run
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
     finally:

@@ -18,7 +18,9 @@ class TrainingProgress(RichProgressBar):
     """Lightning's bar over all steps of the training, with the losses and the last EER."""
 
     def __init__(self) -> None:
-        super().__init__(console_kwargs={"quiet": rich.get_console().quiet})  # for Lightning makes the console anew
+        super().__init__(
+            console_kwargs={"quiet": rich.get_console().quiet}
+        )  # because Lightning creates the console anew
 
     @property
     def total_train_batches(self) -> int | float:
