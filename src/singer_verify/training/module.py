@@ -146,9 +146,8 @@ class Verifier(pl.LightningModule):
         self.make_optimizer, self.make_scheduler, self.monitor = optimizer, scheduler, monitor
         self.metadata, self.settings = metadata, settings or {}
         self.validation_terms = [entry for entry in self.loss.iterate_terms() if not entry[1].singer_specific]
-        self.validation_terms = self.validation_terms or [
-            ("ge2e", GE2ELoss())
-        ]  # in a list, so that it is not registered as a submodule
+        # In a list, so that the optimiser does not see its parameters.
+        self.validation_terms = self.validation_terms or [("ge2e", GE2ELoss())]
         self.last_validation: dict[str, float] | None = None
         self.validation_set: ValidationSet | None = None
         self.test_set: ValidationSet | None = None

@@ -16,9 +16,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.binned_counts import BinnedCounts, ScoreBins
 from singer_verify.evaluation.metrics.registry import Metric
 
-MIN_RELIABLE_SINGERS = (
-    30  # with fewer singers, an error rate varies by several percentage points between sets of singers
-)
+# With fewer singers, an error rate varies by several percentage points between sets of singers.
+MIN_RELIABLE_SINGERS = 30
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,6 @@ def _compute_top_hits(
         block = slice(first, first + step)
         scores = scoring.compute_score_matrix(sides[gallery.queries[block]], gallery.singers)
         right = np.take_along_axis(scores, gallery.target_index[block, None], axis=1)
-        num_higher, num_equal = (
-            (scores > right).sum(axis=1),
-            (scores == right).sum(axis=1),
-        )  # num_equal includes the right singer itself
+        num_higher, num_equal = (scores > right).sum(axis=1), (scores == right).sum(axis=1)  # equal: itself included
         hits[:, block] = [np.clip((top - num_higher) / num_equal, 0.0, 1.0) for top in TOP_RANKS]
     return hits

@@ -49,9 +49,7 @@ class ExactResume(pl.Callback):
         self.pending_rng_states = checkpoint[RNG_STATES_KEY]
         early_stopping = trainer.early_stopping_callback
         if isinstance(early_stopping, EarlyStopping) and early_stopping.state_key in checkpoint["callbacks"]:
-            checkpoint["callbacks"][early_stopping.state_key]["patience"] = (
-                early_stopping.patience
-            )  # the setting may have changed
+            checkpoint["callbacks"][early_stopping.state_key]["patience"] = early_stopping.patience  # may differ now
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.pending_rng_states is None:

@@ -18,9 +18,7 @@ class TrainingProgress(RichProgressBar):
     """Lightning's bar over all steps of the training, with the losses and the last EER."""
 
     def __init__(self) -> None:
-        super().__init__(
-            console_kwargs={"quiet": rich.get_console().quiet}
-        )  # because Lightning creates the console anew
+        super().__init__(console_kwargs={"quiet": rich.get_console().quiet})  # Lightning creates a new console
 
     @property
     def total_train_batches(self) -> int | float:
