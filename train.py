@@ -23,7 +23,7 @@ from singer_verify.environment import set_torch_environment
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import print_settings, resolve_config
 
-USER_ERRORS = (HydraException, OmegaConfBaseException)  # besides ours
+USER_ERRORS = (HydraException, OmegaConfBaseException)  # besides SingerVerifyError
 # torch and Lightning are imported in functions, so that --help and shell completion answer at once.
 
 

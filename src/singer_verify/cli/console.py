@@ -24,7 +24,7 @@ def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
 
     Args:
         also: errors of libraries that mean a user's mistake, for instance a wrong override; where one was caused by
-            ours, ours is said.
+            a SingerVerifyError, that one is reported.
     """
     try:
         yield
@@ -38,12 +38,12 @@ def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
 
 
 def format_user_error(error: BaseException) -> str:
-    """Of a chain of causes: ours, or the first. Of what Hydra says, the part that helps."""
+    """Return the message of the SingerVerifyError in a chain of causes, or the part that helps of another error's."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:  # OmegaConf's have a context only
         causes.append(cause)
-    ours = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
-    text = str(ours or error)
+    own = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
+    text = str(own or error)
     if text.startswith("Could not override"):
         text = f"{text.splitlines()[0]} There is no such setting; python train.py --help lists them."
     elif text.startswith("Error in call to target"):
@@ -79,7 +79,7 @@ def silence_library_warnings() -> None:
     import pytorch_lightning  # noqa: F401
     from lightning_fabric.utilities.warnings import PossibleUserWarning
 
-    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on loader workers: a setting of ours
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on loader workers, which the user sets
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")  # Lightning 2.6 with torch 2.13
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")  # a run goes on
     warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")  # callbacks may change

@@ -28,7 +28,7 @@ MAX_FOLDER_NAME_BYTES = 200  # bytes; file systems allow 255
 
 
 def build_run_path(init_from: str | None, name: str) -> str:
-    """The folder of a new run: inside its parent's, or inside `runs` where it has none.
+    """Return the folder of a new run: inside its parent's, or inside `runs` where it has none.
 
     Raises:
         SingerVerifyError: a name that would lead out of that folder, or into one that a run keeps for itself.
