@@ -26,7 +26,7 @@ from singer_verify.inference import load_model
 from singer_verify.runs import checkpoints
 from singer_verify.runs.folder import LAST_CHECKPOINT, RUN_FILENAME
 from singer_verify.store import extraction
-from singer_verify.training import lightning_internals
+from singer_verify.training.callbacks import checkpoints as training_checkpoints
 from singer_verify.training.module import Verifier
 
 TRAIN = Path(__file__).parents[1] / "train.py"
@@ -52,7 +52,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "computing features": (extraction, "_append_utterance", 18),
     "training": (Verifier, "training_step", 20),
     "validating": (Verifier, "validation_step", 15),
-    "writing a checkpoint": (lightning_internals.AtomicCheckpointIO, "save_checkpoint", 9),
+    "writing a checkpoint": (training_checkpoints.AtomicCheckpointIO, "save_checkpoint", 9),
 }
 MAX_DELAY_S = 0.01  # from the call to the kill; about the duration of these functions
 MAX_FILE_BYTES = 4096  # smaller than any file of a run

@@ -9,6 +9,11 @@ from pathlib import Path
 from singer_verify.errors import SingerVerifyError
 
 
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether a file could not be written for lack of space, by quota, or for its size."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def atomic_write_many(*paths: Path) -> Iterator[list[Path]]:
     """Yield temporary paths next to `paths`; rename them to `paths` on success and delete them on failure.

@@ -22,7 +22,7 @@ from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.store import packed
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.training import run as training_run
-from singer_verify.training.lightning_internals import AtomicCheckpointIO
+from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
 from singer_verify.training.module import Verifier
 
 

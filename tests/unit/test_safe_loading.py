@@ -29,9 +29,9 @@ from singer_verify.runs.tree import read_run_tree
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.packed import open_store, seal_manifest
+from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
 from singer_verify.training.fine_tuning import ParentCheckpoint
 from singer_verify.training.import_weights import read_external_weights
-from singer_verify.training.lightning_internals import AtomicCheckpointIO
 
 
 class Command:

@@ -84,14 +84,3 @@ def show_progress(items: Iterable[Item], description: str, total: int | None = N
 
     items = items if total is not None else list(items)
     return track(items, description, total=total, console=Console(stderr=True), transient=True)
-
-
-@app.command()
-def new(
-    folder: Annotated[Path, typer.Argument(help="The folder to create; an existing one must be empty.")],
-) -> None:
-    """Create a project: a folder with train.py, its settings in conf/, and example data."""
-    from singer_verify.project_files import copy_project_files
-
-    copy_project_files(folder)
-    typer.echo(f"{folder}: ready; cd there and run python train.py to train on the example data.")

@@ -13,6 +13,7 @@ import rich
 from rich.console import Console
 from rich.logging import RichHandler
 
+from singer_verify.atomic_files import is_disk_full
 from singer_verify.errors import SingerVerifyError
 
 LOGGER = logging.getLogger("singer_verify")
@@ -89,7 +90,7 @@ def silence_library_warnings() -> None:
 
 def _report_thread_error(error: threading.ExceptHookArgs) -> None:
     """Leave out a full disk, which TensorBoard's writing thread reports by a traceback, and to the training as well."""
-    if not isinstance(error.exc_value, OSError):
+    if not is_disk_full(error.exc_value):
         threading.__excepthook__(error)
 
 

@@ -1,4 +1,4 @@
-"""Commands that write embeddings, of files or of the singers of a corpus, and that import weights."""
+"""Commands that write embeddings, of files or of the singers of a corpus."""
 
 import json
 from pathlib import Path
@@ -39,28 +39,6 @@ def embed(
     with atomic_write(out, "--out") as part, open(part, "wb") as file:
         np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
     typer.echo(f"{out}: {len(files)} embeddings of {embeddings.shape[1]} dimensions.")
-
-
-@app.command()
-@takes_trust
-def import_weights(
-    file: Annotated[
-        Path, typer.Argument(help="Weights of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning or AutoVC.")
-    ],
-    features: Annotated[str, typer.Option(help="Their recipe: a name in conf/features, or the path of such a yaml.")],
-    out: Annotated[Path, typer.Option(help="The run folder to create.")],
-    window_frames: Annotated[int, typer.Option(help="Length of an evaluation window, in frames.")] = 160,
-) -> None:
-    """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...)."""
-    from singer_verify.errors import require_at_least
-    from singer_verify.features.normalisation import Normalisation
-    from singer_verify.features.recipe import build_feature, read_recipe
-    from singer_verify.training.import_weights import import_weights_as_run
-
-    require_at_least(1, **{"--window-frames": window_frames})
-    recipe = read_recipe(features)
-    import_weights_as_run(file, build_feature(recipe), window_frames, out, Normalisation.from_recipe(recipe))
-    typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The command that prepares a corpus from a data set."""
+"""Commands that create what a training starts from: the folder of a project, and a corpus from a data set."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +7,17 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import app
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="The folder to create; an existing one must be empty.")],
+) -> None:
+    """Create a project: a folder with train.py, its settings in conf/, and example data."""
+    from singer_verify.project_files import copy_project_files
+
+    copy_project_files(folder)
+    typer.echo(f"{folder}: ready; cd there and run python train.py to train on the example data.")
 
 
 @app.command()

@@ -1,16 +1,13 @@
-"""Precomputed features of a corpus, described by its `feat_params.yaml`, and the frames of any file of a corpus."""
+"""Precomputed features of a corpus, described by its `feat_params.yaml`."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.audio import load_audio
 from singer_verify.errors import SingerVerifyError, UtteranceError, require_at_least
-from singer_verify.features.feature import Feature
 from singer_verify.features.recipe import read_yaml
 from singer_verify.npz import ARRAY_READ_ERRORS
 
@@ -106,22 +103,3 @@ def read_feat_params(root: Path) -> PrecomputedFeature:
             f"{path}: lacks {lacking}; expected {', '.join(REQUIRED_FEAT_PARAMS)} (bins, Hz, samples)."
         )
     return PrecomputedFeature(params)
-
-
-@torch.inference_mode()
-def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames bins"]:
-    """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
-
-    Raises:
-        UtteranceError: the file cannot be used; the message starts with its path.
-    """
-    try:
-        if isinstance(feature, PrecomputedFeature):
-            return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
-        frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate, feature.bandwidth_hz)))
-    except UtteranceError as error:
-        message = str(error)
-        raise UtteranceError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-    if not frames.isfinite().all():
-        raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
-    return frames

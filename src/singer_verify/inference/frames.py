@@ -22,8 +22,9 @@ from singer_verify.features.normalisation import (
     compute_frame_statistics,
     merge_frame_statistics,
 )
-from singer_verify.features.precomputed import PrecomputedFeature, extract_frames
+from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.store.extraction import extract_frames
 
 DEFAULT_CHUNK_FRAMES = 3000
 

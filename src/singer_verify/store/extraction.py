@@ -1,4 +1,4 @@
-"""Extraction of the frames of a corpus split, once and in parallel, so that it can be interrupted and continued."""
+"""Extraction of the frames of a corpus split, once, in parallel, interruptible at any moment."""
 
 import csv
 import hashlib
@@ -13,15 +13,16 @@ from typing import Any, BinaryIO, TextIO
 
 import torch
 from filelock import FileLock, Timeout
-from jaxtyping import Num
+from jaxtyping import Float, Num
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from singer_verify.atomic_files import atomic_write_many
+from singer_verify.audio import load_audio
 from singer_verify.corpora.corpus import Corpus, Split, Utterance
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.feature import Feature
-from singer_verify.features.precomputed import extract_frames
+from singer_verify.features.precomputed import PrecomputedFeature, read_precomputed_frames
 from singer_verify.features.recipe import describe_recipe_code
 from singer_verify.store.packed import (
     FORMAT_VERSION,
@@ -37,6 +38,26 @@ from singer_verify.store.packed import (
     seal_manifest,
 )
 from singer_verify.worker_processes import choose_start_method, is_worker_death
+
+
+@torch.inference_mode()
+def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames bins"]:
+    """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
+
+    Raises:
+        UtteranceError: the file cannot be used; the message starts with its path.
+    """
+    try:
+        if isinstance(feature, PrecomputedFeature):
+            return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
+        frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate, feature.bandwidth_hz)))
+    except UtteranceError as error:
+        message = str(error)
+        raise UtteranceError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+    if not frames.isfinite().all():
+        raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
+    return frames
+
 
 log = logging.getLogger(__name__)
 

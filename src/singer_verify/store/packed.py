@@ -17,10 +17,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int, Num
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -28,6 +27,9 @@ from singer_verify.atomic_files import atomic_write_many
 from singer_verify.corpora.corpus import Utterance
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation, compute_frame_statistics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT_VERSION = 2
 FRAMES_NAME, INDEX_NAME, MANIFEST_NAME = "frames.bin", "index.csv", "store.json"
@@ -117,7 +119,9 @@ def open_store(folder: Path) -> PackedStore:
         ) from error
 
 
-def _read_store_index(content: bytes) -> pd.DataFrame:
+def _read_store_index(content: bytes) -> "pd.DataFrame":
+    import pandas as pd  # takes a fraction of a second that loading a model does not need
+
     index = pd.read_csv(
         io.BytesIO(content),
         dtype={"path": str, "singer": str, "num_frames": np.int64, "crc32": np.int64, "skipped": str},
@@ -131,7 +135,9 @@ def _read_store_index(content: bytes) -> pd.DataFrame:
     return index
 
 
-def _map_store(folder: Path, manifest: dict[str, Any], index: pd.DataFrame) -> PackedStore:
+def _map_store(folder: Path, manifest: dict[str, Any], index: "pd.DataFrame") -> PackedStore:
+    import pandas as pd
+
     dtype, num_bins = np.dtype(manifest["dtype"]), int(manifest["num_bins"])
     is_usable = index["skipped"] == ""
     usable = index[is_usable]

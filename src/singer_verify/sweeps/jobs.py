@@ -1,4 +1,4 @@
-"""Run a job of a sweep: skip it where it has finished, continue it where it was stopped, record its failure."""
+"""The jobs of a sweep: planned, run, skipped where finished, continued where stopped, recorded where failed."""
 
 import itertools
 import json

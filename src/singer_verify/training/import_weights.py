@@ -18,11 +18,10 @@ from singer_verify.export.seed_format import export_saved_model
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, STATISTICS_KEY, Normalisation
 from singer_verify.features.recipe import canonical_recipe
-from singer_verify.runs.checkpoints import rename_legacy_parameters
+from singer_verify.runs.checkpoints import rename_legacy_parameters, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.fine_tuning import compute_sha256
-from singer_verify.training.lightning_internals import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +107,7 @@ def import_weights_as_run(
     card = ModelMetadata(recipe | normalisation.statistics, weights.encoder, window_frames, ())
     config = {"features": recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
     imported = {"file": path.name, "sha256": compute_sha256(path), "step": weights.step, "dropped": weights.dropped}
-    AtomicCheckpointIO().save_checkpoint(
-        _build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT
-    )
+    write_checkpoint(_build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT)
     export_saved_model(run)
     record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)
     if weights.dropped:

@@ -4,28 +4,12 @@ pyproject.toml bounds pytorch-lightning accordingly; look here first when that b
 overrides `RichProgressBar._get_train_description`, and the data module reads the progress of the training loop.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_fabric.utilities.seed import _collect_rng_states, _set_rng_states
-
-from singer_verify.runs.checkpoints import read_checkpoint, write_checkpoint
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints to a neighbouring file and rename it; read them with `weights_only=True`."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        write_checkpoint(checkpoint, Path(path))
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
-    ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
 
 
 def get_attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:

@@ -20,9 +20,9 @@ from singer_verify.features.recipe import get_feature_settings
 from singer_verify.features.trimming import with_trimming
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.safe_loading import OWN_PACKAGE, refuse_untrusted_targets, require_rebuildable, trust
+from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
 from singer_verify.training.composition import resolve_config
 from singer_verify.training.fine_tuning import inherited_normalisation
-from singer_verify.training.lightning_internals import AtomicCheckpointIO
 from singer_verify.training.module import Verifier, build_metadata
 
 FEATURE_ATTRIBUTES = {

@@ -1,6 +1,5 @@
 """One training from its settings to its result: what train.py runs, what a notebook calls, and what tests call."""
 
-import errno
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from singer_verify.atomic_files import is_disk_full
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.errors import SingerVerifyError
 from singer_verify.export.seed_format import export_saved_model
@@ -243,7 +243,7 @@ def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyE
             f"continue with fewer data.num_workers if memory ran out; the batch at hand: "
             f"{format_batch_utterances(trainer, step)}."
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, OSError) and is_disk_full(error):
         return SingerVerifyError(
             f"{error.strerror}: {format_last_checkpoint(trainer)}; free some space and continue from it."
         )

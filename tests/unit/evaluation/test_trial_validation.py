@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from singer_verify.corpora.labels import find_contradicting_singer
+from singer_verify.corpora.corpus import find_contradicting_singer
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.formats import read_trials
 from singer_verify.evaluation.trials.trial_list import (

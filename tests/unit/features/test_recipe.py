@@ -12,8 +12,8 @@ from support.train_process import PROJECT
 
 from singer_verify.errors import UtteranceError
 from singer_verify.features.feature import Feature
-from singer_verify.features.precomputed import extract_frames
 from singer_verify.features.recipe import build_feature, read_recipe
+from singer_verify.store.extraction import extract_frames
 
 SHIPPED = sorted(path.stem for path in (PROJECT / "conf/features").glob("*.yaml"))
 

@@ -15,14 +15,14 @@ from singer_verify.corpora.corpus import read_corpus
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.f0 import detect_voiced_frames
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.features.precomputed import PrecomputedFeature, extract_frames
+from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import build_feature
 from singer_verify.features.resemblyzer import Resemblyzer
 from singer_verify.features.trimming import TrimmedFeature, find_trim_bounds, with_trimming
 from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
-from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.extraction import extract_frames, load_or_compute_store
 
 RATE = 16_000
 CLICK = np.eye(1, RATE, 8000, dtype=np.float32)[0]

@@ -19,10 +19,10 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import MelSpectrogram
-from singer_verify.features.precomputed import extract_frames, read_feat_params
+from singer_verify.features.precomputed import read_feat_params
 from singer_verify.store import extraction
 from singer_verify.store import packed as packed_store
-from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.extraction import extract_frames, load_or_compute_store
 from singer_verify.store.packed import PackedStore, open_store
 
 SPLITS = ("train", "val")

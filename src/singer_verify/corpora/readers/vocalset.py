@@ -8,8 +8,7 @@ import logging
 import re
 from pathlib import Path
 
-from singer_verify.corpora.corpus import FEMALE, MALE, Recording
-from singer_verify.corpora.labels import parse_vocalset_singer
+from singer_verify.corpora.corpus import FEMALE, MALE, Recording, parse_vocalset_singer
 from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.errors import SingerVerifyError
 

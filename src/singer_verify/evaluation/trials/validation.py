@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
-from singer_verify.corpora.corpus import SPLITS
-from singer_verify.corpora.labels import find_contradicting_singer
+from singer_verify.corpora.corpus import SPLITS, find_contradicting_singer
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.trial_list import (
     ABSENT,

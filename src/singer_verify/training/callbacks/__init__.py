@@ -1,1 +1,1 @@
-"""Lightning callbacks, one file each; conf/callbacks lists those of a training."""
+"""Lightning callbacks; conf/callbacks lists those of a training."""

@@ -1,16 +1,19 @@
-"""When `best.ckpt` and `last.ckpt` are written."""
+"""The checkpoints of a training: when `best.ckpt` and `last.ckpt` are written, and how."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from singer_verify.errors import require_at_least
+from singer_verify.runs.checkpoints import read_checkpoint, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from singer_verify.training.lightning_internals import count_completed_batches
 
+log = logging.getLogger(__name__)
 MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
@@ -37,9 +40,6 @@ class BestCheckpoint(ModelCheckpoint):
         paths = {name: str(here / Path(state_dict[name]).name) for name in MODEL_PATH_KEYS if state_dict[name]}
         models = {str(here / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict(state_dict | paths | {"best_k_models": models, "dirpath": self.dirpath})
-
-
-log = logging.getLogger(__name__)
 
 
 class LastCheckpoint(pl.Callback):
@@ -94,3 +94,15 @@ def _save_last_checkpoint(trainer: pl.Trainer) -> None:
 def is_between_steps(trainer: pl.Trainer) -> bool:
     """Return whether, at the start of a batch, no gradient has been accumulated for the next step."""
     return count_completed_batches(trainer) % trainer.accumulate_grad_batches == 0
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints to a neighbouring file and rename it; read them with `weights_only=True`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
