@@ -28,6 +28,11 @@ UNKNOWN_GREY = "#b5b5b5"
 
 MAX_NAME_LENGTH, MAX_TITLE_LENGTH = 28, 110
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+DPI = 200
+SVG_HASH_SALT = "singer_verify"  # of the identifiers within an SVG, which would otherwise be random
+NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}}
+MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
+POINTS_PER_INCH = 72
 
 
 def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
@@ -42,11 +47,6 @@ def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
         printable = f"{printable[: max_length - 1 - half]}…{printable[-half:]}"
     escaped = printable.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
-
-
-DPI = 200
-SVG_HASH_SALT = "singer_verify"  # of the identifiers within an SVG, which would otherwise be random
-NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}}
 
 
 def render_figure_files(figure: Figure) -> dict[str, bytes]:
@@ -68,10 +68,6 @@ def _render_figure(figure: Figure, suffix: str) -> bytes:
         )  # in the PNG only: the SVG has the character
         figure.savefig(buffer, format=suffix, dpi=DPI, metadata=NO_DATE[suffix])
     return buffer.getvalue()
-
-
-MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
-POINTS_PER_INCH = 72
 
 
 def plot_similarity(

@@ -10,28 +10,7 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-
-
-def _print_version(is_wanted: bool) -> bool:
-    if is_wanted:
-        import singer_verify
-
-        typer.echo(singer_verify.__version__)
-        raise typer.Exit
-    return is_wanted
-
-
-@app.callback()
-def describe(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Who sings? Compare recordings, find singers, evaluate and export models, prepare corpora, keep track of runs."""
-
-
 Item = TypeVar("Item")
-
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")
 ]
@@ -51,14 +30,30 @@ PriorOption = Annotated[
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
 TrustOption = Annotated[
     list[str] | None,
     typer.Option(
         "--trust", metavar="PACKAGE", help="A package of your own that the model's parts come from: it is imported."
     ),
 ]
+
+
+def _print_version(is_wanted: bool) -> bool:
+    if is_wanted:
+        import singer_verify
+
+        typer.echo(singer_verify.__version__)
+        raise typer.Exit
+    return is_wanted
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Who sings? Compare recordings, find singers, evaluate and export models, prepare corpora, keep track of runs."""
 
 
 def takes_trust(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from singer_verify.cli.application import app
 
 @app.command()
 def new(
-    folder: Annotated[Path, typer.Argument(help="The folder to create; an existing one must be empty.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to create; an existing one must hold none of these.")],
 ) -> None:
     """Create a project: a folder with train.py, its settings in conf/, and example data."""
     from singer_verify.project_files import copy_project_files

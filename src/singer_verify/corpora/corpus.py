@@ -19,6 +19,12 @@ from singer_verify.errors import SingerVerifyError
 
 FEMALE, MALE = "female", "male"
 SINGING, SPEECH = "singing", "speech"
+SPLITS = ("train", "val", "test")
+PRECOMPUTED_SUFFIX = ".npy"
+CORPUS_SEPARATOR = "/"  # cannot occur in a folder's name
+VOCALSET_CODE_PATTERN = re.compile(r"([fm])(\d+)(?![^\W_])")  # f4_scales_straight, m10_row_vibrato
+VOCALSET_SINGER_PATTERN = re.compile(r"(?:fe)?male\d+")
+WORD_END_PATTERN = re.compile(r"(?<=[^\W_])(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,6 @@ class Recording:
     labels: dict[str, str] = field(default_factory=dict)
     split: str = ""
     voice_channel: VoiceChannel | None = None
-
-
-SPLITS = ("train", "val", "test")
-PRECOMPUTED_SUFFIX = ".npy"
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,6 @@ def _check_single_file_type(corpus: Corpus) -> None:
         )
 
 
-CORPUS_SEPARATOR = "/"  # cannot occur in a folder's name
-
-
 def read_corpora(roots: list[Path]) -> Corpus:
     """Read several corpora as one, whose root is their closest common folder.
 
@@ -242,11 +241,6 @@ def _join_splits(name: str, root: Path, corpora: dict[str, Corpus]) -> Split:
         for utterance in corpus.splits[name].utterances
     )
     return Split(name, utterances, sum(corpus.splits[name].num_ignored for corpus in corpora_with_split.values()))
-
-
-VOCALSET_CODE_PATTERN = re.compile(r"([fm])(\d+)(?![^\W_])")  # f4_scales_straight, m10_row_vibrato
-VOCALSET_SINGER_PATTERN = re.compile(r"(?:fe)?male\d+")
-WORD_END_PATTERN = re.compile(r"(?<=[^\W_])(?![^\W_])")
 
 
 def parse_vocalset_singer(stem: str) -> str | None:

@@ -11,6 +11,8 @@ from singer_verify.corpora.corpus import Recording
 from singer_verify.errors import SingerVerifyError
 
 log = logging.getLogger(__name__)
+# Bytes hashed at the beginning, middle and end of a file: enough to distinguish recordings, and fast to read.
+HASHED_BLOCK_BYTES = 4096
 
 
 def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) -> list[Recording]:
@@ -64,10 +66,6 @@ def compute_file_sha256(path: Path) -> bytes:
     """Compute the SHA-256 digest of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-# Bytes hashed at the beginning, middle and end of a file: enough to distinguish recordings, and fast to read.
-HASHED_BLOCK_BYTES = 4096
 
 
 def compute_recording_ids(paths: Iterable[Path]) -> list[int]:

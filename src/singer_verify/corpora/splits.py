@@ -15,6 +15,7 @@ from singer_verify.corpora.readers import read_recordings
 from singer_verify.errors import SingerVerifyError
 
 MIN_SINGERS_PER_SPLIT = 2  # non-target trials need two
+DEFAULT_VAL_FRACTION = 0.2
 
 
 def draw_splits(gender_by_singer: dict[str, str], val: float, test: float, seed: int = 0) -> dict[str, str]:
@@ -165,9 +166,6 @@ def _require_known_label(recordings: list[Recording], label: str, option: str) -
     existing = sorted({name for recording in recordings for name in recording.labels})
     if label not in existing:
         raise SingerVerifyError(f"{option} {label}: no such label; expected one of {', '.join(existing) or 'none'}.")
-
-
-DEFAULT_VAL_FRACTION = 0.2
 
 
 @dataclass(frozen=True)

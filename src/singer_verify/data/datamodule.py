@@ -32,6 +32,7 @@ from singer_verify.worker_processes import choose_start_method, count_available_
 
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
 SINGERS_FROM_CHOICES = ("one_corpus", "all")
+log = logging.getLogger(__name__)
 
 
 class SingerDataModule(pl.LightningDataModule):
@@ -254,9 +255,6 @@ class ResumableStepSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.first, self.num_steps))
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

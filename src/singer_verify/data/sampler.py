@@ -18,6 +18,10 @@ from singer_verify.corpora.corpus import compute_corpus_indices
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.store.packed import PackedStore
 
+log = logging.getLogger(__name__)
+# Separate random streams, so that no two kinds of decision share random numbers.
+SINGER_STREAM, UTTERANCE_STREAM, CROP_STREAM = range(3)
+
 
 class CorpusSchedule:
     """A schedule of corpora under which all singers of all corpora are drawn equally often.
@@ -47,10 +51,6 @@ class CorpusSchedule:
         cycle, place = divmod(step, len(self.order))
         corpus = int(self.order[place])
         return corpus, cycle * self.batches_per_cycle[corpus] + int(self.num_batches_before[corpus][place])
-
-
-# Separate random streams, so that no two kinds of decision share random numbers.
-SINGER_STREAM, UTTERANCE_STREAM, CROP_STREAM = range(3)
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,6 @@ def _build_philox_generator(seed: int, kind: int, number: int, block: int) -> np
     The generator advances the lowest word of the counter, so streams shorter than 2^64 numbers never overlap.
     """
     return np.random.Generator(np.random.Philox(key=[seed, kind], counter=[0, 0, number, block]))
-
-
-log = logging.getLogger(__name__)
 
 
 class BatchShape(NamedTuple):

@@ -35,6 +35,11 @@ from singer_verify.inference import Candidate, Gallery, Model, verify
 
 MAX_CANDIDATES = 10  # shown
 TONES = {True: "same", False: "different", None: "open"}
+MAX_COLUMNS = 1200  # columns of a picture; more cannot be told apart
+WAVEFORM_COLOUR, MISSING_FRAME_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
+WIDTH_INCHES, HEIGHT_INCHES, PAD_INCHES, DOTS_PER_INCH = 6.0, 3.1, 0.08, 200
+COLUMN_TOLERANCE = 1e-6  # of a column, so that a time on its edge falls into it
+OUTLIER_PERCENT = 1.0  # percent of values at either end that do not stretch the colours
 
 
 def show_errors_on_page(handler: Callable[..., str]) -> Callable[..., str]:
@@ -148,13 +153,6 @@ def _build_candidate_row(candidate: Candidate, scale: ScoreScale) -> dict[str, o
         "probability": "" if candidate.probability is None else format_percent(candidate.probability),
         "is_enough": bool(candidate.is_accepted),
     }
-
-
-MAX_COLUMNS = 1200  # columns of a picture; more cannot be told apart
-WAVEFORM_COLOUR, MISSING_FRAME_COLOUR = "#0072B2", "#cccccc"  # the first of Okabe & Ito
-WIDTH_INCHES, HEIGHT_INCHES, PAD_INCHES, DOTS_PER_INCH = 6.0, 3.1, 0.08, 200
-COLUMN_TOLERANCE = 1e-6  # of a column, so that a time on its edge falls into it
-OUTLIER_PERCENT = 1.0  # percent of values at either end that do not stretch the colours
 
 
 def plot_clip(

@@ -17,6 +17,26 @@ from singer_verify.runs.folder import BEST_CHECKPOINT, SAVED_MODEL, find_run_fol
 from singer_verify.runs.tree import read_run_metrics
 
 MAX_NORMALISED_SCORE = 4.0  # standard deviations of a cohort's scores; scores beyond are drawn at the end
+NO_THRESHOLD_MESSAGE = "This model has no decision threshold; singer-verify calibrate fits one, --threshold sets one."
+MAX_LISTED_NAMES = 12
+SAME_CLIP_MESSAGE = "Both clips are the same recording, so the score says nothing about the model."
+PANEL_ENVIRONMENT = Environment(
+    loader=PackageLoader("singer_verify.demo"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+LIMITS = (
+    "It is no proof of identity. Do not use it to grant access, to accuse anybody, or on people who have not agreed.",
+    "It is wrong more often with accompaniment, choirs, effects and clips of a second or two, and with voices, "
+    "languages, rooms and microphones unlike those it was trained on.",
+    "A score close to the threshold says little; compare more clips of the same voices.",
+)
+PRIVACY = (
+    f"They are sent to the program that serves this page, and nowhere else. It keeps a clip for at most "
+    f"{MAX_CLIP_AGE_S // 60} minutes, does not train on it, and deletes everything when it ends."
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +55,6 @@ class ScoreScale:
 def build_score_scale(scoring: Scoring) -> ScoreScale:
     """Build the scale of a scoring: cosines lie between -1 and 1, scores normalised by a cohort are unbounded."""
     return ScoreScale(-1.0, 1.0) if scoring.cohort is None else ScoreScale(-MAX_NORMALISED_SCORE, MAX_NORMALISED_SCORE)
-
-
-NO_THRESHOLD_MESSAGE = "This model has no decision threshold; singer-verify calibrate fits one, --threshold sets one."
-MAX_LISTED_NAMES = 12
-SAME_CLIP_MESSAGE = "Both clips are the same recording, so the score says nothing about the model."
 
 
 def describe_decision(is_same: bool | None) -> str:
@@ -122,15 +137,6 @@ def replace_paths(text: str, names: dict[str, str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-PANEL_ENVIRONMENT = Environment(
-    loader=PackageLoader("singer_verify.demo"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
-
 def render_panel(name: str, **content: Any) -> str:
     """Render one of the templates.
 
@@ -139,18 +145,6 @@ def render_panel(name: str, **content: Any) -> str:
         content: variables of the template.
     """
     return PANEL_ENVIRONMENT.get_template(f"{name}.html.jinja").render(content)
-
-
-LIMITS = (
-    "It is no proof of identity. Do not use it to grant access, to accuse anybody, or on people who have not agreed.",
-    "It is wrong more often with accompaniment, choirs, effects and clips of a second or two, and with voices, "
-    "languages, rooms and microphones unlike those it was trained on.",
-    "A score close to the threshold says little; compare more clips of the same voices.",
-)
-PRIVACY = (
-    f"They are sent to the program that serves this page, and nowhere else. It keeps a clip for at most "
-    f"{MAX_CLIP_AGE_S // 60} minutes, does not train on it, and deletes everything when it ends."
-)
 
 
 def render_about(model: Model) -> str:

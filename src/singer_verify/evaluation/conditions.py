@@ -26,6 +26,8 @@ STYLE, SINGING, SPEECH = "style", "singing", "speech"  # label that distinguishe
 MIN_TRIALS_PER_KIND = 30
 LENGTH_BOUNDS_S = (2.0, 5.0, 10.0)
 CLOSE_PITCH_SEMITONES, OCTAVE_SEMITONES = 2.0, 12.0
+LENGTH_GROUP, PITCH_GROUP = "length", "pitch"  # groups of conditions that are measured, beside the labels
+NO_CONDITIONS = "none"
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,6 @@ def _encode_labels(values: np.ndarray) -> Int[np.ndarray, " utterances"]:
     """Number the values; unknown ones are -1."""
     codes, _ = pd.factorize(np.where(values == UNKNOWN, None, values))  # type: ignore[call-overload]
     return codes.astype(np.int64)
-
-
-LENGTH_GROUP, PITCH_GROUP = "length", "pitch"  # groups of conditions that are measured, beside the labels
-NO_CONDITIONS = "none"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from singer_verify.evaluation.trials.blocks import TrialBlock, TrialSource
 
 NUM_CONFUSED_PAIRS, NUM_EXAMPLE_TRIALS, NUM_WORST_TRIALS = 10, 3, 10
 NUM_HISTOGRAM_BINS = 120  # number of bins of the histogram
+MAX_PAIRWISE_SINGERS = 2000  # with more, pairs of singers are not compared
 
 
 @dataclass
@@ -145,9 +146,6 @@ class SingerConfusionMatrix:
 def _symmetrise(matrix: np.ndarray) -> np.ndarray:
     both: np.ndarray = matrix + matrix.T - np.diag(matrix.diagonal())
     return both
-
-
-MAX_PAIRWISE_SINGERS = 2000  # with more, pairs of singers are not compared
 
 
 class ErrorAnalysis:

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 ONNX_FLOAT = 1  # ONNX's number for single precision
 LSTM_OPSET = 14  # since which the operator has its present form
+ONNX: Any = opset18  # whose annotations ask for tensors of one type at each place
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+SAMPLES_INPUT, FRAMES_INPUT, EMBEDDING_OUTPUT = (
+    "samples",
+    "frames",
+    "embedding",
+)  # names of the graph's inputs and of its output
+NUM_TRACED_WINDOWS = 4  # more than one, which would be traced as a constant
 
 
 class OnnxLstm(nn.Module):
@@ -96,9 +104,6 @@ def _reorder_gates(gates: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return torch.cat([into, out, forget, cell])
 
 
-ONNX: Any = opset18  # whose annotations ask for tensors of one type at each place
-
-
 def translate_matmul(left: Any, right: Any) -> Any:
     """Write a product with a vector as a product with a matrix of one column.
 
@@ -140,15 +145,6 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
     if scoring.threshold and not scoring.projection and not scoring.cohort:
         metadata |= {"threshold": str(scoring.threshold.score), "threshold_origin": scoring.threshold.origin}
     return metadata
-
-
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-SAMPLES_INPUT, FRAMES_INPUT, EMBEDDING_OUTPUT = (
-    "samples",
-    "frames",
-    "embedding",
-)  # names of the graph's inputs and of its output
-NUM_TRACED_WINDOWS = 4  # more than one, which would be traced as a constant
 
 
 def require_onnx() -> None:

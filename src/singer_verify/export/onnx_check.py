@@ -15,6 +15,8 @@ from singer_verify.inference.model import Model
 NUM_HARMONICS = 30
 VIBRATO_HZ, VIBRATO_SEMITONES = 5.5, 0.8
 REST_S = 0.15  # of digital silence, a second and a half after the beginning
+EXPORT_TOLERANCE = 1e-4  # largest deviation of any component of an embedding
+CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
 
 
 def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.ndarray, " samples"]:
@@ -37,10 +39,6 @@ def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.
     resting = (time_s % 3.0 >= 1.5) & (time_s % 3.0 < 1.5 + REST_S)
     voice: np.ndarray = np.where(resting, 0.0, swell * (tone + breath)).astype(np.float32)
     return voice
-
-
-EXPORT_TOLERANCE = 1e-4  # largest deviation of any component of an embedding
-CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
 
 
 def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:

@@ -14,6 +14,10 @@ from torch import Tensor
 from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
 from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
+F0_METHODS = ("dio", "harvest")
+MIN_F0_PERIODS = 3  # shortest utterance, in periods of the lowest f0
+MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # the defaults of the pitch recipes
+
 
 @cache
 def load_pyworld() -> ModuleType:
@@ -34,10 +38,6 @@ def load_pyworld() -> ModuleType:
     module = importlib.util.module_from_spec(compiled)
     compiled.loader.exec_module(module)
     return module
-
-
-F0_METHODS = ("dio", "harvest")
-MIN_F0_PERIODS = 3  # shortest utterance, in periods of the lowest f0
 
 
 class F0Tracker:
@@ -86,9 +86,6 @@ class F0Tracker:
 def convert_samples_for_world(samples: Float[Tensor, " samples"]) -> Float[np.ndarray, " samples"]:
     """Convert samples to the contiguous double-precision array that WORLD expects."""
     return np.ascontiguousarray(samples.detach().cpu().double().numpy())
-
-
-MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # the defaults of the pitch recipes
 
 
 def detect_voiced_frames(

@@ -12,6 +12,12 @@ from singer_verify.errors import SingerVerifyError, require_at_least, require_be
 from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
 HIGH_PASS_ORDER = 5
+# Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, then logarithmic, 27 steps for a factor of 6.4.
+LINEAR_HZ_PER_MEL = 200.0 / 3.0
+BREAK_FREQUENCY_HZ = 1000.0
+BREAK_FREQUENCY_MEL = BREAK_FREQUENCY_HZ / LINEAR_HZ_PER_MEL
+LOG_HZ_PER_MEL = math.log(6.4) / 27.0
+LEVEL_SCALES = ("unit", "db", "log")
 
 
 class WaveformFilter:
@@ -48,15 +54,6 @@ class WaveformFilter:
         numerator, denominator = butter(HIGH_PASS_ORDER, self.high_pass_hz, btype="highpass", fs=self.sample_rate)
         filtered = filtfilt(numerator, denominator, samples.cpu().double().numpy())
         return torch.from_numpy(filtered.copy()).to(samples)
-
-
-# Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, then logarithmic, 27 steps for a factor of 6.4.
-LINEAR_HZ_PER_MEL = 200.0 / 3.0
-BREAK_FREQUENCY_HZ = 1000.0
-BREAK_FREQUENCY_MEL = BREAK_FREQUENCY_HZ / LINEAR_HZ_PER_MEL
-LOG_HZ_PER_MEL = math.log(6.4) / 27.0
-
-LEVEL_SCALES = ("unit", "db", "log")
 
 
 class MelSpectrogram(nn.Module):

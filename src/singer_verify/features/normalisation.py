@@ -10,6 +10,10 @@ from jaxtyping import Float, Int
 from singer_verify.errors import SingerVerifyError, require_choice
 
 STATISTICS_CHUNK_FRAMES = 1 << 14  # read from the map at once: 65 MB in double precision at 512 bins
+GLOBAL_NORMALISATIONS = ("global_unit_variance", "global_bins")
+NORMALISATIONS = ("none", "utterance_zero_one", "utterance_unit_variance", "utterance_bins", *GLOBAL_NORMALISATIONS)
+STATISTICS_KEY = "statistics"  # in a recipe: mean and deviation of the training split, as lists
+MIN_RELATIVE_DEVIATION = 1e-7  # relative to the mean; smaller deviations vanish in single precision
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,6 @@ def _compute_chunk_statistics(
     values -= np.repeat(mean, lengths, axis=0)
     variance = np.add.reduceat(np.square(values, out=values), starts, axis=0) / lengths[:, None]
     return mean, variance, lowest, highest
-
-
-GLOBAL_NORMALISATIONS = ("global_unit_variance", "global_bins")
-NORMALISATIONS = ("none", "utterance_zero_one", "utterance_unit_variance", "utterance_bins", *GLOBAL_NORMALISATIONS)
-STATISTICS_KEY = "statistics"  # in a recipe: mean and deviation of the training split, as lists
-MIN_RELATIVE_DEVIATION = 1e-7  # relative to the mean; smaller deviations vanish in single precision
 
 
 class Scaling(NamedTuple):

@@ -20,6 +20,7 @@ RECIPE_CODE_VERSION = 1
 
 # Defaults of the settings that every recipe may have besides those of its feature.
 DEFAULT_FRAME_SETTINGS = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
+RECIPES_FOLDER = Path("conf/features")  # beside train.py
 
 
 def get_feature_settings(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -47,9 +48,6 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SingerVerifyError(f"{path}: is not readable yaml ({str(error).splitlines()[0]}).") from error
-
-
-RECIPES_FOLDER = Path("conf/features")  # beside train.py
 
 
 def read_recipe(name: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from singer_verify.features.feature import Feature
 from singer_verify.features.precomputed import PrecomputedFeature, read_feat_params
 from singer_verify.features.recipe import get_frame_settings
 
+TRIM_WINDOW_MS, TRIM_HOP_MS = 64, 16
+
 
 class TrimmedFeature:
     """A feature restricted to a trimmed recording, to voiced frames, or both.
@@ -94,9 +96,6 @@ def substitute_precomputed_feature(feature: Feature, root: Path) -> PrecomputedF
     precomputed = read_feat_params(root)
     with_trimming(precomputed, feature.recipe)
     return precomputed
-
-
-TRIM_WINDOW_MS, TRIM_HOP_MS = 64, 16
 
 
 def find_trim_bounds(samples: Float[Tensor, " samples"], sample_rate: int, trim_silence_db: float) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from singer_verify.errors import require_between, require_choice
 from singer_verify.features.f0 import F0Tracker, convert_samples_for_world, load_pyworld
 
 DB_PER_NEPER = 20.0 / math.log(10.0)
+ENVELOPE_CODINGS = ("world", "mfsc", "mfsc_db", "mgc", "cepstrum")
 
 
 def build_mel_cepstrum_matrix(
@@ -64,9 +65,6 @@ def build_warped_spectrum_matrix(
     warped_frequencies = np.linspace(0.0, math.pi, num_bins)
     cosines = np.cos(warped_frequencies[:, None] * np.arange(num_bins))
     return cosines @ build_mel_cepstrum_matrix(num_bins, num_frequencies, warping)
-
-
-ENVELOPE_CODINGS = ("world", "mfsc", "mfsc_db", "mgc", "cepstrum")
 
 
 class WorldEnvelope:

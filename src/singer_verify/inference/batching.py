@@ -14,6 +14,10 @@ from singer_verify.errors import UtteranceError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+MAX_BATCH_WINDOWS = 64
+MAX_PENDING_RECORDINGS = 64  # recordings whose windows wait for others of their length
+Owner = TypeVar("Owner")
+Frames = Float[torch.Tensor, "frames bins"]
 
 
 def prefetch(work: Callable[[Item], Result], items: Iterable[Item], num_threads: int) -> Iterator[Result]:
@@ -35,13 +39,6 @@ def prefetch(work: Callable[[Item], Result], items: Iterable[Item], num_threads:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-MAX_BATCH_WINDOWS = 64
-MAX_PENDING_RECORDINGS = 64  # recordings whose windows wait for others of their length
-
-Owner = TypeVar("Owner")
-Frames = Float[torch.Tensor, "frames bins"]
 
 
 class _PendingRecording(Generic[Owner]):

@@ -21,6 +21,8 @@ from singer_verify.features.stack import FeatureStack
 from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.inference.frames import MIN_RECORDING_S
 
+MAX_SEARCH_S = 60  # long enough for a frame of any recipe
+
 
 class FrameNormalisation(nn.Module):
     """`Normalisation.normalise` for a batch of recordings of one length, each by its own statistics.
@@ -68,9 +70,6 @@ class FrameNormalisation(nn.Module):
         over = (1,) if self.name == "utterance_bins" else (1, 2)
         mean = frames.mean(dim=over, keepdim=True)
         return mean, (frames - mean).square().mean(dim=over, keepdim=True).sqrt()
-
-
-MAX_SEARCH_S = 60  # long enough for a frame of any recipe
 
 
 def find_torch_obstacle(feature: Feature) -> str | None:

@@ -40,6 +40,9 @@ from singer_verify.worker_processes import choose_start_method, count_available_
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 STAGE_DESCRIPTIONS = {COUNTING_STAGE: "Counting trials", COMPARING_STAGE: "Comparing singers"}
+PITCH_SAMPLE_RATE, PITCH_HOP_MS = 16_000, 10.0
+MIN_RECORDINGS_FOR_WORKERS = 16  # for fewer recordings, starting processes takes longer than measuring
+NUM_FAULT_EXAMPLES = 3
 
 
 @runtime_checkable
@@ -235,10 +238,6 @@ def _measure_metadata(utterances: EvaluatedUtterances, plan: EvaluationPlan, pro
     return UtteranceMetadata(labels, seconds, median_f0_hz)
 
 
-PITCH_SAMPLE_RATE, PITCH_HOP_MS = 16_000, 10.0
-MIN_RECORDINGS_FOR_WORKERS = 16  # for fewer recordings, starting processes takes longer than measuring
-
-
 class MedianF0Dataset(Dataset[float]):
     """Median f0 of each recording in Hz; NaN where it has none.
 
@@ -286,9 +285,6 @@ def read_durations(paths: Sequence[Path]) -> Iterator[float]:
             yield probe_audio(path).duration_s
         except UtteranceError:
             yield np.nan
-
-
-NUM_FAULT_EXAMPLES = 3
 
 
 def collect_fault_examples(validation: TrialListValidation) -> dict[str, list[str]]:

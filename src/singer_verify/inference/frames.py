@@ -27,6 +27,8 @@ from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.store.extraction import extract_frames
 
 DEFAULT_CHUNK_FRAMES = 3000
+MIN_RECORDING_S = 0.5
+Frames = Float[torch.Tensor, "frames bins"]
 
 
 def narrow_to_framewise(feature: Feature) -> FramewiseFeature | None:
@@ -60,11 +62,6 @@ def compute_frame_chunks(
             dropped = max(before + ready - context, 0)
             held, before = held[dropped * hop :], before + ready - dropped
     yield feature(held)[before:]
-
-
-MIN_RECORDING_S = 0.5
-
-Frames = Float[torch.Tensor, "frames bins"]
 
 
 @dataclass(frozen=True)

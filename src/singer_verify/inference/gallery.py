@@ -32,6 +32,11 @@ from singer_verify.inference.model import Model
 from singer_verify.inference.verification import VerificationResult, decide_score
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 
+GALLERY_FORMAT_VERSION = 1
+STRING_ARRAYS = ("singers", "recordings", "contents")
+GALLERY_ARRAYS = {"version", "fingerprint", *STRING_ARRAYS, "embeddings", "checksum"}
+UNIT_NORM_TOLERANCE = 1e-3
+
 
 class Gallery:
     """Enrolled singers of a model.
@@ -210,12 +215,6 @@ class Gallery:
         score = float(self.scoring.compute_pair_scores(enrolled.sides, side)[0])
         remarks = embedded.remarks + describe_enrolment_mismatch(self.scoring, number)
         return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)
-
-
-GALLERY_FORMAT_VERSION = 1
-STRING_ARRAYS = ("singers", "recordings", "contents")
-GALLERY_ARRAYS = {"version", "fingerprint", *STRING_ARRAYS, "embeddings", "checksum"}
-UNIT_NORM_TOLERANCE = 1e-3
 
 
 @contextmanager

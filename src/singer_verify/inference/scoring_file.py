@@ -28,6 +28,8 @@ FITTED_SINGER_FIELDS = (
 )  # of `Scoring`: absent in older files
 SCORING_KIND = "scoring of singer_verify"
 EXPECTED_SCORING_FILE = "give a file that singer-verify calibrate wrote"
+log = logging.getLogger(__name__)
+SCORING_FILE_NAME = "scoring.npz"
 
 
 class ScoringModelMismatchError(SingerVerifyError):
@@ -177,11 +179,6 @@ def _parse_finite_number(value: Any) -> float:
     if not np.isfinite(value):
         raise ValueError(value)
     return float(value)
-
-
-log = logging.getLogger(__name__)
-
-SCORING_FILE_NAME = "scoring.npz"
 
 
 def load_model_scoring(model: Model, scoring: Path | None = None, threshold: float | None = None) -> Scoring:

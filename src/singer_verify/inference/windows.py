@@ -13,6 +13,9 @@ from singer_verify.evaluation.averaging import average_embeddings
 from singer_verify.inference.frames import RecordingInfo
 
 Frames = Float[torch.Tensor, "frames bins"]
+MIN_RELIABLE_S = 3.0  # recordings of this length are not called short, however long the model's window
+SILENCE_DB = 40.0  # below a recording's loud level nobody sings
+LOUD_QUANTILE = 0.95  # quantile of power that is a recording's loud level
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,6 @@ def iterate_windows(pieces: Iterable[Frames], starts: Int[np.ndarray, " windows"
         if number < len(starts):
             dropped = min(max(int(starts[number]) - first, 0), len(held))
             held, first = held[dropped:], first + dropped
-
-
-MIN_RELIABLE_S = 3.0  # recordings of this length are not called short, however long the model's window
-SILENCE_DB = 40.0  # below a recording's loud level nobody sings
-LOUD_QUANTILE = 0.95  # quantile of power that is a recording's loud level
 
 
 @dataclass(frozen=True)

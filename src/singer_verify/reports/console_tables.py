@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor fo
     from singer_verify.inference.verification import VerificationResult
     from singer_verify.runs.tree import RunSummary
 
+DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold"}
+SECONDS_PER_HOUR = 3600
+
 
 def build_calibration_record(
     evaluated: "LabelledEmbeddings", others: "LabelledEmbeddings | None", fitted: "FittedScoring"
@@ -132,9 +135,6 @@ def _format_caution(result: dict[str, Any]) -> str:
     )
 
 
-DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold"}
-
-
 def build_verification_table(result: "VerificationResult") -> Table:
     """Build the table that `singer-verify verify` prints."""
     table = Table(show_header=False)
@@ -189,9 +189,6 @@ def build_gallery_table(recordings: dict[str, list[str]], gallery: str) -> Table
 def format_threshold(threshold: "Threshold | None") -> str:
     """Format a threshold and its origin."""
     return "none; set one with --threshold" if threshold is None else f"{threshold.score:.4f} ({threshold.origin})"
-
-
-SECONDS_PER_HOUR = 3600
 
 
 def build_corpus_table(utterances: "pd.DataFrame", title: str) -> Table:

@@ -19,6 +19,13 @@ from singer_verify.reports.evaluation.text import format_metric_interval
 
 AXIS_LENGTH = 520.0  # side of the square between the axes, in SVG units
 DET_TICK_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+ALL_TRIALS = "all"
+EMPHASISED_COLOURS = {ALL_TRIALS: BLACK, HARD: VERMILION}
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
+OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
+MAX_CONDITION_NAME_LENGTH = 36
+DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with labels, and of a character of the legend
+MAX_NAMED_CURVES = len(OTHER_COLOURS) * len(DASHES)  # more lines cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,6 @@ def _keep_corners(places: list[tuple[float, float]]) -> Iterable[tuple[float, fl
 
 def _clip_rate(rate: float) -> float:
     return min(max(rate, MIN_DET_RATE), MAX_DET_RATE)
-
-
-ALL_TRIALS = "all"
-EMPHASISED_COLOURS = {ALL_TRIALS: BLACK, HARD: VERMILION}
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
-OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
-MAX_CONDITION_NAME_LENGTH = 36
-DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with labels, and of a character of the legend
-MAX_NAMED_CURVES = len(OTHER_COLOURS) * len(DASHES)  # more lines cannot be told apart
 
 
 def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:

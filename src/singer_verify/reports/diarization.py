@@ -17,6 +17,12 @@ from singer_verify.plotting import COLOURS, UNKNOWN_GREY
 from singer_verify.reports.console_tables import format_threshold
 
 MAX_TABLE_ROWS = 60  # the csv has all
+MAX_DRAWN_SINGERS = 10  # those who sing longest, then those who score highest
+DIARIZATION_WIDTH_INCHES, ROW_INCHES, SCORE_PANEL_INCHES = 9.0, 0.3, 2.4
+LINE_STYLES = ("-", "--")  # the second where colours repeat
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+MAX_TICKS = 10
 
 
 def build_segments_table(diarization: Diarization, recording: str) -> Table:
@@ -93,14 +99,6 @@ def _format_rows_csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> by
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().encode("utf-8")
-
-
-MAX_DRAWN_SINGERS = 10  # those who sing longest, then those who score highest
-DIARIZATION_WIDTH_INCHES, ROW_INCHES, SCORE_PANEL_INCHES = 9.0, 0.3, 2.4
-LINE_STYLES = ("-", "--")  # the second where colours repeat
-LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
-TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
-MAX_TICKS = 10
 
 
 def plot_diarization(diarization: Diarization, title: str) -> Figure:

@@ -36,6 +36,19 @@ log = logging.getLogger(__name__)
 
 EVALUATION_GLOB = f"evaluation/**/{EVALUATION_FILE_NAME}"  # in the folder of a run
 EXPECTED_EVALUATION_FILE = f"expected a {EVALUATION_FILE_NAME} that `singer-verify evaluate ... --out` wrote"
+NOT_RECORDED = "not recorded"
+FactRows = list[tuple[str, str]]
+NORMALISATION_DESCRIPTIONS = {
+    "none": "Frames are not normalised.",
+    "utterance_zero_one": "The values of each recording are scaled to the range 0 to 1.",
+    "utterance_unit_variance": "The values of each recording are scaled to mean 0 and variance 1.",
+    "utterance_bins": "Each bin of each recording is scaled to mean 0 and variance 1.",
+    "global_unit_variance": "All values are standardised by mean and variance of the training recordings.",
+    "global_bins": "Each bin is standardised by its mean and variance over the training recordings.",
+}
+MODEL_CARD_TEMPLATE = "model_card.md.jinja"
+HUB_TAGS = ["singing", "singer-verification", "speaker-verification", "voice-embedding", "pytorch"]
+MARKDOWN_ESCAPES = str.maketrans({"|": r"\|", "<": "&lt;", "`": "'", "\n": " "})
 
 
 class EvaluationModelMismatchError(SingerVerifyError):
@@ -154,18 +167,6 @@ def _format_condition_row(record: dict[str, Any]) -> tuple[str, str, str, int, i
     return (condition.condition, *texts, condition.num_targets, condition.num_nontargets)
 
 
-NOT_RECORDED = "not recorded"
-FactRows = list[tuple[str, str]]
-NORMALISATION_DESCRIPTIONS = {
-    "none": "Frames are not normalised.",
-    "utterance_zero_one": "The values of each recording are scaled to the range 0 to 1.",
-    "utterance_unit_variance": "The values of each recording are scaled to mean 0 and variance 1.",
-    "utterance_bins": "Each bin of each recording is scaled to mean 0 and variance 1.",
-    "global_unit_variance": "All values are standardised by mean and variance of the training recordings.",
-    "global_bins": "Each bin is standardised by its mean and variance over the training recordings.",
-}
-
-
 def get_docstring_summary(part: object) -> str:
     """Return the summary line of the class of a part, without its full stop."""
     summary = (inspect.getdoc(type(part)) or type(part).__name__).partition("\n\n")[0]
@@ -282,11 +283,6 @@ def _format_initial_weights(origin: Provenance) -> str:
     if imported := origin.record.get("imported"):
         return f"weights of another program: {imported['file']}, SHA-256 {imported['sha256']}"
     return "random" if origin.record else NOT_RECORDED
-
-
-MODEL_CARD_TEMPLATE = "model_card.md.jinja"
-HUB_TAGS = ["singing", "singer-verification", "speaker-verification", "voice-embedding", "pytorch"]
-MARKDOWN_ESCAPES = str.maketrans({"|": r"\|", "<": "&lt;", "`": "'", "\n": " "})
 
 
 @dataclass(frozen=True)

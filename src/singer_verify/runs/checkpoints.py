@@ -45,6 +45,7 @@ LEGACY_PARAMETER_NAMES = {
     "loss.terms.ce.class_layer.weight": "class_layer.weight",
     "loss.terms.ce.class_layer.bias": "class_layer.bias",
 }
+FINGERPRINT_KEYS = ("recipe", "encoder", "window_frames")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,9 +212,6 @@ def rename_legacy_parameters(model_state: dict[str, Tensor]) -> dict[str, Tensor
     """Return the losses' parameters in a seed's `model_state`, under the names of a Lightning checkpoint."""
     tensors = {name: model_state[earlier] for name, earlier in LEGACY_PARAMETER_NAMES.items() if earlier in model_state}
     return {name: tensor.reshape(()) if "ge2e" in name else tensor for name, tensor in tensors.items()}
-
-
-FINGERPRINT_KEYS = ("recipe", "encoder", "window_frames")
 
 
 def compute_fingerprint(checkpoint: dict[str, Any]) -> str:

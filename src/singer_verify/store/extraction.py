@@ -39,6 +39,9 @@ from singer_verify.store.packed import (
 )
 from singer_verify.worker_processes import choose_start_method, is_worker_death
 
+log = logging.getLogger(__name__)
+MAX_LOGGED_SKIPS = 20  # number of skipped utterances named in the log
+
 
 @torch.inference_mode()
 def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames bins"]:
@@ -57,11 +60,6 @@ def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames 
     if not frames.isfinite().all():
         raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
     return frames
-
-
-log = logging.getLogger(__name__)
-
-MAX_LOGGED_SKIPS = 20  # number of skipped utterances named in the log
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ FRAMES_NAME, INDEX_NAME, MANIFEST_NAME = "frames.bin", "index.csv", "store.json"
 INDEX_COLUMNS = ("path", "singer", "num_frames", "crc32", "skipped")
 STORE_DTYPES = ("float16", "float32")
 UNSAFE_PATH_PATTERN = r"^/|(?:^|/)\.\.(?:/|$)"  # an absolute path, or one with `..`
+VERIFIED_NAME = "verified.json"
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,6 @@ def fit_normalisation(normalisation: Normalisation, training: PackedStore) -> No
     if not normalisation.needs_training_split:
         return normalisation
     return normalisation.fit(compute_frame_statistics(training.frames, training.offsets))
-
-
-VERIFIED_NAME = "verified.json"
 
 
 class StoreDamageError(SingerVerifyError):

@@ -30,6 +30,11 @@ from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings, load_split_embeddings, require_one_corpus
 
+log = logging.getLogger(__name__)
+NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
+# Of the bootstrap over singers. No p is below 2 / resamples, and Holm multiplies it by the number of comparisons.
+MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL = 2000, 100
+
 
 @dataclass(frozen=True)
 class ConditionSize:
@@ -113,9 +118,6 @@ class Leaderboard:
     conditions: tuple[ConditionSize, ...]
     false_alarms: Float[np.ndarray, " points"]
     skipped_runs: dict[str, str] = field(default_factory=dict)
-
-
-NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
 
 
 @dataclass(frozen=True)
@@ -317,12 +319,6 @@ def _add_differences(
         )
     }
     return [compared.get(entry.name, entry) for entry in entries]
-
-
-log = logging.getLogger(__name__)
-
-# Of the bootstrap over singers. No p is below 2 / resamples, and Holm multiplies it by the number of comparisons.
-MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL = 2000, 100
 
 
 def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corpus: Path | None) -> Leaderboard:

@@ -30,6 +30,7 @@ from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_ru
 from singer_verify.training.composition import build_job_folder_name
 
 log = logging.getLogger(__name__)
+PLAN_FILENAME = "sweep.json"
 
 
 class JobError(SingerVerifyError):
@@ -174,9 +175,6 @@ def is_sweep_leader(job: Path) -> bool:
     """Return whether this process leads the job's sweep; also true where there is no sweep."""
     sweep = find_sweep_folder(job)
     return sweep is None or read_sweep_plan(sweep).process == identify_process()
-
-
-PLAN_FILENAME = "sweep.json"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from singer_verify.evaluation.metrics.registry import Metric
 
 # With fewer singers, an error rate varies by several percentage points between sets of singers.
 MIN_RELIABLE_SINGERS = 30
+MAX_SCORE_LEVELS = 10_000  # of one system's resamples: beyond that, a rate's step is under a ten-thousandth
+MAX_EXACT_FLOAT32_INTEGER = 1 << 24  # integers below are exact in single precision, whose products are twice as fast
+MAX_PENDING_VALUES = 1 << 22  # number of values that may await weighting
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,6 @@ class BootstrapWeights:
     @property
     def has_one_singer_per_unit(self) -> bool:
         return len(self.unit_index) == self.counts.shape[1]
-
-
-MAX_SCORE_LEVELS = 10_000  # of one system's resamples: beyond that, a rate's step is under a ten-thousandth
-MAX_EXACT_FLOAT32_INTEGER = 1 << 24  # integers below are exact in single precision, whose products are twice as fast
-MAX_PENDING_VALUES = 1 << 22  # number of values that may await weighting
 
 
 class ResampledSums:

@@ -22,6 +22,8 @@ from jaxtyping import Bool, Float, Int, Num
 
 from singer_verify.errors import SingerVerifyError
 
+MIN_DET_RATE, MAX_DET_RATE = 0.001, 0.6  # range of both axes of a DET plot
+
 
 @dataclass(frozen=True)
 class ErrorCurve:
@@ -239,9 +241,6 @@ def compute_min_dcf(
         SingerVerifyError: see `SortedScores.from_trials`.
     """
     return float(compute_error_curve(scores, is_target).compute_min_dcf(p_target, miss_cost, false_alarm_cost))
-
-
-MIN_DET_RATE, MAX_DET_RATE = 0.001, 0.6  # range of both axes of a DET plot
 
 
 def build_false_alarm_grid(num_points: int = 200) -> Float[np.ndarray, " points"]:

@@ -11,6 +11,8 @@ from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 
 MAX_RANK_QUERIES = 1000  # as many as in the source
 MAX_RANK_SCORES_PER_BLOCK = 2**22
+TOP_RANKS = (1, 5)
+MAX_IDENTIFICATION_SCORES_PER_BLOCK = 2**22
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,6 @@ def _count_above(
     above: np.ndarray = np.bincount(singer_index, 0.5 * num_beaten / len(own), num_singers)
     above[singer_index[query]] = 0.0
     return above
-
-
-TOP_RANKS = (1, 5)
-MAX_IDENTIFICATION_SCORES_PER_BLOCK = 2**22
 
 
 def compute_identification_metrics(

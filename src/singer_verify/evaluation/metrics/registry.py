@@ -15,6 +15,7 @@ from singer_verify.evaluation.metrics.binned_counts import BinnedCounts
 from singer_verify.evaluation.metrics.cllr import compute_min_cllr_from_counts
 
 TARGET_PRIORS = (0.01, 0.05, 0.5)  # priors of target trials: NIST's in most evaluations, VoxCeleb's, and even odds
+EER, MIN_DCF_PREFIX = "eer", "min_dcf_"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ def _build_min_dcf(p_target: float) -> Metric:
     return Metric(f"minDCF at prior {p_target:g}", lambda counts: counts.curve.compute_min_dcf(p_target))
 
 
-EER, MIN_DCF_PREFIX = "eer", "min_dcf_"
 METRICS: dict[str, Metric] = {
     EER: Metric("EER", _compute_eer, is_percentage=True),
     **{f"{MIN_DCF_PREFIX}{prior:g}": _build_min_dcf(prior) for prior in TARGET_PRIORS},

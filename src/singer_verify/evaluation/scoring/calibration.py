@@ -8,6 +8,11 @@ from scipy.special import expit, logit
 
 from singer_verify.errors import SingerVerifyError, require_between
 
+MIN_PRIOR = 1e-6
+SEPARABLE_NOTE = (
+    "; the scores of the two kinds do not overlap, so the ratios are limited to what this many trials can show"
+)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -34,12 +39,6 @@ class Calibration:
     def threshold(self, prior: float) -> float:
         """Return the Bayes decision threshold, both errors costing the same."""
         return float((-logit(prior) - self.offset) / self.slope)
-
-
-MIN_PRIOR = 1e-6
-SEPARABLE_NOTE = (
-    "; the scores of the two kinds do not overlap, so the ratios are limited to what this many trials can show"
-)
 
 
 def fit_calibration(

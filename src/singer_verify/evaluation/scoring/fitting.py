@@ -24,6 +24,10 @@ from singer_verify.evaluation.seen_singers import SeenSingers
 
 MAX_PAIR_SCORES_PER_BLOCK = 2**22
 MAX_SCORES_PER_KIND = 2_000_000  # beyond that, more trials of the same singers no longer change the fit
+ENROLMENT_SIZES = (2, 3, 5, 10)  # recordings; from one to the next, errors at a threshold change by a point or two
+NUM_ENROLMENT_DRAWS = 10  # random choices of the enrolment recordings
+PROJECTIONS, NORMS = ("none", "centre", "whiten", "lda"), ("none", "s-norm", "as-norm")
+DEFAULT_MAX_NEAREST = 200  # a few hundred are common, with a cohort of thousands
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,6 @@ def score_all_pairs(
         parts.append((scores[kept], is_target[kept]))
     scores, is_target = (np.concatenate(part) for part in zip(*parts, strict=True))
     return PairScores(scores, is_target, num_targets, num_nontargets)
-
-
-ENROLMENT_SIZES = (2, 3, 5, 10)  # recordings; from one to the next, errors at a threshold change by a point or two
-NUM_ENROLMENT_DRAWS = 10  # random choices of the enrolment recordings
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,6 @@ def _score_enrolment_trials(
         scores.append(scoring.compute_score_matrix(sides[gallery.queries[chosen]], gallery.singers).ravel())
         is_target.append((gallery.target_index[chosen, None] == np.arange(num_enrolled)).ravel())
     return np.concatenate(scores), np.concatenate(is_target)
-
-
-PROJECTIONS, NORMS = ("none", "centre", "whiten", "lda"), ("none", "s-norm", "as-norm")
-DEFAULT_MAX_NEAREST = 200  # a few hundred are common, with a cohort of thousands
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ SONY_HEADER = ("label", "path1", "path2")
 ONE_OR_ZERO = {"1": True, "0": False}
 KALDI_OUTCOMES = {"target": True, "nontarget": False}
 BLANKS_PATTERN = "[ \t]+"  # other whitespace may be part of a name
+CSV_OUTCOMES = ONE_OR_ZERO | {"true": True, "false": False, "True": True, "False": False}
+CsvRow = tuple[int, list[str]]  # line number and fields
+FORMAT_BY_SUFFIX = {".csv": "csv", ".txt": "voxceleb", ".trials": "kaldi", "": "kaldi"}  # Kaldi's are named `trials`
+OVERFLOW_COLUMN = "overflow"  # takes an extra field, which pandas would otherwise drop silently
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,6 @@ LINE_FORMATS = {
     "sony": LineFormat((IS_TARGET, LEFT, RIGHT), ",", ",", ",\r\n", ONE_OR_ZERO, "1,a.wav,b.wav"),
 }
 FORMATS = (CSV, *LINE_FORMATS)
-CSV_OUTCOMES = ONE_OR_ZERO | {"true": True, "false": False, "True": True, "False": False}
 
 
 def detect_format(path: Path) -> str:
@@ -149,9 +152,6 @@ def shorten_line(line: str, max_length: int = 120) -> str:
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
-CsvRow = tuple[int, list[str]]  # line number and fields
-
-
 def read_csv_table(path: Path) -> pd.DataFrame:
     """Read the rows of a csv list as strings. Blank lines are skipped.
 
@@ -202,10 +202,6 @@ def _validate_csv_rows(path: Path, header: list[str], rows: Iterator[CsvRow]) ->
                 f"header, two of them paths, and is_target 1 or 0."
             )
         yield row
-
-
-FORMAT_BY_SUFFIX = {".csv": "csv", ".txt": "voxceleb", ".trials": "kaldi", "": "kaldi"}  # Kaldi's are named `trials`
-OVERFLOW_COLUMN = "overflow"  # takes an extra field, which pandas would otherwise drop silently
 
 
 def read_trials(path: Path) -> TrialList:

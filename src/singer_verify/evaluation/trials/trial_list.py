@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from singer_verify.errors import SingerVerifyError
 
+SIDE_NAMES = ("left", "right")
+ABSENT = -1
+
 
 @dataclass(frozen=True)
 class TrialList:
@@ -89,9 +92,6 @@ def compute_cosine_scores(
     return (embeddings @ embeddings.T)[trials.left, trials.right]
 
 
-SIDE_NAMES = ("left", "right")
-
-
 def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
     """Add `left_<label>` and `right_<label>` for each label; other labels of the list stay.
 
@@ -109,9 +109,6 @@ def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
         own = [name for name in trials.labels.columns if name not in columns]
         table = table.join(trials.labels[own].reset_index(drop=True))
     return TrialList(trials.left, trials.right, trials.is_target, table)
-
-
-ABSENT = -1
 
 
 def match_paths(listed: Sequence[str] | np.ndarray, paths: Sequence[str] | np.ndarray) -> Int[np.ndarray, " listed"]:

@@ -21,6 +21,19 @@ from singer_verify.plotting import (
 from singer_verify.reports.det_figure import plot_det
 from singer_verify.reports.embedding_map import build_corpus_map, plot_corpus_map
 
+MAX_SHOWN_SINGERS = 40
+SINGER_ROW_INCHES = 0.26
+FIGURE_CAPTIONS = {
+    "det": "Detection error trade-off by condition, on normal-deviate axes: miss rate at each false-alarm rate. The "
+    "dotted diagonal is where both are equal; lower and further left is better.",
+    "scores": "Scores of target and non-target trials; where they overlap, every threshold makes errors.",
+    "map_tsne": "Embeddings in the plane (t-SNE). Neighbours are similar; distances between clusters are meaningless.",
+    "map_umap": "Embeddings in the plane (UMAP). Neighbours are similar; distances between clusters mean little.",
+    "similarity": "Mean score of each pair of singers, similar ones side by side. The diagonal should be bright, "
+    "everything else dark.",
+    "singers": "EER of each singer against all others, and the most similar singer.",
+}
+
 
 def plot_score_histogram(
     histogram: ScoreHistogram, threshold: float, calibrated_threshold: float | None, scoring: str
@@ -48,10 +61,6 @@ def plot_score_histogram(
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
     return figure
-
-
-MAX_SHOWN_SINGERS = 40
-SINGER_ROW_INCHES = 0.26
 
 
 def sort_worst_first(by_singer: tuple[SingerMetrics, ...], singers: tuple[str, ...]) -> list[SingerMetrics]:
@@ -97,18 +106,6 @@ def _format_singers_title(num_drawn: int, num_rated: int, num_singers: int) -> s
     if num_few := num_singers - num_rated:
         parts.append(f"too few trials for an EER: {num_few}")
     return "; ".join(parts)
-
-
-FIGURE_CAPTIONS = {
-    "det": "Detection error trade-off by condition, on normal-deviate axes: miss rate at each false-alarm rate. The "
-    "dotted diagonal is where both are equal; lower and further left is better.",
-    "scores": "Scores of target and non-target trials; where they overlap, every threshold makes errors.",
-    "map_tsne": "Embeddings in the plane (t-SNE). Neighbours are similar; distances between clusters are meaningless.",
-    "map_umap": "Embeddings in the plane (UMAP). Neighbours are similar; distances between clusters mean little.",
-    "similarity": "Mean score of each pair of singers, similar ones side by side. The diagonal should be bright, "
-    "everything else dark.",
-    "singers": "EER of each singer against all others, and the most similar singer.",
-}
 
 
 def plot_evaluation(

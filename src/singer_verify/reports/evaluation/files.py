@@ -23,6 +23,8 @@ from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst
 from singer_verify.reports.evaluation.page import PageMedia, render_evaluation_page
 from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
 
+REPORT_FILE_NAME, EVALUATION_FILE_NAME = "report.html", "evaluation.json"
+
 
 def build_evaluation_record(
     result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext
@@ -145,9 +147,6 @@ def _build_confusion_record(pair: ConfusedSingers, singers: tuple[str, ...]) -> 
         "mean_score": float(pair.mean_score),
         "num_trials": int(pair.num_trials),
     }
-
-
-REPORT_FILE_NAME, EVALUATION_FILE_NAME = "report.html", "evaluation.json"
 
 
 def require_report_folder(folder: Path, setting: str = "--out") -> None:

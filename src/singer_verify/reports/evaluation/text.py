@@ -26,6 +26,31 @@ from singer_verify.inference.evaluation_context import EvaluationContext
 THRESHOLD_METRICS, CALIBRATION_METRICS = ("miss_at_threshold", "false_alarm_at_threshold"), ("cllr",)
 ACTUAL_DCF_PREFIX = "actual_dcf_"  # at the calibration's threshold for the prior if there is one, else at the given one
 FITTED_MARK = " (fitted to singers evaluated here)"
+NO_VALUE = "–"
+PERCENT_METRICS = ("miss_at_threshold", "false_alarm_at_threshold", "top_1", "top_5")  # besides those in METRICS
+METRIC_NAMES = {
+    "threshold": "threshold",
+    "miss_at_threshold": "misses at the given threshold",
+    "false_alarm_at_threshold": "false alarms at the given threshold",
+    "cllr": "Cllr",
+    "top_1": "top-1 identification",
+    "top_5": "top-5 identification",
+    "mean_normalised_rank": "mean normalised rank",
+}
+METRIC_MEANINGS = {
+    "eer": "At the threshold where both error rates are equal: the share of target trials that are rejected, and of "
+    "non-target trials that are accepted.",
+    "threshold": "The score at the EER; trials that score at least as high are accepted as the same singer.",
+    "miss_at_threshold": "Share of target trials rejected at the threshold of the model's scoring.",
+    "false_alarm_at_threshold": "Share of non-target trials accepted at that threshold.",
+    "auc": "How often a target trial scores higher than a non-target trial; chance is 50 %.",
+    "cllr": "Cost of the calibrated log-likelihood ratios in bits per trial: 0 is perfect, 1 is uninformative.",
+    "min_cllr": "Cllr after the best possible calibration of these scores; the difference is calibration loss.",
+    "top_1": "How often the right singer ranks first among all enrolled singers.",
+    "top_5": "How often the right singer ranks among the first five.",
+    "mean_normalised_rank": "Rank of the right singer among all others: 0 is always first, 0.5 is chance.",
+}
+DISPLAYED_MIN_DCF = "min_dcf_0.05"
 
 
 class OverlapWording(NamedTuple):
@@ -100,32 +125,6 @@ def _describe_overlap(occasion: OverlapWording, overlap: SingerOverlap | None) -
             f"{occasion.consequence}."
         )
     return ""
-
-
-NO_VALUE = "–"
-PERCENT_METRICS = ("miss_at_threshold", "false_alarm_at_threshold", "top_1", "top_5")  # besides those in METRICS
-METRIC_NAMES = {
-    "threshold": "threshold",
-    "miss_at_threshold": "misses at the given threshold",
-    "false_alarm_at_threshold": "false alarms at the given threshold",
-    "cllr": "Cllr",
-    "top_1": "top-1 identification",
-    "top_5": "top-5 identification",
-    "mean_normalised_rank": "mean normalised rank",
-}
-METRIC_MEANINGS = {
-    "eer": "At the threshold where both error rates are equal: the share of target trials that are rejected, and of "
-    "non-target trials that are accepted.",
-    "threshold": "The score at the EER; trials that score at least as high are accepted as the same singer.",
-    "miss_at_threshold": "Share of target trials rejected at the threshold of the model's scoring.",
-    "false_alarm_at_threshold": "Share of non-target trials accepted at that threshold.",
-    "auc": "How often a target trial scores higher than a non-target trial; chance is 50 %.",
-    "cllr": "Cost of the calibrated log-likelihood ratios in bits per trial: 0 is perfect, 1 is uninformative.",
-    "min_cllr": "Cllr after the best possible calibration of these scores; the difference is calibration loss.",
-    "top_1": "How often the right singer ranks first among all enrolled singers.",
-    "top_5": "How often the right singer ranks among the first five.",
-    "mean_normalised_rank": "Rank of the right singer among all others: 0 is always first, 0.5 is chance.",
-}
 
 
 @dataclass(frozen=True)
@@ -252,9 +251,6 @@ def _get_metric_order(key: str) -> tuple[int, str]:
         "top_",
     )
     return next((number for number, start in enumerate(order) if key.startswith(start)), len(order)), key
-
-
-DISPLAYED_MIN_DCF = "min_dcf_0.05"
 
 
 def build_evaluation_table(

@@ -27,6 +27,23 @@ from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
 CELL_COLOUR, FIGURE_BASELINE_COLOUR, SEED_COLOUR = BLUE, VERMILION, "#999999"
 CELL_ROW_INCHES = 0.3
+# Characters that LaTeX reads as commands, or that its usual fonts lack. pandas escapes only the former.
+LATEX_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "−": "$-$",
+        "–": "--",
+        "·": r"$\cdot$",
+    }
+)
+LEADERBOARD_TEMPLATE = "leaderboard/leaderboard.html.jinja"
+PAGE_BASELINE_COLOUR, PAGE_OTHER_COLOUR = BLACK, UNKNOWN_GREY  # curves beyond the colours are grey
+LAST_SORT_KEY = float("inf")  # of a cell without a value
 
 
 def plot_leaderboard(board: Leaderboard) -> Figure:
@@ -61,22 +78,6 @@ def _build_legend(board: Leaderboard) -> list[Line2D]:
             Line2D([], [], color=FIGURE_BASELINE_COLOUR, marker="o", label="baseline"),
         ]
     return [*marks, Line2D([], [], color=SEED_COLOUR, marker="|", linestyle="", label="one seed")]
-
-
-# Characters that LaTeX reads as commands, or that its usual fonts lack. pandas escapes only the former.
-LATEX_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": "$<$",
-        ">": "$>$",
-        "−": "$-$",
-        "–": "--",
-        "·": r"$\cdot$",
-    }
-)
 
 
 def build_leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -182,11 +183,6 @@ def write_leaderboard(board: Leaderboard, folder: Path) -> None:
         **render_figure_files(plot_leaderboard(board)),
     }
     write_files_atomically({f"leaderboard.{suffix}": content for suffix, content in contents.items()}, folder)
-
-
-LEADERBOARD_TEMPLATE = "leaderboard/leaderboard.html.jinja"
-PAGE_BASELINE_COLOUR, PAGE_OTHER_COLOUR = BLACK, UNKNOWN_GREY  # curves beyond the colours are grey
-LAST_SORT_KEY = float("inf")  # of a cell without a value
 
 
 def render_leaderboard_page(board: Leaderboard) -> str:

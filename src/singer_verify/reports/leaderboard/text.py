@@ -15,6 +15,8 @@ from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
 MINUS, NAME_SEPARATOR = "−", " · "
 SIGNIFICANCE_LEVEL = 0.05
+MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
+FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
 def build_headings(board: Leaderboard) -> list[str]:
@@ -153,10 +155,6 @@ def _note_skipped_runs(board: Leaderboard) -> list[str]:
         return []
     listed = ", ".join(f"{path} ({status})" for path, status in board.skipped_runs.items())
     return [f"Skipped runs ({len(board.skipped_runs)}): {listed}."]
-
-
-MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
-FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
 def build_leaderboard_table(board: Leaderboard) -> Group:
