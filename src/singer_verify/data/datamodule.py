@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Int
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -239,6 +240,8 @@ class SingerDataModule(pl.LightningDataModule):
         utterance_lengths = store.num_frames
         if split == "train" and self.crop_extractor is not None:
             utterance_lengths = self.crop_extractor.count_frames(utterance_lengths)
+        if split == "train":
+            warn_of_short_utterances(utterance_lengths, self.num_frames)
         shape = BatchShape(self.singers_per_batch, utterances_per_singer, self.num_frames)
         where, one_corpus = self.corpus.root / split, self.singers_from == "one_corpus"
         return build_sampler(store, where, utterance_lengths, shape, seed, one_corpus)
@@ -290,6 +293,21 @@ class SplitStores:
                 "%s contains precomputed features: its feat_params.yaml is the recipe, the features group is ignored.",
                 self.corpus.root,
             )
+
+
+@rank_zero_only
+def warn_of_short_utterances(utterance_lengths: Int[np.ndarray, " utterances"], num_frames: int) -> None:
+    """Warn of the share of training utterances that are shorter than a crop, and so are repeated to fill it."""
+    if num_short := int((utterance_lengths < num_frames).sum()):
+        log.warning(
+            "%.2g %% of the training utterances (%d of %d) are shorter than a crop of %d frames and are repeated to "
+            "fill it; half of them have %d frames or fewer: shorten crops by data.num_frames or data.crop_seconds.",
+            100 * num_short / len(utterance_lengths),
+            num_short,
+            len(utterance_lengths),
+            num_frames,
+            int(np.median(utterance_lengths)),
+        )
 
 
 def require_disjoint_recordings(root: Path, training: PackedStore, validation: PackedStore) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,12 +23,13 @@ class SampleBatch(NamedTuple):
 
     Attributes:
         samples: (singers, utterances, samples).
-        is_frame: (singers, utterances, frames), false where an utterance is shorter than its crop.
+        places: (singers, utterances, frames), which of the computed frames each frame of a crop is: one after another,
+            and again from the first where an utterance is shorter than its crop.
         singers: (singers,), indices into the sorted list of the split's singers.
     """
 
     samples: Num[Tensor, "singers utterances samples"]
-    is_frame: Bool[Tensor, "singers utterances frames"]
+    places: Int[Tensor, "singers utterances frames"]
     singers: Int[Tensor, " singers"]
 
 
@@ -87,19 +88,20 @@ class CropFeatureExtractor:
     def compute_first_frames(
         self, starts: Int[np.ndarray, " crops"], utterance_lengths: Int[np.ndarray, " crops"]
     ) -> Int[np.ndarray, " crops"]:
-        """Return the first frame of every crop within its utterance.
+        """Return the first frame of every crop within its utterance; that of a shorter utterance is its own first."""
+        return np.where(utterance_lengths >= self.num_frames, starts, 0)
 
-        It is negative for an utterance shorter than a crop, which is centred as in `PackedStore.read_crops`.
-        """
-        return np.where(utterance_lengths >= self.num_frames, starts, -((self.num_frames - utterance_lengths) // 2))
+    def compute_places(self, utterance_lengths: Int[np.ndarray, " crops"]) -> Int[np.ndarray, "crops frames"]:
+        """Return which of the computed frames make up each crop; a shorter utterance is repeated, as when stored."""
+        return np.arange(self.num_frames) % np.minimum(utterance_lengths, self.num_frames)[:, None]
 
     @torch.no_grad()
     def __call__(
-        self, samples: Float[Tensor, "crops samples"], is_frame: Bool[Tensor, "crops frames"]
+        self, samples: Float[Tensor, "crops samples"], places: Int[Tensor, "crops frames"]
     ) -> Float[Tensor, "crops frames bins"]:
         frames = self.feature.to(samples.device)(samples)
         wanted = frames[:, self.context_frames : self.context_frames + self.num_frames]
-        return self._normalise_crops(wanted).masked_fill(~is_frame[..., None], 0.0)
+        return self._normalise_crops(wanted.take_along_dim(places[..., None], dim=1))
 
     def _normalise_crops(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
         if self.normalisation.name == "none":
@@ -142,14 +144,13 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         utterances, starts = plan.utterances[part], plan.starts[part]
         utterance_lengths = crop_frames.count_frames(self.store.num_frames[utterances.ravel()])
         first_frames = crop_frames.compute_first_frames(starts.ravel(), utterance_lengths)
-        places = first_frames[:, None] + np.arange(crop_frames.num_frames)
-        is_frame = (places >= 0) & (places < utterance_lengths[:, None])
+        places = crop_frames.compute_places(utterance_lengths)
         first_samples = (first_frames - crop_frames.context_frames) * crop_frames.hop_samples - self.margin_samples
         num_samples = crop_frames.num_samples + 2 * self.margin_samples
         samples = read_reflected_segments(self.store, utterances.ravel(), first_samples, num_samples)
         return SampleBatch(
             torch.from_numpy(samples.reshape(*utterances.shape, -1)),
-            torch.from_numpy(is_frame.reshape(*utterances.shape, -1)),
+            torch.from_numpy(places.reshape(*utterances.shape, -1)),
             torch.from_numpy(plan.singers[part]),
         )
 

@@ -82,8 +82,8 @@ class PackedStore:
     ) -> Num[np.ndarray, "crops num_frames bins"]:
         """Copy a window of `num_frames` frames out of each utterance.
 
-        An utterance shorter than the window is copied whole and centred between zeros (with one more zero frame after
-        it if the difference is odd); its start is ignored.
+        An utterance shorter than the window is repeated from its beginning until the window is full; its start is
+        ignored. Zeros instead would tell the encoder how long a recording is, not who sings.
         """
         bounds = self.offsets[utterances]
         available = self.offsets[utterances + 1] - bounds
@@ -91,12 +91,12 @@ class PackedStore:
         if long_enough.all():
             windows = sliding_window_view(self.frames, (num_frames, self.frames.shape[1]))[:, 0]
             return windows[bounds + starts]
-        crops = np.zeros((len(utterances), num_frames, self.frames.shape[1]), self.frames.dtype)
+        crops = np.empty((len(utterances), num_frames, self.frames.shape[1]), self.frames.dtype)
         if long_enough.any():
             crops[long_enough] = self.read_crops(utterances[long_enough], starts[long_enough], num_frames)
         for crop in np.flatnonzero(~long_enough):
-            before = (num_frames - available[crop]) // 2
-            crops[crop, before : before + available[crop]] = self.get_utterance_frames(int(utterances[crop]))
+            places = np.arange(num_frames) % available[crop]
+            crops[crop] = self.get_utterance_frames(int(utterances[crop]))[places]
         return crops
 
 
@@ -185,16 +185,9 @@ class NormalisedStore:
     def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
     ) -> Float[np.ndarray, "crops num_frames bins"]:
-        """Read normalised crops like `PackedStore.read_crops`; padding around a short utterance stays zero."""
+        """Read normalised crops like `PackedStore.read_crops`."""
         crops = self.store.read_crops(utterances, starts, num_frames)
-        if self.scaling is None:
-            return crops
-        scaled = self.scaling.apply(crops, utterances)
-        before = np.maximum(num_frames - self.store.num_frames[utterances], 0) // 2
-        end = before + self.store.num_frames[utterances]
-        position = np.arange(num_frames)
-        scaled[(position < before[:, None]) | (position >= end[:, None])] = 0.0
-        return scaled
+        return crops if self.scaling is None else self.scaling.apply(crops, utterances)
 
 
 def fit_normalisation(normalisation: Normalisation, training: PackedStore) -> Normalisation:

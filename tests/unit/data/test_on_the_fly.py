@@ -75,7 +75,26 @@ def test_frames_are_the_stored_ones(corpus: Path, recipe: str, num_frames: int, 
     for one, other in zip(batches_of(stored), batches_of(on_the_fly), strict=True):
         assert torch.equal(one.singers, other.singers)
         assert torch.allclose(one.features, other.features, atol=1e-4, rtol=0)
-        assert torch.equal(one.features == 0.0, other.features == 0.0)
+
+
+@pytest.mark.parametrize("on_the_fly", [False, True])
+def test_utterances_shorter_than_a_crop_are_repeated_and_counted_in_a_warning(
+    corpus: Path, caplog: pytest.LogCaptureFixture, on_the_fly: bool
+) -> None:
+    """Half a second has 51 frames, the short ones 4, 11, 25 and 31."""
+    data = datamodule(corpus, MelSpectrogram(40), 40, on_the_fly=on_the_fly)
+    assert (
+        "67 % of the training utterances (12 of 18) are shorter than a crop of 40 frames and are repeated to fill it; "
+        "half of them have 28 frames or fewer: shorten crops by data.num_frames or data.crop_seconds."
+    ) in caplog.messages
+    lengths = datamodule(corpus, MelSpectrogram(40), 40).stores["train"].num_frames
+    for step, batch in enumerate(batches_of(data)):
+        utterances = data.train_sampler.plan_batch(step).utterances
+        for crop, length in zip(batch.features.flatten(0, 1), lengths[utterances].ravel(), strict=True):
+            assert torch.equal(crop, crop[np.arange(40) % length])
+    caplog.clear()
+    datamodule(corpus, MelSpectrogram(40), 4, on_the_fly=on_the_fly)
+    assert "shorter than a crop" not in caplog.text
 
 
 def test_every_crop_of_an_utterance_is_cut_from_its_frames(tmp_path: Path) -> None:
@@ -87,7 +106,8 @@ def test_every_crop_of_an_utterance_is_cut_from_its_frames(tmp_path: Path) -> No
     first_frames = np.arange(len(whole) - 6)
     first_samples = (first_frames - crop_frames.context_frames) * 160
     stretches = read_reflected_segments(store, np.zeros_like(first_frames), first_samples, crop_frames.num_samples)
-    crops = crop_frames(torch.from_numpy(stretches) / 32768, torch.ones(len(first_frames), 7, dtype=torch.bool))
+    places = crop_frames.compute_places(np.full(len(first_frames), len(whole)))
+    crops = crop_frames(torch.from_numpy(stretches) / 32768, torch.from_numpy(places))
     assert torch.allclose(crops, whole.unfold(0, 7, 1).mT, atol=1e-5, rtol=0)
 
 
