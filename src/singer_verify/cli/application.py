@@ -9,7 +9,35 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+class Application(typer.Typer):
+    """The application. Its paths may be typed in another spelling of accented letters than on disk."""
+
+    def command(  # type: ignore[override]  # options as typer's
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a command, which is run on the paths that exist."""
+        register = super().command(name, **options)
+
+        def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(command)
+            def run(**values: Any) -> Any:
+                from singer_verify.corpora.names import find_typed_path
+
+                for name, value in values.items():
+                    if isinstance(value, Path):
+                        values[name] = find_typed_path(value)
+                    elif isinstance(value, list):
+                        values[name] = [find_typed_path(item) if isinstance(item, Path) else item for item in value]
+                return command(**values)
+
+            register(run)
+            return command
+
+        return decorate
+
+
+app = Application(no_args_is_help=True, add_completion=False)
 Item = TypeVar("Item")
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")

@@ -128,6 +128,7 @@ def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
 def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, str]:
     """Find files and their singers in the split of a corpus, or in a folder with one folder per singer."""
     from singer_verify.corpora.corpus import SPLITS
+    from singer_verify.corpora.names import normalise_name
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference.evaluation import read_split_singers
 
@@ -138,7 +139,7 @@ def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, s
         raise SingerVerifyError(
             f"{loose[0]}: not in a singer's folder; a cohort is a corpus, or a folder with one folder per singer."
         )
-    return {file: file.relative_to(folder).parts[0] for file in files}
+    return {file: normalise_name(file.relative_to(folder).parts[0]) for file in files}
 
 
 def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "LabelledEmbeddings":

@@ -30,6 +30,7 @@ def enrol(
     as_json: JsonOption = False,
 ) -> None:
     """Add recordings of a singer to a gallery. Several recordings, of different songs, work better than one."""
+    from singer_verify.corpora.names import normalise_name
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import Gallery, load_model
     from singer_verify.inference.gallery import lock_gallery, require_gallery_path
@@ -49,7 +50,7 @@ def enrol(
     remarks += enrolment.remarks
     for remark in remarks:
         LOGGER.warning("%s", remark)
-    enrolled = [entry.recording for entry in changed.enrolled if entry.singer == name]
+    enrolled = [entry.recording for entry in changed.enrolled if entry.singer == normalise_name(name)]
     if not enrolled:
         raise SingerVerifyError(
             f"{gallery}: {name} is not enrolled, because no recording was added; the reasons are above."

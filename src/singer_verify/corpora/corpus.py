@@ -4,6 +4,7 @@ The folder under the split is the singer, whatever the file names say. Singers o
 `corpus/singer`.
 """
 
+import logging
 import os
 import re
 from collections import Counter
@@ -15,8 +16,10 @@ import numpy as np
 from jaxtyping import Int
 
 from singer_verify.audio import AUDIO_SUFFIXES
+from singer_verify.corpora.names import find_typed_path, normalise_name, require_table_name
 from singer_verify.errors import SingerVerifyError
 
+log = logging.getLogger(__name__)
 FEMALE, MALE = "female", "male"
 SINGING, SPEECH = "singing", "speech"
 SPLITS = ("train", "val", "test")
@@ -65,7 +68,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording: its path relative to the corpus root, and its singer."""
+    """One recording: its path relative to the corpus root, as on disk, and its singer, in NFC."""
 
     path: str
     singer: str
@@ -125,8 +128,9 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
 
     Raises:
         SingerVerifyError: the folder or a required split is missing, a split or singer has no utterances, a singer is
-            in two splits, or audio is mixed with precomputed features.
+            in two splits, audio is mixed with precomputed features, or a name contains a line break or a tab.
     """
+    root = find_typed_path(root)
     if not root.is_dir():
         raise SingerVerifyError(
             f"data.root={root}: no such folder; expected <root>/{{train,val}}/<singer>/<utterance>."
@@ -161,10 +165,24 @@ def _read_split(root: Path, name: str) -> Split:
                 f"{entry.path}: singer {entry.name} has no utterances ({len(paths)} other files); "
                 f"expected {' '.join(sorted(AUDIO_SUFFIXES | {PRECOMPUTED_SUFFIX}))}; add some or delete the folder."
             )
-        utterances += [Utterance(path.relative_to(root).as_posix(), entry.name) for path in usable]
+        utterances += [Utterance(path.relative_to(root).as_posix(), normalise_name(entry.name)) for path in usable]
     if not utterances:
         raise SingerVerifyError(f"{root / name}: contains no singer folders; expected {name}/<singer>/<utterance>.")
+    for utterance in utterances:
+        require_table_name(utterance.path, root)
+    _report_merged_singers(root / name, utterances)
+    utterances.sort(key=lambda utterance: utterance.singer)  # stable: only merged folders move
     return Split(name, tuple(utterances), num_ignored)
+
+
+def _report_merged_singers(folder: Path, utterances: list[Utterance]) -> None:
+    folders = {(utterance.singer, PurePosixPath(utterance.path).parts[1]) for utterance in utterances}
+    for singer, count in Counter(singer for singer, _ in folders).items():
+        if count > 1:
+            log.warning(
+                "%s: %d folders are named %s, in two spellings of its accented letters; taken as one singer.",
+                *(folder, count, singer),
+            )
 
 
 def _find_files(folder: Path) -> Iterator[Path]:
@@ -209,7 +227,7 @@ def read_corpora(roots: list[Path]) -> Corpus:
         raise SingerVerifyError("data.root=[]: expected the folder of a corpus, or a list of them.")
     if len(roots) == 1:
         return read_corpus(roots[0])
-    absolute_roots = [Path(os.path.abspath(root)) for root in roots]
+    absolute_roots = [Path(os.path.abspath(find_typed_path(root))) for root in roots]
     if repeated := [name for name, count in Counter(root.name for root in absolute_roots).items() if count > 1]:
         raise SingerVerifyError(
             f"data.root: two corpora are in folders named {repeated[0]}; singers are named after the folder, so rename "

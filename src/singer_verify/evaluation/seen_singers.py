@@ -7,6 +7,8 @@ singers are called 01 and 02. So singers with the same name are counted separate
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from singer_verify.corpora.names import normalise_name
+
 TRAINING, MODEL_SELECTION = "training", "model_selection"  # uses of singers by the model
 THRESHOLD, CALIBRATION, COHORT = "threshold", "calibration", "cohort"  # uses of singers by a scoring
 
@@ -26,7 +28,7 @@ class SeenSingers:
     @classmethod
     def from_names(cls, singers: Iterable[str], recordings: Iterable[int]) -> "SeenSingers":
         """Build from names, with or without a corpus before them, and recordings in any order."""
-        names = frozenset(str(singer).rpartition("/")[2] for singer in singers)
+        names = frozenset(normalise_name(str(singer)).rpartition("/")[2] for singer in singers)
         return cls(names, frozenset(int(recording) for recording in recordings))
 
 
@@ -53,6 +55,7 @@ def compute_singer_overlap(seen: SeenSingers, singers: Sequence[str], recordings
         singers: (utterances,), singer of each evaluated utterance, by folder name.
         recordings: (utterances,), content identifiers.
     """
+    singers = [normalise_name(singer) for singer in singers]
     pairs = zip(singers, recordings, strict=True)
     recognised = {singer for singer, recording in pairs if recording in seen.recordings}
     namesakes = (set(singers) - recognised) & seen.names

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from singer_verify.audio.clip import AudioClip
+from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.enrolment import enrol_singers
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
@@ -23,7 +24,7 @@ class EnrolledRecording:
     """An enrolled recording.
 
     Attributes:
-        singer: name of its singer.
+        singer: name of its singer, in NFC.
         recording: path of the recording when it was enrolled, or its name.
         content: 64 hexadecimal digits, the same for recordings of the same content.
         embedding: (embedding,), of unit length.
@@ -74,7 +75,7 @@ def find_singer_recordings(enrolled: Iterable[EnrolledRecording], singer: str) -
     Raises:
         SingerVerifyError: no such singer.
     """
-    recordings = list(enrolled)
+    recordings, singer = list(enrolled), normalise_name(singer)
     selected = tuple(recording for recording in recordings if recording.singer == singer)
     if not selected:
         names = ", ".join(sorted({recording.singer for recording in recordings})) or "nobody"
@@ -91,7 +92,11 @@ def select_enrolled_recordings(
         SingerVerifyError: no such singer, or no such recording of the singer.
     """
     of_singer = find_singer_recordings(enrolled, singer)
-    selected = tuple(candidate for candidate in of_singer if recording in (None, candidate.recording))
+    selected = tuple(
+        candidate
+        for candidate in of_singer
+        if recording is None or normalise_name(candidate.recording) == normalise_name(recording)
+    )
     if not selected:
         names = ", ".join(candidate.recording for candidate in of_singer)
         raise SingerVerifyError(f"{recording}: is not a recording of {singer}; enrolled are {names}.")

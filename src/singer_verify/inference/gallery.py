@@ -13,6 +13,7 @@ from jaxtyping import Num
 
 from singer_verify.atomic_files import atomic_write, require_output_path
 from singer_verify.audio.clip import AudioClip
+from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
 from singer_verify.inference.enrolment import (
@@ -131,6 +132,7 @@ class Gallery:
         Raises:
             SingerVerifyError: as of `enrol`.
         """
+        singer = normalise_name(singer)
         if not is_valid_name(singer) or singer in RESERVED_NAMES:
             raise SingerVerifyError(
                 f"singer {singer!r}: expected a name of up to 200 printable characters, other than "
@@ -299,8 +301,9 @@ def read_gallery(path: Path) -> tuple[str, tuple[EnrolledRecording, ...]]:
         )
     if not _is_intact_gallery(arrays):
         raise SingerVerifyError(f"{path}: does not agree with its checksum; it is damaged: enrol again.")
-    strings = (arrays[name].tolist() for name in STRING_ARRAYS)
-    enrolled = tuple(EnrolledRecording(*fields) for fields in zip(*strings, arrays["embeddings"], strict=True))
+    singers, *strings = (arrays[name].tolist() for name in STRING_ARRAYS)
+    columns = map(normalise_name, singers), *strings, arrays["embeddings"]
+    enrolled = tuple(EnrolledRecording(*fields) for fields in zip(*columns, strict=True))
     return str(arrays["fingerprint"]), enrolled
 
 

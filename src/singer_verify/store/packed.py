@@ -25,6 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from singer_verify.atomic_files import atomic_write_many
 from singer_verify.corpora.corpus import Utterance
+from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation, compute_frame_statistics
 
@@ -145,7 +146,7 @@ def _map_store(folder: Path, manifest: dict[str, Any], index: "pd.DataFrame") ->
     num_frames = usable["num_frames"].to_numpy(np.int64)
     num_bytes = num_frames * num_bins * dtype.itemsize
     check_frame_checksums(folder / FRAMES_NAME, num_bytes.tolist(), usable["crc32"].tolist())
-    singer_index, singers = pd.factorize(usable["singer"], sort=True)
+    singer_index, singers = pd.factorize(usable["singer"].map(normalise_name), sort=True)
     identity = usable[["path", "singer", "num_frames", "crc32"]].to_csv(index=False)
     return PackedStore(
         frames=_map_frames(folder / FRAMES_NAME, dtype, (int(num_frames.sum()), num_bins)),

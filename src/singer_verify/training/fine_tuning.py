@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import canonical_recipe
@@ -73,7 +74,8 @@ class ParentCheckpoint:
         """
         self._load_state(verifier.encoder, extract_encoder_state(self.content))
         assert verifier.metadata is not None
-        parent_singers, own_singers = self.content[METADATA_KEY]["train_singers"], list(verifier.metadata.train_singers)
+        parent_singers = [normalise_name(singer) for singer in self.content[METADATA_KEY]["train_singers"]]
+        own_singers = list(verifier.metadata.train_singers)
         states: dict[str, dict[str, Any]] = {}  # of the parent's terms that have parameters
         for key, value in extract_loss_state(self.content).items():
             _, name, parameter = key.split(".", 2)
