@@ -40,7 +40,7 @@ def prepare(
     ] = None,
     drop_duplicates: Annotated[bool, typer.Option(help="Leave out recordings that appear under two singers.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking them.")] = False,
-    labels: Annotated[Path | None, typer.Option(help="folder: a csv of utterance and labels.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A csv of labels: a row per utterance or per singer.")] = None,
     metadata: Annotated[Path | None, typer.Option(help="damp: the table of performances.")] = None,
     snr_db: Annotated[float | None, typer.Option(help="mir1k: mix voice and accompaniment at this ratio.")] = None,
     microphone: Annotated[str | None, typer.Option(help="vctk 0.92: 1 or 2.")] = None,
@@ -55,10 +55,10 @@ def prepare(
     from singer_verify.corpora.splits import SelectionSettings, select_recordings
     from singer_verify.reports.console_tables import build_corpus_table
 
-    settings = {"labels": labels, "metadata": metadata, "snr_db": snr_db, "microphone": microphone}
+    settings = {"metadata": metadata, "snr_db": snr_db, "microphone": microphone}
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _parse_reader_options(option or [])
-    choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed)
+    choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed, labels)
     chosen = select_recordings(corpus, source, given, choices)
     table = write(chosen, out, copy, lambda recordings: track(recordings, "Preparing", console=Console(stderr=True)))
     Console().print(build_corpus_table(table, str(out)))

@@ -66,13 +66,14 @@ def _read_utterances(corpus: Path, split: str | None) -> "pd.DataFrame":
     import pandas as pd
 
     from singer_verify.corpora.corpus import SPLITS, read_corpus
-    from singer_verify.corpora.labels import read_labels
+    from singer_verify.corpora.labels import read_utterance_labels
 
     present = tuple(name for name in SPLITS if (corpus / name).is_dir()) or (DEFAULT_SPLIT,)
     splits = (split,) if split else present
     read = read_corpus(corpus, splits=splits, required=splits).splits.values()
     singer_of = {utterance.path: utterance.singer for part in read for utterance in part.utterances}
-    return pd.DataFrame({"singer": pd.Series(singer_of, dtype=object)}).join(read_labels(corpus)).fillna("")
+    columns = {"singer": list(singer_of.values())} | read_utterance_labels(list(singer_of), corpus)
+    return pd.DataFrame(columns, index=pd.Index(singer_of, dtype=object), dtype=object)
 
 
 def _build_trial_list(

@@ -1,76 +1,245 @@
-"""Labels of utterances besides the singer: the table `corpus.csv` at a corpus' root."""
+"""Labels of utterances besides the singer: the table `corpus.csv` at a corpus' root, or one given to `prepare`.
 
+A table has a row for each utterance, named in the column `utterance`, or a row for each singer, named in the column
+`singer`. Its paths are matched to the utterances as in `corpora.matching`; what does not match is counted and named.
+"""
+
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Int
 
+from singer_verify.corpora.corpus import read_corpus
+from singer_verify.corpora.matching import ABSENT, match_paths
+from singer_verify.corpora.names import normalise_name
+from singer_verify.corpora.tables import read_table
 from singer_verify.errors import SingerVerifyError
 
+log = logging.getLogger(__name__)
 CORPUS_TABLE_NAME = "corpus.csv"
-UTTERANCE_COLUMN = "utterance"
+UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
 # Columns of corpus.csv with an utterance's location and audio properties; all others are labels.
-NON_LABEL_COLUMNS = ("singer", "split", "seconds", "sample_rate", "channels")
+NON_LABEL_COLUMNS = (SINGER_COLUMN, "split", "seconds", "sample_rate", "channels")
+NUM_NAMED = 3  # utterances or rows that a message names
 
 
 def read_labels(root: Path) -> pd.DataFrame:
-    """Read the labels of a corpus' utterances: one string column per label, empty where unknown.
+    """Read the labels in a corpus' table as they are listed: one string column per label, empty where unknown.
 
     Args:
         root: root folder of the corpus; without a `corpus.csv` the table is empty.
 
     Returns:
-        A table indexed by the utterance's path relative to the root, as in `corpus.Utterance.path`.
+        A table indexed by `utterance`, or by `singer` if it has a row per singer.
 
     Raises:
-        SingerVerifyError: the file is not such a table, or lists an utterance twice.
+        SingerVerifyError: the file is not such a table, or lists an utterance or singer twice.
     """
-    table = read_corpus_table(root)
+    table = read_label_table(root / CORPUS_TABLE_NAME)
     return table.drop(columns=[name for name in NON_LABEL_COLUMNS if name in table.columns])
 
 
-def read_corpus_table(root: Path) -> pd.DataFrame:
-    """Read all columns of `corpus.csv` as strings, indexed by utterance; an empty table if the file does not exist.
+def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
+    """Read all columns of a table of labels as strings, indexed by utterance or singer; no file is an empty table.
+
+    Args:
+        path: path of the table.
+        option: what precedes the path in messages, for example "--labels ".
 
     Raises:
-        SingerVerifyError: the file is not such a table, or lists an utterance twice.
+        SingerVerifyError: the file is not such a table, or lists an utterance or singer twice.
     """
-    path = root / CORPUS_TABLE_NAME
-    if not path.exists():
+    if not option and not path.exists():
         return pd.DataFrame(index=pd.Index([], name=UTTERANCE_COLUMN, dtype=str))
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise SingerVerifyError(f"{path}: cannot be read as a table ({error}); prepare the corpus again.") from error
-    if UTTERANCE_COLUMN not in table.columns:
-        raise SingerVerifyError(
-            f"{path}: has no column {UTTERANCE_COLUMN} (columns found: {', '.join(table.columns)}); expected "
-            f"one with the path of each utterance relative to {root}."
-        )
-    if repeated := table[UTTERANCE_COLUMN][table[UTTERANCE_COLUMN].duplicated()].tolist():
-        raise SingerVerifyError(f"{path}: lists {repeated[0]} twice; expected one line per utterance.")
-    return table.set_index(UTTERANCE_COLUMN)
+    table = read_table(path, option, (UTTERANCE_COLUMN, SINGER_COLUMN))
+    key = UTTERANCE_COLUMN if UTTERANCE_COLUMN in table.columns else SINGER_COLUMN
+    if key == SINGER_COLUMN:
+        table[key] = [normalise_name(name.strip()) for name in table[key]]
+        table = table.drop_duplicates()
+    if repeated := table[key][table[key].duplicated()].tolist():
+        raise SingerVerifyError(f"{option}{path}: lists {repeated[0]} twice; expected one line per {key}.")
+    return table.set_index(key)
 
 
-def read_utterance_labels(paths: Sequence[str], root: Path, part_roots: Sequence[Path] = ()) -> dict[str, np.ndarray]:
+def read_utterance_labels(
+    paths: Sequence[str], root: Path, part_roots: Sequence[Path] = (), report: bool = True
+) -> dict[str, np.ndarray]:
     """Read the labels of utterances of one or several corpora.
 
     Args:
         paths: paths of the utterances, relative to the root.
         root: root folder of the corpus.
         part_roots: root folder of each of several corpora, below `root`.
+        report: whether utterances without labels are logged.
 
     Returns:
         For each label its value for every utterance, `""` where unknown.
 
     Raises:
-        SingerVerifyError: see `read_labels`.
+        SingerVerifyError: see `read_label_table`; or a table of which no row matches any utterance of the corpus.
     """
-    tables = []
+    joined = []
     for corpus in part_roots or [root]:
-        table, prefix = read_labels(corpus), os.path.relpath(corpus, root)
-        tables.append(table.set_axis([PurePosixPath(prefix, path).as_posix() for path in table.index]))
-    labels = pd.concat(tables).reindex(list(paths)).fillna("")
-    return {str(name): labels[name].to_numpy(object) for name in labels.columns}
+        table, prefix = read_label_table(corpus / CORPUS_TABLE_NAME), os.path.relpath(corpus, root)
+        own = [path for path in paths if prefix == "." or path.startswith(f"{prefix}/")]
+        below = [path.removeprefix(f"{prefix}/") for path in own]
+        labels = join_labels(table, below, [_get_singer(path) for path in below], corpus / CORPUS_TABLE_NAME, report)
+        if below and not labels.is_found.any() and len(table):
+            _require_other_utterances(table, corpus, below)
+        joined.append(labels.values.set_axis(own))
+    values = pd.concat(joined).reindex(list(paths)).fillna("")
+    return {str(name): values[name].to_numpy(object) for name in values.columns}
+
+
+def _get_singer(path: str) -> str:
+    return normalise_name(PurePosixPath(path).parts[1])
+
+
+def _require_other_utterances(table: pd.DataFrame, root: Path, paths: list[str]) -> None:
+    """Check that a table without a row for any of some utterances at least has rows for others of the corpus."""
+    try:
+        splits = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."))
+        corpus = read_corpus(root, splits=splits, required=())
+    except SingerVerifyError:  # another split cannot be used, which is not the matter here
+        return
+    every = [utterance.path for split in corpus.splits.values() for utterance in split.utterances]
+    if not join_labels(table, every, [_get_singer(path) for path in every], root, report=False).is_found.any():
+        raise_unmatched_labels(table, root / CORPUS_TABLE_NAME, paths, _get_singer(paths[0]), str(root))
+
+
+def raise_unmatched_labels(
+    table: pd.DataFrame, name: str | Path, paths: Sequence[str], singer: str, folder: str
+) -> NoReturn:
+    """Raise the error for a table of which no row is for any utterance.
+
+    Args:
+        table: the table as `read_label_table` returns it.
+        name: its path.
+        paths: paths of the utterances.
+        singer: a singer of theirs.
+        folder: their folder.
+    """
+    if not len(table):
+        raise SingerVerifyError(f"{name}: has no row below its header; expected one for each utterance or singer.")
+    what, example = ("singers", singer) if table.index.name == SINGER_COLUMN else ("files", paths[0])
+    raise SingerVerifyError(
+        f"{name}: lists {table.index[0]} and {len(table) - 1} other {what} that are not in {folder}, whose {what} are "
+        f"{example} and so on; expected paths relative to that folder in the column {UTTERANCE_COLUMN}, or its singers "
+        f"in the column {SINGER_COLUMN}."
+    )
+
+
+@dataclass(frozen=True)
+class JoinedLabels:
+    """Rows of a table for utterances.
+
+    Attributes:
+        values: a row of labels for each utterance, `""` where unknown.
+        is_found: (utterances,), whether the table has a row for each.
+        unused: keys of the rows that are for none of the utterances, as listed.
+    """
+
+    values: pd.DataFrame
+    is_found: Bool[np.ndarray, " utterances"]
+    unused: list[str]
+
+
+def join_labels(
+    table: pd.DataFrame, paths: Sequence[str], singers: Sequence[str], name: str | Path, report: bool = True
+) -> JoinedLabels:
+    """Find the row of each utterance in a table of labels.
+
+    Args:
+        table: the table as `read_label_table` returns it.
+        paths: (utterances,), paths `<split>/<singer>/**/<utterance>`.
+        singers: (utterances,), singer of each, in NFC.
+        name: path of the table, for messages.
+        report: whether utterances without a row, and rows that name another singer, are logged.
+
+    Raises:
+        SingerVerifyError: two rows are for the same utterance.
+    """
+    listed = [str(key) for key in table.index]
+    if table.index.name == SINGER_COLUMN:
+        rows = _match_singers(listed, singers)
+    else:
+        rows = _match_utterances(listed, paths, name)
+    is_found = rows != ABSENT
+    labels = table.drop(columns=[column for column in NON_LABEL_COLUMNS if column in table.columns])
+    values = pd.DataFrame(
+        {
+            column: np.where(is_found, labels[column].to_numpy(object)[rows], "") if len(table) else ""
+            for column in labels.columns
+        },
+        index=range(len(paths)),
+        dtype=object,
+    )
+    if report and len(table) and len(paths):
+        _report_missing_labels(paths, is_found, len(labels.columns), name)
+        if table.index.name != SINGER_COLUMN and SINGER_COLUMN in table.columns:
+            _report_other_singers(table[SINGER_COLUMN].to_numpy(object)[rows], paths, singers, is_found, name)
+    used = set(rows.tolist())
+    return JoinedLabels(values, is_found, [key for row, key in enumerate(listed) if row not in used])
+
+
+def _match_singers(listed: list[str], singers: Sequence[str]) -> Int[np.ndarray, " utterances"]:
+    """Return the row of each utterance's singer; in another case only where no two singers differ by it."""
+    row_by_name = {name: row for row, name in enumerate(listed)}
+    folded = Counter(name.casefold() for name in listed)
+    row_by_folded = {name.casefold(): row for row, name in enumerate(listed) if folded[name.casefold()] == 1}
+    return np.array(
+        [row_by_name.get(singer, row_by_folded.get(singer.casefold(), ABSENT)) for singer in singers], np.int64
+    )
+
+
+def _match_utterances(listed: list[str], paths: Sequence[str], name: str | Path) -> Int[np.ndarray, " utterances"]:
+    """Return the row of each utterance; a row with its suffix goes before one with another."""
+    rows = np.full(len(paths), ABSENT, np.int64)
+    for row, place in enumerate(match_paths(listed, paths).tolist()):
+        if place == ABSENT:
+            continue
+        before = rows[place]
+        has_suffix, had_suffix = (
+            listed[other].lower().endswith(PurePosixPath(paths[place]).suffix.lower()) for other in (row, before)
+        )
+        if before == ABSENT or (has_suffix and not had_suffix):
+            rows[place] = row
+        elif has_suffix or not had_suffix:
+            raise SingerVerifyError(
+                f"{name}: lists {paths[place]} twice, as {listed[before]} and as {listed[row]}; expected one line per "
+                f"{UTTERANCE_COLUMN}."
+            )
+    return rows
+
+
+def _report_missing_labels(paths: Sequence[str], is_found: np.ndarray, num_labels: int, name: str | Path) -> None:
+    missing = [path for path, found in zip(paths, is_found, strict=True) if not found]
+    if missing and num_labels:
+        log.warning(
+            "%s: has no row for %d of %d utterances, whose labels are unknown (%s%s).",
+            *(name, len(missing), len(paths), ", ".join(missing[:NUM_NAMED]), ", …" * (len(missing) > NUM_NAMED)),
+        )
+
+
+def _report_other_singers(
+    named: np.ndarray, paths: Sequence[str], singers: Sequence[str], is_found: np.ndarray, name: str | Path
+) -> None:
+    """Log rows whose column `singer` is not the singer of the folder, with or without a corpus before it."""
+    others = [
+        (path, str(other), singer)
+        for path, other, singer, found in zip(paths, named, singers, is_found, strict=True)
+        if found and other.strip() and normalise_name(other.strip()).rpartition("/")[2] != singer.rpartition("/")[2]
+    ]
+    if others:
+        log.warning(
+            "%s: names another singer than the folder for %d of %d utterances (%s: %s, in the folder of %s); the "
+            "folder decides.",
+            *(name, len(others), len(paths), *others[0]),
+        )

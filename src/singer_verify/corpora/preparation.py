@@ -15,6 +15,7 @@ from jaxtyping import Float
 from singer_verify.audio.decoding import DECODING_ERRORS, probe_audio, require_utf8_path
 from singer_verify.corpora.corpus import Recording, VoiceChannel
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME, UTTERANCE_COLUMN
+from singer_verify.corpora.names import require_table_name
 from singer_verify.errors import SingerVerifyError, UtteranceError
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ def _build_target_path(recording: Recording, corpus_folder: Path) -> Path:
     singer = recording.singer
     if not singer or singer.startswith(".") or Path(singer).name != singer:
         raise SingerVerifyError(f"{recording.source}: singer {singer!r} is not a valid folder name; rename it.")
+    require_table_name(f"{singer}/{recording.name}", recording.source.parent)
     target = corpus_folder / recording.split / singer / recording.name
     if target.exists():
         raise SingerVerifyError(

@@ -1,19 +1,24 @@
 """Selection of a data set's recordings and assignment of singers to train, val and test splits."""
 
+import logging
 import math
+import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from singer_verify.corpora.corpus import SPLITS, Recording
 from singer_verify.corpora.duplicates import remove_duplicates
+from singer_verify.corpora.labels import NUM_NAMED, join_labels, raise_unmatched_labels, read_label_table
+from singer_verify.corpora.names import normalise_name
 from singer_verify.corpora.readers import read_recordings
+from singer_verify.corpora.tables import read_table
 from singer_verify.errors import SingerVerifyError
 
+log = logging.getLogger(__name__)
 MIN_SINGERS_PER_SPLIT = 2  # non-target trials need two
 DEFAULT_VAL_FRACTION = 0.2
 
@@ -64,12 +69,12 @@ def read_splits(path: Path, singers: set[str]) -> dict[str, str]:
     Raises:
         SingerVerifyError: the table cannot be read, has an unknown split, or its singers are not those of the corpus.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise SingerVerifyError(f"--splits {path}: cannot be read as a table ({error}).") from error
+    table = read_table(path, "--splits ", ("singer", "split"))
     if missing := [name for name in ("singer", "split") if name not in table.columns]:
         raise SingerVerifyError(f"--splits {path}: has no column {missing[0]}; expected singer,split.")
+    table["singer"] = [normalise_name(name.strip()) for name in table["singer"]]
+    table["split"] = [name.strip().lower() for name in table["split"]]
+    table = table[["singer", "split"]].drop_duplicates()  # a row per utterance is as good
     if unknown := sorted(set(table["split"]) - set(SPLITS)):
         raise SingerVerifyError(f"--splits {path}: unknown split {unknown[0]}; expected one of {', '.join(SPLITS)}.")
     if repeated := table["singer"][table["singer"].duplicated()].tolist():
@@ -180,6 +185,7 @@ class SelectionSettings:
         val: fraction or number of singers in the validation split; None uses the data set's own split, or a fifth.
         test: likewise for the test split; None uses the data set's own split, or none.
         seed: random seed of all draws.
+        labels: table of labels of utterances or singers, added to those that the reader knows.
     """
 
     keep: tuple[str, ...] = ()
@@ -189,6 +195,7 @@ class SelectionSettings:
     val: float | None = None
     test: float | None = None
     seed: int = 0
+    labels: Path | None = None
 
 
 def select_recordings(
@@ -203,10 +210,13 @@ def select_recordings(
         selection: which recordings to keep and how to split them.
 
     Raises:
-        SingerVerifyError: see `read_recordings`, `filter_by_labels`, `balance_by_label`, `remove_duplicates`,
-            `draw_splits` and `read_splits`.
+        SingerVerifyError: see `read_recordings`, `read_label_table`, `filter_by_labels`, `balance_by_label`,
+            `remove_duplicates`, `draw_splits` and `read_splits`.
     """
-    recordings = filter_by_labels(_read_recordings_with_folder_splits(reader, source, settings), selection.keep)
+    recordings = _read_recordings_with_folder_splits(reader, source, settings)
+    if selection.labels is not None:
+        recordings = _add_labels(recordings, selection.labels, source)
+    recordings = filter_by_labels(recordings, selection.keep)
     recordings = remove_duplicates(recordings, selection.drop_duplicates)
     if selection.balance:
         recordings = balance_by_label(recordings, selection.balance, selection.seed)
@@ -216,12 +226,41 @@ def select_recordings(
 def _read_recordings_with_folder_splits(reader: str, source: Path, settings: dict[str, Any]) -> list[Recording]:
     """Read the recordings, with their splits if the source's folders are train, val and test."""
     splits = [name for name in SPLITS if (source / name).is_dir()]
-    if not splits:
-        return read_recordings(reader, source, settings)
-    return [
+    recordings = [
         replace(recording, split=split)
         for split in splits
         for recording in read_recordings(reader, source / split, settings)
+    ]
+    return [
+        replace(recording, singer=normalise_name(recording.singer))
+        for recording in recordings or read_recordings(reader, source, settings)
+    ]
+
+
+def _add_labels(recordings: list[Recording], path: Path, source: Path) -> list[Recording]:
+    """Add the labels of a table of utterances or singers; what does not match is logged.
+
+    Raises:
+        SingerVerifyError: not such a table, or none of its rows is for any recording.
+    """
+    table, name = read_label_table(path, "--labels "), f"--labels {path}"
+    files = [Path(os.path.relpath(recording.source, source)).as_posix() for recording in recordings]
+    # As in a corpus, whose splits are above the singers; the table may name the source's folder too.
+    above = "" if recordings[0].split else f"{source.resolve().name}/"
+    paths = [f"{above}{file}" for file in files]
+    joined = join_labels(table, paths, [recording.singer for recording in recordings], name)
+    if not joined.is_found.any():
+        raise_unmatched_labels(table, name, files, recordings[0].singer, str(source))
+    if joined.unused:
+        more = ", …" * (len(joined.unused) > NUM_NAMED)
+        log.warning(
+            "%s: %d of its %d rows are for no recording (%s%s).",
+            *(name, len(joined.unused), len(table), ", ".join(joined.unused[:NUM_NAMED]), more),
+        )
+    rows = joined.values.to_dict("records")
+    return [
+        replace(recording, labels=recording.labels | {str(label): value for label, value in row.items()})
+        for recording, row in zip(recordings, rows, strict=True)
     ]
 
 

@@ -125,7 +125,7 @@ def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: s
     listed = None if trials is None else read_trials(trials)
     read = read_corpus(corpus, splits=(split,), required=(split,))
     paths = [utterance.path for utterance in read.splits[split].utterances]
-    labels = read_utterance_labels(paths, corpus)
+    labels = read_utterance_labels(paths, corpus, report=False)  # embedding reports
     selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
     return EvaluationPlan(corpus, split, selection, trials, listed)
 

@@ -242,7 +242,7 @@ def test_a_path_may_be_relative_to_the_root_or_a_split_or_carry_a_prefix(listed:
 
 def test_a_path_means_nothing_else() -> None:
     paths = ["val/male1/m1_row.wav"]
-    for listed in ("m1_row.wav", "ale1/m1_row.wav", "male1/m1_row.flac", "male10/m1_row.wav", "val/m1_row.wav", ""):
+    for listed in ("1_row.wav", "ale1/m1_row.wav", "male1/m1_row.flacs", "male10/m1_row.wav", "val/m1_row.wav", ""):
         assert match_paths([listed], paths).tolist() == [ABSENT]
 
 

@@ -1,6 +1,5 @@
 """Lists of trials: pairs of recordings by their paths with labels, and pairs of utterances by their numbers."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,10 +7,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
+from singer_verify.corpora.matching import ABSENT, match_paths
 from singer_verify.errors import SingerVerifyError
 
 SIDE_NAMES = ("left", "right")
-ABSENT = -1
 
 
 @dataclass(frozen=True)
@@ -111,27 +110,6 @@ def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
     return TrialList(trials.left, trials.right, trials.is_target, table)
 
 
-def match_paths(listed: Sequence[str] | np.ndarray, paths: Sequence[str] | np.ndarray) -> Int[np.ndarray, " listed"]:
-    """Return the number of the utterance that each listed path matches, `ABSENT` for none.
-
-    Args:
-        listed: (listed,), paths in a list of trials.
-        paths: (utterances,), relative to the corpus root: `<split>/<singer>/**/<utterance>`.
-
-    Raises:
-        SingerVerifyError: a path matches two utterances.
-    """
-    whole = {path: place for place, path in enumerate(paths)}
-    ends: dict[str, list[int]] = {}
-    for place, path in enumerate(paths):
-        ends.setdefault(_normalise_unicode(path), []).append(place)
-    for place, path in enumerate(paths):
-        if below_split := _normalise_unicode(path).partition("/")[2]:
-            ends.setdefault(below_split, []).append(place)
-    places = [whole[path] if path in whole else _match_by_suffix(path, ends, paths) for path in listed]
-    return np.array(places, np.int64)
-
-
 @dataclass(frozen=True)
 class ListedFiles:
     """The files that a list of trials names.
@@ -178,21 +156,3 @@ def index_trials(trials: TrialList, paths: Sequence[str] | np.ndarray) -> Trials
 def build_trial_list(trials: Trials, paths: Shaped[np.ndarray, " utterances"]) -> TrialList:
     """Return trials, given by the numbers of their utterances, as a list of paths."""
     return TrialList(paths[trials.left], paths[trials.right], trials.is_target)
-
-
-def _match_by_suffix(listed: str, ends: dict[str, list[int]], paths: Sequence[str] | np.ndarray) -> int:
-    parts = [part for part in _normalise_unicode(listed).replace("\\", "/").split("/") if part not in ("", ".")]
-    for start in range(len(parts)):
-        if matches := ends.get("/".join(parts[start:])):
-            if len(matches) > 1:
-                raise SingerVerifyError(
-                    f"{listed}: matches both {paths[matches[0]]} and {paths[matches[1]]}; write the paths of the list "
-                    f"relative to the corpus root."
-                )
-            return matches[0]
-    return ABSENT
-
-
-def _normalise_unicode(path: str) -> str:
-    """Compose accented letters, which some file systems store decomposed."""
-    return unicodedata.normalize("NFC", path)

@@ -23,9 +23,9 @@ import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
 from singer_verify.corpora.corpus import SPLITS, find_contradicting_singer
+from singer_verify.corpora.matching import ABSENT
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.trial_list import (
-    ABSENT,
     ListedFiles,
     TrialList,
     match_listed_files,
