@@ -26,3 +26,50 @@ def write_m4a(path: Path, samples: np.ndarray, sample_rate: int) -> None:
         frame.sample_rate = sample_rate
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
+
+
+def write_audio(
+    path: Path,
+    samples: np.ndarray,
+    sample_rate: int,
+    codec: str,
+    container: str | None = None,
+    layout: str | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Encode samples, (samples,) or (samples, channels), with an encoder of FFmpeg.
+
+    Args:
+        path: file to write.
+        samples: floats in [-1, 1].
+        sample_rate: sample rate in Hz.
+        codec: FFmpeg's name of the encoder.
+        container: FFmpeg's name of the format; None takes that of the suffix.
+        layout: FFmpeg's name of the channel layout; None is mono or stereo.
+        options: options of the container.
+    """
+    channels = samples[:, None] if samples.ndim == 1 else samples
+    layout = layout or {1: "mono", 2: "stereo"}[channels.shape[1]]
+    with av.open(str(path), "w", format=container, container_options=options) as file:
+        stream = file.add_stream(codec, rate=sample_rate, layout=layout, options={"strict": "experimental"})
+        if codec == "wmav2":
+            stream.bit_rate = 128_000
+        add_audio(file, stream, channels, sample_rate, layout)
+    return path
+
+
+def add_audio(
+    file: av.container.OutputContainer,
+    stream: av.AudioStream,
+    channels: np.ndarray,
+    sample_rate: int,
+    layout: str,
+) -> None:
+    """Encode samples, (samples, channels), as a stream of a file that is being written."""
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels.T, np.float32), format="fltp", layout=layout)
+    frame.sample_rate = sample_rate
+    resampler = av.AudioResampler(format=stream.format, layout=layout, rate=sample_rate, frame_size=1024)
+    for chunk in [*resampler.resample(frame), *resampler.resample(None), None]:
+        for packet in stream.encode(chunk):
+            if packet.size or file.format.name == "flac":  # whose encoder ends with an empty packet for the header
+                file.mux(packet)

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num
 
-from singer_verify.audio.decoding import BLOCK_SAMPLES, AudioBlock, decode_blocks
+from singer_verify.audio.decoding import (
+    BLOCK_SAMPLES,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    AudioBlock,
+    decode_blocks,
+)
 from singer_verify.errors import SingerVerifyError
 
 MAX_CHANNELS = 32  # a second dimension larger than this is a transposed array
@@ -24,7 +30,7 @@ class AudioClip:
         name: name of the recording in messages.
 
     Raises:
-        SingerVerifyError: the array's shape or dtype is unsupported, or the sample rate is not a positive integer.
+        SingerVerifyError: the array's shape or dtype is unsupported, or the sample rate no integer of 1 to 768 kHz.
     """
 
     samples: Num[np.ndarray, " samples *channels"]
@@ -39,8 +45,10 @@ class AudioClip:
             raise SingerVerifyError(f"{self.name}: dtype is {dtype}; expected floats in [-1, 1], int16 or int32.")
         if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int | np.integer):
             raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected an integer, in Hz.")
-        if self.sample_rate < 1:
-            raise SingerVerifyError(f"{self.name}: sample_rate={self.sample_rate}: expected at least 1 Hz.")
+        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
+            raise SingerVerifyError(
+                f"{self.name}: sample_rate={self.sample_rate}: expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz."
+            )
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.samples.shape))

@@ -21,7 +21,7 @@ def load_audio(path: Path, sample_rate: int, min_bandwidth_hz: float = 0.0) -> F
     """Decode a file, average its channels and resample it.
 
     Args:
-        path: wav, flac, ogg or mp3 (libsndfile), m4a, aac or mp4 (FFmpeg).
+        path: see `decode_blocks`.
         sample_rate: sample rate of the result, in Hz.
         min_bandwidth_hz: highest frequency the file has to contain; resampling cannot restore what it lacks.
 
@@ -40,6 +40,8 @@ def downmix_and_resample(
 ) -> Iterator[Float[np.ndarray, " samples"]]:
     """Average the channels of consecutive blocks and resample them as one signal, with the checks of `load_audio`.
 
+    Where the sample rate changes within the recording, each part is resampled from its own.
+
     Args:
         blocks: the recording's blocks in order.
         name: name of the recording, which starts each error message.
@@ -52,16 +54,19 @@ def downmix_and_resample(
     Raises:
         UtteranceError: as for `load_audio`.
     """
-    peak, num_samples = 0.0, 0
+    peak, num_samples, current_rate = 0.0, 0, 0
     resampler: soxr.ResampleStream | None = None
-    for block, native_sample_rate in blocks:
-        if not num_samples:
-            _check_bandwidth(native_sample_rate, min_bandwidth_hz, name)
-            if native_sample_rate != sample_rate:
-                resampler = soxr.ResampleStream(native_sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
-        samples = block.mean(axis=1, dtype=np.float32)
-        if not np.isfinite(samples).all():
+    for block in blocks:
+        if block.sample_rate != current_rate:
+            _check_bandwidth(block.sample_rate, min_bandwidth_hz, name)
+            if resampler is not None:
+                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            current_rate, resampler = block.sample_rate, None
+            if current_rate != sample_rate:
+                resampler = soxr.ResampleStream(current_rate, sample_rate, 1, dtype="float32", quality="HQ")
+        if not np.isfinite(block.samples).all():
             raise UtteranceError(f"{name}: contains NaN or infinite samples; convert it again or delete it.")
+        samples = block.samples.mean(axis=1, dtype=np.float32)
         peak, num_samples = max(peak, float(np.abs(samples).max())), num_samples + len(samples)
         if peak > MAX_PEAK:
             raise UtteranceError(

@@ -12,7 +12,7 @@ import pandas as pd
 import soundfile
 from jaxtyping import Float
 
-from singer_verify.audio.decoding import DECODING_ERRORS, probe_audio, require_utf8_path
+from singer_verify.audio.decoding import decode_blocks, probe_audio
 from singer_verify.corpora.corpus import Recording, VoiceChannel
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME, UTTERANCE_COLUMN
 from singer_verify.corpora.names import require_table_name
@@ -40,7 +40,7 @@ def prepare_corpus(
         The table written to `corpus.csv`.
 
     Raises:
-        SingerVerifyError: the folder exists with other contents, or no recording is usable.
+        SingerVerifyError: the folder exists with other contents, or no recording of a singer is usable.
     """
     _require_new_folder(corpus_folder)
     partial_folder = corpus_folder.with_name(f".{corpus_folder.name}.part")
@@ -83,6 +83,7 @@ def _write_recordings(
     recordings: list[Recording], corpus_folder: Path, copy: bool, progress: ProgressIterator
 ) -> pd.DataFrame:
     rows = []
+    skipped: dict[str, UtteranceError] = {}  # the first reason of each singer
     for recording in progress(recordings):
         target = _build_target_path(recording, corpus_folder)
         try:
@@ -90,6 +91,7 @@ def _write_recordings(
             _place_audio_file(recording, target, copy)
         except UtteranceError as error:
             log.warning("Skipped: %s", error)
+            skipped.setdefault(recording.singer, error)
             continue
         location = {
             UTTERANCE_COLUMN: target.relative_to(corpus_folder).as_posix(),
@@ -99,6 +101,11 @@ def _write_recordings(
         rows.append(location | info | recording.labels)
     if not rows:
         raise SingerVerifyError(f"none of {len(recordings)} recordings is usable; the reasons are logged above.")
+    if lost := [singer for singer in skipped if singer not in {row["singer"] for row in rows}]:
+        raise SingerVerifyError(
+            f"singers without a usable recording: {', '.join(lost)} (the first reason: {skipped[lost[0]]}) Repair "
+            f"their files, or take them out of the data set."
+        )
     if len(rows) < len(recordings):
         log.warning("%d of %d recordings skipped.", len(recordings) - len(rows), len(recordings))
     return pd.DataFrame(rows).fillna("").sort_values(UTTERANCE_COLUMN, ignore_index=True)
@@ -141,23 +148,23 @@ def write_voice(source: Path, target: Path, voice: VoiceChannel) -> None:
     Raises:
         UtteranceError: the file cannot be decoded, lacks one of the channels, or its path is not valid UTF-8.
     """
-    require_utf8_path(source)
-    try:
-        samples, sample_rate = soundfile.read(source, dtype="float64", always_2d=True)
-    except DECODING_ERRORS as error:
-        raise UtteranceError(
-            f"{source}: cannot be decoded as audio ({error}); convert it again or delete it."
-        ) from error
     num_channels = max(voice.channel, voice.accompaniment_channel) + 1
-    if samples.shape[1] < num_channels:
+    blocks = list(decode_blocks(source))
+    if not blocks:
+        raise UtteranceError(f"{source}: contains no samples; record it again or delete it.")
+    num_present = min(block.samples.shape[1] for block in blocks)
+    if num_present < num_channels:
         raise UtteranceError(
-            f"{source}: has {samples.shape[1]} channels; expected {num_channels}, with the voice in channel "
+            f"{source}: has {num_present} channels; expected {num_channels}, with the voice in channel "
             f"{voice.channel + 1}."
         )
+    if len(rates := {block.sample_rate for block in blocks}) > 1:
+        raise UtteranceError(f"{source}: changes its sample rate midway ({sorted(rates)} Hz); convert it to one.")
+    samples = np.concatenate([block.samples[:, :num_channels] for block in blocks], dtype=np.float64)
     voice_samples = samples[:, voice.channel]
     if voice.snr_db is not None:
         voice_samples = mix_at_snr(voice_samples, samples[:, voice.accompaniment_channel], voice.snr_db)
-    soundfile.write(target, voice_samples, sample_rate, subtype="PCM_16", format="FLAC")
+    soundfile.write(target, voice_samples, blocks[0].sample_rate, subtype="PCM_16", format="FLAC")
 
 
 def mix_at_snr(

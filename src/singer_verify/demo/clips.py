@@ -13,7 +13,8 @@ from singer_verify.errors import UtteranceError
 from singer_verify.inference import Model
 from singer_verify.inference.frames import load_frames
 
-PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4"}  # a browser calls that a video, which the page's field for audio refuses
+# A browser calls the others videos, which the page's field for audio refuses.
+PAGE_SUFFIXES = AUDIO_SUFFIXES - {".mp4", ".webm"}
 READABLE_FORMATS = ", ".join(sorted(suffix[1:] for suffix in PAGE_SUFFIXES))
 MAX_CLIP_SECONDS = 600.0  # the frames of ten minutes and their picture take seconds
 MAX_CLIP_AGE_S = 900  # a clip is deleted by then
@@ -61,8 +62,8 @@ def check_clip(upload: str | None, missing: str, limits: ClipLimits) -> Path:
 def _check_clip_length(path: Path, longest_seconds: float) -> None:
     """Decode block by block up to the limit, because a small file may hold hours and its header may be wrong."""
     seconds = 0.0
-    for channels, sample_rate in decode_blocks(path):
-        seconds += len(channels) / sample_rate
+    for block in decode_blocks(path):
+        seconds += len(block.samples) / block.sample_rate
         if seconds > longest_seconds:
             raise UtteranceError(f"{path}: lasts more than {longest_seconds / 60:g} minutes; upload a part of it.")
 

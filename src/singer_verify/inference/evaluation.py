@@ -279,7 +279,7 @@ def measure_median_f0(paths: Sequence[Path], num_workers: int) -> Iterator[float
 
 
 def read_durations(paths: Sequence[Path]) -> Iterator[float]:
-    """Read the duration of each recording in seconds from its header, in order; NaN where it cannot be read."""
+    """Measure the duration of each recording in seconds, in order; NaN where it cannot be decoded."""
     for path in paths:
         try:
             yield probe_audio(path).duration_s

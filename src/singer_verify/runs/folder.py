@@ -29,7 +29,7 @@ RECORDED_PACKAGES = (
     "omegaconf",
     "numpy",
     "tensorboard",
-    "soundfile",
+    "av",
 )
 
 

@@ -313,7 +313,27 @@ def test_useless_files_are_named_and_left_out(singers: Path, tmp_path: Path, cap
     (singers / "a/1.wav").write_bytes(b"RIFF")
     (singers / "b/moved.wav").symlink_to(tmp_path / "gone.wav")
     prepare("folder", singers, "--out", tmp_path / "out", "--val", 2)
-    assert "a/1.wav: cannot be read as audio" in caplog.text
-    assert "b/moved.wav: cannot be read as audio" in caplog.text
+    assert "a/1.wav: cannot be decoded as audio" in caplog.text
+    assert "b/moved.wav: no such file" in caplog.text
     assert "2 of 13 recordings skipped" in caplog.text
     assert len(table_of(tmp_path / "out")) == 11
+
+
+def test_a_singer_who_would_vanish_is_an_error(singers: Path, tmp_path: Path) -> None:
+    for path in (singers / "a").iterdir():
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    message = refusal("folder", singers, "--out", tmp_path / "out", "--val", 2)
+    assert message.startswith("singers without a usable recording: a (the first reason: ")
+    assert "is a Git LFS pointer" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_seconds_are_decoded_not_guessed(singers: Path, tmp_path: Path) -> None:
+    """The size in a header is wrong, and the file joined from two."""
+    path = next((singers / "a").glob("*.wav"))
+    content, (samples, rate) = path.read_bytes(), soundfile.read(path)
+    path.write_bytes(content + content)
+    prepare("folder", singers, "--out", tmp_path / "out", "--val", 2)
+    table = table_of(tmp_path / "out").set_index("utterance")
+    (seconds,) = table.loc[table.index.str.endswith(f"/a/{path.name}"), "seconds"]
+    assert float(seconds) == pytest.approx(2 * len(samples) / rate, abs=1e-3)

@@ -60,7 +60,7 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert refusal(None) == "Record or upload a clip."
     (video := tmp_path / "video.mp4").write_bytes(b"")
     for other in (text, video):
-        assert "is not audio that this page can read (aac, flac, m4a, mp3, ogg, wav)" in refusal(str(other))
+        assert "is not audio that this page can read (aac, aif, aiff, caf, flac, m4a, mka, mp3," in refusal(str(other))
     assert "cannot be decoded as audio" in refusal(str(renamed))
     assert "file is empty" in refusal(str(empty))
     assert "has expired" in refusal(str(tmp_path / "gone.wav"))
