@@ -1,6 +1,7 @@
 """The command `singer-verify trials`: drawn lists, all pairs, another list checked and converted; what it refuses."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,53 @@ def test_a_list_is_converted_between_all_formats(name: str, corpus: Path, tmp_pa
     assert detect_format(second) == name
     call(corpus, "--out", tmp_path / "third.csv", "--list", second)
     assert (tmp_path / "third.csv").read_text() == first.read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: f"./{path}",
+        lambda path: f"D:\\data\\{path}".replace("/", "\\"),
+        lambda path: f"/elsewhere/{path}",
+        lambda path: path.removesuffix(".wav"),
+        lambda path: path.replace(".wav", ".flac"),
+        lambda path: path.upper(),
+        lambda path: path.rpartition("/")[2],
+        lambda path: Path(path).stem,
+    ],
+)
+def test_paths_of_another_machine_are_found(change: Callable[[str], str], corpus: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second"
+    call(corpus, "--out", first, "--num", 30)
+    rows = pd.read_csv(first, dtype=str)
+    lines = [f"{change(row.left)} {change(row.right)} {row.is_target} 0.5\n" for row in rows.itertuples()]
+    second.write_text("".join(lines))
+    assert "No fault found." in call(corpus, "--out", tmp_path / "third.csv", "--list", second)
+    assert (tmp_path / "third.csv").read_text() == first.read_text()
+
+
+def test_names_that_fit_several_files_are_refused_with_two_of_them(tmp_path: Path) -> None:
+    for singer in ("a", "b", "c"):
+        (tmp_path / "val" / singer).mkdir(parents=True)
+        for take in (1, 2):
+            (tmp_path / f"val/{singer}/{take}.wav").touch()
+    (tmp_path / "list").write_text("1 1 2\n0 2 1\n")
+    assert "1: matches both val/a/1.wav and val/b/1.wav" in refusal(
+        *(tmp_path, "--out", tmp_path / "out.csv", "--list", tmp_path / "list")
+    )
+
+
+def test_reversed_lists_and_lists_of_singers_are_refused(corpus: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second"
+    call(corpus, "--out", first, "--num", 30)
+    rows = pd.read_csv(first, dtype=str)
+    second.write_text("".join(f"{1 - int(row.is_target)} {row.left} {row.right}\n" for row in rows.itertuples()))
+    assert "the labels are reversed: 60 of 60" in refusal(corpus, "--out", tmp_path / "a.csv", "--list", second)
+    words = {"1": "target", "0": "nontarget"}
+    second.write_text("".join(f"{row.left_singer} {row.right} {words[row.is_target]}\n" for row in rows.itertuples()))
+    assert "compares recordings with singers (female1, " in refusal(
+        corpus, "--out", tmp_path / "a.csv", "--list", second
+    )
 
 
 def test_faults_of_a_list_are_said_and_left_out(corpus: Path, tmp_path: Path) -> None:

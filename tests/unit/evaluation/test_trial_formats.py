@@ -1,5 +1,7 @@
 """Lists of trials: the four formats, there and back, and what is refused."""
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,21 @@ def refusal(path: Path) -> str:
     with pytest.raises(SingerVerifyError) as caught:
         read_trials(path)
     return str(caught.value)
+
+
+PAIRS = [("val/a/1.wav", "val/a/2.wav", True), ("val/a/1.wav", "val/b b/1.wav", False), ("c.wav", "d.wav", False)]
+PLAIN_PAIRS = [tuple(str(field).replace(" ", "") for field in pair[:2]) + pair[2:] for pair in PAIRS]
+
+
+def join_lines(separator: str, order: str, words: tuple[str, str], pairs: list[tuple[str, str, bool]]) -> str:
+    """Lines of fields in an order: paths `l` and `r`, the outcome `t`, an index `i`, a score `s`; after `"` quoted."""
+    quote = '"' if '"' in order else ""
+    lines = []
+    for number, (left, right, is_target) in enumerate(pairs):
+        fields = {"l": f"{quote}{left}{quote}", "r": f"{quote}{right}{quote}", "t": words[is_target]}
+        fields |= {"i": str(number), "s": f"{0.5 - number}"}
+        lines.append(separator.join(fields[field] for field in order if field in fields))
+    return "\n".join([*lines, ""])
 
 
 def random_list(seed: int, names: str) -> TrialList:
@@ -77,7 +94,9 @@ def test_blanks_survive_in_csv_and_sony_and_commas_in_csv(seed: int, tmp_path: P
         assert rows(read_trials(tmp_path / "list")) == rows(trials)
 
 
-@pytest.mark.parametrize(("name", "path"), [("voxceleb", "a b.wav"), ("kaldi", "a\tb.wav"), ("sony", "a,b.wav")])
+@pytest.mark.parametrize(
+    ("name", "path"), [("voxceleb", "a b.wav"), ("kaldi", "a\tb.wav"), ("sony", "a,b.wav"), ("csv", "a\rb.wav")]
+)
 def test_a_path_that_a_format_cannot_hold_is_refused_by_name(name: str, path: str, tmp_path: Path) -> None:
     trials = TrialList(np.array(["c.wav", "d.wav"], object), np.array(["d.wav", path], object), np.array([True, False]))
     with pytest.raises(SingerVerifyError, match=f"the format {name} cannot represent") as caught:
@@ -98,6 +117,101 @@ def test_sony_with_a_header_and_voxceleb_with_many_blanks(tmp_path: Path) -> Non
     with_header = written(tmp_path / "s", "label,path1,path2\n" + EXAMPLES["sony"])
     assert rows(read_trials(with_header)) == rows(read_trials(written(tmp_path / "t", EXAMPLES["sony"])))
     assert rows(read_trials(written(tmp_path / "v", " 1\ta  b \n0 a c\n"))) == [("a", "b", True), ("a", "c", False)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("0", "1"), ("-1", "1"), ("0.0", "1.0"), ("False", "True"), ("FALSE", "TRUE"), ("nontarget", "target")),
+        *(("Nontarget", "Target"), ("NONTARGET", "TARGET"), ("imp", "tgt"), ("non-target", "target")),
+        *(("impostor", "genuine"), ("different", "same")),
+    ],
+)
+@pytest.mark.parametrize("order", ["tlr", "lrt", "ltr", "tlrs", "lrst", "itlr", "ilrts"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ";"])
+def test_words_places_and_separators_that_can_mean_only_one_thing(
+    separator: str, order: str, words: tuple[str, str], tmp_path: Path
+) -> None:
+    content = join_lines(separator, order, words, PLAIN_PAIRS)
+    assert rows(read_trials(written(tmp_path / "list", content))) == PLAIN_PAIRS
+    if separator != " ":
+        content = join_lines(separator, f'"{order}', words, PAIRS)
+        assert rows(read_trials(written(tmp_path / "quoted", content))) == PAIRS
+    if separator in ",;":
+        content = join_lines(f"{separator} ", order, words, PAIRS)
+        assert rows(read_trials(written(tmp_path / "spaced", content))) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [
+        *(("left,right,is_target", "lrt"), ("enrol,test,label", "lrt"), ("Label,Path1,Path2", "tlr")),
+        *(
+            (",left,right,is_target", "ilrt"),
+            ("Unnamed: 0,left,right,is_target", "ilrt"),
+            ("LEFT,RIGHT,IS_TARGET", "lrt"),
+        ),
+        *(("enrollment_path,test_path,target", "lrt"), ("file_1,file_2,same_singer", "lrt"), ("key,utt1,utt2", "tlr")),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ", ", ";", "\t", " "])
+def test_headers_of_other_programs(header: str, order: str, separator: str, tmp_path: Path) -> None:
+    if separator == " " and (header.startswith(",") or " " in header):
+        return  # columns without a name, or with a blank in it, cannot be told apart
+    content = f"{header.replace(',', separator)}\n{join_lines(separator, order, ('0', '1'), PLAIN_PAIRS)}"
+    trials = read_trials(written(tmp_path / "list", content))
+    assert rows(trials) == PLAIN_PAIRS
+    assert trials.labels is None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: gzip.compress(text.encode()),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.replace("\n", "\n# and, so on\n").encode(),
+        lambda text: f"# made in 2024\n#\n\n{text}".encode(),
+        lambda text: f"#made,in 2024\n{text}#0 val/a/1.wav val/b/1.wav\n".encode(),
+    ],
+)
+def test_encodings_line_ends_and_comments(encode: Callable[[str], bytes], name: str, tmp_path: Path) -> None:
+    expected = rows(read_trials(written(tmp_path / "plain", EXAMPLES[name])))
+    assert rows(read_trials(written(tmp_path / "list", encode(EXAMPLES[name])))) == expected
+    assert detect_format(tmp_path / "list") == name
+
+
+def test_a_path_may_begin_with_the_mark_of_a_comment(tmp_path: Path) -> None:
+    for content in (
+        "1 #a b\n0 #a c\n",
+        "#a b target\n#a c nontarget\n",
+        "#a b 1\n#a c 0\n",
+        "left,right,is_target\n#a,b,1\n#a,c,0\n",
+    ):
+        assert rows(read_trials(written(tmp_path / "list", content))) == [("#a", "b", True), ("#a", "c", False)]
+
+
+@pytest.mark.parametrize(
+    ("content", "number", "sentence"),
+    [
+        ("0,a,b,1\n1,a,c,0\n", 1, "fields 1 and 4 could both say"),
+        ("a b c 1\na d e 0\n", 1, "is not in any known format"),
+        ("1 a b\n-1 a c\n0 a d\n", 3, "'0 a d'; expected 3 fields"),
+        ("a;b;1\na;c;0\na;d\n", 3, "'a;d'; expected 3 fields"),
+        ("a;b;1\na;c;0\na;d;target\n", 3, "'a;d;target'"),
+        ("enrol,test,label\na,b,1\na,c,maybe\n", 3, "'a,c,maybe'; expected 3 fields as in the header"),
+        ('left,right,is_target\na,b,1\n"a,c,0\na,d,0\n', 3, "quotation marks in pairs"),
+        ("one,two,three\na,b,1\na,c,0\n", 1, "or a header left,right,is_target"),
+    ],
+)
+def test_what_could_mean_two_things_is_refused_with_its_line(
+    content: str, number: int, sentence: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "list", content)
+    assert f"{path}, line {number}: " in refusal(path)
+    assert sentence in refusal(path)
 
 
 def test_labels_are_strings_as_they_stand(tmp_path: Path) -> None:
@@ -143,14 +257,18 @@ def test_a_malformed_line_is_named_with_number_and_content(
         ("left,right,is_target\n", "holds no trial"),
         ("1 a b\n1 a c\n", "all its 2 trials are target trials"),
         ("a b nontarget\n", "all its 1 trials are non-target trials"),
-        ("left,right,label\na,b,1\n", "has no column is_target"),
+        ("left,right,outcome\na,b,1\n", "has no column is_target"),
         ("left,right\na,b\na,b,1,2\n", "has no column is_target"),
         ("left,right,is_target,song,song\na,b,1,x,y\n", "has 2 columns 'song'"),
         ("left,right,is_target\na,b,1\n" + "c" * 140_000 + ",d,0\n", "line 3: cannot be read as csv (field larger"),
         ('left,right,is_target\na,b,1\n"c,d,0\n' + "a,b,1\n" * 30_000, "quotation marks in pairs"),
         (b"left,right,is_target\na,b,1\nc,\xff,0\n", "cannot be read as UTF-8 text"),
         (b"1 a b\n\xff\xfe", "cannot be read as UTF-8 text"),
-        ("1 a b\n".encode("utf-16"), "cannot be read as UTF-8 text"),
+        ("1 a b\n".encode("utf-16"), "all its 1 trials are target trials"),
+        ("1 a b\n".encode("utf-16-le"), "as UTF-16 without a byte order mark"),
+        (b"\xff\xfe1\x00 ", "cannot be read as utf-16 text"),
+        (b"PK\x03\x04\x14", "is a zip file or a workbook"),
+        (gzip.compress(b"1 a b\n")[:12], "cannot be read (Compressed file ended"),
     ],
 )
 def test_what_is_no_list_is_refused(content: str | bytes, sentence: str, tmp_path: Path) -> None:

@@ -218,6 +218,14 @@ def test_lists_that_cannot_be_about_this_corpus_are_refused() -> None:
         ),
         ([(F2, F2_SLOW, True), (M1, "x/1.wav", False)], "what is left of the 2 trials: all its 1 trials are target"),
         ([(F2, F2, True), (M1, M1, False)], "what is left of the 2 trials: holds no trial"),
+        (
+            [(F2, F2_SLOW, False), (M1, M1_ROW, False), (M8, M1, True)],
+            "the labels are reversed: 3 of 3 trials .* expected 1 .or target. for the same singer",
+        ),
+        (
+            [("female2", F2, True), ("male1", F2, False), ("male10", F2, False), ("male8", M8, True)],
+            r"compares recordings with singers \(female2, male1, male10, …\).* two recordings per trial .*--enrol N",
+        ),
     ):
         trials = list_with(*rows)
         with pytest.raises(SingerVerifyError, match=sentence):

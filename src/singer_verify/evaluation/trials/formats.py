@@ -1,4 +1,4 @@
-"""Reading and writing of trial lists in several formats, which are told apart by their first line.
+"""Reading and writing of trial lists in several formats, which are told apart by their content.
 
 | name | a line | used by |
 | --- | --- | --- |
@@ -10,213 +10,182 @@
 In all of them 1 means the same singer. `sony` has no header; one of `label,path1,path2` is skipped. It has no quoting,
 so paths cannot contain commas, nor blanks in `voxceleb` and `kaldi`.
 
+Lists in other layouts are read where their lines can mean only one thing (see `layouts`); lines after `#` are comments.
+
 Csv is read row by row, so that the first malformed row can be named. The formats without header are read by pandas;
 only if something is wrong are their lines searched for the first malformed one.
 """
 
 import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
 from singer_verify.atomic_files import atomic_write, require_output_path
+from singer_verify.corpora.tables import iterate_csv_rows, read_text, shorten_line
 from singer_verify.errors import SingerVerifyError, require_choice
+from singer_verify.evaluation.trials.layouts import (
+    COLUMNS,
+    CSV,
+    FORMATS,
+    IS_TARGET,
+    KALDI,
+    LEFT,
+    LINE_FORMATS,
+    OUTCOMES,
+    RIGHT,
+    VOXCELEB,
+    Layout,
+    LineFormat,
+    detect_layout,
+    find_outcomes,
+    fold_outcome,
+    iterate_lines,
+)
 from singer_verify.evaluation.trials.trial_list import TrialList, require_both_kinds
 
-LEFT, RIGHT, IS_TARGET = COLUMNS = ("left", "right", "is_target")
-CSV = "csv"
-SONY_HEADER = ("label", "path1", "path2")
-ONE_OR_ZERO = {"1": True, "0": False}
-KALDI_OUTCOMES = {"target": True, "nontarget": False}
-BLANKS_PATTERN = "[ \t]+"  # other whitespace may be part of a name
-CSV_OUTCOMES = ONE_OR_ZERO | {"true": True, "false": False, "True": True, "False": False}
-CsvRow = tuple[int, list[str]]  # line number and fields
-FORMAT_BY_SUFFIX = {".csv": "csv", ".txt": "voxceleb", ".trials": "kaldi", "": "kaldi"}  # Kaldi's are named `trials`
+FORMAT_BY_SUFFIX = {".csv": CSV, ".txt": VOXCELEB, ".trials": KALDI, "": KALDI}  # Kaldi's are named `trials`
+COMMENT_PATTERN = re.compile(r"^[ \t]*#", re.MULTILINE)
 OVERFLOW_COLUMN = "overflow"  # takes an extra field, which pandas would otherwise drop silently
 
 
-@dataclass(frozen=True)
-class LineFormat:
-    """A format without header, with three fields per line.
-
-    Attributes:
-        columns: order of `COLUMNS`.
-        separator: separator written between fields.
-        pattern: regular expression that separates fields.
-        forbidden: characters that a path cannot contain.
-        outcomes: words for target and non-target.
-        example: a line.
-    """
-
-    columns: tuple[str, ...]
-    separator: str
-    pattern: str
-    forbidden: str
-    outcomes: dict[str, bool]
-    example: str
-
-    def split_fields(self, line: str) -> list[str]:
-        """Split a line into its fields, however many there are."""
-        return re.split(self.pattern, line.strip("\r\n" if self.separator == "," else " \t\r\n"))
-
-    def is_well_formed(self, line: str) -> bool:
-        """Return whether a line consists of two paths and an outcome."""
-        fields = self.split_fields(line)
-        return len(fields) == len(COLUMNS) and all(fields) and fields[self.columns.index(IS_TARGET)] in self.outcomes
-
-
-LINE_FORMATS = {
-    "voxceleb": LineFormat((IS_TARGET, LEFT, RIGHT), " ", BLANKS_PATTERN, " \t\r\n", ONE_OR_ZERO, "1 a.wav b.wav"),
-    "kaldi": LineFormat((LEFT, RIGHT, IS_TARGET), " ", BLANKS_PATTERN, " \t\r\n", KALDI_OUTCOMES, "a.wav b.wav target"),
-    "sony": LineFormat((IS_TARGET, LEFT, RIGHT), ",", ",", ",\r\n", ONE_OR_ZERO, "1,a.wav,b.wav"),
-}
-FORMATS = (CSV, *LINE_FORMATS)
-
-
 def detect_format(path: Path) -> str:
-    """Detect the format of a file by its first line that is not blank.
+    """Detect the format of a file, or the one most like it.
 
     Raises:
-        SingerVerifyError: it is not text, blank, or in none of the formats.
+        SingerVerifyError: it is not text, blank, or in no format that can mean only one thing.
     """
-    number, line = next(read_numbered_lines(path), (0, ""))
-    if not number:
-        raise SingerVerifyError(f"{path}: holds no trial; expected a line for each.")
-    if _is_csv_header(line):
-        return CSV
-    if is_sony_header(line):
-        return "sony"
-    for name in ("sony", "kaldi", "voxceleb"):
-        if LINE_FORMATS[name].is_well_formed(line):
-            return name
-    examples = ", ".join(f"{form.example!r} ({name})" for name, form in LINE_FORMATS.items())
-    raise SingerVerifyError(
-        f"{path}, line {number}: {shorten_line(line)!r} is not in any known format of trials; expected lines like "
-        f"{examples}, or a header {','.join(COLUMNS)} ({CSV})."
-    )
-
-
-def read_numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file that are not blank, with their numbers, counted from 1.
-
-    Raises:
-        SingerVerifyError: the file cannot be read, or is not text.
-    """
-    with open_text(path) as file:
-        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-
-
-@contextmanager
-def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """Open a text file for reading, with or without a byte order mark.
-
-    Args:
-        path: path of the file.
-        newline: see `open`.
-
-    Raises:
-        SingerVerifyError: the file cannot be read, or is not text.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline=newline) as file:
-            yield file
-    except FileNotFoundError as error:
-        raise SingerVerifyError(f"{path}: no such file; expected a list of trials.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SingerVerifyError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
-
-
-def _is_csv_header(line: str) -> bool:
-    try:
-        header = next(csv.reader([line]))
-    except csv.Error:  # a field that is longer than any path
-        return False
-    return LEFT in header and RIGHT in header
-
-
-def is_sony_header(line: str) -> bool:
-    """Return whether a line is the header of Sony's lists."""
-    return tuple(field.strip().lower() for field in line.split(",")) == SONY_HEADER
-
-
-def shorten_line(line: str, max_length: int = 120) -> str:
-    """Cut a line of a file for a message."""
-    text = line.rstrip("\r\n")
-    return text if len(text) <= max_length else f"{text[:max_length]}…"
-
-
-def read_csv_table(path: Path) -> pd.DataFrame:
-    """Read the rows of a csv list as strings. Blank lines are skipped.
-
-    Raises:
-        SingerVerifyError: a header that lacks a required column or repeats one; a row with more or fewer fields than
-            the header, without a path, or with an invalid `is_target`.
-    """
-    with open_text(path, newline="") as file:
-        rows = _read_csv_rows(path, file)
-        _, header = next(rows)
-        _require_csv_columns(path, header)
-        columns: list[list[str]] = [[] for _ in header]
-        interned: dict[str, str] = {}  # a path is in many rows, and is kept once
-        for row in _validate_csv_rows(path, header, rows):
-            for column, field in zip(columns, row, strict=True):
-                column.append(interned.setdefault(field, field))
-    return pd.DataFrame(dict(zip(header, columns, strict=True)), dtype=object)
-
-
-def _read_csv_rows(path: Path, file: TextIO) -> Iterator[CsvRow]:
-    reader = csv.reader(file)
-    try:
-        yield from ((reader.line_num, row) for row in reader if len(row) > 1 or (row and row[0].strip()))
-    except csv.Error as error:
-        raise SingerVerifyError(
-            f"{path}, line {reader.line_num}: cannot be read as csv ({error}); expected fields separated by commas, "
-            f"quotation marks in pairs."
-        ) from error
-
-
-def _require_csv_columns(path: Path, header: list[str]) -> None:
-    if lacking := [name for name in COLUMNS if name not in header]:
-        raise SingerVerifyError(
-            f"{path}: has no column {lacking[0]} (columns found: {', '.join(header)}); expected {', '.join(COLUMNS)}, "
-            f"where 1 means the same singer, and any labels."
-        )
-    name, count = Counter(header).most_common(1)[0]
-    if count > 1:
-        raise SingerVerifyError(f"{path}: has {count} columns {name!r}; expected unique names.")
-
-
-def _validate_csv_rows(path: Path, header: list[str], rows: Iterator[CsvRow]) -> Iterator[list[str]]:
-    left, right, is_target = (header.index(name) for name in COLUMNS)
-    for number, row in rows:
-        if len(row) != len(header) or not row[left] or not row[right] or row[is_target] not in CSV_OUTCOMES:
-            raise SingerVerifyError(
-                f"{path}, line {number}: {shorten_line(','.join(row))!r}; expected {len(header)} fields as in the "
-                f"header, two of them paths, and is_target 1 or 0."
-            )
-        yield row
+    return detect_layout(path, read_text(path, "a list of trials")).name
 
 
 def read_trials(path: Path) -> TrialList:
-    """Read a list of trials in any of the formats, detected by its content. Blank lines are skipped.
+    """Read a list of trials in any of the formats, detected by its content. Blank lines and comments are skipped.
 
     Raises:
         SingerVerifyError: no such file, an unknown format, a malformed line (with its number and content), no trial, or
             trials of one kind only.
     """
-    name = detect_format(path)
-    trials = (
-        _parse_trial_table(read_csv_table(path), CSV_OUTCOMES) if name == CSV else _read_lines(path, LINE_FORMATS[name])
-    )
+    text = read_text(path, "a list of trials")
+    layout = detect_layout(path, text)
+    if layout.name == CSV:
+        _require_csv_columns(path, layout.columns)
+    text = _blank_comments(text, layout)
+    trials = _read_csv(path, text, layout) if layout.name == CSV else _read_lines(path, text, layout)
     require_both_kinds(trials, str(path))
     return trials
+
+
+def _blank_comments(text: str, layout: Layout) -> str:
+    """Empty the lines that begin with `#`, unless they are trials: the name of a file may begin with it."""
+    if not COMMENT_PATTERN.search(text):
+        return text
+    every_word = {word: is_target for group in OUTCOMES for word, is_target in group.items()}
+
+    def is_comment(line: str) -> bool:
+        is_apart = layout.separator == " " and layout.split(line)[0] == "#"
+        return line.lstrip().startswith("#") and (is_apart or not layout.is_well_formed(line, every_word))
+
+    return "".join("\n" if is_comment(line) else line for line in io.StringIO(text, newline=None))
+
+
+def _require_csv_columns(path: Path, header: tuple[str, ...]) -> None:
+    if lacking := [name for name in COLUMNS if name not in header]:
+        raise SingerVerifyError(
+            f"{path}: has no column {lacking[0]} (columns found: {', '.join(header)}); expected {', '.join(COLUMNS)}, "
+            f"where 1 means the same singer, and any labels."
+        )
+    repeated = {name: count for name, count in Counter(header).items() if count > 1 and name}
+    for name, count in repeated.items():
+        raise SingerVerifyError(f"{path}: has {count} columns {name!r}; expected unique names.")
+
+
+def _read_csv(path: Path, text: str, layout: Layout) -> TrialList:
+    """Read the rows below a header as strings; columns besides those of the trials are labels.
+
+    Raises:
+        SingerVerifyError: a row with more or fewer fields than the header, without a path, or with an invalid outcome.
+    """
+    header, (left, right, is_target) = layout.columns, (layout.columns.index(name) for name in COLUMNS)
+    columns: list[list[str]] = [[] for _ in header]
+    interned: dict[str, str] = {}  # a path is in many rows, and is kept once
+    outcomes: dict[str, bool] | None = None
+    words: set[str] = set()
+    for number, row in iterate_csv_rows(path, text, layout.separator, layout.skips_blanks):
+        if number <= layout.header_line:
+            continue
+        is_whole = len(row) == len(header) and bool(row[left] and row[right])
+        if is_whole and row[is_target] not in words:
+            words.add(row[is_target])
+            outcomes = find_outcomes(words)
+        if not is_whole or outcomes is None:
+            raise SingerVerifyError(
+                f"{path}, line {number}: {shorten_line(layout.separator.join(row))!r}; expected {len(header)} fields "
+                f"as in the header, two of them paths, quotation marks in pairs, and is_target 1 or 0."
+            )
+        for column, field in zip(columns, row, strict=True):
+            column.append(interned.setdefault(field, field))
+    table = {name: column for name, column in zip(header, columns, strict=True) if name}
+    return _build_trial_list(pd.DataFrame(table, dtype=object), outcomes or {})
+
+
+def _read_lines(path: Path, text: str, layout: Layout) -> TrialList:
+    names = [name or f"ignored {place}" for place, name in enumerate(layout.columns)]
+    try:
+        table = pd.read_csv(
+            io.StringIO(text, newline=""),
+            sep=r"\s+"
+            if layout.separator == " "
+            else layout.separator,  # the former is blanks and tabs to its C parser
+            header=None,
+            names=[*names, OVERFLOW_COLUMN],
+            skiprows=layout.header_line,
+            dtype=object,
+            na_filter=False,
+            quoting=csv.QUOTE_MINIMAL if layout.has_quotes else csv.QUOTE_NONE,
+            skipinitialspace=layout.skips_blanks,
+            index_col=False,
+        )
+    except ValueError as error:
+        raise _find_malformed_line(path, text, layout) or SingerVerifyError(
+            f"{path}: cannot be read ({error})."
+        ) from error
+    outcomes = find_outcomes(pd.unique(table[IS_TARGET]).tolist())
+    has_paths = all(bool(table[side].ne("").all()) for side in (LEFT, RIGHT))
+    if outcomes is None or not has_paths or table[OVERFLOW_COLUMN].ne("").any():
+        raise _find_malformed_line(path, text, layout) or SingerVerifyError(
+            f"{path}: a line does not consist of two paths and a label."
+        )
+    return _build_trial_list(table[list(COLUMNS)], outcomes)
+
+
+def _find_malformed_line(path: Path, text: str, layout: Layout) -> SingerVerifyError | None:
+    """Return the error for the first malformed line; None if there is none."""
+    form, words = LINE_FORMATS[layout.name], set[str]()
+    for number, line in iterate_lines(text):
+        if number <= layout.header_line:
+            continue
+        before, fields = set(words), layout.split(line)
+        words.update(fields[layout.columns.index(IS_TARGET) :][:1])
+        outcomes = find_outcomes(words)
+        if outcomes is None or not layout.is_well_formed(line, outcomes):
+            return SingerVerifyError(
+                f"{path}, line {number}: {shorten_line(line)!r}; expected {len(layout.columns)} fields as in the other "
+                f"lines, two of them paths, and {' or '.join(sorted(before) or reversed(form.words))}, like "
+                f"{form.example!r}{'' if before else ', or a header ' + ','.join(COLUMNS)}."
+            )
+    return None
+
+
+def _build_trial_list(table: pd.DataFrame, outcomes: dict[str, bool]) -> TrialList:
+    """Build the list; further columns are labels."""
+    is_target = table[IS_TARGET].map(lambda word: outcomes[fold_outcome(word)]).to_numpy(bool)
+    labels = table.drop(columns=list(COLUMNS))
+    paths = table[LEFT].to_numpy(object), table[RIGHT].to_numpy(object)
+    return TrialList(*paths, is_target, labels if len(labels.columns) else None)
 
 
 def infer_format(path: Path) -> str:
@@ -242,7 +211,7 @@ def write_trials(path: Path, trials: TrialList, name: str) -> None:
     """
     require_choice(FORMATS, format=name)
     require_output_path(path)
-    _require_writable_paths(trials, name, "" if name == CSV else LINE_FORMATS[name].forbidden)
+    _require_writable_paths(trials, name, "\r" if name == CSV else LINE_FORMATS[name].forbidden)
     table = pd.DataFrame({LEFT: trials.left, RIGHT: trials.right, IS_TARGET: trials.is_target.astype(int)})
     with atomic_write(path) as part:
         if name == CSV:
@@ -253,66 +222,18 @@ def write_trials(path: Path, trials: TrialList, name: str) -> None:
 
 
 def _write_lines(part: Path, table: pd.DataFrame, form: LineFormat) -> None:
-    words = np.array([word for word, _ in sorted(form.outcomes.items(), key=lambda item: item[1])], object)
+    words = np.array(form.words, object)
     ordered = table.assign(**{IS_TARGET: words[table[IS_TARGET]]})[list(form.columns)]
     ordered.to_csv(part, sep=form.separator, index=False, header=False, quoting=csv.QUOTE_NONE, lineterminator="\n")
-
-
-def _read_lines(path: Path, form: LineFormat) -> TrialList:
-    first_number, first = next(read_numbered_lines(path))
-    try:
-        table = pd.read_csv(
-            path,
-            sep="," if form.separator == "," else r"\s+",  # the latter is blanks and tabs to its C parser
-            header=None,
-            names=[*form.columns, OVERFLOW_COLUMN],
-            skiprows=first_number if is_sony_header(first) else 0,
-            dtype=object,
-            na_filter=False,
-            quoting=csv.QUOTE_NONE,
-            encoding="utf-8-sig",
-            index_col=False,
-        )
-    except ValueError as error:
-        raise _find_malformed_line(path, form) or SingerVerifyError(f"{path}: cannot be read ({error}).") from error
-    if not _is_well_formed_table(table, form.outcomes) or table[OVERFLOW_COLUMN].ne("").any():
-        raise _find_malformed_line(path, form) or SingerVerifyError(
-            f"{path}: a line does not consist of two paths and a label."
-        )
-    return _parse_trial_table(table[list(form.columns)], form.outcomes)
-
-
-def _is_well_formed_table(table: pd.DataFrame, outcomes: dict[str, bool]) -> bool:
-    has_paths = all(bool(table[side].ne("").all()) for side in (LEFT, RIGHT))
-    return has_paths and bool(table[IS_TARGET].isin(list(outcomes)).all())
-
-
-def _parse_trial_table(table: pd.DataFrame, outcomes: dict[str, bool]) -> TrialList:
-    """Build the list; further columns are labels."""
-    is_target = table[IS_TARGET].map(outcomes).to_numpy(bool)
-    labels = table.drop(columns=list(COLUMNS))
-    paths = table[LEFT].to_numpy(object), table[RIGHT].to_numpy(object)
-    return TrialList(*paths, is_target, labels if len(labels.columns) else None)
-
-
-def _find_malformed_line(path: Path, form: LineFormat) -> SingerVerifyError | None:
-    """Return the error for the first malformed line; None if there is none."""
-    for position, (number, line) in enumerate(read_numbered_lines(path)):
-        if not form.is_well_formed(line) and not (position == 0 and is_sony_header(line)):
-            return SingerVerifyError(
-                f"{path}, line {number}: {shorten_line(line)!r}; expected two paths and {' or '.join(form.outcomes)}, "
-                f"like {form.example!r}."
-            )
-    return None
 
 
 def _require_writable_paths(trials: TrialList, name: str, forbidden: str) -> None:
     for path in pd.unique(np.concatenate([trials.left, trials.right])):
         if any(character in path for character in forbidden):
-            what = "comma" if "," in forbidden else "blank"
+            what = {"\r": "carriage return"}.get(forbidden, "comma" if "," in forbidden else "blank")
             raise SingerVerifyError(
-                f"{path!r}: the format {name} cannot represent a path with a {what} or a line break; write the list "
-                f"as csv, or rename the file."
+                f"{path!r}: the format {name} cannot represent a path with a {what} or a line break; "
+                f"{'' if name == CSV else 'write the list as csv, or '}rename the file."
             )
         if not _is_utf8(path):
             raise SingerVerifyError(f"{path}: a list cannot contain a path that is not valid UTF-8; rename the file.")

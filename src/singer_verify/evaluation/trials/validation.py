@@ -24,6 +24,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from singer_verify.corpora.corpus import SPLITS, find_contradicting_singer
 from singer_verify.corpora.matching import ABSENT
+from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.trial_list import (
     ListedFiles,
@@ -31,6 +32,8 @@ from singer_verify.evaluation.trials.trial_list import (
     match_listed_files,
     require_both_kinds,
 )
+
+MIN_SHARE_REVERSED = 0.9  # of the labels: then 1 means another singer
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class TrialListValidation:
         missing: files that are not among the utterances, as listed.
         num_elsewhere: number of them that exist below the root: in another split, or unusable.
         misnamed: files named after another singer than their folder, and that singer.
+        singers: names of the singers of the corpus.
     """
 
     root: Path
@@ -62,6 +66,7 @@ class TrialListValidation:
     missing: tuple[str, ...]
     num_elsewhere: int
     misnamed: dict[str, str]
+    singers: frozenset[str] = frozenset()
 
     @property
     def is_excluded(self) -> Bool[np.ndarray, " trials"]:
@@ -98,6 +103,7 @@ def validate_trials(trials: TrialList, root: Path, singer_by_path: Mapping[str, 
         missing=tuple(files.paths[is_absent]),
         num_elsewhere=_count_existing_files(root, files.paths[is_absent]),
         misnamed=_find_misnamed_files(meant[~is_absent], singer_by_path),
+        singers=frozenset(singer_by_path.values()),
     )
 
 
@@ -110,11 +116,23 @@ def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> T
     """
     kept = ~validation.is_excluded
     num_kept, num_contradicting = int(kept.sum()), int(validation.is_contradicting.sum())
+    if models := sorted({normalise_name(path) for path in validation.missing} & validation.singers):
+        raise SingerVerifyError(
+            f"{validation.root}: the list compares recordings with singers ({', '.join(models[:3])}"
+            f"{', …' if len(models) > 3 else ''}), which an evaluation of pairs of recordings cannot; list two "
+            f"recordings per trial (singer-verify trials {validation.root} --out LIST writes such a list), or read the "
+            f"identification rates of singer-verify evaluate --enrol N, which enrols singers with several recordings."
+        )
     if not num_kept and validation.missing:
         where = "are in another split" if validation.num_elsewhere else "have another name in the corpus"
         raise SingerVerifyError(
             f"{validation.root}: none of the {len(trials)} trials can be used; the list names for instance "
             f"{validation.missing[0]}, which is not among the utterances: check whether its files {where}."
+        )
+    if num_contradicting >= MIN_SHARE_REVERSED * num_kept > 0:
+        raise SingerVerifyError(
+            f"{validation.root}: the labels are reversed: {num_contradicting} of {num_kept} trials are labelled the "
+            f"opposite of what the folders, which name the singers, say; expected 1 (or target) for the same singer."
         )
     if 2 * num_contradicting > num_kept:
         raise SingerVerifyError(
