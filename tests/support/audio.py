@@ -66,7 +66,8 @@ def add_audio(
     layout: str,
 ) -> None:
     """Encode samples, (samples, channels), as a stream of a file that is being written."""
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels.T, np.float32), format="fltp", layout=layout)
+    interleaved = np.ascontiguousarray(channels, np.float32).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
     frame.sample_rate = sample_rate
     resampler = av.AudioResampler(format=stream.format, layout=layout, rate=sample_rate, frame_size=1024)
     for chunk in [*resampler.resample(frame), *resampler.resample(None), None]:

@@ -39,6 +39,7 @@ MIN_MISSING_S = 0.2  # encoders round the duration in a header to their frames
 MIN_DAMAGED_PACKETS = 3  # where files are joined, one or two packets are no audio
 READ_BYTES = 1 << 16
 PACKET_BYTES = 1 << 16  # of uncompressed audio
+MAX_PLANES = 7  # PyAV reads beyond the last of eight or more
 GIT_LFS_START = b"version https://git-lfs"
 
 
@@ -303,6 +304,8 @@ def _get_channel_names(frame: AudioFrame) -> tuple[str, ...]:
 
 def _convert_to_float(frame: AudioFrame) -> Float[np.ndarray, "samples channels"]:
     """Return the samples of a frame as float32; integers of up to 24 bits stay exact."""
+    if frame.format.is_planar and frame.layout.nb_channels > MAX_PLANES:
+        (frame,) = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate).resample(frame)
     values: np.ndarray = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     samples = values.astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
+from singer_verify.audio.channels import ChannelMix, choose_channel_mix
 from singer_verify.audio.decoding import AudioBlock, decode_blocks
 from singer_verify.errors import UtteranceError
 
@@ -18,7 +19,7 @@ MAX_PEAK = 16.0
 
 
 def load_audio(path: Path, sample_rate: int, min_bandwidth_hz: float = 0.0) -> Float[np.ndarray, " samples"]:
-    """Decode a file, average its channels and resample it.
+    """Decode a file, mix its channels to one and resample it.
 
     Args:
         path: see `decode_blocks`.
@@ -32,18 +33,20 @@ def load_audio(path: Path, sample_rate: int, min_bandwidth_hz: float = 0.0) -> F
         UtteranceError: the file cannot be decoded, is empty or silent, contains NaN or infinite samples, exceeds full
             scale by more than 24 dB, or its sample rate is below 90 % of twice the bandwidth.
     """
-    return np.concatenate(list(downmix_and_resample(decode_blocks(path), str(path), sample_rate, min_bandwidth_hz)))
+    mix, blocks = choose_channel_mix(lambda: decode_blocks(path))
+    return np.concatenate(list(downmix_and_resample(blocks, mix, str(path), sample_rate, min_bandwidth_hz)))
 
 
 def downmix_and_resample(
-    blocks: Iterable[AudioBlock], name: str, sample_rate: int, min_bandwidth_hz: float
+    blocks: Iterable[AudioBlock], mix: ChannelMix, name: str, sample_rate: int, min_bandwidth_hz: float
 ) -> Iterator[Float[np.ndarray, " samples"]]:
-    """Average the channels of consecutive blocks and resample them as one signal, with the checks of `load_audio`.
+    """Mix the channels of consecutive blocks and resample them as one signal, with the checks of `load_audio`.
 
     Where the sample rate changes within the recording, each part is resampled from its own.
 
     Args:
         blocks: the recording's blocks in order.
+        mix: mix of its channels.
         name: name of the recording, which starts each error message.
         sample_rate: sample rate of the result, in Hz.
         min_bandwidth_hz: highest frequency the recording has to contain.
@@ -66,7 +69,7 @@ def downmix_and_resample(
                 resampler = soxr.ResampleStream(current_rate, sample_rate, 1, dtype="float32", quality="HQ")
         if not np.isfinite(block.samples).all():
             raise UtteranceError(f"{name}: contains NaN or infinite samples; convert it again or delete it.")
-        samples = block.samples.mean(axis=1, dtype=np.float32)
+        samples = mix.apply(block.samples)
         peak, num_samples = max(peak, float(np.abs(samples).max())), num_samples + len(samples)
         if peak > MAX_PEAK:
             raise UtteranceError(

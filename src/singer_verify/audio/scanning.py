@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from singer_verify.audio.channels import TwoVoiceDetector
+from singer_verify.audio.channels import TwoVoiceDetector, choose_channel_mix
 from singer_verify.audio.clip import AudioClip, read_blocks
 from singer_verify.audio.decoding import AudioBlock
 from singer_verify.audio.loading import downmix_and_resample
@@ -25,6 +25,7 @@ class RecordingScan:
         sample_rate: sample rate of the scanned samples, in Hz.
         power: (steps,), mean square of the samples in steps of 10 ms.
         has_two_voices: whether the two channels hold different voices, see `TwoVoiceDetector`.
+        channel_remark: what had to be chosen to mix the channels, see `ChannelMix`.
         samples: (samples,), or None if the recording is too long to keep in memory.
         iter_blocks: function that yields the samples block by block at each call.
     """
@@ -33,6 +34,7 @@ class RecordingScan:
     sample_rate: int
     power: Float[np.ndarray, " steps"]
     has_two_voices: bool
+    channel_remark: str
     samples: Float[np.ndarray, " samples"] | None
     iter_blocks: Callable[[], Iterator[Float[np.ndarray, " samples"]]]
 
@@ -58,16 +60,18 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
     """
     voice_detector, power = TwoVoiceDetector(), PowerMeter(sample_rate)
 
-    def decode_and_compare_channels() -> Iterator[AudioBlock]:
-        for block in read_blocks(recording):
+    mix, blocks = choose_channel_mix(lambda: read_blocks(recording))
+
+    def compare_channels() -> Iterator[AudioBlock]:
+        for block in blocks:
             voice_detector.update(block)
             yield block
 
     def iter_blocks() -> Iterator[Float[np.ndarray, " samples"]]:
-        return downmix_and_resample(read_blocks(recording), str(recording), sample_rate, min_bandwidth_hz)
+        return downmix_and_resample(read_blocks(recording), mix, str(recording), sample_rate, min_bandwidth_hz)
 
     num_samples, buffered = 0, []
-    for samples in downmix_and_resample(decode_and_compare_channels(), str(recording), sample_rate, min_bandwidth_hz):
+    for samples in downmix_and_resample(compare_channels(), mix, str(recording), sample_rate, min_bandwidth_hz):
         num_samples += len(samples)
         power.update(samples)
         buffered.append(samples)
@@ -75,7 +79,8 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
             buffered.clear()
     fits_in_memory = num_samples <= MAX_IN_MEMORY_S * sample_rate
     whole = np.concatenate(buffered) if fits_in_memory else None
-    return RecordingScan(num_samples, sample_rate, power.compute(), voice_detector.has_two_voices, whole, iter_blocks)
+    channels = (voice_detector.has_two_voices, mix.remark)
+    return RecordingScan(num_samples, sample_rate, power.compute(), *channels, whole, iter_blocks)
 
 
 class PowerMeter:

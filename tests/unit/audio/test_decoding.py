@@ -463,3 +463,16 @@ def test_a_warning_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in itertools.repeat(None, 3):
         log_once(message)
     assert warnings_of(caplog) == [message]
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("aac", "m4a"), ("libopus", "opus"), ("wavpack", "wv"), ("flac", "flac")]
+)
+def test_eight_channels_are_decoded_in_their_order(tmp_path: Path, codec: str, suffix: str) -> None:
+    gains = np.arange(1, 9) / 8
+    path = write_audio(tmp_path / f"a.{suffix}", SINGING[:, None] * gains, RATE, codec, layout="7.1")
+    blocks = list(decode_blocks(path))
+    assert blocks[0].channel_names == ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR")
+    levels = np.sqrt(np.square(np.concatenate([block.samples for block in blocks])).mean(axis=0))
+    is_effects = np.array([name == "LFE" for name in blocks[0].channel_names])  # low frequencies only in some codecs
+    np.testing.assert_allclose((levels / levels[7])[~is_effects], gains[~is_effects], atol=0.02)
