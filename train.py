@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import hydra
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from singer_verify.cli.console import (
+    convert_user_errors,
     escape_undecodable_output,
     format_user_error,
     report_user_errors,
@@ -22,8 +24,9 @@ from singer_verify.cli.console import (
 from singer_verify.environment import set_torch_environment
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import print_settings, resolve_config
+from singer_verify.training.overrides import quote_path_overrides, refuse_empty_groups
 
-USER_ERRORS = (HydraException, OmegaConfBaseException)  # besides SingerVerifyError
+USER_ERRORS = (HydraException, OmegaConfBaseException, OSError)  # besides SingerVerifyError
 # torch and Lightning are imported in functions, so that --help and shell completion answer at once.
 
 
@@ -48,9 +51,14 @@ def train_job(job: Path, config: DictConfig) -> float | None:
     try:
         settings = resolve_config(config)
     except OmegaConfBaseException:
-        with lock_job(job, format_user_error):
+        with lock_job(job, format_user_error), convert_user_errors(*USER_ERRORS):
             raise
-    return run_job(job, settings, lambda ckpt_path: train_and_report(job, config, ckpt_path), format_user_error)
+
+    @convert_user_errors(*USER_ERRORS)
+    def train(ckpt_path: str | None) -> None:
+        train_and_report(job, config, ckpt_path)
+
+    return run_job(job, settings, train, format_user_error)
 
 
 def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None) -> float | None:
@@ -64,7 +72,7 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
     if not is_first_rank:
         for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
-    elif config.print_config:
+    elif config.print_config is True:
         print_settings(config)
     result = train(config, ckpt_path=ckpt_path)
     if is_first_rank:
@@ -76,4 +84,6 @@ if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through and are reported in one sentence
     escape_undecodable_output()
     with report_user_errors(*USER_ERRORS), report_failed_jobs():
+        refuse_empty_groups(sys.argv[1:], Path(__file__).with_name("conf"))
+        sys.argv[1:] = quote_path_overrides(sys.argv[1:])
         main()

@@ -19,8 +19,8 @@ from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.training.callbacks.checkpoints import BestCheckpoint
-from singer_verify.training.composition import format_overrides
 from singer_verify.training.module import Verifier
+from singer_verify.training.overrides import format_overrides
 from singer_verify.training.run import train
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.tiny_run import CONF, ROOT, make_corpus, tiny
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from support.tiny_run import CONF, ROOT, make_corpus, run, tiny
+
+from singer_verify.cli.console import format_user_error
+from singer_verify.errors import SingerVerifyError
 
 SETTING = re.compile(r"^\s*\w+: *[^\s#][^#]*$")  # a value without a comment
 SELF_EXPLANATORY = re.compile(r"^\s*(_target_|_partial_|_recursive_|monitor|mode):")
@@ -90,3 +95,56 @@ def test_a_run_keeps_its_call_its_log_and_prints_its_settings(tmp_path: Path) ->
     assert refused.returncode == 1
     assert refused.stderr == "error: runs/a: a run of this name exists; choose another name= or delete the folder.\n"
     assert yaml.safe_load((run / ".hydra/overrides.yaml").read_text()) == record
+
+
+@pytest.mark.parametrize("name", ["a =(b)[c]{d}#&,e", "Müller, Überlauf=1", "1"])
+def test_paths_are_taken_as_the_shell_gives_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """A corpus, a run, one that begins with its weights, and one that continues it in another folder."""
+    monkeypatch.chdir(tmp_path)
+    quick = [*tiny(make_corpus(tmp_path / name / "corpus")), "trainer.max_steps=1", "logger=none"]
+    assert quick[-4] == f"data.root={tmp_path}/{name}/corpus"
+    first = run(monkeypatch, *quick, f"name={name}")
+    assert first == tmp_path / "runs" / name
+    tuned = run(monkeypatch, *quick, f"init_from=runs/{name}", "name=tuned")
+    assert tuned == first / "tuned"
+    longer = run(monkeypatch, f"resume=runs/{name}", "trainer.max_steps=2", f"name={name}+")
+    assert yaml.safe_load((longer / "config.yaml").read_text())["data"]["root"] == f"{tmp_path}/{name}/corpus"
+    ckpt_path = f"ckpt_path=runs/{name}/checkpoints/last.ckpt"
+    assert run(monkeypatch, *quick, ckpt_path, "trainer.max_steps=2") == first
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("name=" + "a" * 300, "no folder can be made there (File name too long); choose another name="),
+        ("name=file/in/it", "runs/file/in/it: no folder can be made there (runs/file is a file)"),
+        ("name=null", "name=null: expected the name of a folder."),
+        ("name=../b", "name=../b: expected the name of a folder inside runs"),
+        ("trust=1", "trust=1: expected names of packages, for example trust=[my_package]."),
+        ("encoder.hidden_size=0", "encoder.hidden_size=0: expected an integer of at least 1."),
+        ("optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("freeze=[nothing]", "freeze=[nothing]: no such part of the encoder"),
+        ("trainer.accelerator=abacus", "You selected an invalid accelerator name"),
+        ("trainer.devices=3", "data.singers_per_batch=4: cannot be divided among 3 devices"),
+        ("callbacks.early_stopping.monitor=val/nothing", "metric val/nothing which is not available"),
+        ("callbacks.best.monitor=val/nothing", "ModelCheckpoint(monitor='val/nothing') could not find"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_frames_are_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, override: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/file").write_text("")
+    quick = [*tiny(make_corpus(tmp_path / "corpus")), "trainer.max_steps=2", "logger=none"]
+    with pytest.raises((SingerVerifyError, HydraException, OmegaConfBaseException)) as refusal:
+        run(monkeypatch, *quick, *(["name=a"] if not override.startswith("name") else []), override)
+    assert said in format_user_error(refusal.value)
+    needs_frames = "callbacks" in override or "devices" in override
+    assert (tmp_path / "corpus-store").exists() == needs_frames
+
+
+def test_errors_of_the_file_system_have_no_traceback(tmp_path: Path) -> None:
+    made = call_train("hydra.run.dir=/dev/null/x", cwd=tmp_path)
+    assert made.returncode == 1
+    assert made.stderr == "error: /dev/null/x: Not a directory; choose another path, or change what is there.\n"

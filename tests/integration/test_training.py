@@ -222,7 +222,10 @@ def refusal(run: Path, corpus: Path, *overrides: str) -> str:
         (["data.root=/no/such/folder"], "data.root=/no/such/folder: no such folder"),
         (["data.store_dtype=float8"], "data.store_dtype=float8: expected one of float16, float32"),
         (["trainer.max_steps=-1"], "trainer.max_steps=-1: expected an integer of at least 1"),
-        (["trainer.precision=7"], "Precision 7 is invalid"),
+        (
+            ["trainer.precision=7"],
+            "trainer.precision=7: the weights are trained in single precision",
+        ),
         (["optimizer.lr=-1"], "Invalid learning rate: -1"),
         (["scheduler=warmup_cosine"], "scheduler.max_steps=6: expected an integer of at least 51"),
     ],

@@ -38,12 +38,25 @@ def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
         sys.exit(130)
 
 
+@contextmanager
+def convert_user_errors(*also: type[BaseException]) -> Iterator[None]:
+    """Turn errors of libraries that mean a user's mistake into a SingerVerifyError; see `report_user_errors`."""
+    try:
+        yield
+    except also as error:
+        raise SingerVerifyError(format_user_error(error)) from error
+
+
 def format_user_error(error: BaseException) -> str:
     """Return the message of the SingerVerifyError in a chain of causes, or the part that helps of another error's."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:  # OmegaConf's have a context only
         causes.append(cause)
     own = next((cause for cause in causes if isinstance(cause, SingerVerifyError)), None)
+    failure = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno is not None), None)
+    if own is None and failure is not None:  # some of Hydra's are OSErrors too, without a number
+        path = f"{failure.filename}: " if failure.filename is not None else ""
+        return f"{path}{failure.strerror or failure}; choose another path, or change what is there."
     text = str(own or error)
     if text.startswith("Could not override"):
         text = f"{text.splitlines()[0]} There is no such setting; python train.py --help lists them."

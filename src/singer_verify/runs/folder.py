@@ -1,5 +1,6 @@
 """A run's folder and its record: settings, command, versions of the packages, process, parent."""
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -100,6 +101,28 @@ def refuse_existing_run(folder: Path) -> None:
     """
     if (folder / RUN_FILENAME).exists():
         raise SingerVerifyError(f"{folder}: a run of this name exists; choose another name= or delete the folder.")
+
+
+def require_creatable_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before anything else is done.
+
+    Raises:
+        SingerVerifyError: a name in it is too long, a file is in the way, or the disk does not let this user write.
+    """
+    try:
+        existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        for name in folder.parts[len(existing.parts) :]:
+            if len(os.fsencode(name)) > os.pathconf(existing, "PC_NAME_MAX"):
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if not existing.is_dir():
+            raise OSError(errno.ENOTDIR, f"{existing} is a file")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, f"{existing} is not writable")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SingerVerifyError(
+            f"{folder}: no folder can be made there ({reason}); choose another name=, or start in another folder."
+        ) from error
 
 
 def record_run(folder: Path, config: str, overrides: list[str], **origin: dict[str, Any] | None) -> None:

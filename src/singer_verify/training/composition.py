@@ -20,26 +20,35 @@ from rich.syntax import Syntax
 
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.project_files import PROJECT_FOLDER
-from singer_verify.runs.folder import find_run_folder, refuse_existing_run, resolve_run_folder
+from singer_verify.runs.folder import (
+    find_run_folder,
+    refuse_existing_run,
+    require_creatable_folder,
+    resolve_run_folder,
+)
+from singer_verify.training.overrides import format_overrides, quote_path_overrides, refuse_empty_groups
 
 CHECKPOINTS_FOLDER = "checkpoints"
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of a process among those of one training
 MAX_FOLDER_NAME_BYTES = 200  # bytes; file systems allow 255
 
 
-def build_run_path(init_from: str | None, name: str) -> str:
+def build_run_path(init_from: object, name: object) -> str:
     """Return the folder of a new run: inside its parent's, or inside `runs` where it has none.
 
     Raises:
-        SingerVerifyError: a name that would lead out of that folder, or into one that a run keeps for itself.
+        SingerVerifyError: a name that would lead out of that folder, or into one that a run keeps for itself; or one of
+            the two is no text.
     """
+    parent = _find_parent_folder(_require_path("init_from", init_from))
+    if not isinstance(name, str):
+        raise SingerVerifyError(f"name={'null' if name is None else name}: expected the name of a folder.")
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts or CHECKPOINTS_FOLDER in parts:
         raise SingerVerifyError(
-            f"name={name}: expected the name of a folder inside {_find_parent_folder(init_from)}, other than "
-            f"{CHECKPOINTS_FOLDER}."
+            f"name={name}: expected the name of a folder inside {parent}, other than {CHECKPOINTS_FOLDER}."
         )
-    return str(_find_parent_folder(init_from) / name)
+    return str(parent / name)
 
 
 def build_job_folder_name(overrides: str) -> str:
@@ -54,6 +63,17 @@ def build_job_folder_name(overrides: str) -> str:
         return name
     checksum = hashlib.sha256(overrides.encode()).hexdigest()[:8]
     return f"{name[: MAX_FOLDER_NAME_BYTES - 9]}-{checksum}"
+
+
+def _require_path(name: str, value: object) -> str | None:
+    """Return a setting that is a path or null.
+
+    Raises:
+        SingerVerifyError: it is something else.
+    """
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise SingerVerifyError(f"{name}={value}: expected a path, or null.")
+    return value
 
 
 def _find_parent_folder(init_from: str | None) -> Path:
@@ -80,6 +100,8 @@ def compose_settings(
     """
     folder = Path(conf) if conf is not None else _find_conf_folder()
     overrides = format_overrides(settings) if isinstance(settings, Mapping) else list(settings)
+    refuse_empty_groups(overrides, folder)
+    overrides = quote_path_overrides(overrides)
     outer = HydraConfig.instance().cfg
     try:
         with hydra.initialize_config_dir(str(folder.absolute()), version_base="1.3"):
@@ -101,34 +123,6 @@ def compose_settings(
 
 def _find_conf_folder() -> Path:
     return Path("conf") if Path("conf/train.yaml").is_file() else PROJECT_FOLDER / "conf"
-
-
-def format_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return a dict of settings, nested or with dotted names, as overrides that Hydra reads.
-
-    For instance {"loss": "ce", "trainer": {"max_steps": 5}} → ["loss='ce'", "trainer.max_steps=5"].
-    """
-    overrides = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            overrides += format_overrides(value, f"{prefix}{name}.")
-        else:
-            overrides.append(f"{prefix}{name}={_format_override_value(value)}")
-    return overrides
-
-
-def _format_override_value(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_format_override_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(_format_override_value(inner) for inner in value) + "]"
-    return "'" + str(value).replace("'", "\\'") + "'"
 
 
 def resolve_config(config: DictConfig) -> dict[str, Any]:
@@ -181,7 +175,7 @@ def is_overridden(name: str) -> bool:
     return any(override.startswith(f"{name}=") for override in HydraConfig.get().overrides.task)
 
 
-def choose_run_folder(new: str, resume: str | None, ckpt_path: str | None) -> str:
+def choose_run_folder(new: str, resume: object, ckpt_path: object) -> str:
     """Return where a training writes, and refuse a new folder that holds a run, before Hydra writes into it.
 
     Args:
@@ -190,12 +184,15 @@ def choose_run_folder(new: str, resume: str | None, ckpt_path: str | None) -> st
         ckpt_path: checkpoint to continue from, if given.
 
     Raises:
-        SingerVerifyError: the run or checkpoint to continue from does not exist, or the new folder contains a run.
+        SingerVerifyError: the run or checkpoint to continue from does not exist, or the new folder contains a run or
+            cannot be made.
     """
+    resume, ckpt_path = _require_path("resume", resume), _require_path("ckpt_path", ckpt_path)
     folder = resolve_run_folder(is_overridden("name"), new, resume, ckpt_path)
     continued = resume or (ckpt_path and find_run_folder(Path(ckpt_path)))
     is_first_rank = all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)
     if is_first_rank and not (continued and Path(continued).resolve() == Path(folder).resolve()):
+        require_creatable_folder(Path(folder))
         refuse_existing_run(Path(folder))
     return folder
 

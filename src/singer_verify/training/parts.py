@@ -53,6 +53,8 @@ def trust_packages(config: dict[str, Any]) -> None:
         SingerVerifyError: naming the class, and its package and how to trust it.
     """
     packages = config.get("trust") or []
+    if not isinstance(packages, str | list):
+        raise SingerVerifyError(f"trust={packages}: expected names of packages, for example trust=[my_package].")
     trust([packages] if isinstance(packages, str) else packages)
     refuse_untrusted_targets(config)
 
@@ -202,7 +204,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
 
     Args:
         config: settings of the run.
-        data: prepared and set up.
+        data: prepared and set up; before that, the module can be built, but not saved.
         settings: configuration that its checkpoints record.
     """
     encoder = build_encoder(config, data)
@@ -212,7 +214,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     freeze(encoder, config.freeze or [])
     loss.require_utterances(config.data.utterances_per_singer)
     optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler)
-    metadata = build_metadata(data, encoder)
+    metadata = build_metadata(data, encoder) if data.stores else None
     verifier = Verifier(encoder, loss, optimizer, scheduler, config.monitor, metadata, settings)
     verifier.configure_optimizers()
     return verifier

@@ -13,11 +13,13 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from singer_verify.atomic_files import is_disk_full
 from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.data.sampler import require_divisible_batches
 from singer_verify.errors import SingerVerifyError
 from singer_verify.export.seed_format import export_saved_model
 from singer_verify.runs.checkpoints import drop_training_state, read_checkpoint, write_checkpoint
@@ -42,10 +44,12 @@ from singer_verify.training.fine_tuning import ParentCheckpoint
 from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
 from singer_verify.training.parts import build_data, build_encoder, build_trainer, build_verifier, trust_packages
+from singer_verify.training.setting_checks import check_settings
 from singer_verify.worker_processes import is_worker_death
 
 log = logging.getLogger(__name__)
 LOG_FILENAME = "train.log"
+EARLY_STOPPING_ERROR = "Early stopping conditioned on metric"  # Lightning's, where there is no such metric
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,6 +138,7 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     config, overrides, ckpt_path = _compose_resumed(config, ckpt_path)
     OmegaConf.set_readonly(config, True)
     settings = resolve_config(config)
+    check_settings(settings)
     previous = read_previous_settings(Path(ckpt_path), settings) if ckpt_path else None
     parent = ParentCheckpoint.read(config.init_from) if config.init_from and not ckpt_path else None
 
@@ -141,8 +146,12 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     data = build_data(config, ckpt_path)
     if parent:
         parent.require_match(data.recipe, build_encoder(config, data).settings)  # type: ignore[arg-type]
+    build_verifier(config, data, settings)  # wrong settings are refused before frames are computed
+    trainer = build_trainer(config, callbacks)
+    find_history(trainer, METRICS_FILENAME)
     data.prepare_data()
     data.setup()
+    require_divisible_batches(data.train_sampler, trainer.world_size)
     settings |= {"corpus": data.describe_contents(), "from_data": data.describe_shapes()}
     if previous is not None:
         find_allowed_changes(previous, settings)
@@ -154,8 +163,6 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     origin = parent.record(run, parent.transfer_weights(verifier)) if parent else None
 
     # The training.
-    trainer = build_trainer(config, callbacks)
-    find_history(trainer, METRICS_FILENAME)
     warn_of_missing_checkpoints(trainer)
     if is_first_rank:
         config_yaml = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
@@ -226,7 +233,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
 
 
 def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
-    """Turn the death of a loader worker or a full disk into a message; return None for other errors."""
+    """Turn the death of a loader worker, a full disk, or what Lightning refuses, into a message; else return None."""
     try:
         return _convert_known_error(error, trainer)
     except RuntimeError as again:  # torch's signal handler tells of the same death once more, wherever it finds us
@@ -243,6 +250,8 @@ def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyE
             f"continue with fewer data.num_workers if memory ran out; the batch at hand: "
             f"{format_batch_utterances(trainer, step)}."
         )
+    if isinstance(error, MisconfigurationException) or EARLY_STOPPING_ERROR in str(error):
+        return SingerVerifyError(" ".join(str(error).replace("`", "").split()))
     if isinstance(error, OSError) and is_disk_full(error):
         return SingerVerifyError(
             f"{error.strerror}: {format_last_checkpoint(trainer)}; free some space and continue from it."

@@ -1,0 +1,180 @@
+"""Checks of a training's settings before any work: types of arguments, and what no training can use.
+
+What a class takes is read off its constructor, so that a setting of the wrong type or without a place is refused by its
+full name, `encoder.relu=maybe`, before frames are computed or a folder is written.
+"""
+
+import inspect
+import os
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Union
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
+from singer_verify.features.recipe import get_feature_settings
+from singer_verify.safe_loading import TARGET_ALIASES
+
+MAX_SEED = 2**32 - 1  # of numpy's generators
+# Weights are trained in single precision; the others change how products are computed.
+PRECISIONS = (32, "32", "32-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", None)
+PARTS_BY_GROUP: dict[str, type] = {"callbacks": pl.Callback, "logger": Logger}
+TYPE_DESCRIPTIONS: dict[Any, str] = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+TYPE_DESCRIPTIONS |= {list: "a list", dict: "a mapping", types.NoneType: "null"}
+HYDRA_KEYS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings of a wrong type or range.
+
+    Args:
+        settings: resolved configuration of a training, whose classes are trusted.
+
+    Raises:
+        SingerVerifyError: naming the setting, its value, and what was expected.
+    """
+    seed = settings["seed"]
+    require_at_least(0, seed=seed)
+    if seed > MAX_SEED:
+        raise SingerVerifyError(f"seed={seed}: expected an integer between 0 and {MAX_SEED}.")
+    require_choice(("min", "max"), monitor_mode=settings["monitor_mode"])
+    _require_types(settings, monitor=str, print_config=bool)
+    for name in ("init_from", "resume", "ckpt_path"):
+        if settings[name] is not None and (not isinstance(settings[name], str) or not settings[name].strip()):
+            raise SingerVerifyError(f"{name}={settings[name]}: expected a path, or null.")
+    if not isinstance(settings["freeze"], list | str | None):
+        raise SingerVerifyError(f"freeze={settings['freeze']}: expected a list, for example freeze=[lstm.0,lstm.1].")
+    for group in ("data", "features", "augmentation", "encoder", "loss", "optimizer", "scheduler", "trainer"):
+        if not isinstance(settings.get(group), dict) or "_target_" not in settings[group]:
+            raise SingerVerifyError(f"{group}: names no class to build it from (_target_); leave the group {group} in.")
+    for group, kind in PARTS_BY_GROUP.items():
+        for name, part in (settings.get(group) or {}).items():
+            if part is not None and not (isinstance(part, dict) and "_target_" in part):
+                raise SingerVerifyError(f"{group}.{name}={part}: expected null, or settings with _target_.")
+            if part is not None and not issubclass(_import_target(part["_target_"]), kind):
+                raise SingerVerifyError(
+                    f"{group}.{name}._target_={part['_target_']}: expected a {kind.__name__} of pytorch_lightning."
+                )
+    _check_trainer(settings["trainer"])
+    _check_arguments(settings)
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    precision = trainer.get("precision")
+    if precision not in PRECISIONS:
+        raise SingerVerifyError(
+            f"trainer.precision={precision}: the weights are trained in single precision; expected one of 32, "
+            f"16-mixed, bf16-mixed."
+        )
+    require_at_least(1, **{f"trainer.{name}": trainer[name] for name in ("max_steps", "val_check_interval")})
+    for name in ("accumulate_grad_batches", "log_every_n_steps"):
+        if trainer.get(name) is not None:
+            require_at_least(1, **{f"trainer.{name}": trainer[name]})
+
+
+def _require_types(settings: dict[str, Any], **expected: type) -> None:
+    for name, kind in expected.items():
+        if not isinstance(settings[name], kind):
+            raise SingerVerifyError(f"{name}={settings[name]}: expected {TYPE_DESCRIPTIONS[kind]}.")
+
+
+def _check_arguments(settings: dict[str, Any]) -> None:
+    """Compare the settings of every class that the configuration names with its constructor's annotations."""
+    for place, node in _iterate_target_nodes(settings):
+        target = _import_target(node["_target_"])
+        if place == "features":  # what any recipe may have done to its frames is not the recipe's own
+            node = get_feature_settings(node)
+        parameters = inspect.signature(target).parameters
+        annotations = _read_annotations(target)
+        takes_any = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+        for name, value in node.items():
+            if name in HYDRA_KEYS:
+                continue
+            if name not in parameters and not takes_any:
+                raise SingerVerifyError(
+                    f"{place}.{name}={value}: {target.__name__} has no such setting; it has "
+                    f"{', '.join(sorted(parameters))}."
+                )
+            expected = annotations.get(name, Any)
+            if not _matches(value, expected):
+                raise SingerVerifyError(f"{place}.{name}={_format_value(value)}: expected {_describe(expected)}.")
+
+
+def _iterate_target_nodes(settings: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Iterate over the mappings that name a class, with their dotted places."""
+    if isinstance(settings, Mapping):
+        if "_target_" in settings and place:
+            yield place, dict(settings)
+        for name, value in settings.items():
+            yield from _iterate_target_nodes(value, f"{place}.{name}" if place else str(name))
+
+
+def _import_target(target: str) -> Any:
+    from hydra.utils import get_object
+
+    return get_object(TARGET_ALIASES.get(target, target))
+
+
+def _read_annotations(target: Any) -> dict[str, Any]:
+    """Return the annotations of a constructor's arguments; none where they name what cannot be found."""
+    constructor = inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
+    try:
+        return typing.get_type_hints(constructor)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _matches(value: Any, expected: Any) -> bool:
+    """Return whether a plain value can be an argument of this annotation; in doubt it can.
+
+    A mapping may stand for an object of any class, and a list for any collection.
+    """
+    if isinstance(value, dict) or expected in (Any, inspect.Parameter.empty) or isinstance(expected, typing.TypeVar):
+        return True
+    origin = typing.get_origin(expected)
+    if origin in (Union, types.UnionType):
+        return any(_matches(value, member) for member in typing.get_args(expected))
+    if origin is Literal:
+        return value in typing.get_args(expected)
+    if origin is typing.Annotated:
+        return _matches(value, typing.get_args(expected)[0])
+    kind = origin or expected
+    if isinstance(value, list):
+        return _is_collection(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (bool, str, types.NoneType):
+        return isinstance(value, kind)
+    if not isinstance(kind, type) or kind is object:
+        return True
+    return isinstance(value, str) and issubclass(kind, os.PathLike)  # objects of other classes are no plain values
+
+
+def _describe(expected: Any) -> str:
+    """Describe the plain values that an annotation allows: `a number or null`."""
+    origin = typing.get_origin(expected)
+    if origin in (Union, types.UnionType):
+        described = dict.fromkeys(_describe(member) for member in typing.get_args(expected))
+        return " or ".join(text for text in described if text)
+    if origin is Literal:
+        return f"one of {', '.join(str(choice) for choice in typing.get_args(expected))}"
+    kind = origin or expected
+    if kind in TYPE_DESCRIPTIONS:
+        return TYPE_DESCRIPTIONS[kind]
+    return "a list" if isinstance(kind, type) and _is_collection(kind) else ""
+
+
+def _is_collection(kind: Any) -> bool:
+    """Return whether a list can stand for an object of this class; in doubt it can."""
+    if not isinstance(kind, type):
+        return True
+    return kind in (object, list, tuple, set, frozenset) or kind.__module__ == "collections.abc"
+
+
+def _format_value(value: Any) -> str:
+    return "null" if value is None else str(value)

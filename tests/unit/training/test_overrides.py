@@ -1,0 +1,65 @@
+"""Overrides: paths are taken as the shell gives them, lists and sweeps item by item, all else is left alone."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.training.overrides import quote_path_overrides, refuse_empty_groups
+
+CONF = Path(__file__).parents[3] / "conf"
+PATHS = (
+    *("plain", "a/b.c-d_e", "a b", " a ", "a=b", "a=1,b=2", "(x)", "{a}", "a#b&c", "é/ü", "日本", "~/x", "a;b!c"),
+    *("1", "1.5", "1e5", "true", "nan", "a'b", 'a"b', "a\\", "a\\'b", "a]", "[a", "x[1]", "$x", "a*", "a:b", "'"),
+)
+
+
+def parse(override: str) -> object:
+    return OverridesParser.create().parse_override(override).value()
+
+
+@pytest.mark.parametrize("name", ["name", "init_from", "+resume", "ckpt_path", "data.root", "++data.store_root"])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_read_as_it_is_typed(name: str, path: str) -> None:
+    (quoted,) = quote_path_overrides([f"{name}={path}"])
+    assert parse(quoted) == path
+    assert quote_path_overrides([quoted]) == [quoted]
+
+
+@pytest.mark.parametrize("path", ["plain", "a/b.c-d_e", "a b", "runs/${name}"])
+def test_what_hydra_reads_as_meant_is_left_alone(path: str) -> None:
+    """Overrides name the jobs of sweeps and the cells of leaderboards."""
+    assert quote_path_overrides([f"data.root={path}"]) == [f"data.root={path}"]
+
+
+def test_other_settings_and_null_and_options_are_left_alone() -> None:
+    others = ["-m", "--config-dir", "a=b", "seed=1,2", "encoder.hidden_size=choice(1,2)", "init_from=null", "resume="]
+    assert quote_path_overrides(others) == others
+
+
+def test_lists_and_choices_are_quoted_item_by_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse(quote_path_overrides(["data.root=[a b,c=d, 'e,f']"])[0]) == ["a b", "c=d", "e,f"]
+    assert quote_path_overrides(["-m", "data.root=a=1,b"])[1] == "data.root='a=1',b"
+    assert quote_path_overrides(["sweep=seeds", "data.root=[a=1,b],[c]"])[1] == "data.root=['a=1',b],[c]"
+    assert quote_path_overrides(["-m", "data.root=choice(a,b)"])[1] == "data.root=choice(a,b)"
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a=1,b", "[a]"):
+        Path(folder).mkdir()
+    assert quote_path_overrides(["-m", "data.root=a=1,b"])[1] == "data.root='a=1,b'"
+    assert quote_path_overrides(["data.root=[a]"]) == ["data.root='[a]'"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("encoder=null", "encoder=null: expected one of lstm, statistics."),
+        ("scheduler=none,null", "scheduler=none,null: expected one of none, plateau, warmup_cosine."),
+        ("=1", "=1: names no setting; expected name=value."),
+    ],
+)
+def test_a_group_cannot_be_nothing(argument: str, said: str) -> None:
+    with pytest.raises(SingerVerifyError) as refusal:
+        refuse_empty_groups([argument], CONF)
+    assert str(refusal.value) == said
+    refuse_empty_groups(["experiment=null", "init_from=null", "~callbacks.last", "seed=1"], CONF)

@@ -1,0 +1,122 @@
+"""Settings of a wrong type or range are refused by their full name, before any work; the shipped ones are not."""
+
+import copy
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from singer_verify.errors import SingerVerifyError
+from singer_verify.training.composition import compose_settings, resolve_config
+from singer_verify.training.setting_checks import MAX_SEED, check_settings
+
+CONF = Path(__file__).parents[3] / "conf"
+GROUPS = ("augmentation", "data", "encoder", "features", "loss", "optimizer", "scheduler", "trainer", "logger")
+OPTIONAL = {"wandb", "mlflow"}  # whose packages may be missing
+
+
+def compose(folder: Path, *overrides: str) -> dict[str, Any]:
+    with compose_settings([*overrides, f"hydra.run.dir={folder}"], CONF) as (config, _):
+        return resolve_config(config)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return compose(tmp_path_factory.mktemp("run"))
+
+
+def change(settings: dict[str, Any], override: str) -> dict[str, Any]:
+    """The settings with one more, or without one."""
+    changed = copy.deepcopy(settings)
+    name, _, value = override.lstrip("+").partition("=")
+    if name.startswith("~"):
+        del changed[name[1:]]
+        return changed
+    *groups, last = name.split(".")
+    place = changed
+    for group in groups:
+        place = place.setdefault(group, {})
+    place[last] = yaml.safe_load(value) if value else value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [
+        (group, path.stem)
+        for group, path in product(GROUPS, sorted(CONF.glob("*/*.yaml")))
+        if path.parent.name == group and path.stem not in OPTIONAL
+    ],
+)
+def test_every_shipped_choice_is_accepted(group: str, choice: str, tmp_path: Path) -> None:
+    check_settings(compose(tmp_path, f"{group}={choice}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (f"seed={MAX_SEED + 1}", f"seed={MAX_SEED + 1}: expected an integer between 0 and {MAX_SEED}."),
+        ("seed=true", "seed=True: expected an integer of at least 0."),
+        ("print_config=maybe", "print_config=maybe: expected true or false."),
+        ("monitor=1", "monitor=1: expected text."),
+        ("monitor_mode=best", "monitor_mode=best: expected one of min, max."),
+        ("init_from=", "init_from=: expected a path, or null."),
+        ("freeze=1", "freeze=1: expected a list, for example freeze=[lstm.0,lstm.1]."),
+        ("optimizer.lr=abc", "optimizer.lr=abc: expected a number."),
+        ("optimizer.lr=[1]", "optimizer.lr=[1]: expected a number."),
+        ("optimizer.lr=null", "optimizer.lr=null: expected a number."),
+        ("encoder.relu=maybe", "encoder.relu=maybe: expected true or false."),
+        ("encoder.hidden_size=1.5", "encoder.hidden_size=1.5: expected an integer."),
+        ("encoder.dropout=true", "encoder.dropout=True: expected a number."),
+        ("data.root=null", "data.root=null: expected text or a list."),
+        ("data.store_root=[a]", "data.store_root=['a']: expected text."),
+        ("data.store_root=1", "data.store_root=1: expected text."),
+        ("data.on_the_fly=maybe", "data.on_the_fly=maybe: expected true or false."),
+        ("data.num_extraction_workers=abc", "data.num_extraction_workers=abc: expected an integer or null."),
+        ("features.num_bins=abc", "features.num_bins=abc: expected an integer."),
+        ("loss.terms.ge2e.initial_scale=abc", "loss.terms.ge2e.initial_scale=abc: expected a number."),
+        ("trainer.max_epochs=abc", "trainer.max_epochs=abc: expected an integer or null."),
+        ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps=0: expected an integer of at least 1."),
+        ("+trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0: expected an integer of at least 1."),
+        ("+trainer.detect_anomaly=maybe", "trainer.detect_anomaly=maybe: expected true or false."),
+        ("callbacks.early_stopping.patience=abc", "callbacks.early_stopping.patience=abc: expected an integer."),
+        ("callbacks.learning_rate.logging_interval=day", "logging_interval=day: expected one of step, epoch or null."),
+        ("+callbacks.mine=1", "callbacks.mine=1: expected null, or settings with _target_."),
+        ("+callbacks.mine.size=1", "callbacks.mine={'size': 1}: expected null, or settings with _target_."),
+        (
+            "+callbacks.mine._target_=singer_verify.encoders.statistics.StatisticsEncoder",
+            "expected a Callback of pytorch_lightning.",
+        ),
+        ("~optimizer", "optimizer: names no class to build it from (_target_); leave the group optimizer in."),
+        ("+scheduler.foo=1", "scheduler.foo=1: ConstantLR has no such setting; it has factor,"),
+        ("+encoder.foo=1", "encoder.foo=1: LSTMEncoder has no such setting; it has bidirectional,"),
+        *(
+            (f"trainer.precision={precision}", f"trainer.precision={precision}: the weights are trained in single")
+            for precision in ("64", "64-true", "16-true", "bf16-true", "transformer-engine", "17", "abc")
+        ),
+    ],
+)
+def test_wrong_settings_are_named(override: str, said: str, shipped: dict[str, Any]) -> None:
+    with pytest.raises(SingerVerifyError) as refusal:
+        check_settings(change(shipped, override))
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *(f"trainer.precision={name}" for name in ("16", "16-mixed", "bf16", "bf16-mixed", "32-true", "null")),
+        *("optimizer.lr=1", "trainer.devices=auto", "trainer.devices=[0]", "data.root=[a,b]", "callbacks.last=null"),
+        *(
+            "+optimizer.betas=[0.9,0.99]",
+            "+trainer.strategy=auto",
+            "encoder.dropout=0",
+            "freeze=null",
+            f"seed={MAX_SEED}",
+        ),
+    ],
+)
+def test_what_the_parts_take_is_accepted(override: str, shipped: dict[str, Any]) -> None:
+    check_settings(change(shipped, override))
