@@ -33,6 +33,7 @@ from singer_verify.runs.folder import BEST_CHECKPOINT, identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.sweeps.callback import report_failed_jobs
+from singer_verify.sweeps.cells import read_sweep_cells
 from singer_verify.sweeps.jobs import (
     JobError,
     SweepPlan,
@@ -43,6 +44,7 @@ from singer_verify.sweeps.jobs import (
 )
 from singer_verify.sweeps.progress import SweepStatus, format_sweep_status, read_sweep_status
 from singer_verify.training.composition import MAX_FOLDER_NAME_BYTES, build_job_folder_name
+from singer_verify.training.overrides import quote_path_overrides
 from singer_verify.training.run import train
 
 CONF = ROOT / "conf"
@@ -61,7 +63,8 @@ def call(monkeypatch, corpus, *overrides, callbacks=(), change=train):
     typed = [override for override in tiny(corpus) if "progress_bar" not in override]
     with monkeypatch.context() as patch:
         patch.setattr("singer_verify.training.run.train", partial(change, callbacks=callbacks))
-        patch.setattr(sys, "argv", ["train.py", "-m", "--config-path", str(CONF), *typed, "name=s", *overrides])
+        arguments = ["-m", "--config-path", str(CONF), *typed, "name=s", *overrides]
+        patch.setattr(sys, "argv", ["train.py", *quote_path_overrides(arguments)])
         patch.setenv("HYDRA_FULL_ERROR", "1")
         try:
             with report_failed_jobs():
@@ -149,7 +152,10 @@ def test_a_job_that_fails_is_named_and_tried_again(monkeypatch, tmp_path, corpus
     with pytest.raises(SingerVerifyError) as failure:
         call(monkeypatch, corpus, *choices)
     assert str(failure.value).startswith("runs/s: 1 done, 1 failed; the same command tries again what failed")
-    said = capsys.readouterr().err
+    console = capsys.readouterr()
+    said = console.err
+    assert "Error executing job" not in said
+    assert "Traceback" not in console.out + said
     assert "failed: optimizer.lr--1: " in said
     assert "Invalid learning rate: -1" in said
     shown = CliRunner().invoke(app, ["runs", "runs/s"]).stdout
@@ -162,6 +168,58 @@ def test_a_job_that_fails_is_named_and_tried_again(monkeypatch, tmp_path, corpus
 def train_at_a_valid_rate(config, **named):
     config.optimizer.lr = 1e-3
     return train(config, **named)
+
+
+@pytest.mark.parametrize(
+    ("subdir", "folders"), [("${hydra.job.num}", ["0", "1"]), ("of seed/${seed}=é", ["of seed/1=é", "of seed/2=é"])]
+)
+def test_the_folders_of_jobs_are_those_that_are_set(monkeypatch, tmp_path, corpus, subdir, folders):
+    monkeypatch.chdir(tmp_path)
+    choices = ("seed=1,2", "trainer.max_steps=1", "logger=none", f"hydra.sweep.subdir={subdir}")
+    sweep = call(monkeypatch, corpus, *choices)
+    assert json.loads((sweep / "sweep.json").read_text())["jobs"] == folders
+    assert read_sweep_status(sweep).num_finished == 2
+    assert read_sweep_status(sweep).num_pending == 0
+    before = files_with_times(sweep / folders[0])
+    call(monkeypatch, corpus, *choices)
+    assert files_with_times(sweep / folders[0]) == before
+    cells, left_out = read_sweep_cells(sweep)
+    assert [cell.name for cell in cells] == ["as configured"]
+    assert [run.path for run in cells[0].runs] == [sweep / folder for folder in folders]
+    assert left_out == {}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["hydra.sweep.subdir=all"], "gives several jobs the folder all, among them seed=1 and seed=2"),
+        (["hydra.sweep.subdir=${seed}", "loss=ge2e,ce"], "gives several jobs the folder 1, among them loss=ge2e and"),
+        (["hydra.sweep.subdir=../${seed}"], "hydra.sweep.subdir=../1: expected a folder inside that of the sweep."),
+        (["hydra.sweep.subdir=" + 300 * "a" + "${seed}"], "no folder can be made there (File name too long)"),
+        (["hydra.sweep.dir=/dev/null/s"], "/dev/null/s: no folder can be made there (/dev/null is a file)"),
+    ],
+)
+def test_folders_that_jobs_cannot_have_are_refused_at_the_start(monkeypatch, tmp_path, corpus, overrides, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as refusal:
+        call(monkeypatch, corpus, "seed=1,2", *overrides)
+    assert str(refusal.value).startswith("error: ")
+    assert said in str(refusal.value)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_corpora_of_a_sweep_may_have_any_name(monkeypatch, tmp_path, corpus):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a (live)", "é=1"):
+        (tmp_path / name).symlink_to(corpus)
+    choices = ("data.root=a (live),é=1", "trainer.max_steps=1", "logger=none")
+    sweep = call(monkeypatch, corpus, *choices, f"data.store_root={tmp_path}/the store #1")
+    assert read_sweep_status(sweep).num_finished == 2
+    assert sorted(json.loads((sweep / "sweep.json").read_text())["jobs"]) == jobs_of(sweep)
+    roots = [yaml.safe_load((sweep / job / "config.yaml").read_text())["data"]["root"] for job in jobs_of(sweep)]
+    assert sorted(roots) == ["a (live)", "é=1"]
+    tuned = train([*tiny(corpus), f"init_from={sweep / jobs_of(sweep)[0]}", "name=tuned", "trainer.max_steps=1"])
+    assert tuned.run.parent == sweep / jobs_of(sweep)[0]
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Hydra's callback for sweeps: writes the plan at the start, and prints the progress after each job."""
 
+import itertools
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -18,7 +21,7 @@ from rich.console import Console
 
 import singer_verify.training.composition  # noqa: F401  a worker process unpickles this callback before it composes a job
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import identify_process
+from singer_verify.runs.folder import identify_process, require_creatable_folder
 from singer_verify.runs.tree import read_run_metrics
 from singer_verify.sweeps.jobs import (
     JobError,
@@ -26,6 +29,7 @@ from singer_verify.sweeps.jobs import (
     build_job_names,
     find_sweep_folder,
     is_job_finished,
+    name_job,
     read_sweep_plan,
     write_sweep_plan,
 )
@@ -36,17 +40,16 @@ class SweepProgress(Callback):
     """Write a sweep's plan when it starts, and print its progress after each job."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        unnamed = _find_excluded_keys(config)
-        with read_write(config), open_dict(config):  # jobs are composed with the same overrides of Hydra's settings
-            config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys={unnamed}")
-        jobs = _list_job_names(config, unnamed)
-        num_jobs = len(jobs) if jobs is not None else OmegaConf.select(config, "hydra.sweeper.n_trials")
-        plan = SweepPlan(jobs, num_jobs, _count_parallel_jobs(config, num_jobs), time.time(), identify_process())
-        write_sweep_plan(Path(config.hydra.sweep.dir), plan)
+        try:
+            _write_plan(config)
+        except SingerVerifyError as error:
+            sys.exit(f"error: {error}")  # Hydra turns any other exception of a callback into a warning
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode != RunMode.MULTIRUN:
             return
+        if job_return.status == JobStatus.FAILED:
+            job_return.__class__ = ReportedFailure
         sweep, job = Path(config.hydra.sweep.dir), Path(config.hydra.runtime.output_dir)
         if not (is_job_finished(job) and _has_ended_before(job, read_sweep_plan(sweep).started)):
             print_to_stderr(f"Sweep {sweep}: {format_sweep_status(read_sweep_status(sweep))}.")
@@ -54,6 +57,32 @@ class SweepProgress(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep = Path(config.hydra.sweep.dir)
         print_to_stderr(f"Sweep {sweep} has ended: {format_sweep_status(read_sweep_status(sweep))}.")
+
+
+class ReportedFailure(JobReturn):
+    """The outcome of a job that failed, without the line that Hydra would write before the report of it."""
+
+    @property  # type: ignore[misc]
+    def return_value(self) -> Any:
+        raise self._return_value
+
+
+def _write_plan(config: DictConfig) -> None:
+    """Write the plan of a sweep into its folder.
+
+    Raises:
+        SingerVerifyError: the folder of the sweep or of a job cannot be used.
+    """
+    unnamed = _find_excluded_keys(config)
+    with read_write(config), open_dict(config):  # jobs are composed with the same overrides of Hydra's settings
+        config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys={unnamed}")
+    jobs = _list_job_names(config, unnamed)
+    num_jobs = len(jobs) if jobs is not None else OmegaConf.select(config, "hydra.sweeper.n_trials")
+    plan = SweepPlan(jobs, num_jobs, _count_parallel_jobs(config, num_jobs), time.time(), identify_process())
+    sweep = Path(config.hydra.sweep.dir)
+    for folder in (sweep, *(sweep / name for name in jobs or [])):
+        require_creatable_folder(folder)
+    write_sweep_plan(sweep, plan)
 
 
 @contextmanager
@@ -73,7 +102,7 @@ def report_failed_jobs() -> Iterator[None]:
             print_to_stderr(f"failed: {name}: {reason}")
         raise SingerVerifyError(
             f"{os.path.relpath(sweep)}: {format_sweep_status(progress)}; the same command tries again what failed and "
-            f"finishes what is missing. {'' if failure.job.name in progress.failed else failure}"
+            f"finishes what is missing. {'' if name_job(sweep, failure.job) in progress.failed else failure}"
         ) from failure
 
 
@@ -98,7 +127,11 @@ def _find_excluded_keys(config: DictConfig) -> list[str]:
 
 
 def _list_job_names(config: DictConfig, unnamed: list[str]) -> list[str] | None:
-    """Return the folders of the jobs of Hydra's own sweeper; None for sweepers that choose jobs as they go."""
+    """Return the folders of the jobs of Hydra's own sweeper; None for sweepers that choose jobs as they go.
+
+    Raises:
+        SingerVerifyError: `hydra.sweep.subdir` leads out of the sweep, or gives two jobs the same folder.
+    """
     if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         return None
     choices = {
@@ -109,15 +142,59 @@ def _list_job_names(config: DictConfig, unnamed: list[str]) -> list[str] | None:
         )
         for override in _parse_sweep_overrides(config)
     }
-    return build_job_names(choices, unnamed)
+    jobs = list(itertools.product(*([f"{key}={value}" for value in values] for key, values in choices.items())))
+    if "override_dirname" in _get_subdir_setting(config):
+        names = build_job_names(choices, unnamed)
+    else:
+        names = _compose_job_names(config, jobs)
+    first_by_name: dict[str, tuple[str, ...]] = {}
+    for name, job in zip(names, jobs, strict=True):
+        if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise SingerVerifyError(f"hydra.sweep.subdir={name}: expected a folder inside that of the sweep.")
+        other = first_by_name.setdefault(name, job)
+        if differing := [override for override in job if override not in other]:
+            raise SingerVerifyError(
+                f"hydra.sweep.subdir={_get_subdir_setting(config)}: gives several jobs the folder {name}, among them "
+                f"{' '.join(override for override in other if override not in job)} and {' '.join(differing)}; "
+                f"expected a folder for each job: leave it out, or use ${{hydra.job.num}}."
+            )
+    return names
+
+
+def _get_subdir_setting(config: DictConfig) -> str:
+    return str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])  # type: ignore[call-overload,index]
+
+
+def _compose_job_names(config: DictConfig, jobs: list[tuple[str, ...]]) -> list[str]:
+    """Compute `hydra.sweep.subdir` of every job as Hydra's launcher will: from the job's configuration and number."""
+    loader, outer, names = GlobalHydra.instance().config_loader(), HydraConfig.instance().cfg, []
+    try:
+        for number, overrides in enumerate(jobs):
+            job = loader.load_sweep_config(config, list(overrides))
+            with open_dict(job):
+                job.hydra.job.id, job.hydra.job.num = str(number), number
+            HydraConfig.instance().set_config(job)
+            names.append(os.path.normpath(str(job.hydra.sweep.subdir)))
+    finally:
+        HydraConfig.instance().cfg = outer
+    return names
 
 
 def _count_parallel_jobs(config: DictConfig, num_jobs: int | None) -> int:
-    """Return the number of jobs that the launcher runs at a time."""
+    """Return the number of jobs that the launcher runs at a time.
+
+    Raises:
+        SingerVerifyError: it is 0.
+    """
     launcher = config.hydra.launcher
     if "n_jobs" in launcher:
+        if not isinstance(launcher.n_jobs, int) or launcher.n_jobs == 0:
+            raise SingerVerifyError(
+                f"hydra.launcher.n_jobs={launcher.n_jobs}: expected the number of jobs at a time, or -1 for one on "
+                f"each core."
+            )
         cores = os.cpu_count() or 1
-        at_a_time = launcher.n_jobs if launcher.n_jobs > 0 else max(cores + 1 + launcher.n_jobs, 1)
+        at_a_time: int | None = launcher.n_jobs if launcher.n_jobs > 0 else max(cores + 1 + launcher.n_jobs, 1)
     else:
         at_a_time = launcher.get("array_parallelism") or (num_jobs if "submitit_folder" in launcher else 1)
     return max(min(at_a_time or 1, num_jobs or at_a_time or 1), 1)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -129,10 +130,12 @@ def _require_one_device(settings: dict[str, Any]) -> None:
     Raises:
         SingerVerifyError: they ask for several devices for one training, or to resume another run.
     """
-    if "strategy" in settings["trainer"]:
+    devices = settings["trainer"].get("devices", 1)
+    has_several = isinstance(devices, int) and devices > 1
+    if "strategy" in settings["trainer"] or has_several:
         raise SingerVerifyError(
-            "trainer=ddp: a sweep trains each model on one device; leave it out, and run several jobs at a time with "
-            "hydra/launcher=joblib."
+            f"{f'trainer.devices={devices}' if has_several else 'trainer=ddp'}: a sweep trains each model on one "
+            f"device; leave it out, and run several jobs at a time with hydra/launcher=joblib."
         )
     if settings["resume"] is not None:
         raise SingerVerifyError(
@@ -216,6 +219,11 @@ def read_sweep_plan(folder: Path) -> SweepPlan:
 def find_sweep_folder(job: Path) -> Path | None:
     """Return the folder of the sweep that contains a job's folder; None where there is none."""
     return next((folder for folder in job.parents if (folder / PLAN_FILENAME).is_file()), None)
+
+
+def name_job(sweep: Path, job: Path) -> str:
+    """Return the folder of a job relative to that of its sweep."""
+    return Path(os.path.relpath(job, sweep)).as_posix()
 
 
 def build_job_names(choices: dict[str, list[str]], excluded: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from singer_verify.runs.folder import FAILURE_FILENAME, RUN_FILENAME
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
-from singer_verify.sweeps.jobs import read_failure_reason, read_sweep_plan
+from singer_verify.sweeps.jobs import name_job, read_failure_reason, read_sweep_plan
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def read_sweep_status(sweep: Path) -> SweepStatus:
     jobs = [sweep / name for name in plan.jobs] if plan.jobs is not None else _find_job_folders(sweep)
     status = {job: read_run_status(job) for job in jobs}
     finished = [job for job in jobs if status[job] in FINISHED_STATUSES]
-    failed = {job.name: read_failure_reason(job) for job in jobs if status[job] == "failed"}
+    failed = {name_job(sweep, job): read_failure_reason(job) for job in jobs if status[job] == "failed"}
     num_running = sum(state == "running" for state in status.values())
     num_jobs = plan.num_jobs
     num_to_go = None if num_jobs is None else max(num_jobs - len(finished) - len(failed) - num_running, 0)
@@ -70,5 +70,9 @@ def _format_time_left(seconds: float) -> str:
 
 
 def _find_job_folders(sweep: Path) -> list[Path]:
-    folders = (folder for folder in sorted(sweep.iterdir()) if folder.is_dir())
-    return [folder for folder in folders if any((folder / name).is_file() for name in (RUN_FILENAME, FAILURE_FILENAME))]
+    """Find the folders of jobs, at any depth, but no run inside that of a job."""
+    jobs: list[Path] = []
+    for folder in sorted(folder for folder in sweep.iterdir() if folder.is_dir()):
+        is_job = any((folder / name).is_file() for name in (RUN_FILENAME, FAILURE_FILENAME))
+        jobs += [folder] if is_job else _find_job_folders(folder)
+    return jobs
