@@ -41,19 +41,22 @@ def require_table_name(path: str, where: str | Path) -> None:
 def find_typed_path(path: Path) -> Path:
     """Return the path on disk that a typed path means: itself if it exists, otherwise one that is spelled the same.
 
-    Where nothing fits, or several paths do, the path is returned as typed.
+    A file that is yet to be written is placed in such a folder. Where nothing fits, or several paths do, the path is
+    returned as typed.
     """
     if str(path).isascii() or os.path.lexists(path):
         return path
     found = Path(path.anchor)
-    for part in path.parts[1:] if path.anchor else path.parts:
+    parts = path.parts[1:] if path.anchor else path.parts
+    for number, part in enumerate(parts, 1):
         if not os.path.lexists(found / part):
             try:
                 names = [name for name in os.listdir(found) if normalise_name(name) == normalise_name(part)]
             except OSError:
                 return path
-            if len(names) != 1:
+            if len(names) > 1 or (not names and number < len(parts)):
                 return path
-            part = names[0]
-        found /= part
+            found /= (names or [part])[0]
+        else:
+            found /= part
     return found

@@ -53,10 +53,13 @@ def test_typed_paths_are_found_only_where_one_fits(tmp_path: Path) -> None:
     found = touch_corpus(tmp_path, f"{NFD}/{NFC} {NFD}.wav") / f"{NFD}/{NFC} {NFD}.wav"
     for typed in (f"{NFC}/{NFC} {NFC}.wav", f"{NFD}/{NFD} {NFD}.wav", f"{NFD}/{NFC} {NFD}.wav"):
         assert find_typed_path(tmp_path / typed) == found
-    for absent in (tmp_path / NFC / "other.wav", tmp_path / "zoé", tmp_path / NFC / "a" / NFC):
+    assert find_typed_path(tmp_path / NFC / "new.csv") == tmp_path / NFD / "new.csv"
+    for absent in (tmp_path / "zoé", tmp_path / "zoé" / "b", tmp_path / NFC / "a" / NFC):
         assert find_typed_path(absent) == absent
-    (tmp_path / "é́").mkdir()  # e with two accents, in a third spelling
-    assert find_typed_path(tmp_path / NFC) == tmp_path / NFD
+    spellings = ["\u1ec7", "\u1eb9\u0302", "e\u0323\u0302"]  # one letter; the third means either of the first two
+    for spelling in spellings[:2]:
+        (tmp_path / spelling).mkdir()
+    assert find_typed_path(tmp_path / spellings[2]) == tmp_path / spellings[2]
 
 
 def test_a_command_finds_its_paths_in_the_other_spelling(tmp_path: Path) -> None:
