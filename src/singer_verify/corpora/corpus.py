@@ -279,7 +279,7 @@ def find_contradicting_singer(path: str, singer: str, singers: Collection[str]) 
         singers: names of all singers (a set is fastest); those without a letter are ignored because take numbers look
             like them.
     """
-    stem = PurePosixPath(path).stem
+    stem = normalise_name(PurePosixPath(path).stem)
     if VOCALSET_SINGER_PATTERN.fullmatch(singer) and (named_singer := parse_vocalset_singer(stem)):
         return named_singer if named_singer != singer else None
     prefixes = [stem[: end.start()] for end in WORD_END_PATTERN.finditer(stem)]

@@ -60,8 +60,10 @@ def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
         return pd.DataFrame(index=pd.Index([], name=UTTERANCE_COLUMN, dtype=str))
     table = read_table(path, option, (UTTERANCE_COLUMN, SINGER_COLUMN))
     key = UTTERANCE_COLUMN if UTTERANCE_COLUMN in table.columns else SINGER_COLUMN
+    for column in table.columns.drop(UTTERANCE_COLUMN, errors="ignore"):
+        table[column] = [normalise_name(value) for value in table[column]]
     if key == SINGER_COLUMN:
-        table[key] = [normalise_name(name.strip()) for name in table[key]]
+        table[key] = table[key].str.strip()
         table = table.drop_duplicates()
     if repeated := table[key][table[key].duplicated()].tolist():
         raise SingerVerifyError(f"{option}{path}: lists {repeated[0]} twice; expected one line per {key}.")

@@ -118,7 +118,7 @@ def filter_by_labels(recordings: list[Recording], conditions: tuple[str, ...]) -
     """
     selected = recordings
     for condition in conditions:
-        label, _, listed = condition.partition("=")
+        label, _, listed = normalise_name(condition).partition("=")
         _require_known_label(recordings, label, "--keep")
         existing = {recording.labels.get(label, "") for recording in recordings}
         values = listed.split(",")

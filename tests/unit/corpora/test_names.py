@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.cli import call
 
-from singer_verify.corpora.corpus import read_corpora, read_corpus
+from singer_verify.corpora.corpus import find_contradicting_singer, read_corpora, read_corpus
 from singer_verify.corpora.names import find_typed_path, normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.seen_singers import SeenSingers, compute_singer_overlap
@@ -80,6 +80,11 @@ def test_names_that_tables_cannot_hold_are_refused(name: str, tmp_path: Path) ->
 def test_names_that_look_like_values_stay_names(tmp_path: Path) -> None:
     root = touch_corpus(tmp_path, *(f"train/{name}/1.wav" for name in TABLE_NAMES), "val/emma/1.wav")
     assert read_corpus(root).splits["train"].singers == tuple(sorted(TABLE_NAMES))
+
+
+def test_a_file_named_after_another_singer_is_found_in_either_spelling() -> None:
+    assert find_contradicting_singer(f"val/bert/{NFD}_1.wav", "bert", {"bert", NFC}) == NFC
+    assert find_contradicting_singer(f"val/{NFC}/{NFD}_1.wav", NFC, {"bert", NFC}) is None
 
 
 def test_seen_and_enrolled_singers_are_found_in_either_spelling() -> None:
