@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FLAC_START = b"fLaC\0\0\0\x22"  # with the header of its first block
+EBML_ID, MATROSKA_SEGMENT_ID = b"\x1aE\xdf\xa3", b"\x18\x53\x80\x67"
 ASF_HEADER_ID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE_PROPERTIES_ID = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 OGG_PAGE_HEADER = struct.Struct("<4sBBqIIIB")
@@ -21,6 +22,7 @@ OGG_BEGINS, OGG_ENDS = 2, 4  # flags of a page
 UNKNOWN_SIZES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
 TAGS = (b"TAG", b"ID3", b"APETAGEX")  # of MP3, which some programs append to any file
 MIN_STRAY_BYTES = 64  # after the last chunk; fewer are padding
+ID3_HEADER_BYTES = 10
 MPEG_HEADER_BYTES = 8192  # in which the number of frames of an MP3 is noted
 
 
@@ -82,26 +84,37 @@ def find_file_parts(content: mmap.mmap | bytes) -> list[FilePart]:
     Returns:
         The parts in order; a file of an unknown format is one part.
     """
-    start = content[:16]
-    if start.startswith(b"OggS"):
-        return list(_find_ogg_parts(content))
-    if start.startswith(b"fLaC"):
-        return [_describe_flac_part(content, *bounds) for bounds in _split_at(content, FLAC_START)]
-    if start == ASF_HEADER_ID:
-        return [_describe_asf_part(content, *bounds) for bounds in _split_at(content, ASF_HEADER_ID)]
-    if start.startswith(b"wvpk"):
-        return list(_find_wavpack_parts(content))
-    if start[4:8] == b"ftyp":
-        return list(_find_mp4_parts(content))
+    start = _find_end_of_tag(content)
+    signature = content[start : start + 16]
+    if signature.startswith(b"OggS"):
+        return list(_find_ogg_parts(content, start))
+    if signature.startswith(b"fLaC"):
+        return [_describe_flac_part(content, *bounds) for bounds in _split_at(content, start, FLAC_START)]
+    if signature == ASF_HEADER_ID:
+        return [_describe_asf_part(content, *bounds) for bounds in _split_at(content, start, ASF_HEADER_ID)]
+    if signature.startswith(b"wvpk"):
+        return list(_find_wavpack_parts(content, start))
+    if signature[4:8] == b"ftyp":
+        return list(_find_mp4_parts(content, start))
+    if signature.startswith(EBML_ID):
+        return [FilePart(start, len(content), is_cut=_is_matroska_cut(content, start), has_true_duration=True)]
     for chunk_format in CHUNK_FORMATS:
-        if start.startswith(chunk_format.signature):
-            return list(_find_chunk_parts(content, chunk_format))
-    has_true_duration = start.startswith((b".snd", b"NIST", b"\x1aE\xdf\xa3"))
-    return [FilePart(0, len(content), has_true_duration=has_true_duration or _notes_mpeg_frames(content))]
+        if signature.startswith(chunk_format.signature):
+            return list(_find_chunk_parts(content, start, chunk_format))
+    has_true_duration = signature.startswith((b".snd", b"NIST")) or _notes_mpeg_frames(content, start)
+    return [FilePart(0, len(content), has_true_duration=has_true_duration)]
 
 
-def _split_at(content: mmap.mmap | bytes, signature: bytes) -> list[tuple[int, int]]:
-    starts = [0]
+def _find_end_of_tag(content: mmap.mmap | bytes) -> int:
+    """Return where an ID3 tag at the beginning ends; some programs put it before any format."""
+    if content[:3] != b"ID3" or len(content) < ID3_HEADER_BYTES:
+        return 0
+    shifts = (21, 14, 7, 0)
+    return ID3_HEADER_BYTES + sum((byte & 127) << shift for byte, shift in zip(content[6:10], shifts, strict=True))
+
+
+def _split_at(content: mmap.mmap | bytes, start: int, signature: bytes) -> list[tuple[int, int]]:
+    starts = [start]
     while (following := content.find(signature, starts[-1] + len(signature))) >= 0:
         starts.append(following)
     return list(zip(starts, [*starts[1:], len(content)], strict=True))
@@ -121,9 +134,9 @@ def _describe_asf_part(content: mmap.mmap | bytes, start: int, stop: int) -> Fil
     return FilePart(start, stop, seconds=seconds if seconds > 0 else None)
 
 
-def _find_ogg_parts(content: mmap.mmap | bytes) -> Iterator[FilePart]:
+def _find_ogg_parts(content: mmap.mmap | bytes, start: int) -> Iterator[FilePart]:
     """Divide a chain of Ogg streams where pages begin streams after others have begun to hold data."""
-    start = position = 0
+    position = start
     begun: set[int] = set()
     ended: set[int] = set()
     has_data = is_broken_off = False
@@ -148,8 +161,8 @@ def _find_ogg_parts(content: mmap.mmap | bytes) -> Iterator[FilePart]:
     yield FilePart(start, len(content), is_cut=is_broken_off or not begun <= ended)
 
 
-def _find_wavpack_parts(content: mmap.mmap | bytes) -> Iterator[FilePart]:
-    start = position = 0
+def _find_wavpack_parts(content: mmap.mmap | bytes, start: int) -> Iterator[FilePart]:
+    position = start
     while position + WAVPACK_HEADER.size <= len(content):
         name, size, *_, first_sample, _, flags = WAVPACK_HEADER.unpack_from(content, position)
         if name != b"wvpk":  # a tag, or damage
@@ -164,8 +177,8 @@ def _find_wavpack_parts(content: mmap.mmap | bytes) -> Iterator[FilePart]:
     yield FilePart(start, len(content), has_true_duration=True)
 
 
-def _find_mp4_parts(content: mmap.mmap | bytes) -> Iterator[FilePart]:
-    start = position = 0
+def _find_mp4_parts(content: mmap.mmap | bytes, start: int) -> Iterator[FilePart]:
+    position = start
     while position + 8 <= len(content):
         size, name = struct.unpack_from(">I4s", content, position)
         if name == b"ftyp" and position > start:
@@ -180,9 +193,8 @@ def _find_mp4_parts(content: mmap.mmap | bytes) -> Iterator[FilePart]:
     yield FilePart(start, len(content), is_cut=is_cut, has_true_duration=is_cut)
 
 
-def _find_chunk_parts(content: mmap.mmap | bytes, chunk_format: ChunkFormat) -> Iterator[FilePart]:
-    start, end = 0, len(content)
-    while start < end:
+def _find_chunk_parts(content: mmap.mmap | bytes, start: int, chunk_format: ChunkFormat) -> Iterator[FilePart]:
+    while start < len(content):
         part = _describe_chunk_part(content, start, chunk_format)
         yield part
         start = part.stop
@@ -236,11 +248,24 @@ def _is_chunk(chunk_id: bytes, size: int, available: int) -> bool:
     return all(32 <= byte < 127 for byte in chunk_id[:4]) and size <= available
 
 
-def _notes_mpeg_frames(content: mmap.mmap | bytes) -> bool:
+def _is_matroska_cut(content: mmap.mmap | bytes, start: int) -> bool:
+    """Return whether the file ends before its segment, which follows its header."""
+    position = start
+    for element in (EBML_ID, MATROSKA_SEGMENT_ID):
+        position = content.find(element, position, position + 4096) + len(element)
+        if position < len(element) or position >= len(content):
+            return False
+        num_bytes = 9 - content[position].bit_length()  # the first bit set tells how many bytes the size takes
+        size = int.from_bytes(content[position : position + num_bytes]) & ((1 << 7 * num_bytes) - 1)
+        position += num_bytes
+        if element == EBML_ID:
+            position += size
+    is_unknown = size == (1 << 7 * num_bytes) - 1
+    return not is_unknown and position + size > len(content)
+
+
+def _notes_mpeg_frames(content: mmap.mmap | bytes, start: int) -> bool:
     """Return whether an MP3 begins with a frame that notes their number: else FFmpeg's duration is a guess."""
-    start = 0
-    if content[:3] == b"ID3" and len(content) >= 10:
-        start = 10 + sum((byte & 127) << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
     head = content[start : start + MPEG_HEADER_BYTES]
     for name in (b"Xing", b"Info"):
         if (at := head.find(name)) >= 0:

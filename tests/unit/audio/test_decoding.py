@@ -213,6 +213,40 @@ def test_junk_and_tags_around_mp3_frames_are_passed_over(files: dict[str, Path],
         assert decoded_seconds(tmp_path / f"{name}.mp3") == pytest.approx(SECONDS, abs=0.1), name
 
 
+@pytest.mark.parametrize("name", ["flac-flac", "wav-pcm_s16le", "ogg-vorbis", "aac-aac", "wv-wavpack"])
+def test_a_tag_of_mp3_before_another_format_is_passed_over(
+    files: dict[str, Path], name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = b"ID3\3\0\0\0\0\0\x0aTIT2" + bytes(6) + files[name].read_bytes()
+    (tmp_path / "a.x").write_bytes(content)
+    assert decoded_seconds(tmp_path / "a.x") == pytest.approx(decoded_seconds(files[name]))
+    (tmp_path / "cut.x").write_bytes(content[: 2 * len(content) // 3])
+    assert decoded_seconds(tmp_path / "cut.x") < 2.3
+    assert ["ends early" in warning for warning in warnings_of(caplog)] == [True] * (name != "aac-aac")
+
+
+def test_a_cut_film_in_webm_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    film = tmp_path / "film.webm"
+    with av.open(str(film), "w", format="matroska") as file:
+        video = file.add_stream("mpeg4", rate=10)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        stream = file.add_stream("flac", rate=RATE, layout="mono")
+        for number in range(30):
+            frame = av.VideoFrame(64, 64, "yuv420p")
+            frame.pts = number
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        add_audio(file, stream, SINGING[:, None], RATE, "mono")
+    content = film.read_bytes()
+    assert decoded_seconds(film) == pytest.approx(SECONDS, abs=TOLERANCE_S)
+    assert warnings_of(caplog) == []
+    film.write_bytes(content[: len(content) // 2])
+    assert decoded_seconds(film) < 2.0
+    (warning,) = warnings_of(caplog)
+    assert "ends early" in warning
+
+
 # --- a rate that changes within a file
 
 
