@@ -120,11 +120,14 @@ def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: s
     """Read the list of trials and choose the conditions, before an hour's work is begun.
 
     Raises:
-        SingerVerifyError: see `read_trials`, `read_corpus` and `select_conditions`.
+        SingerVerifyError: see `read_trials`, `select_valid_trials`, `read_corpus` and `select_conditions`.
     """
     listed = None if trials is None else read_trials(trials)
     read = read_corpus(corpus, splits=(split,), required=(split,))
-    paths = [utterance.path for utterance in read.splits[split].utterances]
+    singer_by_path = {utterance.path: utterance.singer for utterance in read.splits[split].utterances}
+    if listed is not None:  # again when it is known which utterances can be used; this is said then
+        select_valid_trials(listed, validate_trials(listed, corpus, singer_by_path))
+    paths = list(singer_by_path)
     labels = read_utterance_labels(paths, corpus, report=False)  # embedding reports
     selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
     return EvaluationPlan(corpus, split, selection, trials, listed)

@@ -47,6 +47,19 @@ def test_cheap_mistakes_are_found_before_the_work(
     evaluate = ("evaluate", model, root)
     assert "list.txt, line 1" in refusal(*evaluate, "--trials", tmp_path / "list.txt")
     assert "nowhere.txt" in refusal(*evaluate, "--trials", tmp_path / "nowhere.txt")
+    for content, sentence in (
+        ("a.wav b.wav target\na.wav c.wav nontarget\n", "none of the 2 trials can be used"),
+        (
+            "val_singer0 val_singer0/song0 target\nval_singer0 val_singer1/song0 nontarget\n",
+            "with singers (val_singer0)",
+        ),
+        ("0 val_singer0/song0 val_singer0/song1\n1 val_singer0/song0 val_singer1/song1\n", "the labels are reversed"),
+    ):
+        (tmp_path / "list.txt").write_text(content)
+        assert sentence in refusal(*evaluate, "--trials", tmp_path / "list.txt")
+    (root / "corpus.csv").write_text("utterance,song\nanother/1.wav,x\n")
+    assert "lists another/1.wav and 0 other files that are not in" in refusal(*evaluate)
+    (root / "corpus.csv").unlink()
     assert "--umap: umap-learn is not installed" in refusal(*evaluate, "--umap")
     said = refusal(*evaluate, "--out", tmp_path / "list.txt")
     assert said == f"--out {tmp_path}/list.txt: {tmp_path}/list.txt is not a folder; choose another one."
