@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from support.resuming import STOPS, stopped_and_continued, unlike
 from support.tiny_run import NUM_BINS, At, last_of, make_corpus, run, terminate, tiny
@@ -95,6 +96,22 @@ def test_a_stopped_training_continues_as_typed(monkeypatch, tmp_path, corpus):
     assert "continuing after step 5; changed: trainer.max_steps 5 → 6." in said
     steps = [event.step for event in scalars(tmp_path, "val/eer")]
     assert len(steps) == len(set(steps))
+
+
+def test_its_duration_is_that_of_all_sessions(monkeypatch, tmp_path, corpus):
+    """The checkpoint knows how long the training took until it was written, also where the process was killed."""
+    run(monkeypatch, *tiny(corpus), "trainer.max_steps=5", folder=tmp_path)
+    first = read_seconds(tmp_path)
+    checkpoint = last_of(tmp_path)
+    checkpoint["callbacks"]["MetricHistory"]["seconds"] += 1000.0
+    torch.save(checkpoint, tmp_path / "checkpoints/last.ckpt")
+    run(monkeypatch, f"resume={tmp_path}", "trainer.max_steps=6")
+    assert 1000.0 < read_seconds(tmp_path) < 1000.0 + first + 60.0
+    assert last_of(tmp_path)["callbacks"]["MetricHistory"]["seconds"] > 1000.0
+
+
+def read_seconds(folder):
+    return json.loads((folder / "metrics.json").read_text())["seconds"]
 
 
 def scalars(folder, name):

@@ -32,6 +32,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import BEST_CHECKPOINT, identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
 from singer_verify.runs.settings import SETTINGS_KEY
+from singer_verify.runs.tree import read_run_status
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.sweeps.cells import read_sweep_cells
 from singer_verify.sweeps.jobs import (
@@ -163,6 +164,27 @@ def test_a_job_that_fails_is_named_and_tried_again(monkeypatch, tmp_path, corpus
     assert "optimizer.lr--1: " in shown
     call(monkeypatch, corpus, *choices, change=train_at_a_valid_rate)
     assert read_sweep_status(tmp_path / "runs/s").num_finished == 2
+
+
+def test_a_job_that_is_resumed_by_itself_keeps_its_place(monkeypatch, tmp_path, corpus):
+    """One that was stopped, and then failed: it ends in its folder, in the cell of the others, and is left alone."""
+    monkeypatch.chdir(tmp_path)
+    choices = ("sweep=seeds", "sweep.seeds=2", "loss=ge2e", "trainer.max_steps=5", "logger=none")
+    interrupt = At("on_train_batch_end", 5 + 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        call(monkeypatch, corpus, *choices, callbacks=(interrupt,))
+    sweep = tmp_path / "runs/s"
+    first, second = (sweep / name for name in jobs_of(sweep))
+    (second / "failure.json").write_text(json.dumps({"reason": "No space left on device."}))
+    assert read_run_status(second) == "failed"
+    assert train([f"resume={second}"], conf=CONF).run == second
+    assert read_run_status(second) == "finished"
+    cells, left_out = read_sweep_cells(sweep)
+    assert [[run.path for run in cell.runs] for cell in cells] == [[first, second]]
+    assert left_out == {}
+    before = files_with_times(second)
+    call(monkeypatch, corpus, *choices)
+    assert files_with_times(second) == before
 
 
 def train_at_a_valid_rate(config, **named):

@@ -9,6 +9,7 @@ import torch
 from support.tiny_run import At, Killed, differences, kill, last_of, run, tiny
 
 FOLDERS_AND_LOOPS = ("BestCheckpoint", "settings", "validate_loop", "val_loop")
+DURATION = "MetricHistory/seconds"
 TYPE_CHECKER = "singer_verify_random_states/python"  # beartype, in tests only, draws which item of a list it checks
 # Which hook of Lightning's, and which call of it: 13 steps, validated untrained and after steps 4, 8, 12 and 13, in 3
 # batches; saved every 3 steps.
@@ -26,9 +27,10 @@ STOPS = {
 
 
 def unlike(left: Path, right: Path) -> list[str]:
-    """What differs between the last checkpoints of two runs and their best models, except for where they lie."""
+    """What differs between the last checkpoints and best models of two runs, except for place and duration."""
     differing = differences(last_of(left), last_of(right))
-    differing = [place for place in differing if not any(part in place for part in (*FOLDERS_AND_LOOPS, TYPE_CHECKER))]
+    allowed = (*FOLDERS_AND_LOOPS, DURATION, TYPE_CHECKER)
+    differing = [place for place in differing if not any(part in place for part in allowed)]
     return differing + differences(best_of(left), best_of(right), "best")
 
 

@@ -300,7 +300,7 @@ def warn_of_short_utterances(utterance_lengths: Int[np.ndarray, " utterances"], 
     """Warn of the share of training utterances that are shorter than a crop, and so are repeated to fill it."""
     if num_short := int((utterance_lengths < num_frames).sum()):
         log.warning(
-            "%.2g %% of the training utterances (%d of %d) are shorter than a crop of %d frames and are repeated to "
+            "%.3g %% of the training utterances (%d of %d) are shorter than a crop of %d frames and are repeated to "
             "fill it; half of them have %d frames or fewer: shorten crops by data.num_frames or data.crop_seconds.",
             100 * num_short / len(utterance_lengths),
             num_short,

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME, RUN_FILENAME
+from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME
 from singer_verify.runs.settings import is_result_neutral, read_overrides
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_tree
+from singer_verify.sweeps.jobs import PLAN_FILENAME
 
 DEFAULT_BASELINE = "features=mel40"
 UNNORMALISED_SETTING = "features.normalise=none"  # of several cells with the default baseline, the one taken
@@ -28,14 +29,14 @@ class FinishedRun:
         settings: command-line overrides, without the seed and those that do not change the result.
         seed: seed of the training.
         data: `data` group of the configuration.
-        seconds: training time; None if it was interrupted and resumed, as only the last part was timed.
+        seconds: training time, over all its sessions.
     """
 
     path: Path
     settings: frozenset[str]
     seed: int
     data: dict[str, Any]
-    seconds: float | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,17 @@ class SweepCell:
 def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     """Return the cells below a folder, sorted by name, and the status of the runs left out, by path.
 
+    In the folder of a sweep, a run inside that of a job is no trial of the sweep: it began with the job's weights.
+
     Raises:
         SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
     """
     summaries = read_run_tree(sweep)
     left_out = {run.path: run.status for run in summaries if run.status not in FINISHED_STATUSES}
+    if (sweep / PLAN_FILENAME).is_file():
+        left_out |= {
+            run.path: f"a run inside {run.parent}, no job of the sweep" for run in summaries if run.parent is not None
+        }
     runs: defaultdict[frozenset[str], list[FinishedRun]] = defaultdict(list)
     for summary in summaries:
         if summary.path in left_out:
@@ -140,9 +147,7 @@ def _split_setting(setting: str) -> list[str]:
 
 
 def _read_finished_run(path: Path) -> FinishedRun:
-    record, metrics = (
-        json.loads((path / name).read_text(encoding="utf-8")) for name in (RUN_FILENAME, METRICS_FILENAME)
-    )
+    metrics = json.loads((path / METRICS_FILENAME).read_text(encoding="utf-8"))
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     return FinishedRun(
         path=path,
@@ -153,7 +158,7 @@ def _read_finished_run(path: Path) -> FinishedRun:
         ),
         seed=int(config["seed"]),
         data=config["data"],
-        seconds=None if record.get("continued") else metrics["seconds"],
+        seconds=metrics["seconds"],
     )
 
 

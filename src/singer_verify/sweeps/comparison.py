@@ -63,7 +63,7 @@ class LeaderboardEntry:
         condition_eers: equal error rate by condition, where it has enough trials.
         num_parameters: number of parameters of the encoder.
         num_bins: number of bins of its frames.
-        seconds: mean training time of the runs that were not interrupted; None if all were.
+        seconds: mean training time of its runs.
         difference: difference of its EER from the baseline's; None for the baseline, and without a baseline.
         p: two-sided p value of that difference.
         p_holm: the same p value, corrected for the number of comparisons.
@@ -78,7 +78,7 @@ class LeaderboardEntry:
     condition_eers: dict[str, Estimate]
     num_parameters: int
     num_bins: int
-    seconds: float | None
+    seconds: float
     difference: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
@@ -251,7 +251,6 @@ def _build_entry(
     )
     slow = {name: metric for name, metric in METRICS.items() if metric.is_slow}
     resampled |= _compute_resampled_means(scores, shared, slow, NUM_CONDITION_RESAMPLES)
-    times = [run.seconds for run in cell.runs if run.seconds is not None]
     entry = LeaderboardEntry(
         name=cell.name,
         varied=cell.varied,
@@ -269,7 +268,7 @@ def _build_entry(
         condition_eers=_compute_condition_eers(scores, shared),
         num_parameters=runs[0].num_parameters,
         num_bins=runs[0].num_bins,
-        seconds=float(np.mean(times)) if times else None,
+        seconds=float(np.mean([run.seconds for run in cell.runs])),
     )
     return entry, resampled[EER][1:]
 

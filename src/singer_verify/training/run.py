@@ -1,7 +1,6 @@
 """One training from its settings to its result: what train.py runs, what a notebook calls, and what tests call."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from singer_verify.export.seed_format import export_saved_model
 from singer_verify.runs.checkpoints import drop_training_state, read_checkpoint, write_checkpoint
 from singer_verify.runs.folder import (
     BEST_CHECKPOINT,
+    FAILURE_FILENAME,
     LAST_CHECKPOINT,
     METRICS_FILENAME,
     claim_run_folder,
@@ -63,7 +63,7 @@ class RunResult:
         best: metrics of the best validation after some training, those of best.ckpt.
         final: metrics of the last validation.
         steps: number of steps trained.
-        seconds: duration of this session.
+        seconds: duration of the training, over all its sessions.
         stopped: why it ended: step limit, no further improvement, interrupted, nothing to train.
         num_train_singers: number of training singers.
         num_val_singers: number of validation singers.
@@ -167,6 +167,7 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     if is_first_rank:
         config_yaml = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         record_run(run, config_yaml, overrides, parent=origin)
+        (run / FAILURE_FILENAME).unlink(missing_ok=True)  # of a sweep's job that is continued by itself
     result = fit(trainer, verifier, data, ckpt_path)
     if is_first_rank:
         write_results(trainer, result)
@@ -200,7 +201,8 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         SingerVerifyError: the loss is not finite, a loader worker died, or the disk is full.
     """
     run, history = Path(trainer.default_root_dir), find_history(trainer, METRICS_FILENAME)
-    start_s, stopped = time.monotonic(), "no further improvement"
+    stopped = "no further improvement"
+    history.start_session()
     learns = any(True for _ in verifier.encoder.parameters())
     try:
         if ckpt_path is None or not learns:
@@ -225,7 +227,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         best=history.best if learns else history.untrained,
         final=history.final,
         steps=trainer.global_step,
-        seconds=round(time.monotonic() - start_s, 1),
+        seconds=round(history.seconds, 1),
         stopped=stopped,
         num_train_singers=len(data.train_singers),
         num_val_singers=len(data.stores["val"].singers),

@@ -84,8 +84,8 @@ def test_utterances_shorter_than_a_crop_are_repeated_and_counted_in_a_warning(
     """Half a second has 51 frames, the short ones 4, 11, 25 and 31."""
     data = datamodule(corpus, MelSpectrogram(40), 40, on_the_fly=on_the_fly)
     assert (
-        "67 % of the training utterances (12 of 18) are shorter than a crop of 40 frames and are repeated to fill it; "
-        "half of them have 28 frames or fewer: shorten crops by data.num_frames or data.crop_seconds."
+        "66.7 % of the training utterances (12 of 18) are shorter than a crop of 40 frames and are repeated to fill "
+        "it; half of them have 28 frames or fewer: shorten crops by data.num_frames or data.crop_seconds."
     ) in caplog.messages
     lengths = datamodule(corpus, MelSpectrogram(40), 40).stores["train"].num_frames
     for step, batch in enumerate(batches_of(data)):

@@ -270,6 +270,20 @@ def test_a_cell_gathers_the_seeds_of_its_settings(tmp_path: Path) -> None:
     assert "have the same settings and the same seed 1" in refusal("leaderboard", sweep)
 
 
+def test_a_run_inside_that_of_a_job_is_no_cell_of_the_sweep(tmp_path: Path) -> None:
+    """It has the job's settings, seed and all, and init_from is what tells it from the job."""
+    sweep = tmp_path / "sweep"
+    job = write_run(sweep, "features=mel40", "seed=1")
+    write_run(job, "features=mel40", "seed=1", "init_from=sweep")
+    assert len(read_sweep_cells(sweep)[0]) == 2  # a folder of runs
+    assert [cell.name for cell in read_sweep_cells(job)[0]] == ["as configured", "init_from=sweep"]
+    write_sweep_plan(sweep, SweepPlan([job.name], 1, 1, 0.0, identify_process()))
+    cells, left_out = read_sweep_cells(sweep)
+    assert [run.path for cell in cells for run in cell.runs] == [job]
+    child = "features=mel40,seed=1/features=mel40,seed=1,init_from=sweep"
+    assert left_out == {child: "a run inside features=mel40,seed=1, no job of the sweep"}
+
+
 def test_a_cell_is_called_by_what_tells_it_from_others(tmp_path: Path) -> None:
     """Trained cells, and baselines for which fewer settings were typed."""
     for recipe in ("mel40", "mel80"):
@@ -354,7 +368,7 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
 
 
 def test_runs_of_several_corpora_need_one_to_be_evaluated_on() -> None:
-    run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, None)
+    run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, 60.0)
     with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; choose the one .* with --corpus"):
         resolve_corpus_root(run, None)
     assert resolve_corpus_root(run, Path("a")) == Path("a")
@@ -362,7 +376,7 @@ def test_runs_of_several_corpora_need_one_to_be_evaluated_on() -> None:
 
 
 def test_runs_of_other_corpora_are_refused_whatever_the_names_in_them(tmp_path: Path) -> None:
-    runs = [FinishedRun(Path(name), frozenset(), 1, {"root": str(tmp_path / name)}, None) for name in "ab"]
+    runs = [FinishedRun(Path(name), frozenset(), 1, {"root": str(tmp_path / name)}, 60.0) for name in "ab"]
     with pytest.raises(
         Exception, match=r"b cannot be compared with a, because their trials differ: .* evaluate all on"
     ):

@@ -38,7 +38,7 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         if entry.difference is None
         else format_eer_difference(entry.difference),
         "" if entry.p_holm is None else format_p_value(entry.p_holm),
-        NO_VALUE if entry.seconds is None else f"{entry.seconds:.0f}",
+        f"{entry.seconds:.0f}",
         format_count(entry.num_parameters),
         str(entry.num_bins),
     ]
@@ -102,7 +102,7 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
         )
     if board.split == "val":
         notes.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
-    return [*notes, *_note_missing_seeds(board), *_note_missing_times(board), *_note_skipped_runs(board)]
+    return [*notes, *_note_missing_seeds(board), *_note_skipped_runs(board)]
 
 
 def build_conditions_note(board: Leaderboard) -> str:
@@ -142,12 +142,6 @@ def _note_missing_seeds(board: Leaderboard) -> list[str]:
     max_seeds = max(len(entry.seeds) for entry in board.entries)
     fewer = [f"{entry.name} ({len(entry.seeds)})" for entry in board.entries if len(entry.seeds) < max_seeds]
     return [f"Fewer than {max_seeds} seeds: {', '.join(fewer)}."] if fewer else []
-
-
-def _note_missing_times(board: Leaderboard) -> list[str]:
-    if all(entry.seconds is not None for entry in board.entries):
-        return []
-    return [f"Training seconds {NO_VALUE}: all runs of the cell were interrupted and resumed, so none was timed."]
 
 
 def _note_skipped_runs(board: Leaderboard) -> list[str]:

@@ -1,5 +1,6 @@
 """The metrics of every validation of a run."""
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ ValidationMetrics = dict[str, float]
 
 
 class MetricHistory(pl.Callback):
-    """Record the metrics of each validation with its step, and which was best.
+    """Record the metrics of each validation with its step, which was best, and how long the training has taken.
 
     Args:
         monitor: metric that decides which validation is best.
@@ -26,6 +27,7 @@ class MetricHistory(pl.Callback):
         self.monitor, self.mode = monitor, mode
         self.figures: list[ValidationMetrics] = []
         self.num_singers = 0
+        self.earlier_seconds, self.start_s = 0.0, time.monotonic()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -52,12 +54,22 @@ class MetricHistory(pl.Callback):
     def final(self) -> ValidationMetrics | None:
         return self.figures[-1] if self.figures and self.figures[-1]["step"] > 0 else None
 
+    def start_session(self) -> None:
+        """Begin to count the time of this session."""
+        self.start_s = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The duration of this session and of all before it, up to the checkpoint that each was continued from."""
+        return self.earlier_seconds + time.monotonic() - self.start_s
+
     def state_dict(self) -> dict[str, Any]:
-        return {"figures": self.figures, "num_singers": self.num_singers}
+        return {"figures": self.figures, "num_singers": self.num_singers, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.figures = list(state_dict["figures"])
         self.num_singers = state_dict["num_singers"]
+        self.earlier_seconds = state_dict.get("seconds", 0.0)  # earlier versions did not count
 
 
 def find_history(trainer: pl.Trainer, needed_by: str) -> MetricHistory:
