@@ -183,6 +183,11 @@ def test_encodings_line_ends_and_comments(encode: Callable[[str], bytes], name: 
     assert detect_format(tmp_path / "list") == name
 
 
+def test_files_may_be_named_like_the_columns_of_a_header(tmp_path: Path) -> None:
+    path = written(tmp_path / "list", "enrol test target\nenrol right nontarget\n")
+    assert rows(read_trials(path)) == [("enrol", "test", True), ("enrol", "right", False)]
+
+
 def test_a_path_may_begin_with_the_mark_of_a_comment(tmp_path: Path) -> None:
     for content in (
         "1 #a b\n0 #a c\n",
@@ -224,6 +229,7 @@ def test_labels_are_strings_as_they_stand(tmp_path: Path) -> None:
     ("content", "number", "line"),
     [
         ("1 a b\n\n0 a\n", 3, "0 a"),
+        ("1 left right\n0 left b c\n", 2, "0 left b c"),
         ("1 a b\n0 a b c\n", 2, "0 a b c"),
         ("1 a b\n0 a b c d\n", 2, "0 a b c d"),
         ("1 a b\n0 c d\n2 a b\n", 3, "2 a b"),

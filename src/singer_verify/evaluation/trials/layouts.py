@@ -146,7 +146,7 @@ def detect_layout(path: Path, text: str) -> Layout:
         raise SingerVerifyError(f"{path}: holds no trial; expected a line for each.")
     number, first = lines[0]
     layout = (
-        _detect_header(number, first)
+        (None if _has_kaldi_lines(lines) else _detect_header(number, first))
         or _detect_line_format(lines)
         or _detect_columns(path, lines, min_share=1.0)
         or _detect_columns(path, lines, min_share=0.6)  # so that the first malformed line can be named
@@ -161,14 +161,18 @@ def detect_layout(path: Path, text: str) -> Layout:
     return layout
 
 
+def _has_kaldi_lines(lines: list[NumberedLine]) -> bool:
+    """Return whether two lines are Kaldi's, so that `enrol test target` is no header."""
+    return all(LINE_FORMATS[KALDI].is_well_formed(line) for _, line in lines[:2])
+
+
 def is_sony_header(line: str) -> bool:
     """Return whether a line is the header of Sony's lists."""
     return tuple(field.strip().lower() for field in line.split(",")) == SONY_HEADER
 
 
 def _detect_header(number: int, line: str) -> Layout | None:
-    """Recognise a header by the names of its columns; below `left` and `right`, `is_target` may be missing, which is
-    said when the list is read."""
+    """Recognise a header by its names; beside `left` and `right`, `is_target` may be missing: reading says so."""
     if is_sony_header(line):
         return Layout(SONY, LINE_FORMATS[SONY].columns, ",", number, True, has_spaced_separators(line, ","))
     for separator in (*SEPARATORS, " "):
@@ -176,7 +180,7 @@ def _detect_header(number: int, line: str) -> Layout | None:
         names = _split_quoted_fields(line, separator) if is_csv else _split_fields(line, " ")
         names = [name.strip() for name in names]
         columns = _name_columns(names)
-        if {LEFT, RIGHT} <= set(names) or set(COLUMNS) <= set(columns):
+        if set(COLUMNS) <= set(columns) or (separator in ",;" and {LEFT, RIGHT} <= set(names)):
             skips_blanks = is_csv and has_spaced_separators(line, separator)
             return Layout(CSV if is_csv else KALDI, columns, separator, number, is_csv, skips_blanks)
     return None
