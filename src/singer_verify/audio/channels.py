@@ -115,13 +115,14 @@ class ChannelCovariance:
         samples, length = block.samples, round(COMPARISON_SEGMENT_S * block.sample_rate)
         if not np.isfinite(samples).all():
             return  # refused when the recording is mixed
-        self.sums += samples.sum(axis=0, dtype=np.float64)
-        self.num_samples += len(samples)
         min_length = min(round(MIN_SEGMENT_S * block.sample_rate), len(samples))
         for start in range(0, len(samples), length):
-            segment = samples[start : start + length].astype(np.float64)
+            segment = samples[start : start + length]
             if len(segment) >= min_length:
-                self.segments.append(compute_voice_band_covariance(segment, block.sample_rate))
+                covariance, sums = compute_voice_band_covariance(segment, block.sample_rate)
+                self.segments.append(covariance)
+                self.sums += sums
+                self.num_samples += len(segment)
 
     def choose_mix(self, names: tuple[str, ...], are_certain: bool) -> ChannelMix:
         """Choose the mix, see `choose_channel_mix`.
@@ -167,12 +168,13 @@ class ChannelCovariance:
 
 def compute_voice_band_covariance(
     segment: Float[np.ndarray, "samples channels"], sample_rate: int
-) -> Float[np.ndarray, "channels channels"]:
-    """Return the sums of products of channels in the voice band, (channels, channels)."""
+) -> tuple[Float[np.ndarray, "channels channels"], Float[np.ndarray, " channels"]]:
+    """Return the sums of products of channels in the voice band, and the sum of each channel."""
     spectrum = np.fft.rfft(segment, axis=0)
+    sums = spectrum[0].real.astype(np.float64)
     frequencies = np.fft.rfftfreq(len(segment), 1.0 / sample_rate)
     spectrum = spectrum[(frequencies >= VOICE_BAND_HZ[0]) & (frequencies <= VOICE_BAND_HZ[1])]
-    return (spectrum.conj().T @ spectrum).real * (2.0 / len(segment))
+    return (spectrum.conj().T @ spectrum).real.astype(np.float64) * (2.0 / len(segment)), sums
 
 
 def _choose_surround_channels(
