@@ -113,9 +113,9 @@ def test_commands_say_what_hinders_them(commands: dict[str, list[object]], suffi
 def test_an_export_refuses_a_card_that_is_a_folder_before_the_work(
     commands: dict[str, list[object]], tmp_path: Path
 ) -> None:
-    (tmp_path / "MODEL_CARD.md").mkdir()
+    (tmp_path / "a.card.md").mkdir()
     call = [argument for argument in commands[".onnx"] if argument != "--no-card"]
-    assert "MODEL_CARD.md: is a folder" in refusal(*call, tmp_path / "a.onnx")
+    assert "a.card.md: is a folder" in refusal(*call, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
 
 

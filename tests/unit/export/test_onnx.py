@@ -278,9 +278,9 @@ def test_command_writes_checks_and_says_so(model: Path, tmp_path: Path) -> None:
         app, ["export", str(model), "--onnx", str(out / "a.onnx"), "--json"], catch_exceptions=False
     )
     content = json.loads(told.stdout)
-    assert content["written"] == [str(out / "a.onnx"), str(out / "MODEL_CARD.md")]
+    assert content["written"] == [str(out / "a.onnx"), str(out / "a.card.md")]
     assert 0.0 < content["largest_deviation"] < EXPORT_TOLERANCE
-    assert sorted(path.name for path in out.iterdir()) == ["MODEL_CARD.md", "a.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.card.md", "a.onnx"]
     np.testing.assert_allclose(np.linalg.norm(run(out / "a.onnx", sing(1)[None])), 1.0, atol=1e-5)
 
 
@@ -289,6 +289,28 @@ def test_nothing_is_left_of_a_file_that_deviates(model: Path, tmp_path: Path, mo
     monkeypatch.setattr("singer_verify.export.onnx_check.EXPORT_TOLERANCE", -1.0)
     assert "differs from the model" in refusal("export", model, "--onnx", tmp_path / "a.onnx", "--frames", "--no-card")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt"]
+
+
+@pytest.mark.parametrize("existing", ["a.onnx", "a.card.md"])
+def test_an_export_replaces_nothing_unless_it_is_forced(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: str
+) -> None:
+    monkeypatch.setattr("singer_verify.cli.export._write_checked_onnx", lambda model, onnx, frames: onnx.touch() or 0.0)
+    (tmp_path / existing).write_text("mine")
+    call = ["export", model, "--onnx", tmp_path / "a.onnx"]
+    assert f"{existing}: exists already; give another name, or --force to replace it." in refusal(*call)
+    assert [path.read_text() for path in tmp_path.glob("a.*") if path.name in ("a.onnx", "a.card.md")] == ["mine"]
+    if existing == "a.card.md":
+        assert CliRunner().invoke(app, [*map(str, call), "--no-card"], catch_exceptions=False).exit_code == 0
+        assert (tmp_path / existing).read_text() == "mine"
+    assert CliRunner().invoke(app, [*map(str, call), "--force"], catch_exceptions=False).exit_code == 0
+    assert (tmp_path / "a.card.md").read_text() not in ("", "mine")
+
+
+def test_a_model_card_replaces_nothing_unless_it_is_forced(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("mine")
+    assert "a.md: exists already" in refusal("card", model, "--out", tmp_path / "a.md")
+    assert (tmp_path / "a.md").read_text() == "mine"
 
 
 def test_command_refuses_places(model: Path, tmp_path: Path) -> None:

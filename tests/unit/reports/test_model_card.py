@@ -249,7 +249,7 @@ def test_examples_in_the_card_run(
 ) -> None:
     called = ["export", str(bare), "--onnx", str(tmp_path / "a.onnx")]
     assert CliRunner().invoke(app, called, catch_exceptions=False).exit_code == 0
-    card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    card = (tmp_path / "a.card.md").read_text(encoding="utf-8")
     for name, seed in (("a.wav", 1), ("b.wav", 2)):
         soundfile.write(tmp_path / name, sing(seed), 16_000)
     monkeypatch.chdir(tmp_path)
