@@ -48,7 +48,8 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the encoder runs: auto (the GPU if there is one), cpu, cuda or cuda:N.")
 ]
 ScoringOption = Annotated[
-    Path | None, typer.Option(help="The .npz that `calibrate` wrote (default: scoring.npz in the run folder).")
+    Path | None,
+    typer.Option(help="The .npz that `calibrate` wrote, or cosine (default: the run folder's, else cosine)."),
 ]
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Scores at or above it are the same singer (default: the scoring's own).")

@@ -87,6 +87,17 @@ def silence_console() -> None:
     silence_library_warnings()
 
 
+@contextmanager
+def show_progress_on_stderr() -> Iterator[None]:
+    """Keep progress bars of computed frames out of what a command prints."""
+    console = rich.get_console()
+    before, console.stderr = console.stderr, True
+    try:
+        yield
+    finally:
+        console.stderr = before
+
+
 def silence_library_warnings() -> None:
     """Leave out what Lightning says of things that are meant."""
     # Here, because they take seconds to import; Lightning sets the level of its log as it is imported.
@@ -105,6 +116,17 @@ def _report_thread_error(error: threading.ExceptHookArgs) -> None:
     """Leave out a full disk, which TensorBoard's writing thread reports by a traceback, and to the training as well."""
     if not is_disk_full(error.exc_value):
         threading.__excepthook__(error)
+
+
+def require_new_files(*paths: Path, force: bool) -> None:
+    """Refuse to replace files unless that is wanted.
+
+    Raises:
+        SingerVerifyError: one of them exists.
+    """
+    if existing := [path for path in paths if path.exists() and not force]:
+        listed = " and ".join(str(path) for path in existing)
+        raise SingerVerifyError(f"{listed}: exists already; give another name, or --force to replace it.")
 
 
 def require_output_file(option: str, path: Path, suffix: str) -> None:

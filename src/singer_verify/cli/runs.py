@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import JsonOption, app, takes_trust
+from singer_verify.cli.console import show_progress_on_stderr
 
 
 @app.command()
@@ -59,7 +60,8 @@ def leaderboard(
     from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table
     from singer_verify.sweeps.comparison import build_leaderboard
 
-    board = build_leaderboard(sweep, baseline, split, corpus)
+    with show_progress_on_stderr():
+        board = build_leaderboard(sweep, baseline, split, corpus)
     folder = out or sweep / "leaderboard"
     write_leaderboard(board, folder)
     if as_json:

@@ -1,6 +1,7 @@
 """Commands that compare two recordings, and that look a recording up among enrolled singers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +67,7 @@ def identify(
     model_path: ModelArgument,
     gallery: GalleryArgument,
     file: Annotated[Path, typer.Argument(help="A recording.")],
+    top: Annotated[int | None, typer.Option(help="Show only so many of the likeliest singers (default: all).")] = None,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
@@ -78,20 +80,26 @@ def identify(
     Exit codes: 0 a singer of the gallery, 3 an unknown singer, 4 undecided because the model has no threshold, 1 a
     recording, the gallery or the model cannot be used.
     """
+    from singer_verify.errors import require_at_least
     from singer_verify.inference import Gallery
     from singer_verify.reports.console_tables import build_identification_table, format_identification
 
+    if top is not None:
+        require_at_least(1, **{"--top": top})
     result = Gallery.load(
         gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device)
     ).identify(file, prior=prior)
+    num_enrolled, shown = len(result.candidates), replace(result, candidates=result.candidates[:top])
     if as_json:
-        record = {"recording": str(file), "singer": result.best, **vars(result)}
+        record = {"recording": str(file), "singer": result.best, **vars(shown), "num_enrolled": num_enrolled}
         record |= {"threshold": build_threshold_record(result.threshold)}
-        typer.echo(json.dumps(record | {"candidates": [vars(candidate) for candidate in result.candidates]}, indent=2))
+        typer.echo(json.dumps(record | {"candidates": [vars(candidate) for candidate in shown.candidates]}, indent=2))
     else:
         for line in format_identification(result, str(file)):
             typer.echo(line)
-        Console().print(build_identification_table(result))
+        Console().print(build_identification_table(shown))
+        if len(shown.candidates) < num_enrolled:
+            typer.echo(f"The likeliest {len(shown.candidates)} of {num_enrolled} enrolled singers.")
     raise typer.Exit(get_exit_code(result.is_known))
 
 

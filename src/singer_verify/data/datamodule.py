@@ -113,6 +113,7 @@ class SingerDataModule(pl.LightningDataModule):
         self.num_workers, self.num_val_batches = num_workers, num_val_batches
         num_extraction_workers = count_available_cores() if num_extraction_workers is None else num_extraction_workers
         self.split_stores = SplitStores(self.corpus, Path(store_root), store_dtype, num_extraction_workers)
+        self.prepared: dict[str, PackedStore] = {}  # in the process that computes the frames
         self.stores: dict[str, PackedStore] = {}  # train, then val
         self.test_store: PackedStore | None = None
         self.normalised: dict[str, NormalisedStore] = {}
@@ -133,8 +134,7 @@ class SingerDataModule(pl.LightningDataModule):
         if self.stores:
             return
         self.split_stores.log_contents()
-        for split in ("train", "val"):
-            self._open_store(split)
+        self.prepared = {split: self._open_store(split) for split in ("train", "val")}
 
     def setup(self, stage: str | None = None) -> None:
         """Map the frames, compute the statistics that normalise them, and plan the batches.
@@ -153,7 +153,7 @@ class SingerDataModule(pl.LightningDataModule):
             self.test_store = self._open_store("test")
 
     def _set_up_training(self) -> None:
-        self.stores = {split: self._open_store(split) for split in ("train", "val")}
+        self.stores = self.prepared or {split: self._open_store(split) for split in ("train", "val")}
         require_disjoint_recordings(self.corpus.root, *self.stores.values())
         of_frames = {split: store for split, store in self.stores.items() if split == "val" or not self.crop_extractor}
         if self.normalisation.needs_training_split:

@@ -30,6 +30,7 @@ SCORING_KIND = "scoring of singer_verify"
 EXPECTED_SCORING_FILE = "give a file that singer-verify calibrate wrote"
 log = logging.getLogger(__name__)
 SCORING_FILE_NAME = "scoring.npz"
+PLAIN_COSINE = "cosine"  # instead of a file
 
 
 class ScoringModelMismatchError(SingerVerifyError):
@@ -81,7 +82,7 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
         SingerVerifyError: no such file, not a scoring, of another version, or damaged.
     """
     if not path.is_file():
-        raise SingerVerifyError(f"{path}: no such file; {EXPECTED_SCORING_FILE}.")
+        raise SingerVerifyError(f"{path}: no such file; {EXPECTED_SCORING_FILE}, or {PLAIN_COSINE}.")
     header, arrays = _read_scoring_arrays(path)
     if header.get("kind") != SCORING_KIND:
         raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {EXPECTED_SCORING_FILE}.")
@@ -189,7 +190,8 @@ def load_model_scoring(model: Model, scoring: Path | None = None, threshold: flo
 
     Args:
         model: a model from `load_model`.
-        scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, if there is one.
+        scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, if there is one, and
+            `cosine` the plain cosine although there is one.
         threshold: score threshold that replaces any other.
 
     Raises:
@@ -197,7 +199,8 @@ def load_model_scoring(model: Model, scoring: Path | None = None, threshold: flo
             finite. Where the model is a checkpoint other than the run's best, the scoring in the run folder, which
             belongs to the best, is left out with a warning instead.
     """
-    fitted = _load_fitted_scoring(model, scoring) or _build_validation_scoring(model)
+    is_plain = scoring is not None and str(scoring) == PLAIN_COSINE
+    fitted = (None if is_plain else _load_fitted_scoring(model, scoring)) or _build_validation_scoring(model)
     if threshold is None:
         return fitted
     require_finite(threshold=threshold)

@@ -69,6 +69,21 @@ def test_calibration_and_threshold_are_those_of_all_pairs(model: Path, corpus: P
         assert word in " ".join(printed.replace("│", " ").split())
 
 
+def test_plain_cosine_can_be_asked_for_after_a_calibration(model: Path, corpus: Path) -> None:
+    def evaluate(*options: object) -> dict:
+        return json.loads(
+            call("evaluate", model, corpus, "--resamples", 20, "--conditions", "none", *options, "--json")
+        )
+
+    before = evaluate()
+    call("calibrate", model, corpus, "--project", "whiten", "--norm", "s-norm")
+    assert evaluate()["metrics"] != before["metrics"]
+    assert evaluate("--scoring", "cosine") == before
+    assert "no such file; give a file that singer-verify calibrate wrote, or cosine." in refusal(
+        "evaluate", model, corpus, "--scoring", "sine"
+    )
+
+
 def test_singers_known_from_several_recordings_are_fitted_too(model: Path, corpus: Path) -> None:
     assert json.loads(call("calibrate", model, corpus, "--json"))["several"] == []  # three recordings of each
     generator = np.random.default_rng(2)

@@ -156,11 +156,14 @@ def test_whole_numbers_clip_at_full_scale() -> None:
     assert stored[:, 0].tolist() == [-32768, -32768, 0, 8192, 32767]
 
 
-def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(corpus: Path) -> None:
+def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     soundfile.write(corpus / "train/train_singer1/shortest.flac", sing(1)[:512], SAMPLE_RATE)
     stores = [datamodule(corpus, MelSpectrogram(40), on_the_fly=choice).stores["train"] for choice in (False, True)]
     assert len(stores[0].skipped) == 1
     assert stores[0].skipped == stores[1].skipped
+    assert caplog.text.count("Skipped: ") == 2  # once for each training, although its stores are opened twice
     assert stores[0].paths.tolist() == stores[1].paths.tolist()
 
 

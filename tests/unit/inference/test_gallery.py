@@ -409,6 +409,17 @@ def test_the_commands(run: Path, files: list[Path], tmp_path: Path, caplog: pyte
         (1, 0.999, True),
         (3, 0.999, False),
     ]
+    code, printed = invoke("identify", run, path, files[3], "--threshold", 0.999, "--json", "--top", 1)
+    shortened = json.loads(printed)
+    assert (code, shortened["singer"], shortened["num_enrolled"]) == (0, "bert", 2)
+    assert shortened["candidates"] == record["candidates"][:1]
+    code, printed = invoke("identify", run, path, files[3], "--top", 1)
+    assert "anna" not in printed
+    assert "The likeliest 1 of 2 enrolled singers." in printed
+    code, printed = invoke("identify", run, path, files[3], "--top", 9)
+    assert "anna" in printed
+    assert "The likeliest" not in printed
+    assert "--top=0: expected an integer of at least 1." in refusal("identify", run, path, files[3], "--top", 0)
     code, printed = invoke("identify", run, path, files[3], "--threshold", 1.5)
     assert code == 3
     assert "an unknown singer" in printed

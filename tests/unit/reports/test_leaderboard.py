@@ -367,6 +367,27 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
         assert stored["embeddings"].shape == (6, 4)
 
 
+def test_a_leaderboard_embeds_nothing_a_second_time_and_names_a_file_it_skips_once(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus, sweep = make_corpus(), tmp_path / "sweep"
+    (corpus / "val/val_singer0/broken.flac").write_bytes(b"nothing")
+    for recipe in ("mel40", "mel80"):
+        write_run(sweep, f"features={recipe}", "seed=1", corpus=corpus)
+    first = json.loads(call("leaderboard", sweep, "--json"))
+    assert caplog.text.count("Skipped: ") == 1
+    embedded = []
+    forward = LSTMEncoder.forward
+    monkeypatch.setattr(LSTMEncoder, "forward", lambda *given: embedded.append(given) or forward(*given))
+    assert json.loads(call("leaderboard", sweep, "--json")) == first
+    assert embedded == []
+    content = torch.load(sweep / "features=mel40,seed=1/checkpoints/best.ckpt", weights_only=True)
+    content["state_dict"] = {name: -tensor for name, tensor in content["state_dict"].items()}
+    torch.save(content, sweep / "features=mel40,seed=1/checkpoints/best.ckpt")
+    call("leaderboard", sweep, "--json")
+    assert {encoder.settings["num_bins"] for encoder, *_ in embedded} == {40}
+
+
 def test_runs_of_several_corpora_need_one_to_be_evaluated_on() -> None:
     run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, 60.0)
     with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; choose the one .* with --corpus"):

@@ -110,7 +110,7 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     if not matches:
         raise SingerVerifyError(
             f"{source}: none of its {len(paths)} audio files is named as in {reader} (the first: {paths[0]})"
-            f"{_suggest_reader(paths)}."
+            f"{_suggest_reader(reader, paths)}."
         )
     if strays := sorted(set(paths) - {path for path, _ in matches}):
         log.warning(
@@ -140,11 +140,15 @@ def _check_reader_settings(reader: str, recordings: Callable[..., Any], settings
         raise SingerVerifyError(f"--{unknown[0].replace('_', '-')}: not an option of {reader}; its options: {options}.")
 
 
-def _suggest_reader(paths: list[str]) -> str:
-    """Name the reader whose pattern matches most of the files."""
-    others = [name for name in list_reader_names() if name != "folder"]
+def _suggest_reader(reader: str, paths: list[str]) -> str:
+    """Name another reader, whose pattern matches most of the files, or what the reader `folder` expects."""
+    others = [name for name in list_reader_names() if name not in ("folder", reader)]
     counts = {
         name: len(_match_paths(paths, importlib.import_module(f"{__name__}.{name}").PATH_PATTERN)) for name in others
     }
     likeliest = max(counts, key=lambda name: counts[name])
-    return f"; looks like {likeliest}" if counts[likeliest] else "; for singers in folders take the reader `folder`"
+    if counts[likeliest]:
+        return f"; looks like {likeliest}"
+    if reader == "folder":
+        return "; put the recordings of each singer into a folder named after the singer"
+    return "; for singers in folders take the reader `folder`"
