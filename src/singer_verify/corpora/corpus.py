@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,13 @@ import numpy as np
 from jaxtyping import Int
 
 from singer_verify.audio import AUDIO_SUFFIXES
+from singer_verify.corpora.file_search import (
+    FoundFiles,
+    find_files,
+    is_passed_over,
+    require_link_target,
+    warn_passed_over,
+)
 from singer_verify.corpora.names import find_typed_path, normalise_name, require_table_name
 from singer_verify.errors import SingerVerifyError
 
@@ -128,7 +135,8 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
 
     Raises:
         SingerVerifyError: the folder or a required split is missing, a split or singer has no utterances, a singer is
-            in two splits, audio is mixed with precomputed features, or a name contains a line break or a tab.
+            in two splits, audio is mixed with precomputed features, a name contains a line break or a tab, or a link
+            leads nowhere or to a file of another singer or split.
     """
     root = find_typed_path(root)
     if not root.is_dir():
@@ -144,33 +152,45 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
             f"{root}: has no folder {' and no folder '.join(missing)} (subfolders: {subfolders}); "
             f"expected <root>/{{{','.join(required)}}}/<singer>/<utterance>."
         )
-    corpus = Corpus(root, {name: _read_split(root, name) for name in present})
+    listed: dict[str, Utterance] = {}
+    corpus = Corpus(root, {name: _read_split(root, name, listed) for name in present})
     _check_disjoint_singers(corpus)
     _check_single_file_type(corpus)
     return corpus
 
 
-def _read_split(root: Path, name: str) -> Split:
+def _read_split(root: Path, name: str, listed: dict[str, Utterance]) -> Split:
+    """List a split, and add its utterances to `listed`, which holds those of other splits by where their files lie."""
     utterances: list[Utterance] = []
     num_ignored = 0
+    passed_over = FoundFiles()
     for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or not entry.is_dir():
+        if is_passed_over(entry.name) or not entry.is_dir():
             num_ignored += 1
+            passed_over.hidden_folders += [Path(entry.path)] if entry.is_dir() else []
+            if entry.is_symlink() and not entry.name.startswith("."):
+                require_link_target(Path(entry.path))
             continue
-        paths = sorted(_find_files(Path(entry.path)))
-        usable = [path for path in paths if _is_utterance(path)]
-        num_ignored += len(paths) - len(usable)
+        found = find_files(Path(entry.path))
+        passed_over.hidden_folders += found.hidden_folders
+        passed_over.linked_folders += found.linked_folders
+        usable, repeated = _list_singer(root, normalise_name(entry.name), found, listed)
+        passed_over.files += repeated
+        num_ignored += len(found.files) - len(usable) - len(repeated)
         if not usable:
             raise SingerVerifyError(
-                f"{entry.path}: singer {entry.name} has no utterances ({len(paths)} other files); "
+                f"{entry.path}: singer {entry.name} has no utterances ({len(found.files)} other files); "
                 f"expected {' '.join(sorted(AUDIO_SUFFIXES | {PRECOMPUTED_SUFFIX}))}; add some or delete the folder."
             )
-        utterances += [Utterance(path.relative_to(root).as_posix(), normalise_name(entry.name)) for path in usable]
+        utterances += usable
     if not utterances:
         raise SingerVerifyError(f"{root / name}: contains no singer folders; expected {name}/<singer>/<utterance>.")
     for utterance in utterances:
         require_table_name(utterance.path, root)
     _report_merged_singers(root / name, utterances)
+    warn_passed_over(root / name, "hidden or system folders", passed_over.hidden_folders)
+    warn_passed_over(root / name, "links to folders that are read anyway", passed_over.linked_folders)
+    warn_passed_over(root / name, "links to files that are listed anyway", passed_over.files)
     utterances.sort(key=lambda utterance: utterance.singer)  # stable: only merged folders move
     return Split(name, tuple(utterances), num_ignored)
 
@@ -185,13 +205,47 @@ def _report_merged_singers(folder: Path, utterances: list[Utterance]) -> None:
             )
 
 
-def _find_files(folder: Path) -> Iterator[Path]:
-    for directory, _, file_names in os.walk(folder, followlinks=True):
-        yield from (Path(directory, file_name) for file_name in file_names)
+def _list_singer(
+    root: Path, singer: str, found: FoundFiles, listed: dict[str, Utterance]
+) -> tuple[list[Utterance], list[Path]]:
+    """List the utterances of a singer, and the links to files that are listed already.
+
+    Raises:
+        SingerVerifyError: a link leads nowhere, or to a file of another singer or split.
+    """
+    real_root = os.path.realpath(root)
+    for path in found.files:
+        if path.is_symlink() and (_is_utterance(path.name) or not path.suffix):  # without a suffix: a folder, perhaps
+            require_link_target(path)
+    utterances, repeated = list[Utterance](), list[Path]()
+    candidates = [
+        (real_path != os.path.join(real_root, path.relative_to(root)), path, real_path)
+        for path, real_path in zip(found.files, found.real_paths, strict=True)
+        if _is_utterance(path.name)
+    ]
+    for _, path, real_path in sorted(candidates):  # links last, so that a file is listed under its own name
+        utterance = Utterance(path.relative_to(root).as_posix(), singer)
+        first = listed.setdefault(real_path, utterance)
+        if first is utterance:
+            utterances.append(utterance)
+        elif first.singer == singer and first.path.partition("/")[0] == utterance.path.partition("/")[0]:
+            repeated.append(path)
+        else:
+            raise SingerVerifyError(
+                f"{root / first.path} and {path}: links make one file two recordings, of {first.singer} and of "
+                f"{singer}; a recording belongs to one singer in one split, so delete the link that is wrong."
+            )
+    return sorted(utterances, key=_get_sort_key), repeated
 
 
-def _is_utterance(path: Path) -> bool:
-    return not path.name.startswith(".") and path.suffix.lower() in AUDIO_SUFFIXES | {PRECOMPUTED_SUFFIX}
+def _get_sort_key(utterance: Utterance) -> tuple[tuple[str, ...], str]:
+    """Sort by names without suffix, so that `song.flac` comes before its copy `song (1).flac`, and is the one kept."""
+    path = PurePosixPath(utterance.path)
+    return (*path.parent.parts, path.stem), path.suffix
+
+
+def _is_utterance(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES | {PRECOMPUTED_SUFFIX}
 
 
 def _check_disjoint_singers(corpus: Corpus) -> None:

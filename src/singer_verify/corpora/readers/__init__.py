@@ -7,21 +7,20 @@ A reader of another package is named by its import path: `my_package.my_reader`,
 import importlib
 import inspect
 import logging
-import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.corpus import Recording
+from singer_verify.corpora.file_search import find_files, warn_passed_over
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.safe_loading import add_project_folder
 
 log = logging.getLogger(__name__)
 
-IGNORED_FOLDER_NAME = "__MACOSX"  # added by some archive programs
 MatchedFiles = list[tuple[str, re.Match[str]]]
 READER_ATTRIBUTES = {
     "PATH_PATTERN": "a compiled regular expression that finds utterances by their paths",
@@ -103,7 +102,7 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     if not source.is_dir():
         raise SingerVerifyError(f"{source}: no such folder; expected the folder of the data set.")
     _check_reader_settings(reader, module.parse_recordings, settings)
-    paths = list(_find_audio_files(source))
+    paths = _find_audio_files(source)
     if not paths:
         raise SingerVerifyError(f"{source}: holds no audio file; expected {' '.join(sorted(AUDIO_SUFFIXES))}.")
     matches = _match_paths(paths, module.PATH_PATTERN)
@@ -120,13 +119,16 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     return module.parse_recordings(source, matches, **settings)
 
 
-def _find_audio_files(source: Path) -> Iterator[str]:
-    """Iterate over the paths of audio files relative to the folder, sorted."""
-    for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != IGNORED_FOLDER_NAME)
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(folder, name).relative_to(source).as_posix()
+def _find_audio_files(source: Path) -> list[str]:
+    """Find the audio files of a folder, as sorted paths relative to it."""
+    found = find_files(source)
+    warn_passed_over(source, "hidden or system folders", found.hidden_folders)
+    warn_passed_over(source, "links to folders that are read anyway", found.linked_folders)
+    return [path.relative_to(source).as_posix() for path in sorted(found.files) if _is_audio(path.name)]
+
+
+def _is_audio(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _match_paths(paths: list[str], names: re.Pattern[str]) -> MatchedFiles:

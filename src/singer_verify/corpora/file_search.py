@@ -1,0 +1,91 @@
+"""The files below a folder, without those that somebody else put there: hidden folders, links in a circle."""
+
+import functools
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from singer_verify.errors import SingerVerifyError
+
+log = logging.getLogger(__name__)
+# Folders that operating systems, archive programs and network drives add; they hold no recordings of their own.
+SYSTEM_FOLDERS = frozenset(
+    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+
+
+@dataclass
+class FoundFiles:
+    """What a folder holds.
+
+    Attributes:
+        files: paths of the files, in no particular order; links that lead nowhere are among them.
+        real_paths: for each file, where it lies once all links are followed.
+        hidden_folders: folders that were passed over because of their names.
+        linked_folders: links to folders that are read anyway, for instance to the folder they lie in.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    real_paths: list[str] = field(default_factory=list)
+    hidden_folders: list[Path] = field(default_factory=list)
+    linked_folders: list[Path] = field(default_factory=list)
+
+
+def is_passed_over(folder_name: str) -> bool:
+    """Return whether a folder is hidden or belongs to the system, so that its files are not recordings of a corpus."""
+    return folder_name.startswith(".") or folder_name in SYSTEM_FOLDERS
+
+
+def find_files(folder: Path) -> FoundFiles:
+    """Find the files below a folder; links are followed, and each folder is read once."""
+    found, visited = FoundFiles(), set[str]()
+    folders, linked_folders = [str(folder)], list[str]()
+    while folders or linked_folders:  # linked folders last, so that a file is found in the folder it lies in
+        is_link = not folders
+        directory = linked_folders.pop(0) if is_link else folders.pop()
+        real = os.path.realpath(directory)
+        if real in visited:
+            found.linked_folders.append(Path(directory))
+            continue
+        visited.add(real)
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            if entry.is_dir():
+                if is_passed_over(entry.name):
+                    found.hidden_folders.append(Path(entry.path))
+                else:
+                    (linked_folders if entry.is_symlink() else folders).append(entry.path)
+            else:
+                found.files.append(Path(entry.path))
+                found.real_paths.append(
+                    os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+                )
+    return found
+
+
+def require_link_target(path: Path) -> os.stat_result:
+    """Return the status of a file, or of what a link leads to.
+
+    Raises:
+        SingerVerifyError: it cannot be accessed, for instance a link to a file that was moved.
+    """
+    try:
+        return os.stat(path)
+    except OSError as error:
+        to_what = f" links to {os.readlink(path)}, which" if path.is_symlink() else ""
+        raise SingerVerifyError(
+            f"{path}:{to_what} cannot be read ({error.strerror}); restore the file, delete this path, or prepare "
+            f"the corpus again."
+        ) from error
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Log a warning, once in a process: a command reads its corpus several times."""
+    log.warning("%s", message)
+
+
+def warn_passed_over(where: Path, what: str, paths: list[Path]) -> None:
+    """Say how many paths were passed over, and name the first; nothing if there is none."""
+    if paths:
+        warn_once(f"{where}: {len(paths)} {what} passed over (the first: {min(paths)}).")
