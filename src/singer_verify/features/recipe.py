@@ -2,8 +2,12 @@
 
 import ast
 import hashlib
+import importlib.metadata
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ RECIPE_CODE_VERSION = 1
 # Defaults of the settings that every recipe may have besides those of its feature.
 DEFAULT_FRAME_SETTINGS = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
 RECIPES_FOLDER = Path("conf/features")  # beside train.py
+INSTALLATION_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
 def get_feature_settings(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -112,8 +117,9 @@ def describe_recipe_code(recipe: dict[str, Any]) -> dict[str, str]:
     """Identify the version of the code that computes a recipe's frames.
 
     Settings alone do not tell whether stored frames are still what the recipe computes. The code of singer_verify has a
-    version that is raised by hand; for other packages, the source of the module that defines the class is hashed,
-    together with the modules of the same package that it imports.
+    version that is raised by hand. Of a class from elsewhere, the source of its module is hashed, together with all
+    modules that it imports, directly or not, also inside of functions: those of its own package, and those of other
+    packages that are not installed. Of installed packages, the version is hashed.
 
     Returns:
         A version or a hash by class or package.
@@ -123,31 +129,65 @@ def describe_recipe_code(recipe: dict[str, Any]) -> dict[str, str]:
         module_name, _, class_name = target.rpartition(".")
         if module_name.partition(".")[0] != OWN_PACKAGE:
             home = getattr(getattr(sys.modules.get(module_name), class_name, None), "__module__", module_name)
-            sources = sorted((name, _read_source(name)) for name in _find_package_imports(home))
-            code[target] = hashlib.sha256(repr(sources).encode()).hexdigest()
+            code[target] = hashlib.sha256(
+                repr(sorted(_collect_sources({module_name, home}).items())).encode()
+            ).hexdigest()
     return code
 
 
-def _find_package_imports(module_name: str) -> set[str]:
-    """Return the names of a module and of the modules of its package that it imports, directly or not."""
-    package, waiting, modules = module_name.partition(".")[0], [module_name], set[str]()
+def _collect_sources(module_names: set[str]) -> dict[str, bytes]:
+    """Return the content of modules and of what they import by name of the module, or the version of a package."""
+    own_packages = {name.partition(".")[0] for name in module_names}
+    waiting, sources = list(module_names), dict[str, bytes]()
     while waiting:
         name = waiting.pop()
-        if name in modules or name not in sys.modules or name.partition(".")[0] != package:
+        package = name.partition(".")[0]
+        if name in sources or package in (OWN_PACKAGE, *sys.stdlib_module_names):
             continue
-        modules.add(name)
-        parent = sys.modules[name].__package__
-        for node in ast.walk(ast.parse(_read_source(name))):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                source = "." * node.level + (node.module or "")
-                source = importlib.util.resolve_name(source, parent) if node.level else source
-                waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-    return modules
+        spec = _find_spec(name)
+        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+            continue  # a name that is no module, a namespace, a module that is not there
+        if package not in own_packages and not INSTALLATION_FOLDERS.isdisjoint(Path(spec.origin).parts):
+            if package not in sources:
+                sources[package] = _find_package_version(package).encode()
+            continue
+        sources[name] = Path(spec.origin).read_bytes()
+        waiting += _find_imports(sources[name], spec.parent)
+    return sources
 
 
-def _read_source(module_name: str) -> bytes:
-    """Return the source of an imported module; empty for namespaces and compiled modules."""
-    path = getattr(sys.modules[module_name], "__file__", None)
-    return Path(path).read_bytes() if path and path.endswith(".py") else b""
+def _find_spec(name: str) -> ModuleSpec | None:
+    """Find a module without executing anything, whether it has been imported or not."""
+    if (module := sys.modules.get(name)) is not None:
+        path = getattr(module, "__file__", None)
+        return module.__spec__ or (spec_from_file_location(name, path) if path else None)
+    parent = name.rpartition(".")[0]
+    if not parent:
+        return importlib.util.find_spec(name)
+    folders = getattr(_find_spec(parent), "submodule_search_locations", None)
+    return PathFinder.find_spec(name, folders) if folders else None
+
+
+def _find_imports(source: bytes, package: str | None) -> list[str]:
+    """Return the names that a module imports, of modules and of what may be modules; none of a compiled module."""
+    names: list[str] = []
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return names
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parent = "." * node.level + (node.module or "")
+            parent = importlib.util.resolve_name(parent, package) if node.level else parent
+            names += [parent, *(f"{parent}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _find_package_version(package: str) -> str:
+    """Return the version of the distribution that an installed package belongs to, "" if it is not known."""
+    try:
+        return importlib.metadata.version(packages_distributions().get(package, [package])[0])
+    except importlib.metadata.PackageNotFoundError:
+        return ""
