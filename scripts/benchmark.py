@@ -45,6 +45,7 @@ from torch.nn.functional import cross_entropy, normalize
 from torch.optim.lr_scheduler import ConstantLR
 from torch.utils.data import DataLoader
 
+from singer_verify.corpora.corpus import Utterance
 from singer_verify.data.batches import SingerBatch, SingerBatchDataset
 from singer_verify.data.datamodule import ResumableStepSampler
 from singer_verify.data.sampler import SingerSampler
@@ -53,6 +54,7 @@ from singer_verify.features.mel import MelSpectrogram
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.runs.model_metadata import ModelMetadata
+from singer_verify.store.index import format_index_row
 from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store, seal_manifest
 from singer_verify.training.loggers import RunTensorBoardLogger
 from singer_verify.training.module import Verifier
@@ -71,14 +73,15 @@ def write_store(folder: Path, num_singers: int, num_utterances: int, seed: int =
     others = generator.integers(0, num_singers, num_utterances - num_singers)
     singers = np.sort(np.concatenate([np.arange(num_singers), others]))
     noise = generator.random((100_000, NUM_BINS), np.float32).astype(np.float16)
-    rows = [",".join(INDEX_COLUMNS)]
+    rows = [",".join(INDEX_COLUMNS) + "\n"]
     with open(folder / "frames.bin", "wb") as frames_file:
         for number, (singer, length) in enumerate(zip(singers, lengths, strict=True)):
             start = number * 97 % (len(noise) - 400)
             data = noise[start : start + length].tobytes()
             frames_file.write(data)
-            rows.append(f"train/s{singer:05}/{number:06}.flac,s{singer:05},{length},{zlib.crc32(data)},")
-    index = ("\n".join(rows) + "\n").encode()
+            utterance = Utterance(f"train/s{singer:05}/{number:06}.flac", f"s{singer:05}")
+            rows.append(format_index_row(utterance, int(length), zlib.crc32(data), number, "", ""))
+    index = "".join(rows).encode()
     (folder / "index.csv").write_bytes(index)
     manifest = {
         "version": FORMAT_VERSION,

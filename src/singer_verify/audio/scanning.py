@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from singer_verify.audio.channels import TwoVoiceDetector, choose_channel_mix
 from singer_verify.audio.clip import AudioClip, read_blocks
+from singer_verify.audio.content import ContentHasher
 from singer_verify.audio.decoding import AudioBlock
 from singer_verify.audio.loading import downmix_and_resample
 
@@ -28,6 +29,7 @@ class RecordingScan:
         channel_remark: what had to be chosen to mix the channels, see `ChannelMix`.
         samples: (samples,), or None if the recording is too long to keep in memory.
         iter_blocks: function that yields the samples block by block at each call.
+        content: identity of what it sounds like, see `audio.content`.
     """
 
     num_samples: int
@@ -37,6 +39,7 @@ class RecordingScan:
     channel_remark: str
     samples: Float[np.ndarray, " samples"] | None
     iter_blocks: Callable[[], Iterator[Float[np.ndarray, " samples"]]]
+    content: int
 
     @property
     def duration_s(self) -> float:
@@ -58,12 +61,12 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
     Raises:
         UtteranceError: the recording cannot be used, see `load_audio`.
     """
-    voice_detector, power = TwoVoiceDetector(), PowerMeter(sample_rate)
+    voice_detector, hasher, power = TwoVoiceDetector(), ContentHasher(), PowerMeter(sample_rate)
 
     mix, blocks = choose_channel_mix(lambda: read_blocks(recording))
 
     def compare_channels() -> Iterator[AudioBlock]:
-        for block in blocks:
+        for block in hasher.watch(blocks, mix):
             voice_detector.update(block)
             yield block
 
@@ -80,7 +83,7 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
     fits_in_memory = num_samples <= MAX_IN_MEMORY_S * sample_rate
     whole = np.concatenate(buffered) if fits_in_memory else None
     channels = (voice_detector.has_two_voices, mix.remark)
-    return RecordingScan(num_samples, sample_rate, power.compute(), *channels, whole, iter_blocks)
+    return RecordingScan(num_samples, sample_rate, power.compute(), *channels, whole, iter_blocks, hasher.compute())
 
 
 class PowerMeter:

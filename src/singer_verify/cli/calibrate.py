@@ -146,18 +146,18 @@ def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "Labell
     import numpy as np
 
     from singer_verify.corpora.corpus import Utterance
-    from singer_verify.corpora.duplicates import compute_recording_ids
+    from singer_verify.corpora.duplicates import RecordingRegister
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
     from singer_verify.inference.evaluation import embed_usable_utterances
 
-    listed = list(singer_of)
-    indices, embeddings = embed_usable_utterances(
-        model, Path(), [Utterance(str(file), singer_of[file]) for file in listed], show_progress
+    utterances, register = (
+        [Utterance(str(file), singer) for file, singer in singer_of.items()],
+        RecordingRegister(Path()),
     )
-    files = [listed[index] for index in indices]
-    return LabelledEmbeddings(
-        embeddings, np.array([singer_of[file] for file in files]), tuple(compute_recording_ids(files))
-    )
+    indices, embeddings = embed_usable_utterances(model, Path(), utterances, show_progress, register)
+    embedded = [utterances[index] for index in indices]
+    contents = tuple(register.contents[utterance.path] for utterance in embedded)
+    return LabelledEmbeddings(embeddings, np.array([utterance.singer for utterance in embedded]), contents)
 
 
 def _fit_uncalibrated_scoring(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from singer_verify.cli.application import CorpusArgument, JsonOption, app
+from singer_verify.cli.console import LOGGER
 from singer_verify.errors import SingerVerifyError
 
 if TYPE_CHECKING:  # pandas takes a while to import
@@ -36,16 +37,21 @@ def trials(
     as_json: JsonOption = False,
 ) -> None:
     """Write a balanced, seeded list of trials without repetitions; or check and convert an existing list."""
+    from singer_verify.corpora.duplicates import find_copies
     from singer_verify.evaluation.trials.formats import infer_format, write_trials
     from singer_verify.evaluation.trials.trial_list import add_labels
 
     _check_trial_options(out, source, num, take_all, hard)
     name = form or infer_format(out)
     utterances = _read_utterances(corpus, split or (None if source else DEFAULT_SPLIT))
+    copies = find_copies(corpus, dict(zip(utterances.index, utterances["singer"], strict=True)))
     diagnosis = None
     if source is not None:
-        made, diagnosis = _read_usable_trials(source, corpus, utterances)
+        made, diagnosis = _read_usable_trials(source, corpus, utterances, copies)
     else:
+        utterances = utterances.drop(index=list(copies))
+        for copy, original in copies.items():
+            LOGGER.warning("%s: the same recording as %s; left out.", corpus / copy, original)
         made = _build_trial_list(utterances, num, take_all, hard, seed)
     write_trials(out, add_labels(made, utterances), name)
     record = {"out": str(out), "format": name, **_count_trials(made, utterances), **_build_findings_record(diagnosis)}
@@ -102,13 +108,14 @@ def _build_trial_list(
 
 
 def _read_usable_trials(
-    source: Path, corpus: Path, utterances: "pd.DataFrame"
+    source: Path, corpus: Path, utterances: "pd.DataFrame", copies: dict[str, str]
 ) -> "tuple[TrialList, TrialListValidation]":
     from singer_verify.evaluation.trials.formats import read_trials
     from singer_verify.evaluation.trials.validation import select_valid_trials, validate_trials
 
     listed = read_trials(source)
-    diagnosis = validate_trials(listed, corpus, dict(zip(utterances.index, utterances["singer"], strict=True)))
+    singer_by_path = dict(zip(utterances.index, utterances["singer"], strict=True))
+    diagnosis = validate_trials(listed, corpus, singer_by_path, copies)
     return select_valid_trials(listed, diagnosis), diagnosis
 
 

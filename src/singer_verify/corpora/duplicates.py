@@ -1,44 +1,51 @@
-"""Detection of duplicate recordings, and IDs that identify recordings across data sets."""
+"""Detection of recordings that occur twice, by what they sound like: see `audio.content`."""
 
-import hashlib
 import logging
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from singer_verify.corpora.corpus import Recording
-from singer_verify.errors import SingerVerifyError
+import numpy as np
+
+from singer_verify.audio.content import MIN_CONTENT_S, NO_CONTENT, compute_content, compute_frames_content
+from singer_verify.corpora.corpus import CORPUS_SEPARATOR, PRECOMPUTED_SUFFIX, Recording
+from singer_verify.corpora.file_search import warn_once
+from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.npz import ARRAY_READ_ERRORS
+from singer_verify.worker_processes import count_available_cores
 
 log = logging.getLogger(__name__)
-# Bytes hashed at the beginning, middle and end of a file: enough to distinguish recordings, and fast to read.
-HASHED_BLOCK_BYTES = 4096
 
 
 def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) -> list[Recording]:
-    """Remove recordings whose files are identical byte for byte.
+    """Remove recordings that sound the same, in whatever format.
 
-    Of identical files of one singer, the one with the shortest name is kept. Identical files of two singers are a
+    Of equal recordings of one singer, the one with the shortest name is kept. Equal recordings of two singers are a
     mistake in the data set: the file does not tell who sings, and if the singers end up in different splits, the model
     is evaluated on training data.
 
     Args:
         recordings: recordings of the data set.
-        drop_shared: whether to remove all copies of files that two singers share instead of raising an error.
+        drop_shared: whether to remove all copies of recordings that two singers share instead of raising an error.
 
     Raises:
-        SingerVerifyError: two singers share a file and `drop_shared` is False.
+        SingerVerifyError: two singers share a recording and `drop_shared` is False.
     """
     dropped: set[Path] = set()
-    for copies in _group_identical_files(recordings):
-        singers = sorted({copy.singer for copy in copies})
-        names = " and ".join(str(copy.source) for copy in copies)
+    singers_by_source: dict[Path, set[str]] = defaultdict(set)
+    for recording in recordings:
+        singers_by_source[recording.source].add(recording.singer)
+    for copies in group_equal_recordings(singers_by_source, min_s=0.0):  # nothing is trained on yet: be strict
+        singers = sorted(set().union(*(singers_by_source[copy] for copy in copies)))
+        names = " and ".join(map(str, copies))
         if len(singers) == 1:
             log.warning("%s: the same recording; kept once.", names)
-            dropped |= {copy.source for copy in copies[1:]}
+            dropped |= set(copies[1:])
         elif drop_shared:
             log.warning("%s: the same recording under %s; dropped.", names, " and ".join(singers))
-            dropped |= {copy.source for copy in copies}
+            dropped |= set(copies)
         else:
             raise SingerVerifyError(
                 f"{names}: the same recording under the singers {' and '.join(singers)}; remove the wrong one, or drop "
@@ -47,43 +54,127 @@ def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) ->
     return [recording for recording in recordings if recording.source not in dropped]
 
 
-def _group_identical_files(recordings: list[Recording]) -> Iterator[list[Recording]]:
-    """Yield groups of recordings with identical content; only files of equal size are read."""
-    by_size: dict[int, list[Recording]] = defaultdict(list)
-    for recording in recordings:
-        if recording.source.is_file():  # otherwise a broken link, which is reported and skipped later
-            by_size[recording.source.stat().st_size].append(recording)
-    for same_size in by_size.values():
-        by_content: dict[bytes, list[Recording]] = defaultdict(list)
-        for recording in same_size if len(same_size) > 1 else []:
-            by_content[compute_file_sha256(recording.source)].append(recording)
-        for copies in by_content.values():
-            if len(copies) > 1:
-                yield sorted(copies, key=lambda copy: (len(copy.source.name), copy.source))
+def group_equal_recordings(paths: Iterable[Path], min_s: float = MIN_CONTENT_S) -> Iterator[list[Path]]:
+    """Decode files, and yield groups of those that sound the same, the shortest name first.
+
+    Files that cannot be read are in no group.
+
+    Args:
+        paths: the files.
+        min_s: seconds of sound below which a recording equals no other.
+    """
+    listed = list(paths)
+    log.info("Comparing the sound of %d recordings.", len(listed))
+    by_content: dict[int, list[Path]] = defaultdict(list)
+    with ThreadPoolExecutor(count_available_cores()) as pool:
+        for path, content in zip(listed, pool.map(partial(_compute_file_content, min_s=min_s), listed), strict=True):
+            by_content[content].append(path)
+    for content, copies in by_content.items():
+        if content != NO_CONTENT and len(copies) > 1:
+            yield sorted(copies, key=lambda copy: (len(copy.name), copy))
 
 
-def compute_file_sha256(path: Path) -> bytes:
-    """Compute the SHA-256 digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _compute_file_content(path: Path, min_s: float) -> int:
+    """Compute the identity of a file, `NO_CONTENT` if it cannot be read, which is reported where it is used."""
+    try:
+        if path.suffix.lower() == PRECOMPUTED_SUFFIX:
+            return compute_frames_content(np.load(path, allow_pickle=False).astype(np.float32))
+        return compute_content(path, min_s)
+    except (UtteranceError, *ARRAY_READ_ERRORS):
+        return NO_CONTENT
 
 
-def compute_recording_ids(paths: Iterable[Path]) -> list[int]:
-    """Compute a signed 64-bit ID of each file from its size and three blocks of its content.
+def require_one_singer_per_recording(
+    root: Path, paths: Sequence[str], singers: Sequence[str], contents: Sequence[int]
+) -> None:
+    """Check that no recording is filed under two singers of a split.
 
-    Copies and links have the ID of their original; the same audio in another encoding has a different one.
+    Two corpora that were combined may share a recording: their singers have different names, and whether they are the
+    same cannot be known from one recording, so that a warning is logged.
+
+    Args:
+        root: folder of the corpus.
+        paths: (utterances,), relative to the root.
+        singers: (utterances,), singer of each.
+        contents: (utterances,), identity of each.
 
     Raises:
-        OSError: a file cannot be read.
+        SingerVerifyError: a recording is filed under two singers; the message names both files.
     """
-    return [_compute_recording_id(path) for path in paths]
+    first_with: dict[int, tuple[str, str]] = {}
+    pairs = [
+        (*first, path, singer)
+        for path, singer, content in zip(paths, singers, contents, strict=True)
+        if content != NO_CONTENT and (first := first_with.setdefault(content, (path, singer)))[1] != singer
+    ]
+    wrong = [pair for pair in pairs if _get_corpus(pair[1]) == _get_corpus(pair[3])]
+    for path, singer, other_path, other_singer in (wrong or pairs)[:1]:
+        names = (
+            f"{root / path} and {root / other_path}: the same recording under two singers, {singer} and {other_singer}"
+        )
+        if wrong:
+            raise SingerVerifyError(
+                f"{names} ({len(wrong)} such pairs in all); only one of them can be right, so delete the wrong file of "
+                f"each pair."
+            )
+        warn_once(f"{names}, of two corpora ({len(pairs)} such pairs in all); trained on as if they were different.")
 
 
-def _compute_recording_id(path: Path) -> int:
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        checksum = hashlib.blake2b(str(size).encode(), digest_size=8)
-        for start in (0, max(size // 2 - HASHED_BLOCK_BYTES // 2, 0), max(size - HASHED_BLOCK_BYTES, 0)):
-            file.seek(start)
-            checksum.update(file.read(HASHED_BLOCK_BYTES))
-    return int.from_bytes(checksum.digest(), "big", signed=True)
+def _get_corpus(singer: str) -> str:
+    return singer.rpartition(CORPUS_SEPARATOR)[0]
+
+
+class RecordingRegister:
+    """What the recordings of a split sound like, as they are read one after another.
+
+    Args:
+        root: folder of the corpus.
+
+    Attributes:
+        contents: identity of each usable recording that is no copy, by its path.
+        copies: for the path of each copy, that of the earlier recording of the same singer that sounds the same.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.contents: dict[str, int] = {}
+        self.copies: dict[str, str] = {}
+        self._singers: dict[str, str] = {}
+        self._originals: dict[tuple[str, int], str] = {}
+
+    def add(self, path: str, singer: str, content: int) -> str:
+        """Add a recording; return the reason for skipping it if it is a copy of an earlier one, otherwise ""."""
+        original = path if content == NO_CONTENT else self._originals.setdefault((singer, content), path)
+        if original != path:
+            self.copies[path] = original
+            return f"{self.root / path}: the same recording as {original}, which is kept."
+        self.contents[path], self._singers[path] = content, singer
+        return ""
+
+    def require_one_singer_each(self) -> None:
+        """Check that no recording is filed under two singers.
+
+        Raises:
+            SingerVerifyError: one is; the message names both files.
+        """
+        paths = list(self.contents)
+        singers = [self._singers[path] for path in paths]
+        require_one_singer_per_recording(self.root, paths, singers, list(self.contents.values()))
+
+
+def find_copies(root: Path, singer_by_path: Mapping[str, str]) -> dict[str, str]:
+    """Find the utterances that sound like an earlier one of their singer, from files that nobody has decoded yet.
+
+    Returns:
+        The path of the earlier utterance by that of the copy.
+
+    Raises:
+        SingerVerifyError: a recording is filed under two singers.
+    """
+    groups = group_equal_recordings(root / path for path in singer_by_path)
+    group_by_path = {path: number for number, group in enumerate(groups, 1) for path in group}
+    register = RecordingRegister(root)
+    for path, singer in singer_by_path.items():
+        register.add(path, singer, group_by_path.get(root / path, NO_CONTENT))
+    register.require_one_singer_each()
+    return register.copies

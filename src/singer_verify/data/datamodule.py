@@ -14,8 +14,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.corpus import Corpus, read_corpora
-from singer_verify.corpora.duplicates import compute_file_sha256, compute_recording_ids
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
@@ -311,10 +311,9 @@ def warn_of_short_utterances(utterance_lengths: Int[np.ndarray, " utterances"], 
 
 
 def require_disjoint_recordings(root: Path, training: PackedStore, validation: PackedStore) -> None:
-    """Check that no file is in both the training and the validation split, whichever singer it is filed under.
+    """Check that no recording is in both the training and the validation split, whichever singer it is filed under.
 
-    Candidates are found by the checksums of their frames, so only those files are read. Splits stored with different
-    recipes (raw samples and frames) cannot be compared this way and are not checked.
+    Recordings are compared by what they sound like, see `audio.content`: the same in another format is found as well.
 
     Args:
         root: folder of the corpus.
@@ -324,31 +323,21 @@ def require_disjoint_recordings(root: Path, training: PackedStore, validation: P
     Raises:
         SingerVerifyError: a recording is in both splits; the message names one pair of files.
     """
-    if training.recipe != validation.recipe:
-        return
-    shared = np.intersect1d(training.checksums, validation.checksums)
-    train_paths = {compute_file_sha256(path): path for path in _find_paths_by_checksum(root, training, shared)}
-    val_hashes = [(compute_file_sha256(path), path) for path in _find_paths_by_checksum(root, validation, shared)]
-    if pairs := [(train_paths[digest], path) for digest, path in val_hashes if digest in train_paths]:
+    train_paths = dict(zip(training.contents.tolist(), training.paths, strict=True))
+    train_paths.pop(NO_CONTENT, None)
+    pairs = [
+        (train_paths[content], path)
+        for content, path in zip(validation.contents.tolist(), validation.paths, strict=True)
+        if content in train_paths
+    ]
+    if pairs:
         first, second = pairs[0]
         raise SingerVerifyError(
-            f"{first} and {second}: the same recording in both splits ({len(pairs)} such pairs in all); a model "
-            f"must be evaluated on unseen recordings, so delete one file of each pair."
+            f"{root / first} and {root / second}: the same recording in both splits ({len(pairs)} such pairs in all); "
+            f"a model must be evaluated on unseen recordings, so delete one file of each pair."
         )
 
 
-def _find_paths_by_checksum(root: Path, store: PackedStore, checksums: np.ndarray) -> list[Path]:
-    return [root / str(path) for path in store.paths[np.isin(store.checksums, checksums)]]
-
-
-def compute_split_recording_ids(root: Path, stores: Mapping[str, PackedStore]) -> dict[str, Int[Tensor, " utterances"]]:
-    """Compute the recording ids of every usable utterance, by split.
-
-    Args:
-        root: folder of the corpus.
-        stores: store of each split, by name.
-    """
-    return {
-        split: torch.tensor(compute_recording_ids(root / str(path) for path in store.paths), dtype=torch.int64)
-        for split, store in stores.items()
-    }
+def collect_recording_ids(stores: Mapping[str, PackedStore]) -> dict[str, Int[Tensor, " utterances"]]:
+    """Return the identity of every usable utterance, see `audio.content`, by split."""
+    return {split: torch.from_numpy(np.array(store.contents, np.int64)) for split, store in stores.items()}

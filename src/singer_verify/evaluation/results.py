@@ -1,6 +1,7 @@
 """Results of an evaluation: everything a report shows, as plain numbers and names."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +20,9 @@ class EvaluatedUtterances:
         singer_index: (utterances,), index of the singer of each in `singers`.
         labels: values of all utterances by label (gender, song, technique, ...), `""` where unknown.
         embeddings: (utterances, embedding), rows of unit length, as the model computes them.
+        contents: (utterances,), identity of what each sounds like, see `audio.content`; empty if unknown.
+        copies: path of an utterance that sounds the same as one of the same singer, by the path of the copy, which is
+            none of the utterances.
     """
 
     paths: np.ndarray
@@ -26,6 +30,8 @@ class EvaluatedUtterances:
     singer_index: Int[np.ndarray, " utterances"]
     labels: dict[str, np.ndarray]
     embeddings: Float[np.ndarray, "utterances embedding"]
+    contents: Int[np.ndarray, " listed"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ singers are called 01 and 02. So singers with the same name are counted separate
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.names import normalise_name
 
 TRAINING, MODEL_SELECTION = "training", "model_selection"  # uses of singers by the model
@@ -19,7 +20,7 @@ class SeenSingers:
 
     Attributes:
         names: names of the singers in their corpus.
-        recordings: see `corpora.duplicates.compute_recording_ids`; empty if not recorded.
+        recordings: identities of their recordings, see `audio.content`; empty if not recorded.
     """
 
     names: frozenset[str]
@@ -53,10 +54,11 @@ def compute_singer_overlap(seen: SeenSingers, singers: Sequence[str], recordings
     Args:
         seen: singers of a training or fitting.
         singers: (utterances,), singer of each evaluated utterance, by folder name.
-        recordings: (utterances,), content identifiers.
+        recordings: (utterances,), identities of what they sound like.
     """
     singers = [normalise_name(singer) for singer in singers]
     pairs = zip(singers, recordings, strict=True)
-    recognised = {singer for singer, recording in pairs if recording in seen.recordings}
+    known = seen.recordings - {NO_CONTENT}
+    recognised = {singer for singer, recording in pairs if recording in known}
     namesakes = (set(singers) - recognised) & seen.names
     return SingerOverlap(len(set(singers)), len(recognised), len(namesakes))

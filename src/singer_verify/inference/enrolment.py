@@ -26,7 +26,8 @@ class EnrolledRecording:
     Attributes:
         singer: name of its singer, in NFC.
         recording: path of the recording when it was enrolled, or its name.
-        content: 64 hexadecimal digits, the same for recordings of the same content.
+        content: the same for recordings that sound the same: 16 hexadecimal digits, see `format_content`; or 64 for
+            those that were enrolled by earlier versions, which compared files, and those without identity.
         embedding: (embedding,), of unit length.
     """
 
@@ -48,6 +49,11 @@ class EnrolmentResult:
 
     added: tuple[str, ...]
     remarks: tuple[str, ...]
+
+
+def format_content(content: int) -> str:
+    """Format the identity of what a recording sounds like (see `audio.content`), as a gallery keeps it."""
+    return f"{content % 2**64:016x}"
 
 
 def compute_content_hash(recording: Path | AudioClip) -> str:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from singer_verify.audio import load_audio
 from singer_verify.audio.decoding import probe_audio
 from singer_verify.corpora.corpus import Utterance, read_corpus
+from singer_verify.corpora.duplicates import RecordingRegister
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.conditions import ConditionSelection, UtteranceMetadata, select_conditions
@@ -179,18 +180,33 @@ def embed_files(
 def embed_split(model: Model, corpus: Path, split: str, progress: Progress = show_nothing) -> EvaluatedUtterances:
     """Embed the usable utterances of a split as validation does, with their singers and labels."""
     utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
-    indices, embeddings = embed_usable_utterances(model, corpus, utterances, progress)
+    register = RecordingRegister(corpus)
+    indices, embeddings = embed_usable_utterances(model, corpus, utterances, progress, register)
     singers, singer_index = np.unique([utterances[index].singer for index in indices], return_inverse=True)
     paths = [utterances[index].path for index in indices]
+    labels, contents = read_utterance_labels(paths, corpus), [register.contents[path] for path in paths]
     return EvaluatedUtterances(
-        np.array(paths, object), tuple(singers.tolist()), singer_index, read_utterance_labels(paths, corpus), embeddings
+        *(np.array(paths, object), tuple(singers.tolist()), singer_index, labels, embeddings),
+        contents=np.array(contents, np.int64),
+        copies=register.copies,
     )
 
 
 def embed_usable_utterances(
-    model: Model, root: Path, utterances: Sequence[Utterance], progress: Progress = show_nothing
+    model: Model,
+    root: Path,
+    utterances: Sequence[Utterance],
+    progress: Progress = show_nothing,
+    register: RecordingRegister | None = None,
 ) -> tuple[list[int], Float[np.ndarray, "usable embedding"]]:
-    """Embed whole utterances as validation does; those that cannot be used are logged as warnings.
+    """Embed whole utterances as validation does; those that cannot be used, and copies, are logged as warnings.
+
+    Args:
+        model: model that embeds.
+        root: folder that the utterances' paths are relative to.
+        utterances: utterances in the order of their split.
+        progress: wrapper that reports the progress.
+        register: takes down what the utterances sound like.
 
     Returns:
         indices of the utterances that were embedded, and their embeddings.
@@ -205,7 +221,7 @@ def embed_usable_utterances(
     def show(extracted: Iterable[ExtractedFrames]) -> Iterable[ExtractedFrames]:
         return progress(extracted, "Embedding", total=len(utterances))
 
-    indices, embeddings = embed_utterances(model, root, utterances, report_skipped, show)
+    indices, embeddings = embed_utterances(model, root, utterances, report_skipped, show, register)
     if len(indices) < len(utterances):
         log.warning("%d of %d files skipped.", len(utterances) - len(indices), len(utterances))
     return indices, embeddings
@@ -222,7 +238,8 @@ def _select_usable_trials(utterances: EvaluatedUtterances, plan: EvaluationPlan)
     if plan.trials is None:
         return None
     singers = [utterances.singers[number] for number in utterances.singer_index]
-    validation = validate_trials(plan.trials, plan.corpus, dict(zip(utterances.paths.tolist(), singers, strict=True)))
+    singer_by_path = dict(zip(utterances.paths.tolist(), singers, strict=True))
+    validation = validate_trials(plan.trials, plan.corpus, singer_by_path, utterances.copies)
     for message in format_fault_messages(validation):
         log.warning("%s: %s", plan.trial_path, message)
     return index_trials(select_valid_trials(plan.trials, validation), utterances.paths)

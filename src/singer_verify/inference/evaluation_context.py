@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singer_verify.corpora.duplicates import compute_recording_ids
+from singer_verify.audio.content import NO_CONTENT
 from singer_verify.evaluation.results import EvaluatedUtterances
 from singer_verify.evaluation.scoring.scoring import USER_DEFINED, Scoring
 from singer_verify.evaluation.seen_singers import (
@@ -73,7 +73,7 @@ def build_evaluation_context(
         MODEL_SELECTION: metadata.collect_validation_singers(),
     } | _collect_fitted_singers(scoring)
     singers = np.array(utterances.singers, object)[utterances.singer_index].tolist()
-    recordings = compute_recording_ids(corpus / str(path) for path in utterances.paths)
+    recordings = utterances.contents.tolist() or [NO_CONTENT] * len(singers)
     return EvaluationContext(
         model=model.checkpoint.model_path.resolve().name,
         corpus=corpus.resolve().name,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.audio.clip import AudioClip
+from singer_verify.audio.content import NO_CONTENT, compute_frames_content
 from singer_verify.audio.scanning import RecordingScan, scan_recording
 from singer_verify.errors import UtteranceError
 from singer_verify.features.feature import Feature, FramewiseFeature
@@ -76,6 +77,7 @@ class RecordingInfo:
         power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
         power_step_s: length of a step.
         has_two_voices: whether its two channels hold different voices.
+        content: identity of what it sounds like, see `audio.content`.
     """
 
     name: str
@@ -85,6 +87,7 @@ class RecordingInfo:
     power: Float[np.ndarray, " steps"] | None
     power_step_s: float
     has_two_voices: bool
+    content: int = NO_CONTENT
 
 
 class LoadedRecording(NamedTuple):
@@ -128,10 +131,11 @@ def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: No
 def _load_precomputed_frames(
     recording: Path | AudioClip, feature: PrecomputedFeature, normalisation: Normalisation
 ) -> LoadedRecording:
-    frames = _normalise_frames(extract_frames(Path(str(recording)), feature), normalisation)
+    extracted = extract_frames(Path(str(recording)), feature)
+    frames, content = _normalise_frames(extracted, normalisation), compute_frames_content(extracted.numpy())
     seconds = len(frames) * feature.hop_ms / 1000
     return LoadedRecording(
-        RecordingInfo(str(recording), len(frames), None, seconds, None, 1.0, False), lambda: iter([frames])
+        RecordingInfo(str(recording), len(frames), None, seconds, None, 1.0, False, content), lambda: iter([frames])
     )
 
 
@@ -171,7 +175,8 @@ def _stream_frames(
 def _build_recording_info(
     name: str, scan: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
 ) -> RecordingInfo:
-    return RecordingInfo(name, num_frames, times_s, scan.duration_s, scan.power, scan.power_step_s, scan.has_two_voices)
+    measured = (scan.duration_s, scan.power, scan.power_step_s, scan.has_two_voices, scan.content)
+    return RecordingInfo(name, num_frames, times_s, *measured)
 
 
 def _normalise_frames(frames: Frames, normalisation: Normalisation) -> Frames:

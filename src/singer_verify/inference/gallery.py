@@ -13,6 +13,7 @@ from jaxtyping import Num
 
 from singer_verify.atomic_files import atomic_write, require_output_path
 from singer_verify.audio.clip import AudioClip
+from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
@@ -25,18 +26,21 @@ from singer_verify.inference.enrolment import (
     compute_content_hash,
     describe_enrolment_mismatch,
     find_singer_recordings,
+    format_content,
     is_valid_name,
     select_enrolled_recordings,
 )
 from singer_verify.inference.identification import IdentificationResult, rank_candidates
 from singer_verify.inference.model import Model
 from singer_verify.inference.verification import VerificationResult, decide_score
+from singer_verify.inference.windows import RecordingEmbedding
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 
 GALLERY_FORMAT_VERSION = 1
 STRING_ARRAYS = ("singers", "recordings", "contents")
 GALLERY_ARRAYS = {"version", "fingerprint", *STRING_ARRAYS, "embeddings", "checksum"}
 UNIT_NORM_TOLERANCE = 1e-3
+NUM_FILE_HASH_DIGITS = 64
 
 
 class Gallery:
@@ -144,13 +148,35 @@ class Gallery:
             if isinstance(embedded, UtteranceError):
                 remarks.append(str(embedded))
             else:
-                enrolled.append(
-                    EnrolledRecording(singer, str(recording), compute_content_hash(recording), embedded.embedding)
-                )
+                content = self._describe_content(recording, embedded)
+                enrolled.append(EnrolledRecording(singer, str(recording), content, embedded.embedding))
                 remarks += embedded.remarks
         if not enrolled:
             raise SingerVerifyError(f"{singer}: none of the recordings can be used: {' '.join(remarks) or 'no files.'}")
         return tuple(enrolled), tuple(remarks)
+
+    def _describe_content(self, recording: Path | AudioClip, embedded: RecordingEmbedding) -> str:
+        """Return what is the same for recordings that sound the same.
+
+        Earlier versions compared files by their bytes: a file that one of them enrolled is recognised by these.
+        """
+        enrolled_files = {other.content for other in self.enrolled if len(other.content) == NUM_FILE_HASH_DIGITS}
+        if embedded.content == NO_CONTENT or enrolled_files:
+            file_hash = compute_content_hash(recording)
+            if embedded.content == NO_CONTENT or file_hash in enrolled_files:
+                return file_hash
+        return format_content(embedded.content)
+
+    def _remark_enrolled(self, embedded: RecordingEmbedding) -> tuple[str, ...]:
+        """Return the remarks on a recording, and one if it is enrolled itself, so that its score tells nothing."""
+        content = format_content(embedded.content)
+        same = next((other for other in self.enrolled if other.content == content), None)
+        if same is None or embedded.content == NO_CONTENT:
+            return embedded.remarks
+        return (
+            *embedded.remarks,
+            f"{embedded.name}: is enrolled itself, as {same.recording} of {same.singer}; that score tells nothing.",
+        )
 
     def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
         """Add what `embed_recordings` returned; recordings that are enrolled already are left out with a remark."""
@@ -196,7 +222,7 @@ class Gallery:
         """
         enrolled = self.known()
         embedded = self.model.embed_windows(recording, sample_rate)
-        return rank_candidates(self.scoring, enrolled, embedded.embedding, prior, embedded.remarks)
+        return rank_candidates(self.scoring, enrolled, embedded.embedding, prior, self._remark_enrolled(embedded))
 
     def verify(
         self,
@@ -215,7 +241,7 @@ class Gallery:
         embedded = self.model.embed_windows(recording, sample_rate)
         side = self.scoring.prepare_embeddings(embedded.embedding[None])
         score = float(self.scoring.compute_pair_scores(enrolled.sides, side)[0])
-        remarks = embedded.remarks + describe_enrolment_mismatch(self.scoring, number)
+        remarks = self._remark_enrolled(embedded) + describe_enrolment_mismatch(self.scoring, number)
         return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)
 
 

@@ -20,7 +20,8 @@ from singer_verify.inference.model import Model
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import find_run_folder
 
-SCORING_FORMAT_VERSION = 1
+SCORING_FORMAT_VERSION = 2
+READABLE_SCORING_VERSIONS = (1, 2)  # the recordings in version 1 are identified by their files, and left out
 FITTED_SINGER_FIELDS = (
     "threshold_singers",
     "calibration_singers",
@@ -86,10 +87,10 @@ def load_scoring(path: Path, fingerprint: str) -> Scoring:
     header, arrays = _read_scoring_arrays(path)
     if header.get("kind") != SCORING_KIND:
         raise SingerVerifyError(f"{path}: is not a scoring of singer_verify; {EXPECTED_SCORING_FILE}.")
-    if header.get("version") != SCORING_FORMAT_VERSION:
+    if header.get("version") not in READABLE_SCORING_VERSIONS:
         raise SingerVerifyError(
-            f"{path}: has format {header.get('version')}; this version reads {SCORING_FORMAT_VERSION}; calibrate the "
-            f"model again."
+            f"{path}: has format {header.get('version')}; this version reads "
+            f"{' and '.join(map(str, READABLE_SCORING_VERSIONS))}; calibrate the model again."
         )
     if header.get("fingerprint") != fingerprint:
         raise ScoringModelMismatchError(
@@ -145,6 +146,8 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
     fitted_to = {
         name: _parse_seen_singers(header[name], arrays[name]) for name in FITTED_SINGER_FIELDS if name in header
     }
+    if header["version"] != SCORING_FORMAT_VERSION:
+        fitted_to = {name: replace(seen, recordings=frozenset()) for name, seen in fitted_to.items()}
     scoring = Scoring(projection, cohort, calibration, threshold, multi_enrolment=several, **fitted_to)
     if projection is not None:
         scoring.prepare_embeddings(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from singer_verify.corpora.corpus import Utterance
+from singer_verify.corpora.duplicates import RecordingRegister
 from singer_verify.data.batches import WindowBatchDataset
 from singer_verify.data.windows import build_window_groups, is_block_full
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.inference.model import Model
-from singer_verify.store.extraction import ExtractedFrames, UtteranceFrameDataset
+from singer_verify.store.extraction import ExtractedFrames, UtteranceFrameDataset, skip_copy
 from singer_verify.store.packed import NormalisedStore, PackedStore
 from singer_verify.worker_processes import choose_start_method, count_available_cores, is_worker_death
 
@@ -75,8 +76,11 @@ def embed_utterances(
     utterances: Iterable[Utterance],
     report_skipped: Callable[[str], None],
     progress: Callable[[Iterable[ExtractedFrames]], Iterable[ExtractedFrames]] = iter,
+    register: RecordingRegister | None = None,
 ) -> tuple[list[int], Float[np.ndarray, "kept embedding"]]:
     """Embed utterances from their files, a block of them at a time, so that frames never fill the memory.
+
+    An utterance that sounds like an earlier one of its singer is skipped, as in a store.
 
     Args:
         model: model that embeds.
@@ -84,20 +88,27 @@ def embed_utterances(
         utterances: utterances in the order of their split.
         report_skipped: function that is given the reason why an utterance cannot be used.
         progress: iterates over the frames of utterances and reports progress.
+        register: takes down what the utterances sound like.
 
     Returns:
         which utterances were embedded, and their embeddings.
 
     Raises:
-        SingerVerifyError: none of them can be used.
+        SingerVerifyError: none of them can be used, or a recording is filed under two singers.
     """
+    register = RecordingRegister(root) if register is None else register
     listed = tuple(utterances)
     indices: list[int] = []
     blocks: list[np.ndarray] = []
-    for block in _iterate_blocks(progress(_extract_frames(model, root, listed)), indices, report_skipped):
+    extracted = (
+        skip_copy(utterance, frames, register)
+        for utterance, frames in zip(listed, progress(_extract_frames(model, root, listed)), strict=True)
+    )
+    for block in _iterate_blocks(extracted, indices, report_skipped):
         offsets = np.concatenate([[0], np.cumsum([len(frames) for frames in block])])
         store = replace(EMPTY_STORE, frames=np.concatenate(block), offsets=offsets)
         blocks.append(embed_store(model.encoder, store, model.normalisation, model.window_frames))
+    register.require_one_singer_each()
     if not blocks:
         raise SingerVerifyError(f"{root}: none of {len(listed)} files can be used; the reasons are above.")
     return indices, np.concatenate(blocks)

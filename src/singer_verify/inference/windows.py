@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from singer_verify.audio.content import NO_CONTENT
 from singer_verify.data.windows import compute_window_starts
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_embeddings
@@ -103,6 +104,7 @@ class RecordingEmbedding:
         power_step_s: length of a step.
         has_two_voices: whether its two channels hold different voices.
         model_window_s: length of the windows that the model was validated with.
+        content: identity of what it sounds like, see `audio.content`.
     """
 
     name: str
@@ -114,6 +116,7 @@ class RecordingEmbedding:
     power_step_s: float
     has_two_voices: bool
     model_window_s: float
+    content: int = NO_CONTENT
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -171,4 +174,4 @@ def build_recording_embedding(
     starts_s = np.minimum(times_s[starts], facts.seconds)
     ends_s = np.minimum(times_s[starts + length - 1] + hop_ms / 1000.0, facts.seconds)
     sound = (facts.seconds, facts.power, facts.power_step_s, facts.has_two_voices)
-    return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *sound, model_window_s)
+    return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *sound, model_window_s, facts.content)

@@ -17,7 +17,7 @@ from torch import Tensor
 from singer_verify.atomic_files import atomic_write_many
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import BEST_CHECKPOINT
-from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION, ModelMetadata
+from singer_verify.runs.model_metadata import METADATA_KEY, READABLE_METADATA_VERSIONS, ModelMetadata
 from singer_verify.runs.settings import SETTINGS_KEY
 
 VALIDATION_KEY = "singer_verify_validation"  # in a checkpoint: the last validation before it was written
@@ -137,9 +137,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise SingerVerifyError(
             f"{path}: is not a checkpoint of singer_verify (it carries no recipe); {MODEL_PATH_HINT}."
         )
-    if metadata.get("version") != METADATA_VERSION:
+    if metadata.get("version") not in READABLE_METADATA_VERSIONS:
         raise SingerVerifyError(
-            f"{path}: has format {metadata.get('version')}; this version reads {METADATA_VERSION}; {MODEL_PATH_HINT}."
+            f"{path}: has format {metadata.get('version')}; this version reads "
+            f"{' and '.join(map(str, READABLE_METADATA_VERSIONS))}; {MODEL_PATH_HINT}."
         )
     assert isinstance(checkpoint, dict)
     return checkpoint

@@ -11,7 +11,10 @@ from singer_verify.evaluation.seen_singers import SeenSingers
 from singer_verify.safe_loading import list_packages
 
 METADATA_KEY = "singer_verify"  # in a checkpoint
-METADATA_VERSION = 2
+METADATA_VERSION = 3
+# Version 2 identified recordings by three blocks of their files, which are equal in clips padded with silence: its
+# identifiers are compared with nothing.
+READABLE_METADATA_VERSIONS = (2, 3)
 
 
 def _no_recording_ids() -> Tensor:
@@ -30,8 +33,7 @@ class ModelMetadata:
         window_frames: length of an evaluation window, in frames.
         train_singers: names of the training singers, in the order of their class numbers.
         val_singers: names of the singers on whom the best step was chosen.
-        recordings: content identifiers of the recordings of the splits `train` and `val`, see
-            `corpora.duplicates.compute_recording_ids`.
+        recordings: identities of the recordings of the splits `train` and `val`, see `audio.content`.
         frames_dtype: data type of the stored frames it was trained on, float16 or float32.
         pretraining_singers: training singers of all earlier trainings whose weights this one began with.
         pretraining_recordings: identifiers of their recordings.
@@ -56,7 +58,10 @@ class ModelMetadata:
         """
         values = {entry.name: plain[entry.name] for entry in fields(cls)}
         names = ("train_singers", "val_singers", "pretraining_singers")
-        return cls(**values | {name: tuple(plain[name]) for name in names})
+        metadata = cls(**values | {name: tuple(plain[name]) for name in names})
+        if plain.get("version") == METADATA_VERSION:
+            return metadata
+        return replace(metadata, recordings={}, pretraining_recordings=_no_recording_ids())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values and tensors, which a checkpoint can hold."""

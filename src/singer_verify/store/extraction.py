@@ -1,16 +1,19 @@
 """Extraction of the frames of a corpus split, once, in parallel, interruptible at any moment."""
 
-import csv
+import glob
 import hashlib
 import json
 import logging
+import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from jaxtyping import Float, Num
@@ -18,22 +21,36 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from singer_verify.atomic_files import atomic_write_many
-from singer_verify.audio import load_audio
+from singer_verify.audio.channels import choose_channel_mix
+from singer_verify.audio.content import NO_CONTENT, ContentHasher, compute_frames_content
+from singer_verify.audio.decoding import decode_blocks
+from singer_verify.audio.loading import downmix_and_resample
 from singer_verify.corpora.corpus import Corpus, Split, Utterance
+from singer_verify.corpora.duplicates import RecordingRegister, require_one_singer_per_recording
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.precomputed import PrecomputedFeature, read_precomputed_frames
 from singer_verify.features.recipe import describe_recipe_code
+from singer_verify.store.file_states import (
+    FILES_NAME,
+    FileState,
+    compute_file_hash,
+    count_unchanged_files,
+    find_changed_files,
+    read_file_states,
+    read_recorded_states,
+    write_recorded_states,
+)
+from singer_verify.store.index import format_index_row, read_register, truncate_to_complete_utterances
 from singer_verify.store.packed import (
     FORMAT_VERSION,
     FRAMES_NAME,
-    INDEX_COLUMNS,
     INDEX_NAME,
     MANIFEST_NAME,
     VERIFIED_NAME,
     PackedStore,
     StoreDamageError,
-    iter_file_states,
+    describe_rounding_loss,
     open_store,
     seal_manifest,
 )
@@ -41,11 +58,19 @@ from singer_verify.worker_processes import choose_start_method, is_worker_death
 
 log = logging.getLogger(__name__)
 MAX_LOGGED_SKIPS = 20  # number of skipped utterances named in the log
+SAMPLED_BYTES = 1 << 20  # of one file of a split, for the key of its store
 
 
 @torch.inference_mode()
-def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames bins"]:
+def extract_frames(
+    path: Path, feature: Feature, hasher: ContentHasher | None = None
+) -> Float[torch.Tensor, "frames bins"]:
     """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
+
+    Args:
+        path: the file.
+        feature: feature that computes the frames.
+        hasher: watches the samples as they are decoded.
 
     Raises:
         UtteranceError: the file cannot be used; the message starts with its path.
@@ -53,7 +78,10 @@ def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames 
     try:
         if isinstance(feature, PrecomputedFeature):
             return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
-        frames = feature(torch.from_numpy(load_audio(path, feature.sample_rate, feature.bandwidth_hz)))
+        mix, blocks = choose_channel_mix(lambda: decode_blocks(path))
+        blocks = blocks if hasher is None else hasher.watch(blocks, mix)
+        samples = downmix_and_resample(blocks, mix, str(path), feature.sample_rate, feature.bandwidth_hz)
+        frames = feature(torch.from_numpy(np.concatenate(list(samples))))
     except UtteranceError as error:
         message = str(error)
         raise UtteranceError(message if message.startswith(str(path)) else f"{path}: {message}") from error
@@ -64,27 +92,64 @@ def extract_frames(path: Path, feature: Feature) -> Float[torch.Tensor, "frames 
 
 @dataclass(frozen=True)
 class ExtractedFrames:
-    """The frames of one utterance, or the reason for skipping it."""
+    """The frames of one utterance, or the reason for skipping it.
+
+    Attributes:
+        frames: rounded to the data type of the store; none if the utterance is skipped.
+        skipped: reason for skipping it, which begins with the path of the file; else empty.
+        content: identity of what it sounds like, see `audio.content`.
+        file_hash: checksum of the file; empty if not asked for.
+        is_out_of_range: whether it is skipped because the data type cannot hold its frames.
+    """
 
     frames: Num[torch.Tensor, "frames bins"]
     skipped: str = ""
+    content: int = NO_CONTENT
+    file_hash: str = ""
+    is_out_of_range: bool = False
 
 
 class UtteranceFrameDataset(Dataset[ExtractedFrames]):
-    """The utterances of a split as frames; an unusable utterance yields a reason instead of an exception."""
+    """The utterances of a split as frames; an unusable utterance yields a reason instead of an exception.
 
-    def __init__(self, root: Path, utterances: tuple[Utterance, ...], feature: Feature, dtype: torch.dtype) -> None:
+    Args:
+        root: folder of the corpus.
+        utterances: the utterances.
+        feature: feature that computes the frames.
+        dtype: data type that frames are rounded to.
+        hashes_files: whether to compute the checksum of each file as well.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        utterances: tuple[Utterance, ...],
+        feature: Feature,
+        dtype: torch.dtype,
+        hashes_files: bool = False,
+    ) -> None:
         self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
+        self.hashes_files = hashes_files
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> ExtractedFrames:
         path = self.root / self.utterances[index].path
+        # Before it is decoded: of a file that is replaced meanwhile, the frames must not pass for those of the new one.
+        file_hash = compute_file_hash(path) if self.hashes_files else ""
+        none, hasher = torch.zeros(0, self.feature.num_bins, dtype=self.dtype), ContentHasher()
         try:
-            return ExtractedFrames(extract_frames(path, self.feature).to(self.dtype))
+            frames = extract_frames(path, self.feature, hasher)
         except UtteranceError as error:
-            return ExtractedFrames(torch.zeros(0, self.feature.num_bins, dtype=self.dtype), str(error))
+            return ExtractedFrames(none, str(error), file_hash=file_hash)
+        is_precomputed = isinstance(self.feature, PrecomputedFeature)
+        content = compute_frames_content(frames.numpy()) if is_precomputed else hasher.compute()
+        rounded = frames.to(self.dtype)
+        if loss := describe_rounding_loss(frames, rounded):
+            reason = f"{path}: {loss} ({self.feature.recipe['_target_']}); set data.store_dtype=float32."
+            return ExtractedFrames(none, reason, content, file_hash, is_out_of_range=True)
+        return ExtractedFrames(rounded, "", content, file_hash)
 
 
 def load_or_compute_store(
@@ -93,7 +158,11 @@ def load_or_compute_store(
     """Open the packed frames of a split if they were computed before, otherwise compute them.
 
     Interrupted work is continued where it stopped. A second process that wants the same store waits for the first. A
-    damaged store is reported and computed again.
+    damaged store is reported and computed again. A corpus may be moved or copied: where its files are not those that
+    the frames were computed from, as far as the file system tells, they are read and compared by their checksums, and
+    only frames of changed files are computed again.
+
+    Of recordings of one singer that sound the same, the first is kept, and the others are reported.
 
     Args:
         corpus: corpus that contains the split.
@@ -104,57 +173,100 @@ def load_or_compute_store(
         num_workers: number of extraction processes; 0 extracts in this process.
 
     Raises:
-        SingerVerifyError: a singer has no usable utterance left, the disk is full, or a process that computes died.
+        SingerVerifyError: a singer has no usable utterance left, a recording is filed under two singers, the data type
+            cannot hold the frames, the disk is full, or a process that computes died.
     """
     split = corpus.splits[split_name]
-    key = _compute_store_key(corpus, split, feature, dtype)
-    folder = store_root / f"{corpus.root.resolve().name}-{split_name}-{key}"
-    dataset = UtteranceFrameDataset(corpus.root, split.utterances, feature, getattr(torch, dtype))
+    states = read_file_states(corpus.root, split.utterances)  # before any file is read, see `find_changed_files`
+    dataset = UtteranceFrameDataset(corpus.root, split.utterances, feature, getattr(torch, dtype), hashes_files=True)
+    folder = _find_store_folder(store_root, corpus, split, _compute_store_key(corpus, split, feature, dtype, states))
     try:
-        store = _open_finished_store(folder) or _compute_store(dataset, folder, dtype, num_workers)
+        store = _open_finished_store(folder)
+        if store is None or find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states):
+            store = _compute_store(dataset, states, folder, dtype, num_workers)
     except OSError as error:
         raise SingerVerifyError(
             f"{folder}: cannot be written ({error.strerror or error}); free some space or set data.store_root to "
             f"another disk, and start again: what was done is kept."
         ) from error
-    _report_skipped_utterances(store, split)
+    _report_skipped_utterances(store, corpus.root, split)
+    singers = [store.singers[index] for index in store.singer_index]
+    require_one_singer_per_recording(corpus.root, store.paths.tolist(), singers, store.contents.tolist())
     return store
 
 
-def _open_finished_store(folder: Path) -> PackedStore | None:
+def _find_store_folder(store_root: Path, corpus: Corpus, split: Split, key: str) -> Path:
+    """Return the folder of a store, which is named after the corpus as it was called when the store was computed."""
+    earlier = sorted(path for path in store_root.glob(f"*-{glob.escape(split.name)}-{key}") if path.is_dir())
+    return earlier[0] if earlier else store_root / f"{corpus.root.resolve().name}-{split.name}-{key}"
+
+
+def _open_finished_store(folder: Path, is_reported: bool = True) -> PackedStore | None:
     """Open a finished store; return None if it is unfinished, or damaged, which is logged."""
     if not (folder / MANIFEST_NAME).exists():
         return None
     try:
         return open_store(folder)
     except StoreDamageError as damage:
-        log.warning("%s Its frames are computed again.", str(damage).replace("; delete the folder to rebuild it", ""))
+        if is_reported:
+            message = str(damage).replace("; delete the folder to rebuild it", "")
+            log.warning("%s Its frames are computed again.", message)
         return None
 
 
-def _compute_store(dataset: UtteranceFrameDataset, folder: Path, dtype: str, num_workers: int) -> PackedStore:
+def _compute_store(
+    dataset: UtteranceFrameDataset, states: list[FileState], folder: Path, dtype: str, num_workers: int
+) -> PackedStore:
     folder.mkdir(parents=True, exist_ok=True)
     with _lock_store(folder):
+        store, changed = _open_finished_store(folder, is_reported=False), set[str]()
+        if store is not None:
+            changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
+            if not changed:
+                return store  # another process has finished it meanwhile
+            log.warning(
+                "%s: %d of its %d files were replaced since its frames were computed (the first: %s); they are "
+                "computed again.",
+                *(folder, len(changed), len(states), min(changed)),
+            )
         if (folder / MANIFEST_NAME).exists():
-            try:
-                return open_store(folder)  # another process has finished it meanwhile
-            except StoreDamageError:
-                # Unlinked, not overwritten: whoever has mapped the old frames keeps them.
-                for name in (MANIFEST_NAME, VERIFIED_NAME, INDEX_NAME, FRAMES_NAME):
-                    (folder / name).unlink(missing_ok=True)
-        _extract_utterances(dataset, folder, num_workers)
+            # Unlinked, not overwritten: whoever has mapped the old frames keeps them.
+            for name in (MANIFEST_NAME, VERIFIED_NAME, FILES_NAME, INDEX_NAME, FRAMES_NAME):
+                (folder / name).unlink(missing_ok=True)
+        num_unchanged = count_unchanged_files(read_recorded_states(folder), states)
+        write_recorded_states(folder, states)
+        reusable = {} if store is None else _collect_reusable_frames(store, changed)
+        _extract_utterances(dataset, folder, num_workers, num_unchanged, reusable)
         _write_manifest(folder, dataset.feature, dtype)
         return open_store(folder)
 
 
-def _compute_store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str) -> str:
-    """Hash a recipe's settings and code, and a corpus: its folder, and each file's path, size and modification time."""
+def _collect_reusable_frames(store: PackedStore, changed: set[str]) -> dict[str, Callable[[], ExtractedFrames]]:
+    """Return functions that read the frames of unchanged files from an earlier store, by the path of the utterance."""
+
+    def read(index: int) -> ExtractedFrames:
+        frames = torch.from_numpy(np.array(store.get_utterance_frames(index)))
+        path = str(store.paths[index])
+        return ExtractedFrames(frames, "", int(store.contents[index]), store.file_hashes[path])
+
+    return {str(path): partial(read, index) for index, path in enumerate(store.paths) if path not in changed}
+
+
+def _compute_store_key(corpus: Corpus, split: Split, feature: Feature, dtype: str, states: list[FileState]) -> str:
+    """Hash a recipe's settings and code, and a split: paths in the corpus and sizes of its files, and one of them.
+
+    The key does not depend on where the corpus lies. The one file keeps corpora apart whose files have the same names
+    and sizes, for instance another mix of the same songs.
+    """
     recipe = feature.recipe
     settings = [FORMAT_VERSION, recipe, describe_recipe_code(recipe), dtype]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(str(corpus.root.resolve()).encode(errors="surrogateescape"))
-    for state in iter_file_states(corpus.root, split.utterances):
-        digest.update(state)
+    for utterance, state in zip(split.utterances, states, strict=True):
+        digest.update(f"{utterance.path}\0{utterance.singer}\0{state.size}\n".encode(errors="surrogateescape"))
+    middle = len(states) // 2
+    with suppress(OSError), open(corpus.root / split.utterances[middle].path, "rb") as file:
+        file.seek(max((states[middle].size - SAMPLED_BYTES) // 2, 0))
+        digest.update(file.read(SAMPLED_BYTES))
     return digest.hexdigest()[:16]
 
 
@@ -172,26 +284,49 @@ def _lock_store(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _extract_utterances(dataset: UtteranceFrameDataset, folder: Path, num_workers: int) -> None:
-    """Append frames and index lines, utterance by utterance, to whatever an interrupted extraction left whole."""
+def _extract_utterances(
+    dataset: UtteranceFrameDataset,
+    folder: Path,
+    num_workers: int,
+    num_unchanged: int,
+    reusable: Mapping[str, Callable[[], ExtractedFrames]],
+) -> None:
+    """Append frames and index lines, utterance by utterance, to whatever an interrupted extraction left whole.
+
+    Args:
+        dataset: computes the frames.
+        folder: folder of the store.
+        num_workers: number of extraction processes.
+        num_unchanged: number of first utterances whose files are still those of the interrupted extraction.
+        reusable: frames that need not be computed, by the path of their utterance.
+    """
     bytes_per_frame = dataset.feature.num_bins * dataset.dtype.itemsize
-    done = truncate_to_complete_utterances(folder, dataset.utterances, bytes_per_frame)
+    done = truncate_to_complete_utterances(folder, dataset.utterances[:num_unchanged], bytes_per_frame)
     if done:
         log.info("%s: %d of %d utterances were done before; continuing.", folder, done, len(dataset))
-    rest = Subset(dataset, range(done, len(dataset)))
-    num_workers = min(num_workers, len(rest))
+    missing = [index for index in range(done, len(dataset)) if dataset.utterances[index].path not in reusable]
+    num_workers = min(num_workers, len(missing))
     loader = DataLoader(
-        rest, batch_size=None, num_workers=num_workers, multiprocessing_context=choose_start_method(num_workers)
+        Subset(dataset, missing),
+        batch_size=None,
+        num_workers=num_workers,
+        multiprocessing_context=choose_start_method(num_workers),
     )
-    progress = track(loader, f"Frames of {folder.name.rpartition('-')[0]}")
+    computed = iter(track(loader, f"Frames of {folder.name.rpartition('-')[0]}"))
+    register = read_register(folder, dataset.root)
     with (
         open(folder / FRAMES_NAME, "ab") as frames_file,
         open(folder / INDEX_NAME, "a", encoding="utf-8", errors="surrogateescape", newline="") as index_file,
     ):
         try:
-            for utterance, extracted in zip(dataset.utterances[done:], progress, strict=True):
-                _append_utterance(utterance, extracted, frames_file, index_file)
+            for utterance in dataset.utterances[done:]:
+                extracted = reusable[utterance.path]() if utterance.path in reusable else next(computed)
+                if extracted.is_out_of_range:
+                    raise SingerVerifyError(extracted.skipped)
+                extracted = skip_copy(utterance, extracted, register)
+                _append_utterance(utterance, extracted, dataset.root, frames_file, index_file)
                 done += 1
+            next(computed, None)  # finishes the progress bar
         except (RuntimeError, ConnectionError, EOFError) as error:
             if not is_worker_death(error):
                 raise
@@ -202,14 +337,23 @@ def _extract_utterances(dataset: UtteranceFrameDataset, folder: Path, num_worker
             ) from error
 
 
+def skip_copy(utterance: Utterance, extracted: ExtractedFrames, register: RecordingRegister) -> ExtractedFrames:
+    """Skip an utterance that sounds like an earlier one of its singer; add others to the register."""
+    if extracted.skipped:
+        return extracted
+    reason = register.add(utterance.path, utterance.singer, extracted.content)
+    return replace(extracted, frames=extracted.frames[:0], skipped=reason) if reason else extracted
+
+
 def _append_utterance(
-    utterance: Utterance, extracted: ExtractedFrames, frames_file: BinaryIO, index_file: TextIO
+    utterance: Utterance, extracted: ExtractedFrames, root: Path, frames_file: BinaryIO, index_file: TextIO
 ) -> None:
     data = extracted.frames.numpy().tobytes()
     frames_file.write(data)
     frames_file.flush()
-    row = (utterance.path, utterance.singer, len(extracted.frames), zlib.crc32(data), extracted.skipped)
-    csv.writer(index_file, lineterminator="\n").writerow(row)
+    skipped = extracted.skipped.removeprefix(os.path.join(root, ""))  # the corpus may be moved
+    frames = len(extracted.frames), zlib.crc32(data)
+    index_file.write(format_index_row(utterance, *frames, extracted.content, extracted.file_hash, skipped))
     index_file.flush()
 
 
@@ -226,15 +370,15 @@ def _write_manifest(folder: Path, feature: Feature, dtype: str) -> None:
         )
 
 
-def _report_skipped_utterances(store: PackedStore, split: Split) -> None:
+def _report_skipped_utterances(store: PackedStore, root: Path, split: Split) -> None:
     for reason in store.skipped[:MAX_LOGGED_SKIPS]:
-        log.warning("Skipped: %s", reason)
+        log.warning("Skipped: %s", os.path.join(root, reason))
     if store.skipped:
         unnamed = len(store.skipped) - MAX_LOGGED_SKIPS
         more = f"; {unnamed} of them are not named above" if unnamed > 0 else ""
         log.warning("%s: %d of %d utterances skipped%s.", split.name, len(store.skipped), len(split.utterances), more)
     if lost := [singer for singer in split.singers if singer not in set(store.singers)]:
-        first = store.skipped[0].rstrip(".")
+        first = os.path.join(root, store.skipped[0]).rstrip(".")
         if len(lost) == len(split.singers):
             raise SingerVerifyError(
                 f"{split.name}: none of its {len(split.utterances)} utterances can be used (the first: {first}); "
@@ -244,42 +388,3 @@ def _report_skipped_utterances(store: PackedStore, split: Split) -> None:
             f"{split.name}: none of the utterances of {', '.join(lost)} can be used (the first: {first}); "
             f"repair them or delete the singer's folder."
         )
-
-
-def truncate_to_complete_utterances(folder: Path, utterances: tuple[Utterance, ...], bytes_per_frame: int) -> int:
-    """Cut frames and index back to the utterances that are whole in both and in their place, and count these.
-
-    Args:
-        folder: folder of the store.
-        utterances: all utterances of the finished store, in order.
-        bytes_per_frame: bytes of one packed frame.
-    """
-    frames_path, index_path = folder / FRAMES_NAME, folder / INDEX_NAME
-    frames_path.touch()
-    lines = []
-    if index_path.exists():
-        lines = index_path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[1:-1]
-    whole, end = 0, 0
-    with open(frames_path, "r+b") as frames_file:
-        for utterance, line in zip(utterances, lines, strict=False):
-            num_bytes = _count_complete_bytes(line, utterance, frames_file, bytes_per_frame)
-            if num_bytes is None:
-                break
-            whole, end = whole + 1, end + num_bytes
-        frames_file.truncate(end)
-    kept = [",".join(INDEX_COLUMNS), *lines[:whole]]
-    index_path.write_text("\n".join(kept) + "\n", encoding="utf-8", errors="surrogateescape")
-    return whole
-
-
-def _count_complete_bytes(line: str, utterance: Utterance, frames_file: BinaryIO, bytes_per_frame: int) -> int | None:
-    """Count the bytes of an utterance; return None unless its line of the index and its frames agree with it."""
-    try:
-        (row,) = csv.reader([line])
-        path, singer, num_frames, checksum, skipped = row
-        num_bytes = int(num_frames) * bytes_per_frame
-        is_whole = num_bytes >= 0 and zlib.crc32(frames_file.read(num_bytes)) == int(checksum)
-    except (ValueError, csv.Error):
-        return None
-    is_about_it = (path, singer) == (utterance.path, utterance.singer) and (num_bytes == 0) == bool(skipped)
-    return num_bytes if is_whole and is_about_it else None

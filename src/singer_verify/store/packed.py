@@ -3,7 +3,9 @@
 A store is a folder with these files:
 
     frames.bin     all frames one after another, bins fastest, little-endian float16 or float32, samples also int16
-    index.csv      a line per utterance: path, singer, number of frames, checksum of its bytes, reason if it was skipped
+    index.csv      a line per utterance: path, singer, number of frames, checksum of its frames, identity of its sound,
+                   checksum of its file, reason if it was skipped, checksum of the line
+    files.json     size, times and inode of the file of each utterance when its frames were computed or last compared
     store.json     recipe, dtype, checksums of the index and of itself; written last: without it a store is unfinished
     verified.json  size and modification time of frames.bin when its checksums were last verified
 """
@@ -11,20 +13,19 @@ A store is a folder with these files:
 import hashlib
 import io
 import json
-import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, Num
 from numpy.lib.stride_tricks import sliding_window_view
 
 from singer_verify.atomic_files import atomic_write_many
-from singer_verify.corpora.corpus import Utterance
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation, compute_frame_statistics
@@ -32,12 +33,13 @@ from singer_verify.features.normalisation import Normalisation, compute_frame_st
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FRAMES_NAME, INDEX_NAME, MANIFEST_NAME = "frames.bin", "index.csv", "store.json"
-INDEX_COLUMNS = ("path", "singer", "num_frames", "crc32", "skipped")
+INDEX_COLUMNS = ("path", "singer", "num_frames", "crc32", "content", "file_hash", "skipped", "row_crc32")
 STORE_DTYPES = ("float16", "float32")
 UNSAFE_PATH_PATTERN = r"^/|(?:^|/)\.\.(?:/|$)"  # an absolute path, or one with `..`
 VERIFIED_NAME = "verified.json"
+MAX_ROUNDING_LOSS = 0.01  # of the norm of an utterance's frames
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class PackedStore:
         singers: sorted names.
         paths: (utterances,), paths relative to the corpus root.
         recipe: recipe of the feature that computed the frames.
-        skipped: one reason for each utterance that could not be used.
+        skipped: one reason for each utterance that could not be used, which begins with its path.
         fingerprint: SHA-256 of the paths, singers and frames of all utterances.
-        checksums: (utterances,), CRC-32 of the frames of each utterance.
+        contents: (utterances,), identity of what each sounds like, see `audio.content`.
+        file_hashes: checksum of the file of each utterance, also of skipped ones, by its path.
     """
 
     frames: Num[np.ndarray, "total bins"]
@@ -64,7 +67,8 @@ class PackedStore:
     recipe: dict[str, Any]
     skipped: tuple[str, ...] = ()
     fingerprint: str = ""
-    checksums: Int[np.ndarray, " utterances"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    contents: Int[np.ndarray, " utterances"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    file_hashes: Mapping[str, str] = field(default_factory=dict)
 
     def format_summary(self) -> str:
         """Format the numbers of singers and utterances and the start of the fingerprint."""
@@ -126,7 +130,7 @@ def _read_store_index(content: bytes) -> "pd.DataFrame":
 
     index = pd.read_csv(
         io.BytesIO(content),
-        dtype={"path": str, "singer": str, "num_frames": np.int64, "crc32": np.int64, "skipped": str},
+        dtype=dict.fromkeys(INDEX_COLUMNS, str) | dict.fromkeys(("num_frames", "crc32", "content"), np.int64),
         keep_default_na=False,
         encoding_errors="surrogateescape",
     )
@@ -157,7 +161,8 @@ def _map_store(folder: Path, manifest: dict[str, Any], index: "pd.DataFrame") ->
         recipe=manifest["recipe"],
         skipped=tuple(index["skipped"][~is_usable]),
         fingerprint=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
-        checksums=usable["crc32"].to_numpy(np.int64),
+        contents=usable["content"].to_numpy(np.int64),
+        file_hashes=dict(zip(index["path"], index["file_hash"], strict=True)),
     )
 
 
@@ -268,21 +273,19 @@ def _compute_manifest_sha256(contents: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def iter_file_states(root: Path, utterances: Iterable[Utterance]) -> Iterator[bytes]:
-    """Yield path, size and modification time of the file of each utterance, as bytes to hash.
+def describe_rounding_loss(frames: Float[torch.Tensor, "frames bins"], rounded: Num[torch.Tensor, "_ _"]) -> str:
+    """Describe why a data type cannot hold frames: they overflow, or all are so small that they vanish; "" if it can.
 
-    Raises:
-        SingerVerifyError: a file cannot be accessed, for instance a link to a file that was moved.
+    Rounding to float16 changes values between 6e-5 and 65504 by at most 0.05 %.
     """
-    for utterance in utterances:
-        path = root / utterance.path
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            to_what = f" links to {os.readlink(path)}, which" if path.is_symlink() else ""
-            raise SingerVerifyError(
-                f"{path}:{to_what} cannot be read ({error.strerror}); restore the file, delete this path, or prepare "
-                f"the corpus again."
-            ) from error
-        state = f"{utterance.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        yield state.encode(errors="surrogateescape")
+    if rounded.dtype == frames.dtype or not rounded.is_floating_point():
+        return ""
+    name, peak = str(rounded.dtype).removeprefix("torch."), float(frames.abs().max())
+    if not rounded.isfinite().all():
+        return (
+            f"its frames reach {peak:.3g}, beyond the range of {name}, which ends at {torch.finfo(rounded.dtype).max:g}"
+        )
+    exact = frames.double()
+    if (rounded.double() - exact).norm() > MAX_ROUNDING_LOSS * exact.norm():
+        return f"its frames are at most {peak:.3g}, too small for {name}, which would change them by more than 1 %"
+    return ""

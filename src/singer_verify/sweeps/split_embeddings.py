@@ -17,11 +17,11 @@ from singer_verify.inference.split import embed_store
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import BEST_CHECKPOINT
 from singer_verify.store.extraction import load_or_compute_store
-from singer_verify.store.packed import iter_file_states
+from singer_verify.store.file_states import read_file_states
 from singer_verify.sweeps.cells import FinishedRun
 from singer_verify.worker_processes import count_available_cores
 
-EMBEDDINGS_FORMAT_VERSION = 2
+EMBEDDINGS_FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,12 @@ def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: s
 
 
 def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
-    """Hash the best model and the corpus: its folder, and each file's path, size and modification time."""
+    """Hash the best model and the corpus: its folder, and the path and state of each file."""
     digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
     digest.update(hashlib.sha256((run.path / BEST_CHECKPOINT).read_bytes()).digest())
-    for state in iter_file_states(root, read_split_corpus(root, split).splits[split].utterances):
-        digest.update(state)
+    utterances = read_split_corpus(root, split).splits[split].utterances
+    for utterance, state in zip(utterances, read_file_states(root, utterances), strict=True):
+        digest.update(f"{utterance.path}\0{tuple(state)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

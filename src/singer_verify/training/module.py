@@ -20,7 +20,7 @@ from torchmetrics.utilities import dim_zero_cat
 from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
-from singer_verify.data.datamodule import SingerDataModule, compute_split_recording_ids
+from singer_verify.data.datamodule import SingerDataModule, collect_recording_ids
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.metrics.registry import EER
@@ -320,6 +320,6 @@ def build_metadata(data: SingerDataModule, encoder: nn.Module) -> ModelMetadata:
         data.window_frames,
         data.train_singers,
         data.stores["val"].singers,
-        compute_split_recording_ids(data.corpus.root, data.stores),
+        collect_recording_ids(data.stores),
         data.split_stores.dtype,
     )

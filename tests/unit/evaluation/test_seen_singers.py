@@ -1,12 +1,7 @@
 """Singers who were met before: known again by their recordings, or by nothing but their names."""
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 
-from singer_verify.corpora.duplicates import HASHED_BLOCK_BYTES, compute_recording_ids
 from singer_verify.evaluation.seen_singers import (
     CALIBRATION,
     MODEL_SELECTION,
@@ -19,31 +14,6 @@ from singer_verify.evaluation.seen_singers import (
 from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
 
 FIGURES = ("eer", "miss_at_threshold", "false_alarm_at_threshold", "actual_dcf_0.01", "actual_dcf_0.5")
-
-
-def test_a_recording_is_known_again_by_its_content(tmp_path: Path) -> None:
-    content = os.urandom(5 * HASHED_BLOCK_BYTES)
-    for name in ("a.wav", "b.wav"):
-        (tmp_path / name).write_bytes(content)
-    (tmp_path / "moved").mkdir()
-    shutil.copy(tmp_path / "a.wav", tmp_path / "moved/other.wav")
-    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
-    same = ("a.wav", "b.wav", "moved/other.wav", "link.wav")
-    assert len(set(compute_recording_ids(tmp_path / name for name in same))) == 1
-    (number,) = compute_recording_ids([tmp_path / "a.wav"])
-    assert -(2**63) <= number < 2**63
-    others = [content[:-1], content + b"\0", *(_changed(content, place) for place in (0, len(content) // 2, -1))]
-    for other in others:
-        (tmp_path / "b.wav").write_bytes(other)
-        assert compute_recording_ids([tmp_path / "b.wav"]) != [number]
-    (tmp_path / "b.wav").write_bytes(b"")
-    assert len(compute_recording_ids([tmp_path / "b.wav"])) == 1
-
-
-def _changed(content: bytes, place: int) -> bytes:
-    changed = bytearray(content)
-    changed[place] ^= 1
-    return bytes(changed)
 
 
 def test_worked_example() -> None:

@@ -1,5 +1,6 @@
 """Galleries: enrol, remove, identify, verify; the file; the commands."""
 
+import hashlib
 import io
 import json
 import multiprocessing
@@ -194,6 +195,44 @@ def test_the_same_recording_is_enrolled_once(run: Path, files: list[Path], tmp_p
     assert "as a recording of anna: remove it there" in other.remarks[0]
     assert gallery.singers == ("anna",)
     assert gallery.enrol("cleo", [AudioClip(sing(7), RATE), AudioClip(sing(7), RATE)]).added == ("the recording",)
+
+
+def test_the_same_sound_in_another_format_is_enrolled_once(run: Path, files: list[Path], tmp_path: Path) -> None:
+    samples = (sing(0) * 32767).astype(np.int16)
+    paths = [tmp_path / name for name in ("song.wav", "song.flac", "two_channels.wav")]
+    for path in paths:
+        soundfile.write(path, np.stack([samples] * 2, 1) if "two" in path.name else samples, RATE)
+    gallery = Gallery(load_model(run))
+    again = gallery.enrol("anna", [*paths, AudioClip(samples, RATE, "at hand")])
+    assert again.added == (str(paths[0]),)
+    said = f"is in the gallery already as {paths[0]}; left out."
+    assert again.remarks == tuple(f"{name}: {said}" for name in (*paths[1:], "at hand"))
+    gallery.enrol("bert", files[1:2])
+    remark = f"{paths[1]}: is enrolled itself, as {paths[0]} of anna; that score tells nothing."
+    assert gallery.identify(paths[1]).remarks[0] == gallery.verify("anna", paths[1]).remarks[0] == remark
+    assert gallery.identify(files[2]).remarks == ()
+
+
+def test_padded_clips_are_not_taken_for_one(run: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{seed}.wav" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        padding = np.zeros(20_000, np.float32)
+        soundfile.write(path, np.concatenate([padding, sing(seed), padding]), RATE)
+    assert len(Gallery(load_model(run)).enrol("anna", paths).added) == 3
+
+
+def test_a_gallery_of_an_earlier_version_knows_its_files(run: Path, files: list[Path], tmp_path: Path) -> None:
+    """It identifies a recording by all bytes of its file."""
+    embedder = load_model(run)
+    row = embedder.embed(files[0])
+    earlier = EnrolledRecording("anna", "0.wav", hashlib.sha256(files[0].read_bytes()).hexdigest(), row)
+    write_gallery(tmp_path / "g.npz", embedder.fingerprint, [earlier])
+    gallery = Gallery.load(tmp_path / "g.npz", embedder)
+    assert gallery.identify(files[0]).remarks == ()
+    again = gallery.enrol("anna", files[:2])
+    assert again.added == (str(files[1]),)
+    assert again.remarks == (f"{files[0]}: is in the gallery already as 0.wav; left out.",)
+    assert gallery.enrol("anna", [files[1]]).added == ()
 
 
 def test_recordings_that_cannot_be_used_are_said(run: Path, files: list[Path], tmp_path: Path) -> None:

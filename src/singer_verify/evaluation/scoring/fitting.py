@@ -147,7 +147,7 @@ class LabelledEmbeddings:
     Attributes:
         embeddings: (utterances, embedding), rows of unit length.
         singers: (utterances,), names.
-        recordings: (utterances,), content identifiers, see `corpora.duplicates`; empty if unknown.
+        recordings: (utterances,), identities of what they sound like, see `audio.content`; empty if unknown.
     """
 
     embeddings: Float[np.ndarray, "utterances embedding"]

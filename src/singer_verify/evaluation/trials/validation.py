@@ -5,8 +5,8 @@ How each fault is handled, and always reported:
 | fault | handling |
 | --- | --- |
 | a file that is not among the utterances | its trials are left out |
-| a recording against itself | left out |
-| a trial that repeats an earlier one, in either order | left out |
+| a recording against itself, or against a file that sounds the same | left out |
+| a trial that repeats an earlier one, in either order, by the same files or by copies | left out |
 | a label that contradicts the folders | the folders decide, as in training and over all pairs |
 | a file named after another singer than its folder | none: the folder decides |
 
@@ -15,8 +15,9 @@ Each trial counts for the first fault it has, so the counts add up.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from singer_verify.evaluation.trials.trial_list import (
 )
 
 MIN_SHARE_REVERSED = 0.9  # of the labels: then 1 means another singer
+NO_COPIES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class TrialListValidation:
         right: (trials,), path of the other utterance.
         is_target: (trials,), by the folders; meaningless where a file is missing.
         is_missing: (trials,), a file is not among the utterances.
-        is_self_pair: (trials,), a recording against itself.
+        is_self_pair: (trials,), a recording against itself, or against a copy.
         is_duplicate: (trials,), the same two recordings appeared before, in either order.
         is_contradicting: (trials,), the list's label contradicts the folders.
         missing: files that are not among the utterances, as listed.
@@ -74,19 +76,22 @@ class TrialListValidation:
         return self.is_missing | self.is_self_pair | self.is_duplicate
 
 
-def validate_trials(trials: TrialList, root: Path, singer_by_path: Mapping[str, str]) -> TrialListValidation:
+def validate_trials(
+    trials: TrialList, root: Path, singer_by_path: Mapping[str, str], copies: Mapping[str, str] = NO_COPIES
+) -> TrialListValidation:
     """Compare a list with the utterances of a corpus.
 
     Args:
         trials: trials as they were read.
         root: root folder of the corpus.
         singer_by_path: singer of each utterance, by its path relative to the root.
+        copies: by the path of a copy, that of the utterance that sounds the same, which the copy's trials are of.
 
     Raises:
         SingerVerifyError: a path fits two utterances.
     """
-    paths = np.array(list(singer_by_path), object)
-    files = match_listed_files(trials, paths)
+    paths = np.array([*singer_by_path, *(copy for copy in copies if copy not in singer_by_path)], object)
+    files = _replace_copies(match_listed_files(trials, paths), paths, copies)
     is_absent = files.places == ABSENT
     meant = np.where(is_absent, files.paths, paths[files.places])
     is_target = _is_same_singer(files, [singer_by_path.get(path, "") for path in meant])
@@ -105,6 +110,14 @@ def validate_trials(trials: TrialList, root: Path, singer_by_path: Mapping[str, 
         misnamed=_find_misnamed_files(meant[~is_absent], singer_by_path),
         singers=frozenset(singer_by_path.values()),
     )
+
+
+def _replace_copies(files: ListedFiles, paths: np.ndarray, copies: Mapping[str, str]) -> ListedFiles:
+    """Match the files that are copies to the utterances they sound the same as."""
+    place_by_path = {path: place for place, path in enumerate(paths)}
+    originals = np.array([place_by_path[copies.get(path, path)] for path in paths], np.int64)
+    places = np.array([place if place == ABSENT else originals[place] for place in files.places], np.int64)
+    return replace(files, places=places)
 
 
 def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> TrialList:
