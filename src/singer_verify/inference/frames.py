@@ -78,6 +78,7 @@ class RecordingInfo:
         power_step_s: length of a step.
         has_two_voices: whether its two channels hold different voices.
         content: identity of what it sounds like, see `audio.content`.
+        channel_remark: what had to be chosen to mix its channels, see `ChannelMix`.
     """
 
     name: str
@@ -88,6 +89,7 @@ class RecordingInfo:
     power_step_s: float
     has_two_voices: bool
     content: int = NO_CONTENT
+    channel_remark: str = ""
 
 
 class LoadedRecording(NamedTuple):
@@ -176,7 +178,7 @@ def _build_recording_info(
     name: str, scan: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
 ) -> RecordingInfo:
     measured = (scan.duration_s, scan.power, scan.power_step_s, scan.has_two_voices, scan.content)
-    return RecordingInfo(name, num_frames, times_s, *measured)
+    return RecordingInfo(name, num_frames, times_s, *measured, scan.channel_remark)
 
 
 def _normalise_frames(frames: Frames, normalisation: Normalisation) -> Frames:

@@ -169,7 +169,8 @@ class Model:
     ) -> Float[np.ndarray, " embedding"] | Tensor:
         """Embed one recording, or a batch of recordings of one length.
 
-        A stereo recording whose channels hold different voices is logged as a warning.
+        A stereo recording whose channels hold different voices is logged as a warning, and so is what had to be chosen
+        to mix channels that cancel each other, are silent, or surround the listener.
 
         Args:
             recording: an audio file, or precomputed frames (`.npy`) where the model was trained on those; samples as an
@@ -191,8 +192,8 @@ class Model:
         if isinstance(recording, Tensor):
             return self._embed_tensor(recording, self.feature.sample_rate if sample_rate is None else sample_rate)
         embedded = self.embed_windows(recording, sample_rate)
-        if embedded.has_two_voices:
-            log.warning("%s", embedded.channel_warning)
+        for warning in embedded.channel_warnings:
+            log.warning("%s", warning)
         return embedded.embedding
 
     def embed_windows(

@@ -105,6 +105,7 @@ class RecordingEmbedding:
         has_two_voices: whether its two channels hold different voices.
         model_window_s: length of the windows that the model was validated with.
         content: identity of what it sounds like, see `audio.content`.
+        channel_remark: what had to be chosen to mix its channels, see `ChannelMix`.
     """
 
     name: str
@@ -117,17 +118,20 @@ class RecordingEmbedding:
     has_two_voices: bool
     model_window_s: float
     content: int = NO_CONTENT
+    channel_remark: str = ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """Sentences on what makes the embeddings doubtful."""
         enough_s = min(self.model_window_s, MIN_RELIABLE_S)
         short = f"{self.name}: lasts {self.seconds:.1f} s, less than {enough_s:.1f} s; its results are uncertain."
-        return ((short,) if self.seconds < enough_s else ()) + ((self.channel_warning,) if self.has_two_voices else ())
+        return ((short,) if self.seconds < enough_s else ()) + self.channel_warnings
 
     @property
-    def channel_warning(self) -> str:
-        return f"{self.name}: its two channels hold different voices; their mean was taken: give one channel alone."
+    def channel_warnings(self) -> tuple[str, ...]:
+        two_voices = "its two channels hold different voices; their mean was taken: give one channel alone"
+        remarks = (two_voices if self.has_two_voices else "", self.channel_remark)
+        return tuple(f"{self.name}: {remark}." for remark in remarks if remark)
 
     @property
     def is_silent(self) -> Bool[np.ndarray, " windows"]:
@@ -174,4 +178,5 @@ def build_recording_embedding(
     starts_s = np.minimum(times_s[starts], facts.seconds)
     ends_s = np.minimum(times_s[starts + length - 1] + hop_ms / 1000.0, facts.seconds)
     sound = (facts.seconds, facts.power, facts.power_step_s, facts.has_two_voices)
-    return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *sound, model_window_s, facts.content)
+    found = (facts.content, facts.channel_remark)
+    return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *sound, model_window_s, *found)

@@ -185,6 +185,22 @@ def test_channels_of_two_singers_are_said(embedder: Model, tmp_path: Path, caplo
     assert "different voices" in caplog.text
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.98, 0.8])
+def test_an_inverted_channel_changes_nothing_but_is_said(
+    embedder: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture, gain: float
+) -> None:
+    voice, hiss = sing(1, 3.0), 3e-4 * np.random.default_rng(0).standard_normal((3, 3 * RATE))
+    mono = embedder.embed(write(tmp_path / "mono.wav", voice + hiss[0]))
+    assert caplog.text == ""
+    stereo = np.stack([voice + hiss[1], -gain * voice + hiss[2]], axis=1)
+    path = write(tmp_path / "stereo.wav", stereo)
+    said = f"{path}: its channels cancel each other; channel 2 was inverted before their mean was taken."
+    assert embedder.embed(path) @ mono > 0.99
+    assert said in caplog.text
+    assert said in embedder.embed_windows(path).remarks
+    assert embedder.embed(stereo, RATE) @ mono > 0.99
+
+
 def test_channels_of_one_singer_are_not(embedder: Model) -> None:
     voice = soxr.resample(np.random.default_rng(0).normal(0, 0.1, 4 * 2000), 2000, RATE)
     late = np.roll(voice, 100) * 0.3  # another microphone, two metres away
@@ -196,8 +212,13 @@ def test_channels_of_one_singer_are_not(embedder: Model) -> None:
     )
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.6  # much reverberation, another one in each channel
     assert embedder.embed_windows(np.stack([left, right], axis=1), RATE).remarks == ()
-    for other in (voice, late, noisy, -voice * 0.5, np.zeros_like(voice)):
+    for other in (voice, late, noisy):
         assert embedder.embed_windows(np.stack([voice, other], axis=1), RATE).remarks == ()
+    for other, said in ((-voice * 0.5, "cancel each other"), (np.zeros_like(voice), "only its channel 1 holds sound")):
+        embedded = embedder.embed_windows(np.stack([voice, other], axis=1), RATE)
+        assert not embedded.has_two_voices
+        (remark,) = embedded.remarks
+        assert said in remark
 
 
 def test_short_recordings_are_embedded_and_said(tmp_path: Path) -> None:
