@@ -20,6 +20,7 @@ from singer_verify.corpora.file_search import (
     FoundFiles,
     find_files,
     is_passed_over,
+    log_other_files,
     require_link_target,
     warn_passed_over,
 )
@@ -163,11 +164,11 @@ def _read_split(root: Path, name: str, listed: dict[str, Utterance]) -> Split:
     """List a split, and add its utterances to `listed`, which holds those of other splits by where their files lie."""
     utterances: list[Utterance] = []
     num_ignored = 0
-    passed_over = FoundFiles()
+    passed_over, others = FoundFiles(), list[Path]()
     for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name):
         if is_passed_over(entry.name) or not entry.is_dir():
             num_ignored += 1
-            passed_over.hidden_folders += [Path(entry.path)] if entry.is_dir() else []
+            (passed_over.hidden_folders if entry.is_dir() else others).append(Path(entry.path))
             if entry.is_symlink() and not entry.name.startswith("."):
                 require_link_target(Path(entry.path))
             continue
@@ -176,6 +177,7 @@ def _read_split(root: Path, name: str, listed: dict[str, Utterance]) -> Split:
         passed_over.linked_folders += found.linked_folders
         usable, repeated = _list_singer(root, normalise_name(entry.name), found, listed)
         passed_over.files += repeated
+        others += [path for path in found.files if not _is_utterance(path.name)]
         num_ignored += len(found.files) - len(usable) - len(repeated)
         if not usable:
             raise SingerVerifyError(
@@ -191,6 +193,7 @@ def _read_split(root: Path, name: str, listed: dict[str, Utterance]) -> Split:
     warn_passed_over(root / name, "hidden or system folders", passed_over.hidden_folders)
     warn_passed_over(root / name, "links to folders that are read anyway", passed_over.linked_folders)
     warn_passed_over(root / name, "links to files that are listed anyway", passed_over.files)
+    log_other_files(root / name, others)
     utterances.sort(key=lambda utterance: utterance.singer)  # stable: only merged folders move
     return Split(name, tuple(utterances), num_ignored)
 

@@ -3,6 +3,8 @@
 import functools
 import logging
 import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,3 +91,21 @@ def warn_passed_over(where: Path, what: str, paths: list[Path]) -> None:
     """Say how many paths were passed over, and name the first; nothing if there is none."""
     if paths:
         warn_once(f"{where}: {len(paths)} {what} passed over (the first: {min(paths)}).")
+
+
+def log_other_files(where: Path, paths: Iterable[Path]) -> None:
+    """Say how many files are passed over because their names are not those of recordings, by their suffixes.
+
+    Args:
+        where: the folder.
+        paths: those files; hidden ones are not counted.
+    """
+    counts = Counter(path.suffix.lower() or "without a suffix" for path in paths if not path.name.startswith("."))
+    if counts:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        log_once(f"{where}: {counts.total()} other files passed over ({kinds}).")
+
+
+@functools.cache
+def log_once(message: str) -> None:
+    log.info("%s", message)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.corpus import Recording
-from singer_verify.corpora.file_search import find_files, warn_passed_over
+from singer_verify.corpora.file_search import find_files, log_other_files, warn_passed_over
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.safe_loading import add_project_folder
 
@@ -124,6 +124,7 @@ def _find_audio_files(source: Path) -> list[str]:
     found = find_files(source)
     warn_passed_over(source, "hidden or system folders", found.hidden_folders)
     warn_passed_over(source, "links to folders that are read anyway", found.linked_folders)
+    log_other_files(source, (path for path in found.files if not _is_audio(path.name)))
     return [path.relative_to(source).as_posix() for path in sorted(found.files) if _is_audio(path.name)]
 
 
