@@ -56,13 +56,15 @@ def leaderboard(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
+    from singer_verify.reports.evaluation.files import require_report_folder
     from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
     from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table
     from singer_verify.sweeps.comparison import build_leaderboard
 
+    folder = out or sweep / "leaderboard"
+    require_report_folder(folder)
     with show_progress_on_stderr():
         board = build_leaderboard(sweep, baseline, split, corpus)
-    folder = out or sweep / "leaderboard"
     write_leaderboard(board, folder)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))

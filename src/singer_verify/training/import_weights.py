@@ -5,7 +5,6 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from singer_verify.export.seed_format import export_saved_model
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, STATISTICS_KEY, Normalisation
 from singer_verify.features.recipe import canonical_recipe
-from singer_verify.runs.checkpoints import rename_legacy_parameters, write_checkpoint
+from singer_verify.runs.checkpoints import DAMAGED_FILE_ERRORS, rename_legacy_parameters, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.fine_tuning import compute_sha256
@@ -128,7 +127,7 @@ def _load_external_file(path: Path) -> dict[str, Any]:
         raise SingerVerifyError(f"{path}: no such file; {SUPPORTED_LAYOUTS_HINT}.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except (*DAMAGED_FILE_ERRORS, TypeError, AttributeError) as error:
         raise SingerVerifyError(
             f"{path}: is damaged, or holds more than plain tensors and values, and was not loaded; "
             f"{SUPPORTED_LAYOUTS_HINT}."

@@ -57,7 +57,7 @@ FIGURES = {
 
 def card_of(model: Path, *options: object) -> str:
     out = model.parent / "card.md"
-    called = ["card", str(model), "--out", str(out), *map(str, options)]
+    called = ["card", str(model), "--out", str(out), "--force", *map(str, options)]
     assert CliRunner().invoke(app, called, catch_exceptions=False).exit_code == 0
     return out.read_text(encoding="utf-8")
 

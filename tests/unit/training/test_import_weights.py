@@ -125,6 +125,13 @@ def test_weights_that_do_not_fit_are_refused(content: dict[str, Any], said: str,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"RAW data.root=a", b"\x80\x02.", b"PK\x03\x04", b"{}", bytes(range(256))])
+def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(SingerVerifyError, match="is damaged, or holds more than plain tensors"):
+        import_weights_as_run(tmp_path / "weights.pt", MelSpectrogram(40), 160, tmp_path / "run")
+
+
 def test_a_run_is_not_imported_over_another(tmp_path: Path) -> None:
     path = saved({"model_state": EarlierEncoder().state_dict()}, tmp_path)
     import_weights_as_run(path, MelSpectrogram(40), 160, tmp_path / "run")
