@@ -1,4 +1,4 @@
-"""One pass over a recording: its length, its power over time, whether two voices sing, and its samples if they fit."""
+"""One pass over a recording: its length, its voice activity, whether two voices sing, and its samples if they fit."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from singer_verify.audio.activity import ActivityMeasures, ActivityMeter
 from singer_verify.audio.channels import TwoVoiceDetector, choose_channel_mix
 from singer_verify.audio.clip import AudioClip, read_blocks
 from singer_verify.audio.content import ContentHasher
@@ -14,7 +15,6 @@ from singer_verify.audio.decoding import AudioBlock
 from singer_verify.audio.loading import downmix_and_resample
 
 MAX_IN_MEMORY_S = 120.0  # longer recordings are decoded again each time they are read
-POWER_STEP_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RecordingScan:
     Attributes:
         num_samples: number of samples at `sample_rate`.
         sample_rate: sample rate of the scanned samples, in Hz.
-        power: (steps,), mean square of the samples in steps of 10 ms.
+        activity: measures from which the voice activity is decided.
         has_two_voices: whether the two channels hold different voices, see `TwoVoiceDetector`.
         channel_remark: what had to be chosen to mix the channels, see `ChannelMix`.
         samples: (samples,), or None if the recording is too long to keep in memory.
@@ -34,7 +34,7 @@ class RecordingScan:
 
     num_samples: int
     sample_rate: int
-    power: Float[np.ndarray, " steps"]
+    activity: ActivityMeasures
     has_two_voices: bool
     channel_remark: str
     samples: Float[np.ndarray, " samples"] | None
@@ -44,10 +44,6 @@ class RecordingScan:
     @property
     def duration_s(self) -> float:
         return self.num_samples / self.sample_rate
-
-    @property
-    def power_step_s(self) -> float:
-        return compute_power_step_samples(self.sample_rate) / self.sample_rate
 
 
 def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_hz: float = 0.0) -> RecordingScan:
@@ -61,7 +57,7 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
     Raises:
         UtteranceError: the recording cannot be used, see `load_audio`.
     """
-    voice_detector, hasher, power = TwoVoiceDetector(), ContentHasher(), PowerMeter(sample_rate)
+    voice_detector, hasher, activity = TwoVoiceDetector(), ContentHasher(), ActivityMeter(sample_rate)
 
     mix, blocks = choose_channel_mix(lambda: read_blocks(recording))
 
@@ -76,39 +72,11 @@ def scan_recording(recording: Path | AudioClip, sample_rate: int, min_bandwidth_
     num_samples, buffered = 0, []
     for samples in downmix_and_resample(compare_channels(), mix, str(recording), sample_rate, min_bandwidth_hz):
         num_samples += len(samples)
-        power.update(samples)
+        activity.update(samples)
         buffered.append(samples)
         if num_samples > MAX_IN_MEMORY_S * sample_rate:
             buffered.clear()
     fits_in_memory = num_samples <= MAX_IN_MEMORY_S * sample_rate
     whole = np.concatenate(buffered) if fits_in_memory else None
     channels = (voice_detector.has_two_voices, mix.remark)
-    return RecordingScan(num_samples, sample_rate, power.compute(), *channels, whole, iter_blocks, hasher.compute())
-
-
-class PowerMeter:
-    """Streaming mean square of a signal in steps of 10 ms.
-
-    Args:
-        sample_rate: sample rate in Hz.
-    """
-
-    def __init__(self, sample_rate: int) -> None:
-        self.step_samples = compute_power_step_samples(sample_rate)
-        self.remainder = np.zeros(0, np.float32)
-        self.powers: list[np.ndarray] = []
-
-    def update(self, samples: Float[np.ndarray, " samples"]) -> None:
-        joined = np.concatenate([self.remainder, samples])
-        whole = len(joined) // self.step_samples * self.step_samples
-        self.powers.append(np.square(joined[:whole].reshape(-1, self.step_samples)).mean(axis=1))
-        self.remainder = joined[whole:]
-
-    def compute(self) -> Float[np.ndarray, " steps"]:
-        last = [np.square(self.remainder).mean(keepdims=True)] if len(self.remainder) else []
-        return np.concatenate([*self.powers, *last])
-
-
-def compute_power_step_samples(sample_rate: int) -> int:
-    """Return the length of a power step (10 ms) in samples."""
-    return max(round(POWER_STEP_S * sample_rate), 1)
+    return RecordingScan(num_samples, sample_rate, activity.compute(), *channels, whole, iter_blocks, hasher.compute())

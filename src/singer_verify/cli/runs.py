@@ -83,13 +83,18 @@ def import_weights(
     out: Annotated[Path, typer.Option(help="The run folder to create.")],
     window_frames: Annotated[int, typer.Option(help="Length of an evaluation window, in frames.")] = 160,
 ) -> None:
-    """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...)."""
+    """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...).
+
+    Pauses are left out and the level is set as in trainings of this program; a yaml with activity_db: null and
+    level_db: null keeps recordings as they are.
+    """
     from singer_verify.errors import require_at_least
     from singer_verify.features.normalisation import Normalisation
     from singer_verify.features.recipe import build_feature, read_recipe
+    from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS
     from singer_verify.training.import_weights import import_weights_as_run
 
     require_at_least(1, **{"--window-frames": window_frames})
-    recipe = read_recipe(features)
+    recipe = DEFAULT_VOICE_SETTINGS | read_recipe(features)
     import_weights_as_run(file, build_feature(recipe), window_frames, out, Normalisation.from_recipe(recipe))
     typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")

@@ -170,7 +170,7 @@ class TrainingBatchPipeline:
     ) -> Float[Tensor, "crops frames bins"]:
         assert self.crop_extractor is not None
         stored = self.crop_extractor.stored_samples
-        samples = batch.samples.flatten(0, 1).to(torch.float32) * stored.unit
+        samples = batch.samples.flatten(0, 1).to(torch.float32) * self.crop_extractor.sample_unit
         num_samples, sample_rate = self.crop_extractor.num_samples, stored.sample_rate
         samples = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
         return self.crop_extractor(samples, batch.places.flatten(0, 1))

@@ -27,6 +27,7 @@ from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.features.trimming import substitute_precomputed_feature
+from singer_verify.features.voice import unwrap_feature
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.packed import STORE_DTYPES, NormalisedStore, PackedStore, fit_normalisation
 from singer_verify.worker_processes import choose_start_method, count_available_cores, ignore_signals_in_worker
@@ -282,7 +283,8 @@ class SplitStores:
         Raises:
             SingerVerifyError: see `load_or_compute_store`.
         """
-        dtype = feature.dtype if isinstance(feature, RawWaveform) else self.dtype
+        innermost = unwrap_feature(feature)
+        dtype = innermost.dtype if isinstance(innermost, RawWaveform) else self.dtype
         return load_or_compute_store(self.corpus, split, feature, self.root, dtype, self.num_workers)
 
     def log_contents(self) -> None:

@@ -15,6 +15,7 @@ from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NO_NORMA
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.features.voice import VoiceFeature, split_voice_feature
 from singer_verify.store.packed import PackedStore
 
 
@@ -58,6 +59,7 @@ class CropFeatureExtractor:
                 f"data.on_the_fly=true computes frames of crops only; expected one of none, "
                 f"{', '.join(GLOBAL_NORMALISATIONS)}, or data.on_the_fly=false."
             )
+        feature, preparation = split_voice_feature(feature)
         if isinstance(feature, PrecomputedFeature):
             raise SingerVerifyError(
                 "data.on_the_fly=true: the corpus contains precomputed features; expected audio, to compute frames "
@@ -80,7 +82,9 @@ class CropFeatureExtractor:
         self.normalisation = normalisation
         self.context_frames = max(1, -(-context_samples // feature.hop_samples))
         self.num_samples = (num_frames + 2 * self.context_frames - 1) * feature.hop_samples
-        self.stored_samples = RawWaveform(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
+        waveform = RawWaveform(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
+        self.stored_samples: Feature = waveform if preparation is None else VoiceFeature(waveform, preparation)
+        self.sample_unit = waveform.unit
 
     def count_frames(self, num_samples: Int[np.ndarray, " utterances"]) -> Int[np.ndarray, " utterances"]:
         return 1 + num_samples // self.hop_samples

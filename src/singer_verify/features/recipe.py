@@ -23,7 +23,13 @@ from singer_verify.safe_loading import OWN_PACKAGE, iterate_targets, rebuild_fro
 RECIPE_CODE_VERSION = 1
 
 # Defaults of the settings that every recipe may have besides those of its feature.
-DEFAULT_FRAME_SETTINGS = {"trim_silence_db": None, "voiced_only": False, "normalise": "none"}
+DEFAULT_FRAME_SETTINGS = {
+    "activity_db": None,
+    "level_db": None,
+    "trim_silence_db": None,
+    "voiced_only": False,
+    "normalise": "none",
+}
 RECIPES_FOLDER = Path("conf/features")  # beside train.py
 INSTALLATION_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
@@ -84,9 +90,9 @@ def build_feature(recipe: dict[str, Any]) -> Feature:
     Raises:
         SingerVerifyError: the recipe belongs neither to singer_verify nor to a trusted package.
     """
-    from singer_verify.features.trimming import with_trimming  # it imports this module
+    from singer_verify.features.voice import with_frame_settings  # it imports this module
 
-    return with_trimming(rebuild_from_settings(get_feature_settings(recipe), "singer_verify.features"), recipe)
+    return with_frame_settings(rebuild_from_settings(get_feature_settings(recipe), "singer_verify.features"), recipe)
 
 
 def resolve_recipe(given: Any) -> Feature:

@@ -14,6 +14,9 @@ from singer_verify.inference.gallery import Gallery
 from singer_verify.inference.verification import resolve_threshold
 from singer_verify.inference.windows import RecordingEmbedding
 
+MIN_SILENT_S = 0.5  # shorter pauses belong to the segment around them
+NO_PAUSES_S = np.zeros((0, 2))
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -46,6 +49,7 @@ class Diarization:
             if there are any.
         is_known: (windows,), whether that score is at or above the threshold; true throughout without one.
         is_silent: (windows,), whether no one sings in it.
+        pauses_s: (pauses, 2), start and end of the stretches without a voice that no window holds.
         thresholds: threshold of each singer; empty where none is known.
         seconds: duration of the recording.
         remarks: sentences on what makes the result doubtful.
@@ -59,6 +63,7 @@ class Diarization:
     best: Int[np.ndarray, " windows"]
     is_known: Bool[np.ndarray, " windows"]
     is_silent: Bool[np.ndarray, " windows"]
+    pauses_s: Float[np.ndarray, "pauses 2"]
     thresholds: tuple[Threshold, ...]
     seconds: float
     remarks: tuple[str, ...]
@@ -85,18 +90,17 @@ class Diarization:
         """Segments that cover the recording from its beginning to its end.
 
         A window stands for the time up to halfway to the middles of its neighbours; consecutive windows of the same
-        singer are one segment.
+        singer are one segment. A pause of half a second or more that no window holds is a silent segment.
         """
-        bounds, who, top = compute_window_bounds_s(self.starts_s, self.ends_s, self.seconds), self.who, self.best_scores
-        return tuple(
-            Segment(
-                float(bounds[first]),
-                float(bounds[end]),
-                who[first],
-                None if who[first] == SILENT else float(top[first:end].mean()),
-            )
-            for first, end in find_runs(who)
-        )
+        pauses = self.pauses_s[self.pauses_s[:, 1] - self.pauses_s[:, 0] >= MIN_SILENT_S]
+        bounds = compute_window_bounds_s(self.starts_s, self.ends_s, self.seconds, pauses)
+        who, top, segments = self.who, self.best_scores, []
+        for first, end in find_runs(who):
+            score = None if who[first] == SILENT else float(top[first:end].mean())
+            sung = cut_out_pauses(float(bounds[first]), float(bounds[end]), pauses)
+            segments += [Segment(start_s, end_s, who[first], score) for start_s, end_s in sung]
+        segments += [Segment(start_s, end_s, SILENT, None) for start_s, end_s in pauses.tolist()]
+        return tuple(sorted(segments, key=lambda segment: segment.start_s))
 
 
 def diarize(
@@ -138,6 +142,7 @@ def diarize(
         best=np.where(is_over | ~is_over.any(axis=1, keepdims=True), smoothed, -np.inf).argmax(axis=1),
         is_known=np.asarray(is_over.any(axis=1)),
         is_silent=is_silent,
+        pauses_s=recording.pauses_s,
         thresholds=tuple(threshold for threshold in thresholds if threshold is not None),
         seconds=recording.seconds,
         remarks=(
@@ -191,7 +196,10 @@ def smooth_embeddings(
 
 
 def compute_window_bounds_s(
-    starts_s: Float[np.ndarray, " windows"], ends_s: Float[np.ndarray, " windows"], seconds: float
+    starts_s: Float[np.ndarray, " windows"],
+    ends_s: Float[np.ndarray, " windows"],
+    seconds: float,
+    pauses_s: Float[np.ndarray, "pauses 2"] = NO_PAUSES_S,
 ) -> Float[np.ndarray, " bounds"]:
     """Compute the bounds of the time that each window stands for: halfway to the middles of its neighbours.
 
@@ -199,9 +207,31 @@ def compute_window_bounds_s(
         starts_s: starts of the windows.
         ends_s: ends of the windows.
         seconds: duration of the recording.
+        pauses_s: start and end of pauses, which do not count as time between the middles.
     """
+    starts_s, ends_s = (times_s - _sum_pauses_before(times_s, pauses_s) for times_s in (starts_s, ends_s))
     middles = (starts_s + ends_s) / 2
-    return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [seconds]])
+    bounds = (middles[1:] + middles[:-1]) / 2
+    durations = pauses_s[:, 1] - pauses_s[:, 0]
+    pause_times = pauses_s[:, 0] - np.concatenate([[0.0], np.cumsum(durations)])[: len(pauses_s)]
+    before = np.concatenate([[0.0], np.cumsum(durations)])[np.searchsorted(pause_times, bounds, side="right")]
+    return np.concatenate([[0.0], bounds + before, [seconds]])
+
+
+def _sum_pauses_before(
+    times_s: Float[np.ndarray, " times"], pauses_s: Float[np.ndarray, "pauses 2"]
+) -> Float[np.ndarray, " times"]:
+    """Return the duration of the pauses before each time."""
+    held = np.clip(times_s[:, None] - pauses_s[:, 0], 0.0, pauses_s[:, 1] - pauses_s[:, 0])
+    total: np.ndarray = held.sum(axis=1)
+    return total
+
+
+def cut_out_pauses(start_s: float, end_s: float, pauses_s: Float[np.ndarray, "pauses 2"]) -> list[tuple[float, float]]:
+    """Return the stretches of a segment between the pauses, in order."""
+    inside = [(first, last) for first, last in pauses_s.tolist() if first < end_s and last > start_s]
+    edges = [start_s, *(time_s for pause in inside for time_s in pause), end_s]
+    return [(first, last) for first, last in zip(edges[::2], edges[1::2], strict=True) if last - first > 1e-9]
 
 
 def find_runs(labels: Sequence[object]) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.resemblyzer import Resemblyzer
 from singer_verify.features.stack import FeatureStack
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.features.voice import VoiceFeature, VoicePreparation, split_voice_feature
 from singer_verify.inference.frames import MIN_RECORDING_S
 
 MAX_SEARCH_S = 60  # long enough for a frame of any recipe
@@ -73,7 +74,12 @@ class FrameNormalisation(nn.Module):
 
 
 def find_torch_obstacle(feature: Feature) -> str | None:
-    """Describe what part of a recipe is computed outside torch; None where nothing is."""
+    """Describe what part of a recipe is computed outside torch; None where nothing is.
+
+    The preparation of the voice is left aside: it decides outside torch, but what it changes is differentiable.
+    """
+    if isinstance(feature, VoiceFeature):
+        return find_torch_obstacle(feature.feature)
     if isinstance(feature, PrecomputedFeature):
         return "its frames are precomputed, and how to compute them from samples is not known"
     if isinstance(feature, TrimmedFeature):
@@ -89,7 +95,8 @@ def find_torch_obstacle(feature: Feature) -> str | None:
 
 
 def find_min_samples(feature: Feature) -> int:
-    """Return the smallest number of samples for which the recipe computes a frame, by bisection."""
+    """Return the smallest number of samples of voice for which the recipe computes a frame, by bisection."""
+    feature, _ = split_voice_feature(feature)
     too_few, enough = 0, MAX_SEARCH_S * feature.sample_rate
     while enough - too_few > 1:
         tried = (too_few + enough) // 2
@@ -120,15 +127,24 @@ class EndToEndModel(nn.Module):
         normalisation: normalisation of the frames of a recording.
         encoder: (windows, frames, bins) → (windows, embedding).
         window_frames: length of a window.
+        preparation: what is done to samples before the front end, to each recording by itself; None does nothing.
+        sample_rate: sample rate of the samples, in Hz.
     """
 
     def __init__(
-        self, front_end: nn.Module | None, normalisation: Normalisation, encoder: nn.Module, window_frames: int
+        self,
+        front_end: nn.Module | None,
+        normalisation: Normalisation,
+        encoder: nn.Module,
+        window_frames: int,
+        preparation: VoicePreparation | None = None,
+        sample_rate: int = 16_000,
     ) -> None:
         super().__init__()
         self.front_end = nn.Identity() if front_end is None else front_end
         self.scaling = FrameNormalisation(normalisation)
         self.encoder, self.window_frames = encoder, window_frames
+        self.preparation, self.sample_rate = preparation, sample_rate
         self.eval()
 
     def train(self, mode: bool = True) -> "EndToEndModel":
@@ -139,6 +155,12 @@ class EndToEndModel(nn.Module):
         return super().train(False)
 
     def forward(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
+        if self.preparation is None:
+            return self._embed_equally_long(recordings)
+        voices = [self.preparation.prepare_samples(recording, self.sample_rate) for recording in recordings]
+        return torch.cat([self._embed_equally_long(voice[None]) for voice in voices])
+
+    def _embed_equally_long(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
         frames = self.scaling(self.front_end(recordings))
         windows = cut_windows(frames, self.window_frames)
         embeddings = self.encoder(windows.flatten(0, 1)).unflatten(0, (frames.shape[0], -1))
@@ -172,9 +194,11 @@ def build_end_to_end_model(
         raise SingerVerifyError(
             f"the recipe cannot run inside torch: {obstacle}; compute its frames beforehand and use model.encoder."
         )
-    front_end = copy.deepcopy(feature)
+    front_end, preparation = split_voice_feature(copy.deepcopy(feature))
     assert isinstance(front_end, nn.Module)
-    return DifferentiableModel(front_end, normalisation, copy.deepcopy(encoder), window_frames)
+    return DifferentiableModel(
+        front_end, normalisation, copy.deepcopy(encoder), window_frames, preparation, feature.sample_rate
+    )
 
 
 def require_usable_samples(batch: Float[Tensor, "batch samples"], sample_rate: int) -> None:

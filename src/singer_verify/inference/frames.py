@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from singer_verify.audio import AUDIO_SUFFIXES
+from singer_verify.audio.activity import VoiceActivity
 from singer_verify.audio.clip import AudioClip
 from singer_verify.audio.content import NO_CONTENT, compute_frames_content
 from singer_verify.audio.scanning import RecordingScan, scan_recording
@@ -25,10 +26,12 @@ from singer_verify.features.normalisation import (
 )
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.features.voice import VoicePreparation, split_voice_feature
 from singer_verify.store.extraction import extract_frames
 
 DEFAULT_CHUNK_FRAMES = 3000
 MIN_RECORDING_S = 0.5
+KEEP_RECORDING = VoicePreparation(None, None)
 Frames = Float[torch.Tensor, "frames bins"]
 
 
@@ -72,10 +75,10 @@ class RecordingInfo:
     Attributes:
         name: path or name of the recording.
         num_frames: number of its frames.
-        times_s: (frames,), time of each frame where it is not frame number × hop; else None.
+        times_s: (frames,), time of each frame within the recording; None where it is frame number × hop.
         seconds: duration of the recording.
-        power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
-        power_step_s: length of a step.
+        activity: where it holds a voice; None for precomputed frames.
+        without_pauses: whether the frames are those of the voice alone.
         has_two_voices: whether its two channels hold different voices.
         content: identity of what it sounds like, see `audio.content`.
         channel_remark: what had to be chosen to mix its channels, see `ChannelMix`.
@@ -85,11 +88,62 @@ class RecordingInfo:
     num_frames: int
     times_s: Float[np.ndarray, " frames"] | None
     seconds: float
-    power: Float[np.ndarray, " steps"] | None
-    power_step_s: float
+    activity: VoiceActivity | None
+    without_pauses: bool
     has_two_voices: bool
     content: int = NO_CONTENT
     channel_remark: str = ""
+
+
+class RecordingVoice:
+    """A scanned recording as its recipe is given it: without pauses, at the active level, or as it is.
+
+    Args:
+        name: path or name of the recording.
+        scan: result of the pass over it.
+        preparation: what is done to it before the recipe.
+
+    Raises:
+        UtteranceError: the preparation finds too little voice.
+    """
+
+    def __init__(self, name: str, scan: RecordingScan, preparation: VoicePreparation) -> None:
+        self.name, self.scan, self.preparation = name, scan, preparation
+        self.activity = preparation.decide(scan.activity)
+
+    @property
+    def num_samples(self) -> int:
+        return self.preparation.count_samples(self.activity)
+
+    def iter_blocks(self) -> Iterator[Float[np.ndarray, " _"]]:
+        """Yield the samples that the recipe is given, block by block."""
+        blocks = self.scan.iter_blocks() if self.scan.samples is None else iter([self.scan.samples])
+        return self.preparation.prepare(blocks, self.activity)
+
+    def build_info(
+        self, num_frames: int, hop_ms: float, times_s: Float[np.ndarray, " frames"] | None = None
+    ) -> RecordingInfo:
+        """Build the properties of the recording.
+
+        Args:
+            num_frames: number of frames.
+            hop_ms: time from frame to frame.
+            times_s: time of each frame within what the recipe was given, where it is not frame number × hop.
+        """
+        if self.num_samples < self.scan.num_samples:
+            times_s = np.arange(num_frames) * (hop_ms / 1000.0) if times_s is None else times_s
+            times_s = self.activity.map_to_recording(times_s)
+        return RecordingInfo(
+            self.name,
+            num_frames,
+            times_s,
+            self.scan.duration_s,
+            self.activity,
+            self.preparation.activity_db is not None,
+            self.scan.has_two_voices,
+            self.scan.content,
+            self.scan.channel_remark,
+        )
 
 
 class LoadedRecording(NamedTuple):
@@ -122,10 +176,12 @@ def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: No
         raise UtteranceError(
             f"{name}: lasts {scan.duration_s:.2f} s; expected at least {MIN_RECORDING_S:g} s of singing."
         )
+    feature, preparation = split_voice_feature(feature)
     try:
+        voice = RecordingVoice(name, scan, preparation or KEEP_RECORDING)
         if scan.samples is None and (framewise := narrow_to_framewise(feature)) is not None:
-            return _stream_frames(name, scan, framewise, normalisation)
-        return _load_whole_frames(name, scan, feature, normalisation)
+            return _stream_frames(voice, framewise, normalisation)
+        return _load_whole_frames(voice, feature, normalisation)
     except UtteranceError as error:
         raise UtteranceError(f"{name}: {error}") from error
 
@@ -137,14 +193,12 @@ def _load_precomputed_frames(
     frames, content = _normalise_frames(extracted, normalisation), compute_frames_content(extracted.numpy())
     seconds = len(frames) * feature.hop_ms / 1000
     return LoadedRecording(
-        RecordingInfo(str(recording), len(frames), None, seconds, None, 1.0, False, content), lambda: iter([frames])
+        RecordingInfo(str(recording), len(frames), None, seconds, None, False, False, content), lambda: iter([frames])
     )
 
 
-def _load_whole_frames(
-    name: str, scan: RecordingScan, feature: Feature, normalisation: Normalisation
-) -> LoadedRecording:
-    samples = torch.from_numpy(np.concatenate(list(scan.iter_blocks())) if scan.samples is None else scan.samples)
+def _load_whole_frames(voice: RecordingVoice, feature: Feature, normalisation: Normalisation) -> LoadedRecording:
+    samples = torch.from_numpy(np.concatenate(list(voice.iter_blocks())))
     times_s = None
     if isinstance(feature, TrimmedFeature):
         frames, times = feature.compute_with_times(samples)
@@ -152,33 +206,24 @@ def _load_whole_frames(
     else:
         frames = feature(samples)
     frames = _normalise_frames(_require_finite_frames(frames), normalisation)
-    return LoadedRecording(_build_recording_info(name, scan, len(frames), times_s), lambda: iter([frames]))
+    return LoadedRecording(voice.build_info(len(frames), feature.hop_ms, times_s), lambda: iter([frames]))
 
 
-def _stream_frames(
-    name: str, scan: RecordingScan, feature: FramewiseFeature, normalisation: Normalisation
-) -> LoadedRecording:
-    facts = _build_recording_info(name, scan, 1 + scan.num_samples // feature.hop_samples)
+def _stream_frames(voice: RecordingVoice, feature: FramewiseFeature, normalisation: Normalisation) -> LoadedRecording:
+    info = voice.build_info(1 + voice.num_samples // feature.hop_samples, feature.hop_ms)
 
     def pieces() -> Iterator[Frames]:
-        blocks = (torch.from_numpy(block) for block in scan.iter_blocks())
+        blocks = (torch.from_numpy(block) for block in voice.iter_blocks())
         return map(_require_finite_frames, compute_frame_chunks(feature, blocks))
 
     if normalisation.name == "none":
-        return LoadedRecording(facts, pieces)
+        return LoadedRecording(info, pieces)
     if normalisation.name in GLOBAL_NORMALISATIONS:
         scaling = normalisation.compute_scaling(np.zeros((0, feature.num_bins)), np.zeros(2, np.int64))
     else:
         of_pieces = [compute_frame_statistics(piece.numpy(), np.array([0, len(piece)])) for piece in pieces()]
         scaling = normalisation.compute_scaling_from_statistics(merge_frame_statistics(of_pieces))
-    return LoadedRecording(facts, lambda: (_scale_frames(piece, scaling) for piece in pieces()))
-
-
-def _build_recording_info(
-    name: str, scan: RecordingScan, num_frames: int, times_s: Float[np.ndarray, " frames"] | None = None
-) -> RecordingInfo:
-    measured = (scan.duration_s, scan.power, scan.power_step_s, scan.has_two_voices, scan.content)
-    return RecordingInfo(name, num_frames, times_s, *measured, scan.channel_remark)
+    return LoadedRecording(info, lambda: (_scale_frames(piece, scaling) for piece in pieces()))
 
 
 def _normalise_frames(frames: Frames, normalisation: Normalisation) -> Frames:

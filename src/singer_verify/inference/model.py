@@ -23,6 +23,7 @@ from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import build_feature
+from singer_verify.features.voice import split_voice_feature, unwrap_feature
 from singer_verify.inference.batching import WindowBatcher, prefetch
 from singer_verify.inference.frames import LoadedRecording, RecordingInfo, load_frames
 from singer_verify.inference.windows import (
@@ -128,7 +129,7 @@ class Model:
         self.normalisation, self.checkpoint = normalisation, checkpoint
 
     def __repr__(self) -> str:
-        recipe = type(self.feature).__name__
+        recipe = type(unwrap_feature(self.feature)).__name__
         singers = 0 if self.checkpoint is None else len(self.checkpoint.metadata.train_singers)
         return (
             f"Model({type(self.encoder).__name__}, {recipe} of {self.feature.num_bins} bins, "
@@ -308,9 +309,13 @@ class Model:
     def _end_to_end(self) -> "EndToEndModel":
         from singer_verify.inference.end_to_end import EndToEndModel
 
-        front_end = copy.deepcopy(self.feature)  # which stays on the CPU for recordings
+        # a copy: the feature itself stays on the CPU for recordings
+        front_end, preparation = split_voice_feature(copy.deepcopy(self.feature))
         assert isinstance(front_end, nn.Module)
-        return EndToEndModel(front_end, self.normalisation, self.encoder, self.window_frames).to(self.device)
+        rate = self.feature.sample_rate
+        return EndToEndModel(front_end, self.normalisation, self.encoder, self.window_frames, preparation, rate).to(
+            self.device
+        )
 
     def _embed_recordings(
         self, recordings: Iterable[Path | AudioClip], plan: WindowPlan, num_threads: int

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from singer_verify.audio.activity import VoiceActivity
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.data.windows import compute_window_starts
 from singer_verify.errors import SingerVerifyError
@@ -15,8 +16,7 @@ from singer_verify.inference.frames import RecordingInfo
 
 Frames = Float[torch.Tensor, "frames bins"]
 MIN_RELIABLE_S = 3.0  # recordings of this length are not called short, however long the model's window
-SILENCE_DB = 40.0  # below a recording's loud level nobody sings
-LOUD_QUANTILE = 0.95  # quantile of power that is a recording's loud level
+MIN_VOICE_SHARE = 0.1  # of a window in which someone sings
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class RecordingEmbedding:
         starts_s: (windows,), when each window begins.
         ends_s: (windows,), when it ends.
         seconds: duration of the recording.
-        power: (steps,), mean square of its samples in each of equal steps of time; None for precomputed frames.
-        power_step_s: length of a step.
+        activity: where it holds a voice; None for precomputed frames.
+        without_pauses: whether the windows are those of the voice alone.
         has_two_voices: whether its two channels hold different voices.
         model_window_s: length of the windows that the model was validated with.
         content: identity of what it sounds like, see `audio.content`.
@@ -113,8 +113,8 @@ class RecordingEmbedding:
     starts_s: Float[np.ndarray, " windows"]
     ends_s: Float[np.ndarray, " windows"]
     seconds: float
-    power: Float[np.ndarray, " steps"] | None
-    power_step_s: float
+    activity: VoiceActivity | None
+    without_pauses: bool
     has_two_voices: bool
     model_window_s: float
     content: int = NO_CONTENT
@@ -124,8 +124,10 @@ class RecordingEmbedding:
     def remarks(self) -> tuple[str, ...]:
         """Sentences on what makes the embeddings doubtful."""
         enough_s = min(self.model_window_s, MIN_RELIABLE_S)
-        short = f"{self.name}: lasts {self.seconds:.1f} s, less than {enough_s:.1f} s; its results are uncertain."
-        return ((short,) if self.seconds < enough_s else ()) + self.channel_warnings
+        held = f"holds {self.voice_s:.1f} s of voice" if self.without_pauses else f"lasts {self.seconds:.1f} s"
+        short = f"{self.name}: {held}, less than {enough_s:.1f} s; its results are uncertain."
+        found_s = self.voice_s if self.without_pauses else self.seconds
+        return ((short,) if found_s < enough_s else ()) + self.channel_warnings
 
     @property
     def channel_warnings(self) -> tuple[str, ...]:
@@ -134,22 +136,26 @@ class RecordingEmbedding:
         return tuple(f"{self.name}: {remark}." for remark in remarks if remark)
 
     @property
-    def is_silent(self) -> Bool[np.ndarray, " windows"]:
-        """Mask of the windows in which no one sings.
+    def voice_s(self) -> float:
+        """Duration of its voice, in seconds; of everything where that is unknown."""
+        return self.seconds if self.activity is None else self.activity.voice_s
 
-        Their power is at least 40 dB below the 95th percentile of the recording's power in steps of 10 ms. No window
-        is silent where the samples are unknown.
+    @property
+    def is_silent(self) -> Bool[np.ndarray, " windows"]:
+        """Mask of the windows in which no one sings: less than a tenth of their time holds a voice.
+
+        No window is silent where windows are those of the voice alone, or where the samples are unknown.
         """
-        if self.power is None:
+        if self.activity is None or self.without_pauses:
             return np.zeros(len(self.windows), bool)
-        sums = np.concatenate([[0.0], np.cumsum(self.power, dtype=np.float64)])
-        first, end = (
-            (times_s / self.power_step_s).round().astype(np.int64) for times_s in (self.starts_s, self.ends_s)
-        )
-        first = np.minimum(first, len(self.power) - 1)
-        end = np.clip(end, first + 1, len(self.power))
-        loud = np.quantile(self.power, LOUD_QUANTILE)
-        return (sums[end] - sums[first]) / (end - first) <= loud * 10.0 ** (-SILENCE_DB / 10.0)
+        return self.activity.compute_voice_share(self.starts_s, self.ends_s) < MIN_VOICE_SHARE
+
+    @property
+    def pauses_s(self) -> Float[np.ndarray, "pauses 2"]:
+        """Start and end of the pauses that no window holds, in seconds."""
+        if self.activity is None or not self.without_pauses:
+            return np.zeros((0, 2))
+        return self.activity.pauses_s
 
     @property
     def embedding(self) -> Float[np.ndarray, " embedding"]:
@@ -177,6 +183,6 @@ def build_recording_embedding(
     times_s = facts.times_s if facts.times_s is not None else np.arange(facts.num_frames) * hop_ms / 1000.0
     starts_s = np.minimum(times_s[starts], facts.seconds)
     ends_s = np.minimum(times_s[starts + length - 1] + hop_ms / 1000.0, facts.seconds)
-    sound = (facts.seconds, facts.power, facts.power_step_s, facts.has_two_voices)
+    recording = (facts.seconds, facts.activity, facts.without_pauses, facts.has_two_voices)
     found = (facts.content, facts.channel_remark)
-    return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *sound, model_window_s, *found)
+    return RecordingEmbedding(facts.name, windows, starts_s, ends_s, *recording, model_window_s, *found)

@@ -21,6 +21,7 @@ from singer_verify.evaluation.results import ConditionMetrics
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.features.voice import split_voice_feature, unwrap_feature
 from singer_verify.inference.model import Model
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.reports.evaluation.files import EVALUATION_FILE_NAME
@@ -189,16 +190,24 @@ def build_model_rows(embedder: Model) -> FactRows:
 def build_recipe_sentences(embedder: Model) -> list[str]:
     """Describe the recipe in sentences."""
     feature, normalisation = embedder.feature, embedder.normalisation
-    inner = feature.feature if isinstance(feature, TrimmedFeature) else feature
+    inner = unwrap_feature(feature)
     sentences = [
         f"{type(inner).__name__}: {get_docstring_summary(inner)}.",
         f"{feature.num_bins} bins, a frame every {feature.hop_ms:g} ms, from samples at {feature.sample_rate} Hz; "
         f"the frames cover frequencies up to {feature.bandwidth_hz:g} Hz.",
         NORMALISATION_DESCRIPTIONS[normalisation.name],
     ]
-    if isinstance(feature, TrimmedFeature) and feature.trim_silence_db is not None:
-        sentences.append(f"Silence {feature.trim_silence_db:g} dB below the loudest sound is trimmed at both ends.")
-    if isinstance(feature, TrimmedFeature) and feature.voiced_only:
+    trimmed, preparation = split_voice_feature(feature)
+    if preparation is not None and preparation.activity_db is not None:
+        sentences.append(
+            f"Pauses are left out: what is more than {preparation.activity_db:g} dB below the level of the voice, or "
+            f"has no voiced sound near it."
+        )
+    if preparation is not None and preparation.level_db is not None:
+        sentences.append(f"The active level of each recording is set to {preparation.level_db:g} dB of full scale.")
+    if isinstance(trimmed, TrimmedFeature) and trimmed.trim_silence_db is not None:
+        sentences.append(f"Silence {trimmed.trim_silence_db:g} dB below the loudest sound is trimmed at both ends.")
+    if isinstance(trimmed, TrimmedFeature) and trimmed.voiced_only:
         sentences.append("Unvoiced frames are dropped.")
     return sentences
 

@@ -17,7 +17,7 @@ from singer_verify.errors import SingerVerifyError, require_at_least, require_at
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import get_feature_settings
-from singer_verify.features.trimming import with_trimming
+from singer_verify.features.voice import unwrap_feature, with_frame_settings
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.safe_loading import OWN_PACKAGE, refuse_untrusted_targets, require_rebuildable, trust
 from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
@@ -70,7 +70,7 @@ def check_feature(feature: object) -> None:
     require_attributes("features", feature, FEATURE_ATTRIBUTES)
     assert isinstance(feature, Feature)
     recipe = get_feature_settings(feature.recipe)
-    innermost = getattr(feature, "feature", feature)  # without the trimming that any feature may have
+    innermost = unwrap_feature(feature)
     require_rebuildable("features.recipe", innermost, recipe, "singer_verify.features")
     if type(innermost).__module__.partition(".")[0] != OWN_PACKAGE:
         noise = 0.1 * torch.randn(feature.sample_rate, generator=torch.Generator().manual_seed(0))
@@ -183,7 +183,7 @@ def build_data(config: DictConfig, ckpt_path: str | None = None) -> SingerDataMo
         ckpt_path: checkpoint that the run continues from, whose statistics of the training split are kept.
     """
     recipe = resolve_config(config.features) | inherited_normalisation(ckpt_path, config.init_from)
-    feature = with_trimming(instantiate(get_feature_settings(recipe)), recipe)
+    feature = with_frame_settings(instantiate(get_feature_settings(recipe)), recipe)
     normalisation, augmentation = Normalisation.from_recipe(recipe), instantiate(config.augmentation)
     check_feature(feature)
     check_augmentation(augmentation)

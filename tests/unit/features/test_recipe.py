@@ -13,6 +13,7 @@ from support.train_process import PROJECT
 from singer_verify.errors import UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.recipe import build_feature, read_recipe
+from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS, unwrap_feature
 from singer_verify.store.extraction import extract_frames
 
 SHIPPED = sorted(path.stem for path in (PROJECT / "conf/features").glob("*.yaml"))
@@ -39,7 +40,7 @@ def test_a_shipped_recipe_gives_what_it_says(name: str) -> None:
     rebuilt = build_feature(feature.recipe)
     assert rebuilt.recipe == feature.recipe
     torch.testing.assert_close(rebuilt(samples), frames, rtol=0, atol=0)
-    assert build_feature(read_recipe(name)).recipe == feature.recipe
+    assert build_feature(DEFAULT_VOICE_SETTINGS | read_recipe(name)).recipe == feature.recipe
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -79,7 +80,7 @@ def test_a_recording_that_nearly_reaches_will_do(tmp_path: Path, name: str, file
 
 
 def test_features_can_be_stacked_and_followed_from_the_command_line() -> None:
-    stack = feature_named("features=stack", "features.stack=[mel80,energy,mfcc]")
+    stack = unwrap_feature(feature_named("features=stack", "features.stack=[mel80,energy,mfcc]"))
     assert stack.num_bins == 80 + 1 + 20
     assert stack.recipe["stack"][0]["num_bins"] == 80
     assert feature_named("features=deltas", "features.base=energy", "features.orders=1").num_bins == 2

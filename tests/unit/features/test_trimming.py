@@ -169,6 +169,7 @@ def test_a_checkpoint_embeds_as_it_was_trained(make_corpus: MakeCorpus, tmp_path
         samples, _ = soundfile.read(path, dtype="float32")
         soundfile.write(path, np.concatenate([np.zeros(RATE // 2, np.float32), samples]), RATE)
     settings = ("features.trim_silence_db=40", "features.voiced_only=true", "features.normalise=utterance_bins")
+    settings = (*settings, "features.activity_db=null", "features.level_db=null")
     run = train(root, *settings, f"hydra.run.dir={tmp_path}/run", "trainer.max_steps=1")
     recipe = read_checkpoint(run / "checkpoints/best.ckpt")[METADATA_KEY]["recipe"]
     assert (recipe["trim_silence_db"], recipe["voiced_only"], recipe["normalise"]) == (40, True, "utterance_bins")

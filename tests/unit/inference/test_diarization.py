@@ -12,6 +12,7 @@ from support.audio import sing
 from support.untrained_model import make_run
 from typer.testing import CliRunner
 
+from singer_verify.audio.activity import VoiceActivity
 from singer_verify.cli import app
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.calibration import Calibration
@@ -47,11 +48,12 @@ def gallery(embedder: Model, scoring: Scoring) -> Gallery:
 def recording(windows: list[np.ndarray], silent: tuple[int, ...] = ()) -> RecordingEmbedding:
     """Windows of two seconds, one a second."""
     starts_s = np.arange(len(windows), dtype=float)
-    power = np.full(100 * (len(windows) + 1), 0.1)
+    is_active = np.ones(100 * (len(windows) + 1), bool)
     for number in silent:
-        power[100 * number : 100 * (number + 2)] = 1e-7
+        is_active[100 * number : 100 * (number + 2)] = False
+    activity = VoiceActivity(RATE, 160 * len(is_active), is_active, np.zeros((len(is_active), 2)))
     return RecordingEmbedding(
-        "a.wav", np.array(windows), starts_s, starts_s + 2, float(len(windows) + 1), power, 0.01, False, 2.0
+        "a.wav", np.array(windows), starts_s, starts_s + 2, float(len(windows) + 1), activity, False, False, 2.0
     )
 
 

@@ -1,0 +1,358 @@
+"""Voice activity: which parts of a recording hold a voice, by level relative to the recording and by voicing.
+
+A recording is measured in steps of 10 ms. A step holds a voice if it is voiced and not more than `activity_db` below
+the level of the voiced steps, or if it is loud and such a step is close by: consonants between sung notes stay, and
+pauses, however noisy, go. A step is voiced if its spectrum is periodic as a voice's is: not a pure tone, and not the
+unchanging spectrum of mains hum or of a test signal.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.fft
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import binary_dilation, median_filter
+
+from singer_verify.errors import UtteranceError
+
+STEP_S = 0.01
+MIN_VOICE_S = 0.5  # of voice, in a recording that is to tell a singer
+DEFAULT_ACTIVITY_DB = 35.0
+CHUNK_STEPS = 3000  # steps that are measured at once
+CONTEXT_STEPS = 100  # to either side of a chunk; more than the measures of a step look at
+ANALYSIS_S = 0.064  # two periods at 32 Hz; harmonics of 65 Hz are apart
+LEVEL_S = 0.032
+LEVEL_BAND_HZ = (80.0, 5000.0)
+VOICING_BAND_HZ = (65.0, 4000.0)
+EMPHASIS_HZ = 500.0  # below it the spectrum is attenuated, by 6 dB per octave, so that rumble is not periodic
+F0_RANGE_HZ = (65.0, 1100.0)
+# Of the steps of singing that are loud enough, 95 % reach 0.6; white and pink noise reach 0.4, brown noise 0.5.
+MIN_VOICING = 0.6
+VOICING_FILTER_STEPS = 7  # a median over 70 ms ignores single periodic steps
+HANGOVER_S = 0.1  # unvoiced sounds this close to a voiced step belong to the voice, as consonants do,
+UNVOICED_MARGIN_DB = 10.0  # if they are this far above the level of pauses
+# Share of the power that lies more than 6 % and 120 Hz beside the strongest partial: in singing at least 0.0007, also
+# of sopranos; in pure tones and sweeps of them less than 0.0001.
+MIN_POWER_BESIDE_TONE = 5e-4
+TONE_WIDTH_HZ, TONE_WIDTH = 120.0, 0.06
+# Relative change of the spectrum, averaged over 0.2 s, to 0.25 and 0.5 s later (and earlier): at least 0.06 for the
+# steadiest notes of VocalSet; 0.03 for hum with noise 20 dB below, 0 for a synthetic tone.
+MAX_STEADY_CHANGE = 0.04
+STEADY_AVERAGE_STEPS, STEADY_DISTANCES_STEPS = 20, (25, 50)
+TONE_EDGE_STEPS = 4  # where a tone begins or ends within the window, its spectrum is not pure
+TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class ActivityMeasures:
+    """Measures of a recording in steps of 10 ms, from which its activity is decided.
+
+    Attributes:
+        sample_rate: sample rate of the recording, in Hz.
+        num_samples: number of its samples.
+        power: (steps,), mean power between 80 Hz and 5 kHz.
+        is_voiced: (steps,), whether a voice of definite pitch sounds.
+        sums: (steps, 2), sums of the samples and of their squares.
+    """
+
+    sample_rate: int
+    num_samples: int
+    power: Float[np.ndarray, " steps"]
+    is_voiced: Bool[np.ndarray, " steps"]
+    sums: Float[np.ndarray, "steps 2"]
+
+    def find_voice(self, activity_db: float = DEFAULT_ACTIVITY_DB) -> "VoiceActivity":
+        """Decide which steps hold a voice.
+
+        Args:
+            activity_db: steps this far below the level of the voiced steps are pauses. That level is the power above
+                which voiced steps hold half of their energy, which pauses of any length leave as it is.
+        """
+        power = np.where(self.is_voiced, self.power, 0.0)
+        loudest_first = np.sort(power)[::-1]
+        energy = np.cumsum(loudest_first, dtype=np.float64)
+        reference = loudest_first[np.searchsorted(energy, energy[-1] / 2)] if len(energy) else 0.0
+        if not reference:
+            return VoiceActivity(self.sample_rate, self.num_samples, np.zeros(len(power), bool), self.sums)
+        level_db = 10.0 * np.log10(np.maximum(self.power, TINY) / reference)
+        is_sung = self.is_voiced & (level_db > -activity_db)
+        is_near = binary_dilation(is_sung, np.ones(2 * round(HANGOVER_S / STEP_S) + 1, bool))
+        is_active = is_sung | (is_near & (level_db > UNVOICED_MARGIN_DB - activity_db))
+        return VoiceActivity(self.sample_rate, self.num_samples, is_active, self.sums)
+
+
+@dataclass(frozen=True)
+class VoiceActivity:
+    """The steps of a recording that hold a voice.
+
+    Attributes:
+        sample_rate: sample rate of the recording, in Hz.
+        num_samples: number of its samples.
+        is_active: (steps,), whether a step of 10 ms holds a voice.
+        sums: (steps, 2), sums of the samples and of their squares in each step.
+    """
+
+    sample_rate: int
+    num_samples: int
+    is_active: Bool[np.ndarray, " steps"]
+    sums: Float[np.ndarray, "steps 2"]
+
+    @cached_property
+    def runs(self) -> Int[np.ndarray, "runs 2"]:
+        """First sample and end of each run of active steps."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], self.is_active, [False]])))
+        return np.minimum(edges.reshape(-1, 2) * compute_step_samples(self.sample_rate), self.num_samples)
+
+    @property
+    def num_voice_samples(self) -> int:
+        return int((self.runs[:, 1] - self.runs[:, 0]).sum())
+
+    @property
+    def voice_s(self) -> float:
+        """Duration of the voice, in seconds."""
+        return self.num_voice_samples / self.sample_rate
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sample_rate
+
+    @property
+    def pauses_s(self) -> Float[np.ndarray, "pauses 2"]:
+        """Start and end of each stretch without a voice, in seconds."""
+        edges = np.concatenate([[0], self.runs.ravel(), [self.num_samples]]).reshape(-1, 2)
+        return edges[edges[:, 1] > edges[:, 0]] / self.sample_rate
+
+    def compute_voice_share(
+        self, starts_s: Float[np.ndarray, " stretches"], ends_s: Float[np.ndarray, " stretches"]
+    ) -> Float[np.ndarray, " stretches"]:
+        """Compute which share of the time of each stretch holds a voice.
+
+        Args:
+            starts_s: starts of the stretches, in seconds.
+            ends_s: ends of the stretches.
+        """
+        num_active = np.concatenate([[0], np.cumsum(self.is_active)])
+        step_s = compute_step_samples(self.sample_rate) / self.sample_rate
+        first = np.clip((starts_s / step_s).round().astype(np.int64), 0, len(self.is_active) - 1)
+        end = np.clip((ends_s / step_s).round().astype(np.int64), first + 1, len(self.is_active))
+        share: np.ndarray = (num_active[end] - num_active[first]) / (end - first)
+        return share
+
+    @cached_property
+    def level_db(self) -> float:
+        """Active level: root mean square of the samples of the voice about their mean, in dB relative to full scale.
+
+        The active speech level of ITU-T P.56, with this measure of activity.
+        """
+        total, squares = self.sums[self.is_active].sum(axis=0) / max(self.num_voice_samples, 1)
+        return float(10.0 * np.log10(max(squares - total**2, TINY)))
+
+    def require_voice(self) -> None:
+        """Refuse a recording that holds too little voice.
+
+        Raises:
+            UtteranceError: naming the seconds found.
+        """
+        if self.voice_s >= MIN_VOICE_S:
+            return
+        found = f"{self.voice_s:.2f} s of voice in {self.duration_s:.2f} s" if self.voice_s else "no voice"
+        raise UtteranceError(f"holds {found}; expected at least {MIN_VOICE_S:g} s of singing.")
+
+    def select(self, blocks: Iterable[Float[np.ndarray, " _"]]) -> Iterator[Float[np.ndarray, " _"]]:
+        """Yield the samples of the voice of a recording, whose samples come in blocks of any lengths."""
+        first = 0
+        for block in blocks:
+            starts, ends = (np.clip(self.runs[:, side] - first, 0, len(block)) for side in (0, 1))
+            if parts := [block[start:end] for start, end in zip(starts, ends, strict=True) if end > start]:
+                yield np.concatenate(parts)
+            first += len(block)
+
+    def map_to_recording(self, times_s: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
+        """Map times within the voice, pauses left out, to times within the recording, in seconds."""
+        starts, ends = self.runs.T / self.sample_rate
+        voice_starts = np.concatenate([[0.0], np.cumsum(ends - starts)[:-1]])
+        run = np.maximum(np.searchsorted(voice_starts, times_s + 1e-9, side="right") - 1, 0)
+        return np.minimum(starts[run] + times_s - voice_starts[run], self.duration_s)
+
+
+class ActivityMeter:
+    """Streaming measures of voice activity.
+
+    Args:
+        sample_rate: sample rate in Hz.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate, self.step_samples = sample_rate, compute_step_samples(sample_rate)
+        self.context_samples = CONTEXT_STEPS * self.step_samples
+        self.held = np.zeros(self.context_samples, np.float32)  # begins with the context before the next chunk
+        self.num_samples = 0
+        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def update(self, samples: Float[np.ndarray, " samples"]) -> None:
+        """Take the next samples."""
+        self.num_samples += len(samples)
+        self.held = np.concatenate([self.held, samples])
+        chunk_samples = CHUNK_STEPS * self.step_samples
+        while len(self.held) >= chunk_samples + 2 * self.context_samples:
+            self._measure(CHUNK_STEPS)
+            self.held = self.held[chunk_samples:]
+
+    def compute(self) -> ActivityMeasures:
+        """Return the measures of all samples taken; nothing can be taken afterwards."""
+        remaining = -(-(len(self.held) - self.context_samples) // self.step_samples)
+        self.held = np.pad(self.held, (0, self.context_samples + self.step_samples))
+        while remaining > 0:
+            num_steps = min(remaining, CHUNK_STEPS)
+            self._measure(num_steps)
+            self.held, remaining = self.held[num_steps * self.step_samples :], remaining - num_steps
+        power, is_voiced, sums = (
+            (np.concatenate(part) for part in zip(*self.parts, strict=True))
+            if self.parts
+            else (np.zeros(0), np.zeros(0, bool), np.zeros((0, 2)))
+        )
+        is_voiced = median_filter(is_voiced.astype(np.uint8), VOICING_FILTER_STEPS, mode="constant") > 0
+        return ActivityMeasures(self.sample_rate, self.num_samples, power, is_voiced, sums)
+
+    def _measure(self, num_steps: int) -> None:
+        """Measure the steps after the context."""
+        step, context = self.step_samples, self.context_samples
+        samples = self.held[: 2 * context + num_steps * step]
+        inside = samples[context : context + num_steps * step].reshape(num_steps, step).astype(np.float64)
+        sums = np.stack([inside.sum(axis=1), np.square(inside).sum(axis=1)], axis=1)
+        power = compute_band_power(samples, self.sample_rate, CONTEXT_STEPS, num_steps)
+        is_voiced = detect_voiced_steps(samples, self.sample_rate, CONTEXT_STEPS, num_steps)
+        self.parts.append((power, is_voiced, sums))
+
+
+def compute_step_samples(sample_rate: int) -> int:
+    """Return the length of a step (10 ms) in samples."""
+    return max(round(STEP_S * sample_rate), 1)
+
+
+def compute_band_power(
+    samples: Float[np.ndarray, " samples"], sample_rate: int, first_step: int, num_steps: int
+) -> Float[np.ndarray, " steps"]:
+    """Compute the mean power between 80 Hz and 5 kHz in a Hann window of 32 ms around each step.
+
+    Args:
+        samples: samples from step 0 on.
+        sample_rate: sample rate in Hz.
+        first_step: number of the first step to measure.
+        num_steps: number of steps to measure.
+    """
+    length = round(LEVEL_S * sample_rate)
+    window, spectra, bin_hz = _compute_spectra(samples, sample_rate, length, length, first_step, num_steps)
+    first, end = round(LEVEL_BAND_HZ[0] / bin_hz), round(LEVEL_BAND_HZ[1] / bin_hz)
+    power: np.ndarray = 2.0 * spectra[:, first:end].sum(axis=1) / (length * np.square(window).sum())
+    return power
+
+
+def detect_voiced_steps(
+    samples: Float[np.ndarray, " samples"], sample_rate: int, first_step: int, num_steps: int
+) -> Bool[np.ndarray, " steps"]:
+    """Detect the steps in which a voice of definite pitch sounds.
+
+    The maximum of the normalised autocorrelation between the lags of 1100 and 65 Hz reaches 0.6 (Boersma 1993,
+    "Accurate short-term analysis of the fundamental frequency", equations 9 to 11), the spectrum is not that of a pure
+    tone, and it changes within half a second, as no spectrum of hum or of a test signal does.
+
+    Args:
+        samples: samples from step 0 on, with `CONTEXT_STEPS` before and after the steps to measure.
+        sample_rate: sample rate in Hz.
+        first_step: number of the first step to measure.
+        num_steps: number of steps to measure.
+    """
+    margin = max(STEADY_DISTANCES_STEPS) + STEADY_AVERAGE_STEPS
+    length = round(ANALYSIS_S * sample_rate)
+    # so long that the correlation at the longest lag does not wrap around
+    num_fft = scipy.fft.next_fast_len(length + round(sample_rate / F0_RANGE_HZ[0]), real=True)
+    window, spectra, bin_hz = _compute_spectra(
+        samples, sample_rate, length, num_fft, first_step - margin, num_steps + 2 * margin
+    )
+    own = slice(margin, margin + num_steps)
+    is_tone = _compute_power_beside_tone(spectra[own], bin_hz) < MIN_POWER_BESIDE_TONE
+    frequencies_hz = bin_hz * np.arange(min(1 + round(VOICING_BAND_HZ[1] / bin_hz), spectra.shape[1]))
+    spectra = spectra[:, : len(frequencies_hz)]
+    spectra[:, frequencies_hz < VOICING_BAND_HZ[0]] = 0.0
+    emphasised = spectra[own] * np.minimum(frequencies_hz / EMPHASIS_HZ, 1.0).astype(np.float32) ** 2
+    is_periodic = _compute_voicing(emphasised, window, sample_rate, num_fft) >= MIN_VOICING
+    is_steady = _compute_steady_change(np.sqrt(spectra)) < MAX_STEADY_CHANGE
+    near_tone = binary_dilation(is_tone, np.ones(2 * TONE_EDGE_STEPS + 1, bool))
+    near_steady = binary_dilation(is_steady, np.ones(STEADY_AVERAGE_STEPS + 5, bool))
+    return is_periodic & ~near_tone & ~near_steady[STEADY_AVERAGE_STEPS // 2 : STEADY_AVERAGE_STEPS // 2 + num_steps]
+
+
+def _compute_spectra(
+    samples: Float[np.ndarray, " samples"],
+    sample_rate: int,
+    length: int,
+    num_fft: int,
+    first_step: int,
+    num_steps: int,
+) -> tuple[Float[np.ndarray, " window"], Float[np.ndarray, "steps bins"], float]:
+    """Return a Hann window, the power spectrum around each step, mean removed, and the distance of its bins in Hz."""
+    step = compute_step_samples(sample_rate)
+    window = np.hanning(length + 1)[:-1].astype(np.float32)
+    first = first_step * step + step // 2 - length // 2
+    frames = np.lib.stride_tricks.sliding_window_view(samples, length)[first::step][:num_steps]
+    spectra = scipy.fft.rfft((frames - frames.mean(axis=1, keepdims=True)) * window, num_fft, axis=1)
+    return window, np.square(spectra.real) + np.square(spectra.imag), sample_rate / num_fft
+
+
+def _compute_voicing(
+    spectra: Float[np.ndarray, "steps bins"], window: Float[np.ndarray, " window"], sample_rate: int, num_fft: int
+) -> Float[np.ndarray, " steps"]:
+    """Compute the highest peak of the autocorrelation, divided by that of the window; 0 without a peak."""
+    num_lags = min(num_fft, scipy.fft.next_fast_len(4 * (spectra.shape[1] - 1), real=True))  # four per shortest period
+    lag_rate = sample_rate * num_lags / num_fft
+    shortest, longest = int(lag_rate / F0_RANGE_HZ[1]), int(np.ceil(lag_rate / F0_RANGE_HZ[0]))
+    window_power = np.square(np.abs(scipy.fft.rfft(window, num_fft)))[: spectra.shape[1]]
+    of_window = scipy.fft.irfft(window_power, num_lags)[: longest + 2]
+    correlation = scipy.fft.irfft(spectra, num_lags, axis=1)[:, : longest + 2]
+    lags = correlation[:, shortest - 1 :] / np.maximum(correlation[:, :1], TINY)
+    lags *= (of_window[0] / of_window[shortest - 1 :]).astype(np.float32)
+    inner = lags[:, 1:-1]
+    is_peak = (inner > lags[:, :-2]) & (inner >= lags[:, 2:])
+    voicing: np.ndarray = np.where(is_peak, inner, 0.0).max(axis=1)
+    return voicing
+
+
+def _compute_power_beside_tone(spectra: Float[np.ndarray, "steps bins"], bin_hz: float) -> Float[np.ndarray, " steps"]:
+    """Compute the share of the power that lies beside the strongest partial."""
+    strongest = spectra.argmax(axis=1)
+    reach = np.maximum(TONE_WIDTH_HZ / bin_hz, TONE_WIDTH * strongest)
+    cumulative = np.cumsum(np.pad(spectra, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
+    first = np.maximum(strongest - reach, 0).astype(int)
+    end = np.minimum(strongest + reach + 1, spectra.shape[1]).astype(int)
+    steps = np.arange(len(spectra))
+    share: np.ndarray = 1.0 - (cumulative[steps, end] - cumulative[steps, first]) / np.maximum(cumulative[:, -1], TINY)
+    return share
+
+
+def _compute_steady_change(magnitudes: Float[np.ndarray, "steps bins"]) -> Float[np.ndarray, " others"]:
+    """Compute the relative change of the averaged spectrum over the half second after a step or before it.
+
+    Args:
+        magnitudes: magnitudes of consecutive steps.
+
+    Returns:
+        the smaller of the two changes, for all but the first 60 and the last 60 steps.
+    """
+    half, reach = STEADY_AVERAGE_STEPS // 2, max(STEADY_DISTANCES_STEPS)
+    cumulative = np.cumsum(np.pad(magnitudes, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
+    # entry k is centred on step k + half
+    average = (cumulative[2 * half :] - cumulative[: -2 * half]).astype(np.float32)
+    norm = np.linalg.norm(average, axis=1)
+    count = len(magnitudes) - 2 * (reach + half)
+    own, sides = slice(reach, reach + count), []
+    for side in (1, -1):
+        changes = [
+            np.linalg.norm(average[reach + side * steps :][:count] - average[own], axis=1)
+            for steps in STEADY_DISTANCES_STEPS
+        ]
+        sides.append(np.max(changes, axis=0))
+    change: np.ndarray = np.min(sides, axis=0) / np.maximum(norm[own], TINY)
+    return change

@@ -1,0 +1,128 @@
+"""A score is decided by the voice: pauses, level and noise change it little, for every shipped recipe and encoder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from support.audio import sing_phrases
+from support.train_process import PROJECT, train
+
+from singer_verify.errors import UtteranceError
+from singer_verify.features.recipe import build_feature
+from singer_verify.inference import AudioClip, Model, load_model
+
+RECIPES = sorted(path.stem for path in (PROJECT / "conf/features").glob("*.yaml"))
+ENCODERS = sorted(path.stem for path in (PROJECT / "conf/encoder").glob("*.yaml"))
+WINDOW_FRAMES = 50
+PAUSE_S = 12
+MAX_PAUSE_CHANGE, MAX_LEVEL_CHANGE = 0.02, 0.01
+
+
+def build_model(recipe: str, encoder: str) -> Model:
+    """An untrained model of shipped settings, with a smaller encoder."""
+    small = ["encoder.hidden_size=64", "encoder.embedding_size=64"] if encoder == "lstm" else []
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        config = compose("train", [f"features={recipe}", f"encoder={encoder}", *small])
+    feature = build_feature(OmegaConf.to_container(config.features))
+    torch.manual_seed(0)
+    network = instantiate(config.encoder, num_bins=feature.num_bins)
+    return Model(network, feature, WINDOW_FRAMES)
+
+
+def generate_pauses(voice: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
+    """Pauses of twelve seconds; the room's tone, hiss and hum, is 30 dB below the loud parts of the voice."""
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal(PAUSE_S * sample_rate)
+    room = np.convolve(noise, np.ones(8) / 8, "same") + 0.2 * np.sin(
+        2 * np.pi * 100 * np.arange(len(noise)) / sample_rate
+    )
+    loud = np.sqrt(np.quantile(np.square(voice[: len(voice) // 100 * 100].reshape(-1, 100)).mean(axis=1), 0.8))
+    return {
+        "silence": np.zeros(len(noise)),
+        "noise at -70 dB": 10 ** (-70 / 20) * noise,
+        "room tone": 10 ** (-30 / 20) * loud * room / room.std(),
+    }
+
+
+def require_stable_scores(
+    model: Model, voice: np.ndarray, sample_rate: int, others: list[np.ndarray], is_thorough: bool
+) -> None:
+    """Check that neither a pause nor another level changes a score of a recording with others by much."""
+    before, references = model.embed(voice, sample_rate), [model.embed(other, sample_rate) for other in others]
+    middle = round(0.37 * len(voice))
+    for name, pause in generate_pauses(voice, sample_rate).items():
+        for place in (0, middle, len(voice)) if is_thorough else (middle,):
+            paused = np.concatenate([voice[:place], pause.astype(np.float32), voice[place:]])
+            difference = model.embed(paused, sample_rate) - before
+            assert max(abs(float(difference @ reference)) for reference in references) < MAX_PAUSE_CHANGE, name
+    for gain_db in (-30, 20):
+        difference = model.embed(np.float32(10 ** (gain_db / 20)) * voice, sample_rate) - before
+        assert max(abs(float(difference @ reference)) for reference in references) < MAX_LEVEL_CHANGE, gain_db
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_neither_pauses_nor_level_change_a_score(recipe: str, encoder: str) -> None:
+    model = build_model(recipe, encoder)
+    rate = model.feature.sample_rate
+    voice, *others = (sing_phrases(singer, take, 3.0, rate) for singer, take in ((1, 1), (1, 2), (2, 1)))
+    require_stable_scores(model, voice, rate, others, is_thorough=recipe == "mel40")
+
+
+def test_singers_stay_apart_however_much_of_a_recording_is_silent() -> None:
+    model = build_model("mel40", "statistics")
+    rate = model.feature.sample_rate
+    for share in (0.0, 0.5, 0.8):
+        silence = np.zeros(round(4.0 * share / (1 - share) * rate), np.float32)
+        takes = [
+            [np.concatenate([silence, sing_phrases(singer, take, 4.0, rate)]) for take in range(2)]
+            for singer in range(4)
+        ]
+        embedded = np.array([[model.embed(take, rate) for take in of_singer] for of_singer in takes])
+        same = np.einsum("se,se->s", embedded[:, 0], embedded[:, 1])
+        different = (embedded[:, 0] @ embedded[:, 1].T)[~np.eye(4, dtype=bool)]
+        assert same.min() > different.max()
+
+
+def test_what_holds_no_voice_is_refused_in_every_form(tmp_path: Path) -> None:
+    model = build_model("mel40", "lstm")
+    rate = model.feature.sample_rate
+    noise = (0.1 * np.random.default_rng(0).standard_normal(3 * rate)).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", noise, rate)
+    expected = r"holds no voice; expected at least 0\.5 s of singing"
+    with pytest.raises(UtteranceError, match=f"noise.wav: {expected}"):
+        model.embed(tmp_path / "noise.wav")
+    with pytest.raises(UtteranceError, match=expected):
+        model.embed(torch.from_numpy(noise))
+    (_, result), *_ = model.embed_many([AudioClip(noise, rate, "noise")], num_threads=0)
+    assert isinstance(result, UtteranceError)
+    with pytest.raises(UtteranceError, match=expected):
+        model.torch_module()(torch.from_numpy(noise)[None])
+
+
+def find_clips() -> list[Path]:
+    """Twenty recordings of real singing: of the folder SINGER_VERIFY_SINGING if it is set, else of the example data."""
+    root = Path(os.environ.get("SINGER_VERIFY_SINGING", PROJECT / "example_dataset/val"))
+    found = sorted(root.rglob("*.flac"))
+    return found[:: max(len(found) // 20, 1)][:20]
+
+
+@pytest.mark.slow
+def test_scores_of_real_singing_are_decided_by_the_voice(tmp_path: Path) -> None:
+    run = train(
+        PROJECT / "example_dataset",
+        *("encoder.hidden_size=128", "encoder.embedding_size=64", "data.num_frames=50", "data.singers_per_batch=8"),
+        *("data.utterances_per_singer=4", "trainer.max_steps=200", "trainer.val_check_interval=100"),
+        *(f"data.store_root={tmp_path}/store", f"hydra.run.dir={tmp_path}/run", "logger=none"),
+    )
+    clips = [soundfile.read(path, dtype="float32") for path in find_clips()]
+    for model in (load_model(run), build_model("mel40", "statistics")):
+        for number, (voice, sample_rate) in enumerate(clips):
+            others = [samples for samples, rate in (clips[number - 1], clips[number - 7]) if rate == sample_rate]
+            require_stable_scores(model, voice, sample_rate, others, is_thorough=False)
