@@ -19,7 +19,9 @@ from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.file_search import (
     FoundFiles,
     find_files,
+    is_folder,
     is_passed_over,
+    list_folder,
     log_other_files,
     require_link_target,
     warn_passed_over,
@@ -165,10 +167,10 @@ def _read_split(root: Path, name: str, listed: dict[str, Utterance]) -> Split:
     utterances: list[Utterance] = []
     num_ignored = 0
     passed_over, others = FoundFiles(), list[Path]()
-    for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name):
-        if is_passed_over(entry.name) or not entry.is_dir():
+    for entry in list_folder(root / name):
+        if is_passed_over(entry.name) or not is_folder(entry):
             num_ignored += 1
-            (passed_over.hidden_folders if entry.is_dir() else others).append(Path(entry.path))
+            (passed_over.hidden_folders if is_folder(entry) else others).append(Path(entry.path))
             if entry.is_symlink() and not entry.name.startswith("."):
                 require_link_target(Path(entry.path))
             continue
@@ -217,34 +219,37 @@ def _list_singer(
         SingerVerifyError: a link leads nowhere, or to a file of another singer or split.
     """
     real_root = os.path.realpath(root)
-    for path in found.files:
-        if path.is_symlink() and (_is_utterance(path.name) or not path.suffix):  # without a suffix: a folder, perhaps
+    for path in found.linked_files:
+        if _is_utterance(path.name) or not path.suffix:  # without a suffix: a folder, perhaps
             require_link_target(path)
     utterances, repeated = list[Utterance](), list[Path]()
     candidates = [
-        (real_path != os.path.join(real_root, path.relative_to(root)), path, real_path)
+        (real_path != os.path.join(real_root, relative_path), relative_path, real_path)
         for path, real_path in zip(found.files, found.real_paths, strict=True)
         if _is_utterance(path.name)
+        for relative_path in [str(path).removeprefix(os.path.join(root, ""))]
     ]
-    for _, path, real_path in sorted(candidates):  # links last, so that a file is listed under its own name
-        utterance = Utterance(path.relative_to(root).as_posix(), singer)
+    for _, relative_path, real_path in sorted(candidates):  # links last: a file is listed under its own name
+        utterance = Utterance(relative_path.replace(os.sep, "/"), singer)
         first = listed.setdefault(real_path, utterance)
         if first is utterance:
             utterances.append(utterance)
         elif first.singer == singer and first.path.partition("/")[0] == utterance.path.partition("/")[0]:
-            repeated.append(path)
+            repeated.append(root / relative_path)
         else:
             raise SingerVerifyError(
-                f"{root / first.path} and {path}: links make one file two recordings, of {first.singer} and of "
-                f"{singer}; a recording belongs to one singer in one split, so delete the link that is wrong."
+                f"{root / first.path} and {root / relative_path}: links make one file two recordings, of "
+                f"{first.singer} and of {singer}; a recording belongs to one singer in one split, so delete the link "
+                f"that is wrong."
             )
     return sorted(utterances, key=_get_sort_key), repeated
 
 
 def _get_sort_key(utterance: Utterance) -> tuple[tuple[str, ...], str]:
     """Sort by names without suffix, so that `song.flac` comes before its copy `song (1).flac`, and is the one kept."""
-    path = PurePosixPath(utterance.path)
-    return (*path.parent.parts, path.stem), path.suffix
+    *folders, name = utterance.path.split("/")
+    stem, suffix = os.path.splitext(name)
+    return (*folders, stem), suffix
 
 
 def _is_utterance(name: str) -> bool:

@@ -24,12 +24,14 @@ class FoundFiles:
     Attributes:
         files: paths of the files, in no particular order; links that lead nowhere are among them.
         real_paths: for each file, where it lies once all links are followed.
+        linked_files: those of the files that are links.
         hidden_folders: folders that were passed over because of their names.
         linked_folders: links to folders that are read anyway, for instance to the folder they lie in.
     """
 
     files: list[Path] = field(default_factory=list)
     real_paths: list[str] = field(default_factory=list)
+    linked_files: list[Path] = field(default_factory=list)
     hidden_folders: list[Path] = field(default_factory=list)
     linked_folders: list[Path] = field(default_factory=list)
 
@@ -40,29 +42,54 @@ def is_passed_over(folder_name: str) -> bool:
 
 
 def find_files(folder: Path) -> FoundFiles:
-    """Find the files below a folder; links are followed, and each folder is read once."""
+    """Find the files below a folder; links are followed, and each folder is read once.
+
+    Raises:
+        SingerVerifyError: a folder cannot be read.
+    """
     found, visited = FoundFiles(), set[str]()
     folders, linked_folders = [str(folder)], list[str]()
     while folders or linked_folders:  # linked folders last, so that a file is found in the folder it lies in
-        is_link = not folders
-        directory = linked_folders.pop(0) if is_link else folders.pop()
+        directory = folders.pop() if folders else linked_folders.pop(0)
         real = os.path.realpath(directory)
         if real in visited:
             found.linked_folders.append(Path(directory))
             continue
         visited.add(real)
-        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            if entry.is_dir():
+        for entry in list_folder(Path(directory)):
+            if is_folder(entry):
                 if is_passed_over(entry.name):
                     found.hidden_folders.append(Path(entry.path))
                 else:
                     (linked_folders if entry.is_symlink() else folders).append(entry.path)
             else:
-                found.files.append(Path(entry.path))
-                found.real_paths.append(
-                    os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
-                )
+                path, is_link = Path(entry.path), entry.is_symlink()
+                found.files.append(path)
+                found.real_paths.append(os.path.realpath(path) if is_link else os.path.join(real, entry.name))
+                found.linked_files += [path] if is_link else []
     return found
+
+
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, sorted by name.
+
+    Raises:
+        SingerVerifyError: the folder cannot be read.
+    """
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise SingerVerifyError(
+            f"{folder}: cannot be read ({error.strerror}); make it readable, or move it out of the corpus."
+        ) from error
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def require_link_target(path: Path) -> os.stat_result:

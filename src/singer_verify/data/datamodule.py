@@ -152,6 +152,7 @@ class SingerDataModule(pl.LightningDataModule):
             if "test" not in self.corpus.splits:
                 raise SingerVerifyError(f"{self.corpus.root}: has no split to test on; expected a folder named test.")
             self.test_store = self._open_store("test")
+            require_disjoint_recordings(self.corpus.root, self.stores["train"], self.test_store)
 
     def _set_up_training(self) -> None:
         self.stores = self.prepared or {split: self._open_store(split) for split in ("train", "val")}
@@ -313,14 +314,14 @@ def warn_of_short_utterances(utterance_lengths: Int[np.ndarray, " utterances"], 
 
 
 def require_disjoint_recordings(root: Path, training: PackedStore, validation: PackedStore) -> None:
-    """Check that no recording is in both the training and the validation split, whichever singer it is filed under.
+    """Check that no recording is both in the training split and in one it is evaluated on, whoever is said to sing.
 
     Recordings are compared by what they sound like, see `audio.content`: the same in another format is found as well.
 
     Args:
         root: folder of the corpus.
         training: store of the training split.
-        validation: store of the validation split.
+        validation: store of the validation or test split.
 
     Raises:
         SingerVerifyError: a recording is in both splits; the message names one pair of files.

@@ -89,6 +89,28 @@ def test_a_link_to_nothing_is_one_message(make_corpus: MakeCorpus, link: str) ->
         read_corpus(root)
 
 
+@pytest.mark.parametrize("link", ["train/train_singer0/self", "train/train_singer0/self.flac", "train/self"])
+def test_a_link_to_itself_is_one_message(make_corpus: MakeCorpus, link: str) -> None:
+    root = make_corpus(utterances=1)
+    os.symlink(Path(link).name, root / link)
+    with pytest.raises(SingerVerifyError, match=r"self.*: links to self.*, which cannot be read \(Too many levels"):
+        read_corpus(root)
+
+
+def test_a_folder_that_cannot_be_read_is_one_message(make_corpus: MakeCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, scandir = make_corpus(utterances=1), os.scandir
+    (root / "train/train_singer1/private").mkdir()
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "private":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SingerVerifyError, match=r"train_singer1/private: cannot be read \(Permission denied\)"):
+        read_corpus(root)
+
+
 def test_a_corpus_of_links_to_files_elsewhere_is_read(
     make_corpus: MakeCorpus, caplog: pytest.LogCaptureFixture
 ) -> None:

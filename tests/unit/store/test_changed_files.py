@@ -15,7 +15,7 @@ import torch
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.data.datamodule import collect_recording_ids, require_disjoint_recordings
+from singer_verify.data.datamodule import SingerDataModule, collect_recording_ids, require_disjoint_recordings
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
@@ -321,3 +321,19 @@ def test_code_of_another_package_or_in_a_function_counts(
 
 def test_a_recipe_of_singer_verify_has_its_version_alone() -> None:
     assert recipe.describe_recipe_code(MelSpectrogram(40).recipe) == {"singer_verify": str(recipe.RECIPE_CODE_VERSION)}
+
+
+def test_a_recording_in_train_and_test_is_refused(make_corpus: MakeCorpus) -> None:
+    root = make_corpus(utterances=2)
+    for singer in ("c", "d"):
+        shutil.copytree(root / "val/val_singer0", root / "test" / singer)
+        for number, path in enumerate((root / "test" / singer).iterdir()):
+            soundfile.write(path, sing(7000 + 10 * ord(singer) + number), SAMPLE_RATE)
+    shutil.copy(root / "train/train_singer0/song0.flac", root / "test/c/x.flac")
+    data = SingerDataModule(str(root), MelSpectrogram(20), 20, 2, 2, store_root=str(root / "store"))
+    data.prepare_data()
+    data.setup("fit")
+    with pytest.raises(
+        SingerVerifyError, match=r"train_singer0/song0.flac and .*test/c/x.flac: the same recording in bo"
+    ):
+        data.setup("test")
