@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
 from singer_verify.environment import set_torch_environment
 
 set_torch_environment()  # before torch is loaded
@@ -33,6 +31,7 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.export.onnx_check import synthesise_voice
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
@@ -51,14 +50,13 @@ Shape = tuple[int, int, int]  # singers, utterances, frames
 
 
 def write_corpus(root: Path, num_singers: int, seconds: float) -> Path:
-    """Write utterances of noise, whose content does not affect the cost of a step."""
-    generator = np.random.default_rng(0)
+    """Write utterances of synthetic voices, whose content does not affect the cost of a step."""
     for split, count in (("train", num_singers), ("val", 2)):
         for singer in range(count):
             folder = root / split / f"{split}{singer:04}"
             folder.mkdir(parents=True)
             for utterance in range(4):
-                samples = 0.1 * generator.standard_normal(round(seconds * 16_000))
+                samples = synthesise_voice(round(seconds * 16_000), 16_000, seed=1000 * count + 4 * singer + utterance)
                 soundfile.write(folder / f"{utterance}.wav", samples, 16_000, subtype="PCM_16")
     return root
 

@@ -21,6 +21,7 @@ import torch
 
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.errors import SingerVerifyError
+from singer_verify.export.onnx_check import synthesise_voice
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.runs import checkpoints
@@ -117,15 +118,14 @@ def fill_disk() -> None:
 
 
 def write_corpus(root: Path) -> Path:
-    """Write a tiny corpus of noise, and return its root."""
-    generator = np.random.default_rng(0)
+    """Write a tiny corpus of synthetic voices, and return its root."""
     for split, num_singers in (("train", 4), ("val", 2)):
         for singer in range(num_singers):
             folder = root / split / f"{split}{singer}"
             folder.mkdir(parents=True)
             for utterance in range(3):
-                samples = generator.normal(size=8000) * np.sin(np.arange(8000) * (0.05 + 0.02 * singer)) * 0.1
-                soundfile.write(folder / f"{utterance}.flac", samples.astype(np.float32), 16000)
+                samples = synthesise_voice(9600, 16000, seed=100 * num_singers + 10 * singer + utterance)
+                soundfile.write(folder / f"{utterance}.flac", samples, 16000)
     return root
 
 
