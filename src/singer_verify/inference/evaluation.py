@@ -1,8 +1,8 @@
 """Evaluation of a model on a split: embed its utterances, measure what conditions need, score the trials."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -108,6 +108,7 @@ class EvaluationPlan:
         conditions: conditions that are evaluated, and what has to be measured for them.
         trial_path: path of the list of trials; None for all pairs.
         trials: content of that list.
+        singer_by_path: singer of each utterance of the split, whether it can be used or not.
     """
 
     corpus: Path
@@ -115,6 +116,7 @@ class EvaluationPlan:
     conditions: ConditionSelection
     trial_path: Path | None = None
     trials: TrialList | None = None
+    singer_by_path: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: str | None) -> EvaluationPlan:
@@ -131,7 +133,7 @@ def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: s
     paths = list(singer_by_path)
     labels = read_utterance_labels(paths, corpus, report=False)  # embedding reports
     selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
-    return EvaluationPlan(corpus, split, selection, trials, listed)
+    return EvaluationPlan(corpus, split, selection, trials, listed, singer_by_path)
 
 
 def evaluate_utterances(
@@ -184,7 +186,10 @@ def embed_split(model: Model, corpus: Path, split: str, progress: Progress = sho
     indices, embeddings = embed_usable_utterances(model, corpus, utterances, progress, register)
     singers, singer_index = np.unique([utterances[index].singer for index in indices], return_inverse=True)
     paths = [utterances[index].path for index in indices]
-    labels, contents = read_utterance_labels(paths, corpus), [register.contents[path] for path in paths]
+    # of all, as the row of one that cannot be used is not for another with a similar path
+    labels = read_utterance_labels([utterance.path for utterance in utterances], corpus)
+    labels = {name: values[indices] for name, values in labels.items()}
+    contents = [register.contents[path] for path in paths]
     return EvaluatedUtterances(
         *(np.array(paths, object), tuple(singers.tolist()), singer_index, labels, embeddings),
         contents=np.array(contents, np.int64),
@@ -237,9 +242,8 @@ def _select_usable_trials(utterances: EvaluatedUtterances, plan: EvaluationPlan)
     """Select the trials of a list whose utterances can be used; its faults are logged."""
     if plan.trials is None:
         return None
-    singers = [utterances.singers[number] for number in utterances.singer_index]
-    singer_by_path = dict(zip(utterances.paths.tolist(), singers, strict=True))
-    validation = validate_trials(plan.trials, plan.corpus, singer_by_path, utterances.copies)
+    unusable = plan.singer_by_path.keys() - set(utterances.paths) - utterances.copies.keys()
+    validation = validate_trials(plan.trials, plan.corpus, plan.singer_by_path, utterances.copies, unusable)
     for message in format_fault_messages(validation):
         log.warning("%s: %s", plan.trial_path, message)
     return index_trials(select_valid_trials(plan.trials, validation), utterances.paths)
@@ -327,7 +331,7 @@ def collect_fault_examples(validation: TrialListValidation) -> dict[str, list[st
 def format_fault_messages(validation: TrialListValidation) -> list[str]:
     """Format what was found and what is done about it: a sentence for each fault, none for a list without any."""
     counts, examples = count_faults(validation), collect_fault_examples(validation)
-    elsewhere = f", {validation.num_elsewhere} of them in another split" if validation.num_elsewhere else ""
+    elsewhere = f", {validation.num_elsewhere} of them in another split or unusable" if validation.num_elsewhere else ""
     openings = {
         "missing_files": f"Trials of files that are not among the utterances of {validation.root}, left out: "
         f"{counts['num_with_missing_files']}; such files{elsewhere}",

@@ -4,7 +4,7 @@ How each fault is handled, and always reported:
 
 | fault | handling |
 | --- | --- |
-| a file that is not among the utterances | its trials are left out |
+| a file that is not among the utterances, or that cannot be used | its trials are left out |
 | a recording against itself, or against a file that sounds the same | left out |
 | a trial that repeats an earlier one, in either order, by the same files or by copies | left out |
 | a label that contradicts the folders | the folders decide, as in training and over all pairs |
@@ -14,7 +14,7 @@ Each trial counts for the first fault it has, so the counts add up.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -47,11 +47,11 @@ class TrialListValidation:
         left: (trials,), path of one utterance, relative to the root; as listed if there is no such utterance.
         right: (trials,), path of the other utterance.
         is_target: (trials,), by the folders; meaningless where a file is missing.
-        is_missing: (trials,), a file is not among the utterances.
+        is_missing: (trials,), a file is not among the utterances that can be used.
         is_self_pair: (trials,), a recording against itself, or against a copy.
         is_duplicate: (trials,), the same two recordings appeared before, in either order.
         is_contradicting: (trials,), the list's label contradicts the folders.
-        missing: files that are not among the utterances, as listed.
+        missing: files that are not among the utterances that can be used, as listed.
         num_elsewhere: number of them that exist below the root: in another split, or unusable.
         misnamed: files named after another singer than their folder, and that singer.
         singers: names of the singers of the corpus.
@@ -77,7 +77,11 @@ class TrialListValidation:
 
 
 def validate_trials(
-    trials: TrialList, root: Path, singer_by_path: Mapping[str, str], copies: Mapping[str, str] = NO_COPIES
+    trials: TrialList,
+    root: Path,
+    singer_by_path: Mapping[str, str],
+    copies: Mapping[str, str] = NO_COPIES,
+    unusable: Collection[str] = (),
 ) -> TrialListValidation:
     """Compare a list with the utterances of a corpus.
 
@@ -86,12 +90,15 @@ def validate_trials(
         root: root folder of the corpus.
         singer_by_path: singer of each utterance, by its path relative to the root.
         copies: by the path of a copy, that of the utterance that sounds the same, which the copy's trials are of.
+        unusable: paths of utterances that cannot be used. The list is matched to them all the same: their trials are
+            left out, and not taken for trials of another utterance with a similar path.
 
     Raises:
         SingerVerifyError: a path fits two utterances.
     """
     paths = np.array([*singer_by_path, *(copy for copy in copies if copy not in singer_by_path)], object)
     files = _replace_copies(match_listed_files(trials, paths), paths, copies)
+    files = _leave_out_unusable(files, paths, unusable)
     is_absent = files.places == ABSENT
     meant = np.where(is_absent, files.paths, paths[files.places])
     is_target = _is_same_singer(files, [singer_by_path.get(path, "") for path in meant])
@@ -120,6 +127,12 @@ def _replace_copies(files: ListedFiles, paths: np.ndarray, copies: Mapping[str, 
     return replace(files, places=places)
 
 
+def _leave_out_unusable(files: ListedFiles, paths: np.ndarray, unusable: Collection[str]) -> ListedFiles:
+    left_out = set(unusable)
+    places = [ABSENT if place == ABSENT or paths[place] in left_out else place for place in files.places]
+    return replace(files, places=np.array(places, np.int64))
+
+
 def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> TrialList:
     """Return the usable trials, with paths relative to the corpus root, labelled by the folders.
 
@@ -137,7 +150,7 @@ def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> T
             f"identification rates of singer-verify evaluate --enrol N, which enrols singers with several recordings."
         )
     if not num_kept and validation.missing:
-        where = "are in another split" if validation.num_elsewhere else "have another name in the corpus"
+        where = "are in another split or unusable" if validation.num_elsewhere else "have another name in the corpus"
         raise SingerVerifyError(
             f"{validation.root}: none of the {len(trials)} trials can be used; the list names for instance "
             f"{validation.missing[0]}, which is not among the utterances: check whether its files {where}."
