@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.corpora.labels import read_labels
+from singer_verify.corpora.labels import CORPUS_TABLE_NAME, NON_LABEL_COLUMNS, read_label_table
 from singer_verify.features.precomputed import read_feat_params
 
 PROJECT = Path(__file__).parents[2]
@@ -18,8 +18,10 @@ ROOT = PROJECT / "example_dataset"
 
 
 def test_layout_and_names() -> None:
-    corpus, labels = read_corpus(ROOT), read_labels(ROOT)
-    assert list(labels.columns) == ["gender", "exercise", "technique", "vowel"]
+    corpus, labels = read_corpus(ROOT), read_label_table(ROOT / CORPUS_TABLE_NAME)
+    assert [name for name in labels.columns if name not in NON_LABEL_COLUMNS] == [
+        *("gender", "exercise", "technique", "vowel")
+    ]
     assert [len(split.singers) for split in corpus.splits.values()] == [12, 6]
     for split in corpus.splits.values():
         assert sum(singer.startswith("male") for singer in split.singers) == len(split.singers) / 2

@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Bool, Int
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.corpora.matching import ABSENT, match_paths
+from singer_verify.corpora.matching import ABSENT, match_paths, spell_path
 from singer_verify.corpora.names import normalise_name
 from singer_verify.corpora.tables import read_table
 from singer_verify.errors import SingerVerifyError
@@ -28,22 +28,6 @@ UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
 # Columns of corpus.csv with an utterance's location and audio properties; all others are labels.
 NON_LABEL_COLUMNS = (SINGER_COLUMN, "split", "seconds", "sample_rate", "channels")
 NUM_NAMED = 3  # utterances or rows that a message names
-
-
-def read_labels(root: Path) -> pd.DataFrame:
-    """Read the labels in a corpus' table as they are listed: one string column per label, empty where unknown.
-
-    Args:
-        root: root folder of the corpus; without a `corpus.csv` the table is empty.
-
-    Returns:
-        A table indexed by `utterance`, or by `singer` if it has a row per singer.
-
-    Raises:
-        SingerVerifyError: the file is not such a table, or lists an utterance or singer twice.
-    """
-    table = read_label_table(root / CORPUS_TABLE_NAME)
-    return table.drop(columns=[name for name in NON_LABEL_COLUMNS if name in table.columns])
 
 
 def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
@@ -202,10 +186,19 @@ def _match_singers(listed: list[str], singers: Sequence[str]) -> Int[np.ndarray,
 
 
 def _match_utterances(listed: list[str], paths: Sequence[str], name: str | Path) -> Int[np.ndarray, " utterances"]:
-    """Return the row of each utterance; a row with its suffix goes before one with another."""
+    """Return the row of each utterance; one with exactly its path goes before all others, then one with its suffix."""
     rows = np.full(len(paths), ABSENT, np.int64)
-    for row, place in enumerate(match_paths(listed, paths).tolist()):
-        if place == ABSENT:
+    places = match_paths(listed, paths)
+    is_exact = np.array(
+        [
+            place != ABSENT and spell_path(key) == spell_path(paths[place])
+            for key, place in zip(listed, places, strict=True)
+        ],
+        bool,
+    )
+    taken = set(places[is_exact].tolist())
+    for row, place in enumerate(places.tolist()):
+        if place == ABSENT or (place in taken and not is_exact[row]):
             continue
         before = rows[place]
         has_suffix, had_suffix = (
@@ -222,7 +215,7 @@ def _match_utterances(listed: list[str], paths: Sequence[str], name: str | Path)
 
 
 def _report_missing_labels(paths: Sequence[str], is_found: np.ndarray, num_labels: int, name: str | Path) -> None:
-    missing = [path for path, found in zip(paths, is_found, strict=True) if not found]
+    missing = [path for path, has_row in zip(paths, is_found, strict=True) if not has_row]
     if missing and num_labels:
         log.warning(
             "%s: has no row for %d of %d utterances, whose labels are unknown (%s%s).",
@@ -236,8 +229,8 @@ def _report_other_singers(
     """Log rows whose column `singer` is not the singer of the folder, with or without a corpus before it."""
     others = [
         (path, str(other), singer)
-        for path, other, singer, found in zip(paths, named, singers, is_found, strict=True)
-        if found and other.strip() and normalise_name(other.strip()).rpartition("/")[2] != singer.rpartition("/")[2]
+        for path, other, singer, has_row in zip(paths, named, singers, is_found, strict=True)
+        if has_row and other.strip() and normalise_name(other.strip()).rpartition("/")[2] != singer.rpartition("/")[2]
     ]
     if others:
         log.warning(

@@ -47,7 +47,7 @@ def match_paths(listed: Sequence[str] | np.ndarray, paths: Sequence[str] | np.nd
                 places[number] = fits[0]
             elif fits:
                 ambiguous.setdefault(listed[number], fits)
-                if find is _find_end_of_listed and spell is _spell_path:
+                if find is _find_end_of_listed and spell is spell_path:
                     _raise_ambiguous(listed[number], fits, paths)
     if (places == ABSENT).all():
         places = _match_one_folder(listed, paths)
@@ -63,22 +63,22 @@ def _raise_ambiguous(listed: str, fits: list[int], paths: Sequence[str] | np.nda
     )
 
 
-def _spell_path(path: str) -> str:
+def spell_path(path: str) -> str:
     """Return a path with slashes, without `.`, doubled or surrounding ones, in NFC."""
     parts = normalise_name(path).strip().replace("\\", "/").split("/")
     return "/".join(part for part in parts if part not in ("", "."))
 
 
 def _spell_without_suffix(path: str) -> str:
-    spelled = _spell_path(path)
+    spelled = spell_path(path)
     suffix = PurePosixPath(spelled).suffix
     return spelled[: -len(suffix)] if suffix.lower() in KNOWN_SUFFIXES else spelled
 
 
 SPELLINGS: tuple[Callable[[str], str], ...] = (
-    _spell_path,
+    spell_path,
     _spell_without_suffix,
-    lambda path: _spell_path(path).casefold(),
+    lambda path: spell_path(path).casefold(),
     lambda path: _spell_without_suffix(path).casefold(),
 )
 

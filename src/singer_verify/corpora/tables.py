@@ -65,7 +65,7 @@ def shorten_line(line: str, max_length: int = 120) -> str:
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
-def iterate_csv_rows(path: Path, text: str, separator: str, skip_blanks: bool) -> Iterator[CsvRow]:
+def iterate_csv_rows(path: Path, text: str, separator: str, skip_blanks: bool, option: str = "") -> Iterator[CsvRow]:
     """Yield the rows that are not blank, with the number of their first line.
 
     Args:
@@ -73,6 +73,7 @@ def iterate_csv_rows(path: Path, text: str, separator: str, skip_blanks: bool) -
         text: its content.
         separator: separator of the fields.
         skip_blanks: whether blanks after a separator belong to it.
+        option: what precedes the path in messages, for example "--labels ".
 
     Raises:
         SingerVerifyError: a field is longer than any path, mostly because a quotation mark is never closed.
@@ -86,8 +87,8 @@ def iterate_csv_rows(path: Path, text: str, separator: str, skip_blanks: bool) -
             number = reader.line_num + 1
     except csv.Error as error:
         raise SingerVerifyError(
-            f"{path}, line {number}: cannot be read as csv ({error}); expected fields separated by {separator!r}, "
-            f"quotation marks in pairs."
+            f"{option}{path}, line {number}: cannot be read as csv ({error}); expected fields separated by "
+            f"{separator!r}, quotation marks in pairs."
         ) from error
 
 
@@ -110,18 +111,24 @@ def read_table(path: Path, option: str, required: Collection[str]) -> pd.DataFra
         SingerVerifyError: the file cannot be read, has none of these columns or one twice, or a row with more fields
             than the header.
     """
-    text = read_text(path, "a table").lstrip("\r\n")
-    line = next(iter(text.splitlines()), "")
-    if not line.strip():
-        raise SingerVerifyError(f"{option}{path}: cannot be read as a table (it is empty).")
+    text = read_text(path, "a table")
+    line = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
 
     def count_required(separator: str) -> int:
-        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        try:
+            fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:  # which reading the rows reports
+            return 0
         return len({field.strip().lower() for field in fields} & set(required))
 
     separator = max(SEPARATORS, key=count_required)
-    rows = iterate_csv_rows(path, text, separator, has_spaced_separators(line, separator))
-    header = _normalise_header(next(rows)[1])
+    rows = iterate_csv_rows(path, text, separator, has_spaced_separators(line, separator), option)
+    header = _normalise_header(next(rows, (0, []))[1])
+    if not header:
+        raise SingerVerifyError(
+            f"{option}{path}: cannot be read as a table (it is empty); expected a header with a column "
+            f"{' or '.join(required)}."
+        )
     if not set(header) & set(required):
         raise SingerVerifyError(
             f"{option}{path}: has no column {' or '.join(required)} (columns found: {', '.join(header)})."

@@ -10,8 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from singer_verify.cli import app
+from singer_verify.corpora.tables import read_text
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.trials.formats import FORMATS, detect_format, read_trials
+from singer_verify.evaluation.trials.formats import FORMATS, read_trials
+from singer_verify.evaluation.trials.layouts import detect_layout
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_a_list_is_converted_between_all_formats(name: str, corpus: Path, tmp_pa
     first, second = tmp_path / "first.csv", tmp_path / "second"
     call(corpus, "--out", first, "--num", 30)
     assert "No fault found." in call(corpus, "--out", second, "--list", first, "--format", name)
-    assert detect_format(second) == name
+    assert detect_layout(second, read_text(second, "a list")).name == name
     call(corpus, "--out", tmp_path / "third.csv", "--list", second)
     assert (tmp_path / "third.csv").read_text() == first.read_text()
 

@@ -13,7 +13,7 @@ from support.cli import call, refusal
 from support.dataset_miniatures import write_all
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.corpora.labels import read_labels, read_utterance_labels
+from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_label_table, read_utterance_labels
 from singer_verify.corpora.matching import ABSENT, match_paths
 from singer_verify.errors import SingerVerifyError
 
@@ -140,6 +140,12 @@ def test_a_singer_that_contradicts_the_folder_is_said(root: Path, caplog: pytest
         ("utterance,song\nanna/1.wav,x\nanna/1.mp3,y\n", "lists train/anna/1.flac twice, as anna/1.wav and as"),
         ('utterance,song\n"a,b\n' + "x" * 140_000, "line 2: cannot be read as csv"),
         ("", "it is empty"),
+        ('""', r"corpus.csv: cannot be read as a table \(it is empty\); expected a header with a column utterance or"),
+        (' \r\n""\n\n', "it is empty"),
+        (f"{'x' * 140_000},song\n", "line 1: cannot be read as csv"),
+        (f'\n"utterance\n{"x" * 140_000}', "line 2: cannot be read as csv"),
+        ("\n\r\n\nutterance,song\na,b,c\n", r"line 5: 'a,b,c'; expected 2 fields"),
+        ("\r  \rutterance,song\r\ra,b,c\r", r"line 5: 'a,b,c'; expected 2 fields"),
     ],
 )
 def test_what_is_no_table_or_says_two_things_is_refused(content: str | bytes, sentence: str, root: Path) -> None:
@@ -153,13 +159,24 @@ def test_a_row_with_the_suffix_of_the_file_goes_first(root: Path) -> None:
         assert read_songs(root, "".join(["utterance,song\n", *rows]))[0] == ".flac"
 
 
+def test_the_row_with_exactly_the_path_goes_first(root: Path) -> None:
+    for rows in (
+        ["train/anna/2.flac,loose", "train/anna/1.FLAC,loose", "train/anna/1.flac,own"],
+        ["anna/1.flac,loose", "1.FLAC,loose", "train/anna/1.flac,own"],
+        ["TRAIN/ANNA/1.flac,loose", ".\\train\\anna\\1.flac,own"],
+    ):
+        for order in (rows, rows[::-1]):  # whichever stands first
+            paths = ["train/anna/1.flac", PATHS[2]]
+            assert read_songs(root, "\n".join(["utterance,song", *order]), paths) == ["own", ""]
+
+
 def test_values_that_look_like_numbers_or_nothing_are_strings(root: Path) -> None:
     values = ["nan", "NA", "1e3", "001"]
     content = "utterance,song\n" + "".join(f"{path},{value}\n" for path, value in zip(PATHS, values, strict=True))
     assert read_songs(root, content) == values
     for value in ("None", "true", "null", "-1", ""):
         (root / "corpus.csv").write_text(f"singer,song\n{value or 'x'},{value}\n")
-        assert read_labels(root)["song"].to_dict() == {value or "x": value}
+        assert read_label_table(root / CORPUS_TABLE_NAME)["song"].to_dict() == {value or "x": value}
 
 
 def test_paths_match_only_what_they_can_mean() -> None:
@@ -188,7 +205,7 @@ def test_prepare_joins_labels_and_splits_of_other_programs(tmp_path: Path, caplo
     labels, out = tmp_path / "labels.csv", tmp_path / "out"
     labels.write_text(f"Utterance;Gender\nC:\\set\\anna\\1.flac;female\n.\\{NFD}\\2.wav;male\nnobody/1.wav;male\n")
     call("prepare", "folder", source, "--out", out, "--labels", labels)
-    rows = read_labels(out)
+    rows = read_label_table(out / CORPUS_TABLE_NAME)
     unknown = [f"train/{name}/{take}.wav" for name in ("anna", "bert") for take in (1, 2)]
     unknown += [f"val/{name}/{take}.wav" for name in ("emma", NFC) for take in (1, 2)]
     labelled = {"train/anna/1.wav": "female", f"val/{NFC}/2.wav": "male"}
@@ -197,7 +214,7 @@ def test_prepare_joins_labels_and_splits_of_other_programs(tmp_path: Path, caplo
     assert "1 of its 3 rows are for no recording (nobody/1.wav)" in caplog.text
     labels.write_text(f"singer\tgender\nanna\tf\nbert\tm\n{NFD}\tf\nemma\tf\n")
     call("prepare", "folder", source, "--out", tmp_path / "by_singer", "--labels", labels)
-    assert set(read_labels(tmp_path / "by_singer")["gender"]) == {"f", "m"}
+    assert set(read_label_table(tmp_path / "by_singer" / CORPUS_TABLE_NAME)["gender"]) == {"f", "m"}
     labels.write_text("singer,gender\ncora,f\n")
     assert "lists cora and 0 other singers that are not in" in refusal(
         "prepare", "folder", source, "--out", tmp_path / "none", "--labels", labels
@@ -231,7 +248,7 @@ def test_odd_names_of_a_prepared_corpus_read_back_equal(seed: int, tmp_path: Pat
     call("prepare", "folder", source, "--out", tmp_path / "out")
     corpus = read_corpus(tmp_path / "out")
     utterances = [utterance for split in corpus.splits.values() for utterance in split.utterances]
-    table = read_labels(tmp_path / "out")
+    table = read_label_table(tmp_path / "out" / CORPUS_TABLE_NAME)
     assert set(table.index) == {utterance.path for utterance in utterances}
     assert {utterance.singer for utterance in utterances} == {
         unicodedata.normalize("NFC", name) for name in names if name

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from singer_verify.cli import app
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.corpora.labels import read_labels
+from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_label_table
 from singer_verify.corpora.preparation import mix_at_snr
 from singer_verify.corpora.splits import draw_splits
 from singer_verify.errors import SingerVerifyError
@@ -49,7 +49,7 @@ def test_every_data_set_becomes_a_corpus_that_reads(make: Callable[[Path], Path]
     printed = prepare(make.__name__, make(tmp_path / "source"), "--out", out, "--val", 2)
     table, corpus = table_of(out), read_corpus(out)
     paths = sorted(utterance.path for split in corpus.splits.values() for utterance in split.utterances)
-    assert paths == table["utterance"].tolist() == read_labels(out).index.tolist()
+    assert paths == table["utterance"].tolist() == read_label_table(out / CORPUS_TABLE_NAME).index.tolist()
     assert {utterance.singer for split in corpus.splits.values() for utterance in split.utterances} == set(
         table["singer"]
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singer_verify.corpora.labels import read_labels
+from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.conditions import Conditions, UtteranceMetadata
 from singer_verify.evaluation.trials.trial_list import build_all_pairs
@@ -60,15 +60,15 @@ def test_labels_are_the_columns_that_say_what_is_sung(tmp_path: Path) -> None:
         "val/01/a.wav,01,val,1.5,44100,1,female,NA\n"
         "val/02/b.wav,02,val,2.0,44100,1,,07\n"
     )
-    labels = read_labels(tmp_path)
-    assert labels.index.tolist() == ["val/01/a.wav", "val/02/b.wav"]
-    assert labels.to_dict("list") == {"gender": ["female", ""], "song": ["NA", "07"]}
+    labels = read_utterance_labels(["val/01/a.wav", "val/02/b.wav"], tmp_path)
+    assert {name: values.tolist() for name, values in labels.items()} == {
+        "gender": ["female", ""],
+        "song": ["NA", "07"],
+    }
 
 
 def test_a_corpus_without_table_has_no_labels(tmp_path: Path) -> None:
-    labels = read_labels(tmp_path)
-    assert labels.empty
-    assert labels.reindex(["val/01/a.wav"]).columns.empty
+    assert read_utterance_labels(["val/01/a.wav"], tmp_path) == {}
 
 
 def test_refuses_what_is_no_table_of_utterances(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_refuses_what_is_no_table_of_utterances(tmp_path: Path) -> None:
     ):
         table.write_text(content)
         with pytest.raises(SingerVerifyError, match=sentence):
-            read_labels(tmp_path)
+            read_utterance_labels([], tmp_path)
 
 
 def test_how_far_apart_and_how_long() -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from singer_verify.corpora.tables import read_text
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.trials.formats import FORMATS, detect_format, infer_format, read_trials, write_trials
+from singer_verify.evaluation.trials.formats import FORMATS, infer_format, read_trials, write_trials
+from singer_verify.evaluation.trials.layouts import detect_layout
 from singer_verify.evaluation.trials.trial_list import TrialList
 
 EXAMPLES = {
@@ -60,7 +62,7 @@ def random_list(seed: int, names: str) -> TrialList:
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_is_recognised_and_says_the_same(name: str, tmp_path: Path) -> None:
     path = written(tmp_path / "list", EXAMPLES[name])
-    assert detect_format(path) == name
+    assert detect_layout(path, read_text(path, "a list")).name == name
     assert rows(read_trials(path)) == [
         ("val/a/1.wav", "val/a/2.wav", True),
         ("val/a/1.wav", "val/b/1.wav", False),
@@ -81,7 +83,7 @@ def test_round_trip_through_all_formats(seed: int, tmp_path: Path) -> None:
     for name in ("csv", "voxceleb", "kaldi", "sony", "csv"):
         write_trials(tmp_path / name, trials, name)
         again = read_trials(tmp_path / name)
-        assert detect_format(tmp_path / name) == name
+        assert detect_layout(tmp_path / name, read_text(tmp_path / name, "a list")).name == name
         assert rows(again) == rows(trials)
         trials = again
 
@@ -180,7 +182,7 @@ def test_headers_of_other_programs(header: str, order: str, separator: str, tmp_
 def test_encodings_line_ends_and_comments(encode: Callable[[str], bytes], name: str, tmp_path: Path) -> None:
     expected = rows(read_trials(written(tmp_path / "plain", EXAMPLES[name])))
     assert rows(read_trials(written(tmp_path / "list", encode(EXAMPLES[name])))) == expected
-    assert detect_format(tmp_path / "list") == name
+    assert detect_layout(tmp_path / "list", read_text(tmp_path / "list", "a list")).name == name
 
 
 def test_files_may_be_named_like_the_columns_of_a_header(tmp_path: Path) -> None:

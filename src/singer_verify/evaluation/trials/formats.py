@@ -53,15 +53,6 @@ COMMENT_PATTERN = re.compile(r"^[ \t]*#", re.MULTILINE)
 OVERFLOW_COLUMN = "overflow"  # takes an extra field, which pandas would otherwise drop silently
 
 
-def detect_format(path: Path) -> str:
-    """Detect the format of a file, or the one most like it.
-
-    Raises:
-        SingerVerifyError: it is not text, blank, or in no format that can mean only one thing.
-    """
-    return detect_layout(path, read_text(path, "a list of trials")).name
-
-
 def read_trials(path: Path) -> TrialList:
     """Read a list of trials in any of the formats, detected by its content. Blank lines and comments are skipped.
 
