@@ -40,7 +40,7 @@ def build_run_path(init_from: object, name: object) -> str:
         SingerVerifyError: a name that would lead out of that folder, or into one that a run keeps for itself; or one of
             the two is no text.
     """
-    parent = _find_parent_folder(_require_path("init_from", init_from))
+    parent = _find_parent_folder(require_path("init_from", init_from))
     if not isinstance(name, str):
         raise SingerVerifyError(f"name={'null' if name is None else name}: expected the name of a folder.")
     parts = Path(name).parts
@@ -65,7 +65,7 @@ def build_job_folder_name(overrides: str) -> str:
     return f"{name[: MAX_FOLDER_NAME_BYTES - 9]}-{checksum}"
 
 
-def _require_path(name: str, value: object) -> str | None:
+def require_path(name: str, value: object) -> str | None:
     """Return a setting that is a path or null.
 
     Raises:
@@ -187,7 +187,7 @@ def choose_run_folder(new: str, resume: object, ckpt_path: object) -> str:
         SingerVerifyError: the run or checkpoint to continue from does not exist, or the new folder contains a run or
             cannot be made.
     """
-    resume, ckpt_path = _require_path("resume", resume), _require_path("ckpt_path", ckpt_path)
+    resume, ckpt_path = require_path("resume", resume), require_path("ckpt_path", ckpt_path)
     folder = resolve_run_folder(is_overridden("name"), new, resume, ckpt_path)
     continued = resume or (ckpt_path and find_run_folder(Path(ckpt_path)))
     is_first_rank = all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)

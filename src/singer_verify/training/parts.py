@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from singer_verify.data.augmentation.augmentation import AugmentationChain
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.encoder import Encoder, freeze
-from singer_verify.errors import SingerVerifyError, require_at_least, require_attributes
+from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import get_feature_settings
@@ -211,7 +211,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     num_singers, embedding_size = len(data.train_singers), encoder.embedding_size
     loss = instantiate(config.loss, num_singers=num_singers, embedding_size=embedding_size)
     check_loss(loss, encoder)
-    freeze(encoder, config.freeze or [])
+    freeze(encoder, config.get("freeze") or [])
     loss.require_utterances(config.data.utterances_per_singer)
     optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler)
     metadata = build_metadata(data, encoder) if data.stores else None
@@ -227,8 +227,8 @@ def build_trainer(config: DictConfig, callbacks: Sequence[pl.Callback] = ()) -> 
         config: settings of the run.
         callbacks: callbacks that run before those of the configuration.
     """
-    require_at_least(1, **{f"trainer.{name}": config.trainer[name] for name in ("max_steps", "val_check_interval")})
-    callbacks = [*callbacks, *(callback for callback in instantiate(config.callbacks).values() if callback)]
+    configured = instantiate(config.get("callbacks") or {}).values()
+    callbacks = [*callbacks, *(callback for callback in configured if callback)]
     logger = list(instantiate(config.get("logger") or {}).values()) or False
     if not logger:  # Lightning refuses this one then
         callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]

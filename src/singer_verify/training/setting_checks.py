@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.recipe import get_feature_settings
 from singer_verify.safe_loading import TARGET_ALIASES
+from singer_verify.training.composition import require_path
 
 MAX_SEED = 2**32 - 1  # of numpy's generators
 # Weights are trained in single precision; the others change how products are computed.
@@ -28,7 +29,7 @@ HYDRA_KEYS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """Refuse settings of a wrong type or range.
+    """Refuse settings of a wrong type or range; one that was removed (`~freeze`) is left to whoever needs it.
 
     Args:
         settings: resolved configuration of a training, whose classes are trusted.
@@ -36,30 +37,39 @@ def check_settings(settings: dict[str, Any]) -> None:
     Raises:
         SingerVerifyError: naming the setting, its value, and what was expected.
     """
-    seed = settings["seed"]
-    require_at_least(0, seed=seed)
-    if seed > MAX_SEED:
-        raise SingerVerifyError(f"seed={seed}: expected an integer between 0 and {MAX_SEED}.")
-    require_choice(("min", "max"), monitor_mode=settings["monitor_mode"])
-    _require_types(settings, monitor=str, print_config=bool)
-    for name in ("init_from", "resume", "ckpt_path"):
-        if settings[name] is not None and (not isinstance(settings[name], str) or not settings[name].strip()):
-            raise SingerVerifyError(f"{name}={settings[name]}: expected a path, or null.")
-    if not isinstance(settings["freeze"], list | str | None):
-        raise SingerVerifyError(f"freeze={settings['freeze']}: expected a list, for example freeze=[lstm.0,lstm.1].")
+    _check_run_settings(settings)
     for group in ("data", "features", "augmentation", "encoder", "loss", "optimizer", "scheduler", "trainer"):
         if not isinstance(settings.get(group), dict) or "_target_" not in settings[group]:
             raise SingerVerifyError(f"{group}: names no class to build it from (_target_); leave the group {group} in.")
     for group, kind in PARTS_BY_GROUP.items():
         for name, part in (settings.get(group) or {}).items():
-            if part is not None and not (isinstance(part, dict) and "_target_" in part):
+            if part is None:
+                continue
+            if not (isinstance(part, dict) and "_target_" in part):
                 raise SingerVerifyError(f"{group}.{name}={part}: expected null, or settings with _target_.")
-            if part is not None and not issubclass(_import_target(part["_target_"]), kind):
+            target = _import_target(f"{group}.{name}", part["_target_"])
+            if isinstance(target, type) and not issubclass(target, kind):  # what a function makes is not known
                 raise SingerVerifyError(
                     f"{group}.{name}._target_={part['_target_']}: expected a {kind.__name__} of pytorch_lightning."
                 )
     _check_trainer(settings["trainer"])
     _check_arguments(settings)
+
+
+def _check_run_settings(settings: dict[str, Any]) -> None:
+    seed = settings.get("seed", 0)
+    require_at_least(0, seed=seed)
+    if seed > MAX_SEED:
+        raise SingerVerifyError(f"seed={seed}: expected an integer between 0 and {MAX_SEED}.")
+    require_choice(("min", "max"), monitor_mode=settings.get("monitor_mode", "min"))
+    for name, kind in (("monitor", str), ("print_config", bool)):
+        if not isinstance(settings.get(name, kind()), kind):
+            raise SingerVerifyError(f"{name}={settings[name]}: expected {TYPE_DESCRIPTIONS[kind]}.")
+    for name in ("init_from", "resume", "ckpt_path"):
+        require_path(name, settings.get(name))
+    freeze = settings.get("freeze")
+    if not isinstance(freeze, list | str | None):
+        raise SingerVerifyError(f"freeze={freeze}: expected a list, for example freeze=[lstm.0,lstm.1].")
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:
@@ -69,25 +79,22 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
             f"trainer.precision={precision}: the weights are trained in single precision; expected one of 32, "
             f"16-mixed, bf16-mixed."
         )
-    require_at_least(1, **{f"trainer.{name}": trainer[name] for name in ("max_steps", "val_check_interval")})
-    for name in ("accumulate_grad_batches", "log_every_n_steps"):
-        if trainer.get(name) is not None:
+    may_be_null = ("accumulate_grad_batches", "log_every_n_steps")
+    for name in ("max_steps", "val_check_interval", *may_be_null):
+        if name in trainer and not (name in may_be_null and trainer[name] is None):
             require_at_least(1, **{f"trainer.{name}": trainer[name]})
-
-
-def _require_types(settings: dict[str, Any], **expected: type) -> None:
-    for name, kind in expected.items():
-        if not isinstance(settings[name], kind):
-            raise SingerVerifyError(f"{name}={settings[name]}: expected {TYPE_DESCRIPTIONS[kind]}.")
 
 
 def _check_arguments(settings: dict[str, Any]) -> None:
     """Compare the settings of every class that the configuration names with its constructor's annotations."""
     for place, node in _iterate_target_nodes(settings):
-        target = _import_target(node["_target_"])
+        target = _import_target(place, node["_target_"])
         if place == "features":  # what any recipe may have done to its frames is not the recipe's own
             node = get_feature_settings(node)
-        parameters = inspect.signature(target).parameters
+        try:
+            parameters = inspect.signature(target).parameters
+        except (TypeError, ValueError):  # a built-in class may tell nothing of its arguments
+            continue
         annotations = _read_annotations(target)
         takes_any = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
         for name, value in node.items():
@@ -95,7 +102,7 @@ def _check_arguments(settings: dict[str, Any]) -> None:
                 continue
             if name not in parameters and not takes_any:
                 raise SingerVerifyError(
-                    f"{place}.{name}={value}: {target.__name__} has no such setting; it has "
+                    f"{place}.{name}={value}: {getattr(target, '__name__', target)} has no such setting; it has "
                     f"{', '.join(sorted(parameters))}."
                 )
             expected = annotations.get(name, Any)
@@ -112,10 +119,20 @@ def _iterate_target_nodes(settings: Any, place: str = "") -> Iterator[tuple[str,
             yield from _iterate_target_nodes(value, f"{place}.{name}" if place else str(name))
 
 
-def _import_target(target: str) -> Any:
+def _import_target(place: str, target: Any) -> Any:
+    """Import the class or function that the settings at a place name.
+
+    Raises:
+        SingerVerifyError: they name none.
+    """
     from hydra.utils import get_object
 
-    return get_object(TARGET_ALIASES.get(target, target))
+    if not isinstance(target, str) or not target.strip():
+        raise SingerVerifyError(f"{place}._target_={_format_value(target)}: expected the import path of a class.")
+    found = get_object(TARGET_ALIASES.get(target, target))
+    if not callable(found):
+        raise SingerVerifyError(f"{place}._target_={target}: is no class or function; expected the path of one.")
+    return found
 
 
 def _read_annotations(target: Any) -> dict[str, Any]:

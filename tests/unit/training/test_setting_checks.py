@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import yaml
 
 from singer_verify.errors import SingerVerifyError
@@ -31,13 +32,13 @@ def change(settings: dict[str, Any], override: str) -> dict[str, Any]:
     """The settings with one more, or without one."""
     changed = copy.deepcopy(settings)
     name, _, value = override.lstrip("+").partition("=")
-    if name.startswith("~"):
-        del changed[name[1:]]
-        return changed
-    *groups, last = name.split(".")
+    *groups, last = name.lstrip("~").split(".")
     place = changed
     for group in groups:
         place = place.setdefault(group, {})
+    if name.startswith("~"):
+        del place[last]
+        return changed
     place[last] = yaml.safe_load(value) if value else value
     return changed
 
@@ -89,6 +90,12 @@ def test_every_shipped_choice_is_accepted(group: str, choice: str, tmp_path: Pat
             "+callbacks.mine._target_=singer_verify.encoders.statistics.StatisticsEncoder",
             "expected a Callback of pytorch_lightning.",
         ),
+        *(
+            (f"{place}._target_={target}", f"{place}._target_={said}: expected the import path of a class.")
+            for place in ("encoder", "callbacks.mine", "logger.mine", "loss.terms.ge2e", "trainer")
+            for target, said in (("null", "null"), ("3", "3"), ("[a]", "['a']"), ("' '", " "))
+        ),
+        ("encoder._target_=math.pi", "encoder._target_=math.pi: is no class or function; expected the path of one."),
         ("~optimizer", "optimizer: names no class to build it from (_target_); leave the group optimizer in."),
         ("+scheduler.foo=1", "scheduler.foo=1: ConstantLR has no such setting; it has factor,"),
         ("+encoder.foo=1", "encoder.foo=1: LSTMEncoder has no such setting; it has bidirectional,"),
@@ -120,3 +127,29 @@ def test_wrong_settings_are_named(override: str, said: str, shipped: dict[str, A
 )
 def test_what_the_parts_take_is_accepted(override: str, shipped: dict[str, Any]) -> None:
     check_settings(change(shipped, override))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("seed", "monitor", "monitor_mode", "print_config", "freeze", "init_from", "resume", "ckpt_path", "callbacks"),
+        *("logger", "trainer.max_steps", "trainer.val_check_interval", "trainer.log_every_n_steps", "callbacks.last"),
+    ],
+)
+def test_a_setting_that_was_removed_is_not_missed(name: str, shipped: dict[str, Any]) -> None:
+    check_settings(change(shipped, f"~{name}"))
+
+
+def make_callback() -> pl.Callback:
+    return pl.Callback()
+
+
+@pytest.mark.parametrize("target", [f"{__name__}.make_callback", "os.getcwd", "builtins.print", "builtins.vars"])
+@pytest.mark.parametrize("group", ["callbacks", "logger"])
+def test_a_part_may_be_made_by_a_function(group: str, target: str, shipped: dict[str, Any]) -> None:
+    check_settings(change(shipped, f"+{group}.mine._target_={target}"))
+
+
+@pytest.mark.parametrize("target", ["builtins.int", "builtins.dict", "builtins.vars", "builtins.range"])
+def test_a_target_whose_arguments_are_not_known_is_accepted(target: str, shipped: dict[str, Any]) -> None:
+    check_settings(shipped | {"augmentation": {"_target_": target, "size": 1}})
