@@ -36,7 +36,7 @@ SAMPLES_INPUT, FRAMES_INPUT, EMBEDDING_OUTPUT = (
     "frames",
     "embedding",
 )  # names of the graph's inputs and of its output
-ACTIVITY_FUNCTION = "singer_verify.features.voice.VoicePreparation.prepare_samples"  # which does that
+PREPARATION = "activity_db, level_db of features.voice.VoicePreparation, applied to the samples first:"
 NUM_TRACED_WINDOWS = 4  # more than one, which would be traced as a constant
 
 
@@ -143,8 +143,8 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
         "recipe": json.dumps(recipe),
     }
     _, preparation = split_voice_feature(feature)
-    if preparation is not None and preparation.activity_db is not None:
-        metadata["pauses"] = f"leave out of the input ({ACTIVITY_FUNCTION})"
+    if preparation is not None:
+        metadata["preparation"] = f"{PREPARATION} {preparation.activity_db} {preparation.level_db}"
     if not from_frames:
         metadata["shortest_samples"] = str(find_min_samples(feature))
     if scoring.threshold and not scoring.projection and not scoring.cohort:
@@ -182,8 +182,8 @@ def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
 
     The graph does what `Model.embed` does to a batch of recordings of one length, whatever that length: frames, their
     normalisation, overlapping windows, the encoder, the mean over windows. Where the recipe leaves pauses out
-    (`activity_db`), the graph takes samples or frames of the voice alone, whose level it sets itself. Frames are given
-    as the recipe computes them, before normalisation.
+    (`activity_db`), the graph takes samples or frames of the voice alone, whose level it sets itself; where it sets the
+    level alone (`level_db`), samples at that level. Frames are given as the recipe computes them, before normalisation.
 
     Args:
         model: the model.

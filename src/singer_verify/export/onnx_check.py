@@ -18,6 +18,7 @@ VIBRATO_HZ, VIBRATO_SEMITONES = 5.5, 0.8
 REST_S = 0.15  # of digital silence, a second and a half after the beginning
 EXPORT_TOLERANCE = 1e-4  # largest deviation of any component of an embedding
 CHECK_DURATIONS_S = (0.5, 1.0, 3.0, 20.0)
+PREPARED_S = 4.0
 
 
 def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.ndarray, " samples"]:
@@ -45,7 +46,8 @@ def synthesise_voice(num_samples: int, sample_rate: int, seed: int) -> Float[np.
 def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
     """Return the largest difference between embedding values of onnxruntime and of the model itself.
 
-    Two test voices of each length of `generate_check_recordings` are embedded, together in one batch.
+    Two test voices of each length of `generate_check_recordings` are embedded, together in one batch; and where the
+    recipe prepares recordings, prepared ones against the model's own way from the recording to the embedding.
 
     Args:
         path: path of the exported model.
@@ -64,6 +66,9 @@ def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
         (given,) = session.run(None, {name: frames.numpy() if from_frames else samples})
         expected = np.stack([model.embed_frames(recording_frames) for recording_frames in frames])
         deviation = max(deviation, float(np.abs(given - expected).max()))
+    for prepared, whole_frames in _generate_prepared_voices(model):
+        (given,) = session.run(None, {name: (whole_frames if from_frames else prepared)[None].numpy()})
+        deviation = max(deviation, float(np.abs(given[0] - model.embed_frames(whole_frames)).max()))
     if not deviation <= EXPORT_TOLERANCE:
         raise SingerVerifyError(
             f"the exported model differs from the model by {deviation:.1e} (more than {EXPORT_TOLERANCE:.0e}) and was "
@@ -81,6 +86,19 @@ def generate_check_recordings(model: Model) -> Iterator[Float[np.ndarray, "2 sam
     lengths = {fewest, *around_window, *(round(seconds * feature.sample_rate) for seconds in CHECK_DURATIONS_S)}
     for length in sorted(length for length in lengths if length >= fewest):
         yield np.stack([synthesise_voice(length, feature.sample_rate, seed) for seed in (0, 1)])
+
+
+@torch.inference_mode()
+def _generate_prepared_voices(
+    model: Model,
+) -> Iterator[tuple[Float[torch.Tensor, " voice"], Float[torch.Tensor, "_ _"]]]:
+    """Yield samples as the recipe prepares them, and frames of the whole recipe; nothing if it prepares none."""
+    _, preparation = split_voice_feature(model.feature)
+    if preparation is not None:
+        for seed, gain in ((0, 1.0), (1, 0.1)):
+            rate = model.feature.sample_rate
+            samples = torch.from_numpy(gain * synthesise_voice(round(PREPARED_S * rate), rate, seed)).float()
+            yield preparation.prepare_samples(samples, rate), model.feature(samples)
 
 
 @torch.inference_mode()

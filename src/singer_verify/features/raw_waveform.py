@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.errors import require_at_least, require_choice
+from singer_verify.errors import UtteranceError, require_at_least, require_choice
 from singer_verify.features.feature import require_one_frame
 
+MAX_CLIPPING = 0.01  # relative change of the samples
 SAMPLE_UNITS = {"int16": 1.0 / 32768, "float32": 1.0}  # value of a stored 1 relative to full scale
 
 
@@ -16,8 +17,8 @@ class RawWaveform:
     """The waveform itself, to be stored in `dtype`: one sample per frame.
 
     int16 has steps of 1/32768 of full scale: exact for 16-bit mono recordings that are not resampled; otherwise rounded
-    (noise at -98 dBFS) and clipped at full scale. float32 is exact, in twice the space. float16, with 11 bits, would
-    add noise 66 dB below the voice.
+    (noise at -98 dBFS) and clipped at full scale, or refused if that would change them by more than 1 %. float32 is
+    exact, in twice the space. float16, with 11 bits, would add noise 66 dB below the voice.
 
     Shape: samples (samples,) → (samples, 1).
 
@@ -45,5 +46,13 @@ class RawWaveform:
     def __call__(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "samples 1"]:
         require_one_frame(len(samples), self.shortest_samples, self.sample_rate)
         if self.dtype == "int16":
-            samples = torch.round(samples / self.unit).clamp(-32768, 32767)
+            whole = torch.round(samples / self.unit)
+            clipped = whole.clamp(-32768, 32767)
+            if float((whole - clipped).norm()) > MAX_CLIPPING * float(whole.norm()):
+                peak = float(samples.abs().max())
+                raise UtteranceError(
+                    f"its samples reach {peak:.1f} × full scale, and int16 would clip them; set "
+                    f"data.samples_dtype=float32."
+                )
+            samples = clipped
         return samples[:, None]

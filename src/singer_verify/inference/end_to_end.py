@@ -157,8 +157,15 @@ class EndToEndModel(nn.Module):
     def forward(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
         if self.preparation is None:
             return self._embed_equally_long(recordings)
-        voices = [self.preparation.prepare_samples(recording, self.sample_rate) for recording in recordings]
+        voices = [self._prepare_voice(number, recording) for number, recording in enumerate(recordings)]
         return torch.cat([self._embed_equally_long(voice[None]) for voice in voices])
+
+    def _prepare_voice(self, number: int, recording: Float[Tensor, " samples"]) -> Float[Tensor, " voice"]:
+        assert self.preparation is not None
+        try:
+            return self.preparation.prepare_samples(recording, self.sample_rate)
+        except UtteranceError as error:
+            raise UtteranceError(f"samples, row {number}: {error}") from error
 
     def _embed_equally_long(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
         frames = self.scaling(self.front_end(recordings))

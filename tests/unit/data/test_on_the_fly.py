@@ -16,7 +16,7 @@ from singer_verify.data.batches import SingerBatch, SingerBatchDataset, Training
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.data.on_the_fly import CropFeatureExtractor, read_reflected_segments
 from singer_verify.data.sampler import SingerSampler
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
@@ -151,9 +151,12 @@ def test_samples_are_stored_as_they_are_recorded(make_corpus: MakeCorpus, dtype:
     np.testing.assert_array_equal(store.get_utterance_frames(0)[:, 0] * np.float32(feature.unit), recorded)
 
 
-def test_whole_numbers_clip_at_full_scale() -> None:
-    stored = RawWaveform(SAMPLE_RATE, "int16", 1, 8000)(torch.tensor([-1.5, -1.0, 0.0, 0.25, 1.5]))
+def test_whole_numbers_clip_at_full_scale_a_little_and_refuse_more() -> None:
+    waveform = RawWaveform(SAMPLE_RATE, "int16", 1, 8000)
+    stored = waveform(torch.tensor([-1.001, -1.0, 0.0, 0.25, 1.001]))
     assert stored[:, 0].tolist() == [-32768, -32768, 0, 8192, 32767]
+    with pytest.raises(UtteranceError, match=r"reach 1\.5 × full scale, .* set data.samples_dtype=float32"):
+        waveform(torch.tensor([-1.5, -1.0, 0.0, 0.25, 1.0]))
 
 
 def test_utterances_without_a_frame_are_skipped_like_in_the_stored_frames(

@@ -22,7 +22,7 @@ from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring, Threshold
 from singer_verify.export import onnx as onnx_export
 from singer_verify.export.onnx import build_onnx_metadata, build_onnx_program, write_onnx
-from singer_verify.export.onnx_check import EXPORT_TOLERANCE, measure_max_deviation
+from singer_verify.export.onnx_check import EXPORT_TOLERANCE, measure_max_deviation, synthesise_voice
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
@@ -30,6 +30,7 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import build_feature, read_recipe
 from singer_verify.features.stack import FeatureStack
 from singer_verify.features.trimming import TrimmedFeature
+from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS
 from singer_verify.inference import Model
 from singer_verify.inference.end_to_end import (
     FrameNormalisation,
@@ -318,3 +319,25 @@ def test_command_refuses_places(model: Path, tmp_path: Path) -> None:
     assert "no such folder" in refusal("export", model, "--onnx", tmp_path / "no" / "a.onnx")
     assert "no such file" in refusal("export", tmp_path / "b.ckpt", "--onnx", tmp_path / "b.onnx")
     assert "ends in .md" in refusal("card", model, "--out", tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "from_frames", "settings"),
+    [
+        ("mel40", False, DEFAULT_VOICE_SETTINGS),
+        ("mel40", False, {"level_db": -26.0}),
+        ("world", True, DEFAULT_VOICE_SETTINGS),
+    ],
+)
+def test_a_recipe_that_prepares_recordings_is_checked_against_the_whole_way(
+    recipe: str, from_frames: bool, settings: dict[str, float], tmp_path: Path
+) -> None:
+    embedder = embedder_of(build_feature(settings | read_recipe(recipe)))
+    path = written(embedder, tmp_path, from_frames)
+    assert measure_max_deviation(path, embedder, from_frames) < 1e-4
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    told = session.get_modelmeta().custom_metadata_map["preparation"]
+    assert told.endswith(f"{settings.get('activity_db')} {settings.get('level_db')}")
+    if not from_frames and len(settings) == 2:  # the graph sets the level of what holds no pause
+        voice = synthesise_voice(20_000, 16_000, 3)[None]
+        np.testing.assert_allclose(run(path, 0.05 * voice), run(path, voice), atol=1e-5)
