@@ -1,8 +1,9 @@
 """How the channels of a recording become one, and whether two of them hold different voices."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
 
 import numpy as np
 from jaxtyping import Float
@@ -38,8 +39,8 @@ STANDARD_NAMES = {  # order of the channels where the file does not name them
 
 
 @dataclass(frozen=True)
-class ChannelMix:
-    """How to mix the channels of a recording to one.
+class ChannelWeights:
+    """How to mix channels to one.
 
     Attributes:
         weights: (channels,), weight of each channel; None is the mean of all.
@@ -52,15 +53,38 @@ class ChannelMix:
     remark: str = ""
 
     def apply(self, samples: Float[np.ndarray, "samples channels"]) -> Float[np.ndarray, " samples"]:
-        """Mix samples, float32; the mean of all where their number of channels is not that of the mix."""
-        if self.weights is None or len(self.weights) != samples.shape[1]:
+        """Mix samples, float32."""
+        if self.weights is None:
             return samples.mean(axis=1, dtype=np.float32)
         used = np.flatnonzero(self.weights)
         mixed = samples[:, used] @ self.weights[used].astype(np.float32) - np.float32(self.offset)
         return np.ascontiguousarray(mixed, np.float32)
 
 
-MEAN_OF_CHANNELS = ChannelMix()
+MEAN_OF_CHANNELS = ChannelWeights()
+
+
+@dataclass
+class ChannelMix:
+    """How to mix the channels of a recording, whose number may change where files were joined.
+
+    Attributes:
+        weights: weights by the number of channels they are for; the mean is taken for numbers that are not there.
+    """
+
+    weights: dict[int, ChannelWeights] = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str:
+        """What had to be chosen, as the rest of a sentence about the recording; empty for the mean of all."""
+        remarks = {number: weights.remark for number, weights in self.weights.items() if weights.remark}
+        if len(self.weights) == 1:
+            return next(iter(remarks.values()), "")
+        return "; ".join(f"where it has {number} channels, {remark}" for number, remark in remarks.items())
+
+    def apply(self, samples: Float[np.ndarray, "samples channels"]) -> Float[np.ndarray, " samples"]:
+        """Mix samples, float32."""
+        return self.weights.get(samples.shape[1], MEAN_OF_CHANNELS).apply(samples)
 
 
 def choose_channel_mix(read: Callable[[], Iterator[AudioBlock]]) -> tuple[ChannelMix, Iterator[AudioBlock]]:
@@ -74,29 +98,50 @@ def choose_channel_mix(read: Callable[[], Iterator[AudioBlock]]) -> tuple[Channe
         read: function that begins to read the recording at each call.
 
     Returns:
-        The mix, and the blocks of the recording. One of a single channel is read once.
+        The mix, and the blocks of the recording. One of a single channel is read once. Of one that begins with a single
+        channel, the mix of the rest is chosen when its blocks get there.
     """
-    blocks = read()
+    mix = ChannelMix()
+
+    def iterate_blocks() -> Iterator[AudioBlock]:
+        blocks = read()
+        for num_mono, block in enumerate(blocks):
+            if block.samples.shape[1] > 1:
+                read_rest = partial(_read_from, read, num_mono)
+                yield from _choose_weights(mix, chain([block], blocks), read_rest)
+                return
+            mix.weights[1] = MEAN_OF_CHANNELS
+            yield block
+
+    blocks = iterate_blocks()
     first = next(blocks, None)
-    if first is None:
-        return MEAN_OF_CHANNELS, iter(())
-    blocks = chain([first], blocks)
-    num_channels = first.samples.shape[1]
-    if num_channels == 1:
-        return MEAN_OF_CHANNELS, blocks
-    covariance = ChannelCovariance(num_channels)
+    return mix, iter(()) if first is None else chain([first], blocks)
+
+
+def _read_from(read: Callable[[], Iterator[AudioBlock]], first: int) -> Iterator[AudioBlock]:
+    return islice(read(), first, None)
+
+
+def _choose_weights(
+    mix: ChannelMix, blocks: Iterator[AudioBlock], read: Callable[[], Iterator[AudioBlock]]
+) -> Iterator[AudioBlock]:
+    """Choose the weights for each number of channels in some blocks, add them to a mix, and return the blocks."""
+    covariances: dict[int, ChannelCovariance] = {}
     held: list[AudioBlock] | None = []
     num_held = 0
     for block in blocks:
-        if block.samples.shape[1] == num_channels:
-            covariance.update(block)
+        num_channels = block.samples.shape[1]
+        if num_channels not in covariances:
+            covariances[num_channels] = ChannelCovariance(num_channels, block.channel_names)
+        covariances[num_channels].update(block)
         num_held += block.samples.size
         if num_held > MAX_HELD_VALUES:
             held = None
         if held is not None:
             held.append(block)
-    mix = covariance.choose_mix(first.channel_names or STANDARD_NAMES.get(num_channels, ()), bool(first.channel_names))
-    return mix, read() if held is None else iter(held)
+    for num_channels, covariance in covariances.items():
+        mix.weights[num_channels] = MEAN_OF_CHANNELS if num_channels == 1 else covariance.choose_weights()
+    return read() if held is None else iter(held)
 
 
 class ChannelCovariance:
@@ -104,14 +149,18 @@ class ChannelCovariance:
 
     Args:
         num_channels: number of channels.
+        names: FFmpeg's names of the channels; empty if the file does not tell.
     """
 
-    def __init__(self, num_channels: int) -> None:
+    def __init__(self, num_channels: int, names: tuple[str, ...] = ()) -> None:
+        self.names = names or STANDARD_NAMES.get(num_channels, ())
+        self.has_certain_names = bool(names)
         self.segments: list[Float[np.ndarray, "channels channels"]] = []
         self.sums = np.zeros(num_channels)
         self.num_samples = 0
 
     def update(self, block: AudioBlock) -> None:
+        """Add a block of this number of channels; one that holds NaN or infinite samples is left out."""
         samples, length = block.samples, round(COMPARISON_SEGMENT_S * block.sample_rate)
         if not np.isfinite(samples).all():
             return  # refused when the recording is mixed
@@ -124,20 +173,17 @@ class ChannelCovariance:
                 self.sums += sums
                 self.num_samples += len(segment)
 
-    def choose_mix(self, names: tuple[str, ...], are_certain: bool) -> ChannelMix:
-        """Choose the mix, see `choose_channel_mix`.
-
-        Args:
-            names: FFmpeg's names of the channels, or ().
-            are_certain: whether the file names them, rather than their number.
-        """
+    def choose_weights(self) -> ChannelWeights:
+        """Choose the weights of the channels, see `choose_channel_mix`."""
         segments = np.array(self.segments).reshape(len(self.segments), len(self.sums), len(self.sums))
         covariance = segments.sum(axis=0)
         powers = np.diag(covariance)
         if powers.max() <= 0.0:
             return MEAN_OF_CHANNELS
         every = np.arange(len(powers))
-        group, place = _choose_surround_channels(names, covariance, are_certain) if len(every) > 2 else (every, "")
+        group, place = every, ""
+        if len(every) > 2:
+            group, place = _choose_surround_channels(self.names, covariance, self.has_certain_names)
         loudest = group[(powers[group] > powers[group].max() * 10.0 ** (-SAME_LEVEL_DB / 10.0)).argmax()]
         live = group[powers[group] > powers[loudest] * 10.0 ** (MIN_LIVE_LEVEL_DB / 10.0)]
         signs, remark = np.ones(len(live)), place
@@ -163,7 +209,7 @@ class ChannelCovariance:
         has_offset = np.ptp(offsets[live]) > MAX_OFFSET_DIFFERENCE
         if (weights == 1.0 / len(powers)).all() and not has_offset:
             return MEAN_OF_CHANNELS
-        return ChannelMix(weights, float(offsets @ weights) if has_offset else 0.0, remark)
+        return ChannelWeights(weights, float(offsets @ weights) if has_offset else 0.0, remark)
 
 
 def compute_voice_band_covariance(
@@ -196,7 +242,7 @@ def _choose_surround_channels(
         group = np.array([index for index in others if names[index] in group_names], int)
         if len(group) and powers[group].max() >= min_power and powers[group].max() > 0:
             return group, f"of its {len(every)} channels the {place} was taken, where the voice is"
-    return others, "its channel of low-frequency effects was left out" if effects.any() else ""
+    return others, "its LFE channel was left out" if effects.any() else ""
 
 
 def _is_cancelled(

@@ -47,6 +47,12 @@ class ContentHasher:
             self.update(block, mix)
 
     def update(self, block: AudioBlock, mix: ChannelMix) -> None:
+        """Add a block, mixed to one channel and rounded to 16 bits; silence before and after all sound has no effect.
+
+        Args:
+            block: the next of the recording's blocks.
+            mix: mix of its channels.
+        """
         self.sample_rate = block.sample_rate
         mono = block.samples[:, 0] if block.samples.shape[1] == 1 else mix.apply(block.samples)
         rounded = np.rint(np.nan_to_num(mono) * -INT16_MIN).clip(INT16_MIN, INT16_MAX).astype("<i2")

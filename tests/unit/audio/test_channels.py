@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from support.audio import sing, write_audio
 
-from singer_verify.audio import decoding, load_audio
+from singer_verify.audio import channels, decoding, load_audio
 from singer_verify.audio.channels import MAX_HELD_VALUES, choose_channel_mix
 from singer_verify.audio.clip import AudioClip
 from singer_verify.audio.decoding import AudioBlock
@@ -228,4 +228,49 @@ def test_the_mix_does_not_depend_on_the_blocks(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 5000)
     scan = scan_recording(tmp_path / "recording.wav", RATE)
     np.testing.assert_array_equal(scan.samples, whole)
+    assert scan.channel_remark == remark
+
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0"}
+MONO, INVERTED = VOICE[:, None], np.stack([VOICE, -VOICE], axis=1)
+TURNED_BACK = "its channels cancel each other; channel 2 was inverted before their mean was taken"
+
+
+def join_files(folder: Path, *parts: np.ndarray) -> Path:
+    """Ogg files one after the other are one recording."""
+    path = folder / "joined.ogg"
+    with open(path, "wb") as joined:
+        for number, part in enumerate(parts):
+            written = write_audio(folder / f"{number}.ogg", part, RATE, "flac", layout=LAYOUTS[part.shape[1]])
+            joined.write(written.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "remark"),
+    [
+        ((MONO, INVERTED), f"where it has 2 channels, {TURNED_BACK}"),
+        ((INVERTED, MONO), f"where it has 2 channels, {TURNED_BACK}"),
+        ((MONO, INVERTED, MONO), f"where it has 2 channels, {TURNED_BACK}"),
+        ((np.stack([VOICE, VOICE], axis=1), MONO), ""),
+        (
+            (np.stack([OTHER, OTHER, VOICE], axis=1), np.stack([VOICE, SILENCE], axis=1)),
+            "where it has 3 channels, of its 3 channels the centre was taken, where the voice is; where it has 2 "
+            "channels, only its channel 1 holds sound, and was taken alone",
+        ),
+    ],
+    ids=["mono first", "stereo first", "mono around", "plain", "three and two"],
+)
+@pytest.mark.parametrize("held", [MAX_HELD_VALUES, 0])
+def test_the_voice_is_kept_in_each_part_of_a_joined_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[np.ndarray, ...], remark: str, held: int
+) -> None:
+    monkeypatch.setattr(channels, "MAX_HELD_VALUES", held)
+    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 5000)
+    path = join_files(tmp_path, *parts)
+    scan = scan_recording(path, RATE)
+    assert scan.samples is not None
+    np.testing.assert_allclose(scan.samples, np.tile(VOICE, len(parts)), atol=1e-4)
+    np.testing.assert_array_equal(load_audio(path, RATE), scan.samples)
+    np.testing.assert_array_equal(np.concatenate(list(scan.iter_blocks())), scan.samples)
     assert scan.channel_remark == remark

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from support.audio import sing
 
-from singer_verify.audio.channels import MEAN_OF_CHANNELS
+from singer_verify.audio.channels import ChannelMix
 from singer_verify.audio.clip import AudioClip, read_blocks
 from singer_verify.audio.content import NO_CONTENT, ContentHasher, compute_content, compute_frames_content
 from singer_verify.audio.decoding import AudioBlock
@@ -77,7 +77,7 @@ def test_blocks_of_any_length_give_the_same(seed: int) -> None:
     )
     hasher = ContentHasher()
     blocks = [AudioBlock(part[:, None], RATE) for part in np.split(samples, cuts) if len(part)]
-    assert list(hasher.watch(blocks, MEAN_OF_CHANNELS)) == blocks
+    assert list(hasher.watch(blocks, ChannelMix())) == blocks
     assert hasher.compute() == identify(samples)
 
 
