@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -108,3 +108,8 @@ def show_progress(items: Iterable[Item], description: str, total: int | None = N
 
     items = items if total is not None else list(items)
     return track(items, description, total=total, console=Console(stderr=True), transient=True)
+
+
+def show_comparing(files: Sequence[Path]) -> Iterable[Path]:
+    """Show how many files have been compared, like `show_progress`."""
+    return show_progress(files, "Comparing", total=len(files))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import app
+from singer_verify.cli.application import app, show_comparing
 
 
 @app.command()
@@ -59,7 +59,7 @@ def prepare(
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _parse_reader_options(option or [])
     choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed, labels)
-    chosen = select_recordings(corpus, source, given, choices)
+    chosen = select_recordings(corpus, source, given, choices, show_comparing)
     table = write(chosen, out, copy, lambda recordings: track(recordings, "Preparing", console=Console(stderr=True)))
     Console().print(build_corpus_table(table, str(out)))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from singer_verify.cli.application import CorpusArgument, JsonOption, app
+from singer_verify.cli.application import CorpusArgument, JsonOption, app, show_comparing
 from singer_verify.cli.console import LOGGER
 from singer_verify.errors import SingerVerifyError
 
@@ -44,11 +44,12 @@ def trials(
     _check_trial_options(out, source, num, take_all, hard)
     name = form or infer_format(out)
     utterances = _read_utterances(corpus, split or (None if source else DEFAULT_SPLIT))
-    copies = find_copies(corpus, dict(zip(utterances.index, utterances["singer"], strict=True)))
+    singer_by_path = dict(zip(utterances.index, utterances["singer"], strict=True))
     diagnosis = None
     if source is not None:
-        made, diagnosis = _read_usable_trials(source, corpus, utterances, copies)
+        made, diagnosis = _read_usable_trials(source, corpus, singer_by_path)
     else:
+        copies = find_copies(corpus, singer_by_path, show_comparing)
         utterances = utterances.drop(index=list(copies))
         for copy, original in copies.items():
             LOGGER.warning("%s: the same recording as %s; left out.", corpus / copy, original)
@@ -108,14 +109,19 @@ def _build_trial_list(
 
 
 def _read_usable_trials(
-    source: Path, corpus: Path, utterances: "pd.DataFrame", copies: dict[str, str]
+    source: Path, corpus: Path, singer_by_path: dict[str, str]
 ) -> "tuple[TrialList, TrialListValidation]":
+    """Read a list, and leave out what cannot be evaluated; only the files that it names are decoded."""
+    from singer_verify.corpora.duplicates import find_copies
     from singer_verify.evaluation.trials.formats import read_trials
     from singer_verify.evaluation.trials.validation import select_valid_trials, validate_trials
 
     listed = read_trials(source)
-    singer_by_path = dict(zip(utterances.index, utterances["singer"], strict=True))
-    diagnosis = validate_trials(listed, corpus, singer_by_path, copies)
+    diagnosis = validate_trials(listed, corpus, singer_by_path)
+    named = {*diagnosis.left, *diagnosis.right}
+    compared = {path: singer for path, singer in singer_by_path.items() if path in named}
+    if copies := find_copies(corpus, compared, show_comparing):
+        diagnosis = validate_trials(listed, corpus, singer_by_path, copies)
     return select_valid_trials(listed, diagnosis), diagnosis
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,12 @@ from singer_verify.npz import ARRAY_READ_ERRORS
 from singer_verify.worker_processes import count_available_cores
 
 log = logging.getLogger(__name__)
+ShowFiles = Callable[[Sequence[Path]], Iterable[Path]]
 
 
-def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) -> list[Recording]:
+def remove_duplicates(
+    recordings: list[Recording], drop_shared: bool = False, progress: ShowFiles = iter
+) -> list[Recording]:
     """Remove recordings that sound the same, in whatever format.
 
     Of equal recordings of one singer, the one with the shortest name is kept. Equal recordings of two singers are a
@@ -29,6 +32,7 @@ def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) ->
     Args:
         recordings: recordings of the data set.
         drop_shared: whether to remove all copies of recordings that two singers share instead of raising an error.
+        progress: see `group_equal_recordings`.
 
     Raises:
         SingerVerifyError: two singers share a recording and `drop_shared` is False.
@@ -37,7 +41,8 @@ def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) ->
     singers_by_source: dict[Path, set[str]] = defaultdict(set)
     for recording in recordings:
         singers_by_source[recording.source].add(recording.singer)
-    for copies in group_equal_recordings(singers_by_source, min_s=0.0):  # nothing is trained on yet: be strict
+    equal = group_equal_recordings(singers_by_source, 0.0, progress)  # nothing is trained on yet: be strict
+    for copies in equal:
         singers = sorted(set().union(*(singers_by_source[copy] for copy in copies)))
         names = " and ".join(map(str, copies))
         if len(singers) == 1:
@@ -54,7 +59,11 @@ def remove_duplicates(recordings: list[Recording], drop_shared: bool = False) ->
     return [recording for recording in recordings if recording.source not in dropped]
 
 
-def group_equal_recordings(paths: Iterable[Path], min_s: float = MIN_CONTENT_S) -> Iterator[list[Path]]:
+def group_equal_recordings(
+    paths: Iterable[Path],
+    min_s: float = MIN_CONTENT_S,
+    progress: ShowFiles = iter,
+) -> Iterator[list[Path]]:
     """Decode files, and yield groups of those that sound the same, the shortest name first.
 
     Files that cannot be read are in no group.
@@ -62,12 +71,14 @@ def group_equal_recordings(paths: Iterable[Path], min_s: float = MIN_CONTENT_S) 
     Args:
         paths: the files.
         min_s: seconds of sound below which a recording equals no other.
+        progress: passes the files on one by one as they are decoded, and shows how many are done.
     """
     listed = list(paths)
     log.info("Comparing the sound of %d recordings.", len(listed))
     by_content: dict[int, list[Path]] = defaultdict(list)
     with ThreadPoolExecutor(count_available_cores()) as pool:
-        for path, content in zip(listed, pool.map(partial(_compute_file_content, min_s=min_s), listed), strict=True):
+        contents = pool.map(partial(_compute_file_content, min_s=min_s), listed)
+        for path, content in zip(progress(listed), contents, strict=True):
             by_content[content].append(path)
     for content, copies in by_content.items():
         if content != NO_CONTENT and len(copies) > 1:
@@ -162,8 +173,13 @@ class RecordingRegister:
         require_one_singer_per_recording(self.root, paths, singers, list(self.contents.values()))
 
 
-def find_copies(root: Path, singer_by_path: Mapping[str, str]) -> dict[str, str]:
+def find_copies(root: Path, singer_by_path: Mapping[str, str], progress: ShowFiles = iter) -> dict[str, str]:
     """Find the utterances that sound like an earlier one of their singer, from files that nobody has decoded yet.
+
+    Args:
+        root: folder of the corpus.
+        singer_by_path: singer of each utterance, by its path relative to the root.
+        progress: see `group_equal_recordings`.
 
     Returns:
         The path of the earlier utterance by that of the copy.
@@ -171,7 +187,7 @@ def find_copies(root: Path, singer_by_path: Mapping[str, str]) -> dict[str, str]
     Raises:
         SingerVerifyError: a recording is filed under two singers.
     """
-    groups = group_equal_recordings(root / path for path in singer_by_path)
+    groups = group_equal_recordings([root / path for path in singer_by_path], progress=progress)
     group_by_path = {path: number for number, group in enumerate(groups, 1) for path in group}
     register = RecordingRegister(root)
     for path, singer in singer_by_path.items():

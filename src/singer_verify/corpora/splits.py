@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from singer_verify.corpora.corpus import SPLITS, Recording
-from singer_verify.corpora.duplicates import remove_duplicates
+from singer_verify.corpora.duplicates import ShowFiles, remove_duplicates
 from singer_verify.corpora.labels import NUM_NAMED, join_labels, raise_unmatched_labels, read_label_table
 from singer_verify.corpora.names import normalise_name
 from singer_verify.corpora.readers import read_recordings
@@ -199,7 +199,7 @@ class SelectionSettings:
 
 
 def select_recordings(
-    reader: str, source: Path, settings: dict[str, Any], selection: SelectionSettings
+    reader: str, source: Path, settings: dict[str, Any], selection: SelectionSettings, progress: ShowFiles = iter
 ) -> list[Recording]:
     """Read a data set, and return the selected recordings with their splits.
 
@@ -208,6 +208,7 @@ def select_recordings(
         source: folder of the data set.
         settings: options of the reader.
         selection: which recordings to keep and how to split them.
+        progress: shows how many of the files have been compared, see `group_equal_recordings`.
 
     Raises:
         SingerVerifyError: see `read_recordings`, `read_label_table`, `filter_by_labels`, `balance_by_label`,
@@ -217,7 +218,7 @@ def select_recordings(
     if selection.labels is not None:
         recordings = _add_labels(recordings, selection.labels, source)
     recordings = filter_by_labels(recordings, selection.keep)
-    recordings = remove_duplicates(recordings, selection.drop_duplicates)
+    recordings = remove_duplicates(recordings, selection.drop_duplicates, progress)
     if selection.balance:
         recordings = balance_by_label(recordings, selection.balance, selection.seed)
     return _assign_splits(recordings, selection)

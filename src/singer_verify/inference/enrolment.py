@@ -13,6 +13,7 @@ from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.enrolment import enrol_singers
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.runs.provenance import compute_file_sha256
 
 MAX_NAME_CHARACTERS = 200
 
@@ -56,15 +57,14 @@ def format_content(content: int) -> str:
     return f"{content % 2**64:016x}"
 
 
-def compute_content_hash(recording: Path | AudioClip) -> str:
-    """Return the SHA-256 of a file, or of samples with their sample rate.
+def compute_recording_sha256(recording: Path | AudioClip) -> str:
+    """Return the SHA-256 of a file's bytes, or of samples with their sample rate.
 
     Raises:
         OSError: the file cannot be read.
     """
     if isinstance(recording, Path):
-        with open(recording, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return compute_file_sha256(recording)
     digest = hashlib.sha256(f"{recording.sample_rate} {recording.samples.dtype} {recording.samples.shape}".encode())
     digest.update(np.ascontiguousarray(recording.samples).tobytes())
     return digest.hexdigest()

@@ -23,7 +23,7 @@ from singer_verify.inference.enrolment import (
     EnrolledSingers,
     EnrolmentResult,
     build_enrolled_singers,
-    compute_content_hash,
+    compute_recording_sha256,
     describe_enrolment_mismatch,
     find_singer_recordings,
     format_content,
@@ -162,7 +162,7 @@ class Gallery:
         """
         enrolled_files = {other.content for other in self.enrolled if len(other.content) == NUM_FILE_HASH_DIGITS}
         if embedded.content == NO_CONTENT or enrolled_files:
-            file_hash = compute_content_hash(recording)
+            file_hash = compute_recording_sha256(recording)
             if embedded.content == NO_CONTENT or file_hash in enrolled_files:
                 return file_hash
         return format_content(embedded.content)

@@ -1,5 +1,6 @@
 """Provenance of a model, as recorded by its checkpoint and its run folder."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,16 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, find_run_folder
 from singer_verify.runs.model_metadata import ModelMetadata
+
+
+def compute_file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from singer_verify.inference import load_model
 from singer_verify.inference.split import embed_store
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import BEST_CHECKPOINT
+from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.file_states import read_file_states
 from singer_verify.sweeps.cells import FinishedRun
@@ -122,7 +123,7 @@ def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: s
 def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
     """Hash the best model and the corpus: its folder, and the path and state of each file."""
     digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
-    digest.update(hashlib.sha256((run.path / BEST_CHECKPOINT).read_bytes()).digest())
+    digest.update(bytes.fromhex(compute_file_sha256(run.path / BEST_CHECKPOINT)))
     utterances = read_split_corpus(root, split).splits[split].utterances
     for utterance, state in zip(utterances, read_file_states(root, utterances), strict=True):
         digest.update(f"{utterance.path}\0{tuple(state)}\n".encode(errors="surrogateescape"))

@@ -1,6 +1,5 @@
 """Trainings that begin with the weights of another run, and where their folders lie."""
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_state, find_checkpoint, read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
+from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.training.module import Verifier
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class ParentCheckpoint:
         """Return the entry of `run.json` about the parent, with its path relative to the run."""
         return {
             "checkpoint": os.path.relpath(self.path, run),
-            "sha256": compute_sha256(self.path),
+            "sha256": compute_file_sha256(self.path),
             "step": self.step,
             **parts,
         }
@@ -112,11 +112,6 @@ class ParentCheckpoint:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise SingerVerifyError(f"init_from={self.path}: its weights do not fit ({reason}).") from error
-
-
-def compute_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _find_mismatches(

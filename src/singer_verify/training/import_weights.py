@@ -20,7 +20,7 @@ from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import DAMAGED_FILE_ERRORS, rename_legacy_parameters, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
-from singer_verify.training.fine_tuning import compute_sha256
+from singer_verify.runs.provenance import compute_file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,12 @@ def import_weights_as_run(
     recipe = canonical_recipe(feature.recipe | {"normalise": normalisation.name})
     card = ModelMetadata(recipe | normalisation.statistics, weights.encoder, window_frames, ())
     config = {"features": recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
-    imported = {"file": path.name, "sha256": compute_sha256(path), "step": weights.step, "dropped": weights.dropped}
+    imported = {
+        "file": path.name,
+        "sha256": compute_file_sha256(path),
+        "step": weights.step,
+        "dropped": weights.dropped,
+    }
     write_checkpoint(_build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT)
     export_saved_model(run)
     record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)

@@ -1,15 +1,19 @@
 """The command `singer-verify trials`: drawn lists, all pairs, another list checked and converted; what it refuses."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+from support.audio import SAMPLE_RATE, sing
 from typer.testing import CliRunner
 
 from singer_verify.cli import app
+from singer_verify.corpora import duplicates
 from singer_verify.corpora.tables import read_text
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.trials.formats import FORMATS, read_trials
@@ -161,6 +165,60 @@ def test_faults_of_a_list_are_said_and_left_out(corpus: Path, tmp_path: Path) ->
     assert "all its 1 trials are target trials" in refusal(
         *(corpus, "--out", tmp_path / "b.txt", "--list", listed, "--split", "val")
     )
+
+
+def record_decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    decoded: list[str] = []
+    compute = duplicates.compute_content
+
+    def record(path: Path, min_s: float) -> int:
+        decoded.append(path.name)
+        return compute(path, min_s)
+
+    monkeypatch.setattr(duplicates, "compute_content", record)
+    return decoded
+
+
+def test_only_the_files_that_a_list_names_are_decoded(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("1 m1_caro_1 m1_dona_1.wav\n0 male1/m1_caro_1.wav male10/m10_row_2.mp3\n0 m1_caro_1 gone.wav\n")
+    decoded = record_decoded_files(monkeypatch)
+    call(corpus, "--out", tmp_path / "a.csv", "--list", listed)
+    assert sorted(decoded) == ["m10_row_2.wav", "m1_caro_1.wav", "m1_dona_1.wav"]
+    decoded.clear()
+    call(corpus, "--out", tmp_path / "b.csv")
+    assert len(decoded) == 24
+
+
+def test_copies_in_a_list_count_as_one_recording(corpus: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("male1/m1_caro_1", "male1/m1_dona_1", "male10/m10_caro_1")):
+        soundfile.write(corpus / f"val/{name}.wav", sing(number), SAMPLE_RATE)
+    shutil.copy(corpus / "val/male1/m1_caro_1.wav", corpus / "val/male1/take.wav")
+    listed = tmp_path / "list.txt"
+    rows = [
+        "1 m1_caro_1 m1_dona_1",
+        "0 m1_caro_1 m10_caro_1",
+        "1 take m1_dona_1",
+        "1 take m1_caro_1",
+        "0 take m10_row_1",
+    ]
+    listed.write_text("\n".join(rows))
+    record = json.loads(call(corpus, "--out", tmp_path / "a.txt", "--list", listed, "--json"))
+    assert [record["findings"][f"num_{fault}"] for fault in ("self_pairs", "duplicates", "left_out")] == [1, 1, 2]
+    assert (tmp_path / "a.txt").read_text().splitlines()[-1] == "0 val/male1/m1_caro_1.wav val/male10/m10_row_1.wav"
+
+
+@pytest.mark.parametrize("has_list", [False, True])
+def test_progress_goes_to_standard_error(corpus: Path, tmp_path: Path, has_list: bool) -> None:
+    call(corpus, "--out", tmp_path / "list.csv", "--num", 5)
+    source = ("--list", tmp_path / "list.csv") if has_list else ()
+    arguments = ["trials", str(corpus), "--out", str(tmp_path / "a.csv"), *map(str, source), "--json"]
+    result = CliRunner(env={"FORCE_COLOR": "1"}).invoke(app, arguments, catch_exceptions=False)
+    assert "Comparing" in result.stderr
+    assert "Comparing" not in result.stdout
+    json.loads(result.stdout)
 
 
 def test_refusals(corpus: Path, tmp_path: Path) -> None:

@@ -341,3 +341,11 @@ def test_seconds_are_decoded_not_guessed(singers: Path, tmp_path: Path) -> None:
     table = table_of(tmp_path / "out").set_index("utterance")
     (seconds,) = table.loc[table.index.str.endswith(f"/a/{path.name}"), "seconds"]
     assert float(seconds) == pytest.approx(2 * len(samples) / rate, abs=1e-3)
+
+
+def test_progress_of_comparing_goes_to_standard_error(tmp_path: Path) -> None:
+    source = miniatures.write_all(tmp_path / "set", [f"{singer}/1.wav" for singer in "abcd"])
+    arguments = ["prepare", "folder", str(source), "--out", str(tmp_path / "out")]
+    result = CliRunner(env={"FORCE_COLOR": "1"}).invoke(app, arguments, catch_exceptions=False)
+    assert "Comparing" in result.stderr
+    assert "Comparing" not in result.stdout
