@@ -160,7 +160,8 @@ def load_or_compute_store(
     Interrupted work is continued where it stopped. A second process that wants the same store waits for the first. A
     damaged store is reported and computed again. A corpus may be moved or copied: where its files are not those that
     the frames were computed from, as far as the file system tells, they are read and compared by their checksums, and
-    only frames of changed files are computed again.
+    frames of changed files are computed again. A split with another list of files, or with a file of another size, has
+    a store of its own, for which all frames are computed; the earlier store is left as it is.
 
     Of recordings of one singer that sound the same, the first is kept, and the others are reported.
 
@@ -181,9 +182,13 @@ def load_or_compute_store(
     dataset = UtteranceFrameDataset(corpus.root, split.utterances, feature, getattr(torch, dtype), hashes_files=True)
     folder = _find_store_folder(store_root, corpus, split, _compute_store_key(corpus, split, feature, dtype, states))
     try:
-        store = _open_finished_store(folder)
-        if store is None or find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states):
-            store = _compute_store(dataset, states, folder, dtype, num_workers)
+        manifest = _read_manifest(folder)
+        store, changed = _open_finished_store(folder), set[str]()
+        if store is not None:
+            changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
+        if store is None or changed:
+            compared = None if store is None else (manifest, changed)
+            store = _compute_store(dataset, states, folder, dtype, num_workers, compared)
     except OSError as error:
         raise SingerVerifyError(
             f"{folder}: cannot be written ({error.strerror or error}); free some space or set data.store_root to "
@@ -214,14 +219,39 @@ def _open_finished_store(folder: Path, is_reported: bool = True) -> PackedStore 
         return None
 
 
+def _read_manifest(folder: Path) -> bytes:
+    """Read a store's manifest, whose checksums tell stores apart; empty if there is none."""
+    with suppress(FileNotFoundError):
+        return (folder / MANIFEST_NAME).read_bytes()
+    return b""
+
+
 def _compute_store(
-    dataset: UtteranceFrameDataset, states: list[FileState], folder: Path, dtype: str, num_workers: int
+    dataset: UtteranceFrameDataset,
+    states: list[FileState],
+    folder: Path,
+    dtype: str,
+    num_workers: int,
+    compared: tuple[bytes, set[str]] | None,
 ) -> PackedStore:
+    """Compute a store, or what of it is missing or changed, unless another process does so first.
+
+    Args:
+        dataset: computes the frames.
+        states: states of the files before any was read.
+        folder: folder of the store.
+        dtype: data type of the frames on disk.
+        num_workers: number of extraction processes.
+        compared: manifest of the store whose files were compared, and the changed ones; None if none was.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with _lock_store(folder):
         store, changed = _open_finished_store(folder, is_reported=False), set[str]()
         if store is not None:
-            changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
+            if compared is not None and compared[0] == _read_manifest(folder):
+                changed = compared[1]  # reading the files twice would take twice as long
+            else:
+                changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
             if not changed:
                 return store  # another process has finished it meanwhile
             log.warning(

@@ -21,8 +21,9 @@ from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.precomputed import read_feat_params
-from singer_verify.store import extraction
+from singer_verify.store import extraction, file_states
 from singer_verify.store.extraction import extract_frames, load_or_compute_store
+from singer_verify.store.file_states import compute_file_hash
 from singer_verify.store.packed import PackedStore
 
 
@@ -116,6 +117,57 @@ def test_a_corpus_that_is_moved_copied_or_touched_is_not_computed_again(
         caplog.clear()
         open_train(moved)
     assert "comparing" not in caplog.text
+
+
+def test_changed_files_are_compared_once(make_corpus: MakeCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_wavs(make_corpus)
+    open_train(root)
+    for path in root.rglob("*.wav"):
+        os.utime(path, (1, 1))
+    replace_quietly(root / "train/train_singer1/song0.wav", 77)
+    compared: list[str] = []
+
+    def count(path: Path) -> str:
+        compared.append(str(path.relative_to(root)))
+        return compute_file_hash(path)
+
+    monkeypatch.setattr(file_states, "compute_file_hash", count)
+    store = open_train(root)
+    assert sorted(compared) == sorted(store.paths.tolist())
+    assert_same_frames(store, root)
+
+
+def test_files_are_compared_again_with_a_store_that_another_process_wrote(
+    make_corpus: MakeCorpus, computed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_wavs(make_corpus)
+    open_train(root)
+    replace_quietly(root / "train/train_singer1/song0.wav", 77)
+    lock_store, waiting = extraction._lock_store, [True]
+
+    def wait_for_other_process(folder: Path) -> Any:
+        if waiting and waiting.pop():
+            open_train(root)
+            del computed[:]
+        return lock_store(folder)
+
+    monkeypatch.setattr(extraction, "_lock_store", wait_for_other_process)
+    store = open_train(root)
+    assert computed == []
+    assert_same_frames(store, root)
+
+
+def test_an_added_file_gives_another_store_and_leaves_the_first(make_corpus: MakeCorpus, computed: list[str]) -> None:
+    root = make_wavs(make_corpus)
+    open_train(root)
+    added = root / "train/train_singer1/added.wav"
+    soundfile.write(added, sing(77), SAMPLE_RATE)
+    del computed[:]
+    assert len(open_train(root).paths) == len(computed) == 10
+    added.unlink()
+    del computed[:]
+    assert len(open_train(root).paths) == 9
+    assert computed == []
 
 
 def test_corpora_with_equal_names_and_sizes_have_their_own_stores(make_corpus: MakeCorpus, computed: list[str]) -> None:
