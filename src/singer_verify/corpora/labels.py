@@ -7,7 +7,7 @@ A table has a row for each utterance, named in the column `utterance`, or a row 
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -55,7 +55,11 @@ def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
 
 
 def read_utterance_labels(
-    paths: Sequence[str], root: Path, part_roots: Sequence[Path] = (), report: bool = True
+    paths: Sequence[str],
+    root: Path,
+    part_roots: Sequence[Path] = (),
+    report: bool = True,
+    others: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """Read the labels of utterances of one or several corpora.
 
@@ -64,6 +68,7 @@ def read_utterance_labels(
         root: root folder of the corpus.
         part_roots: root folder of each of several corpora, below `root`.
         report: whether utterances without labels are logged.
+        others: paths of further utterances, such as those that cannot be used; their rows are for none of `paths`.
 
     Returns:
         For each label its value for every utterance, `""` where unknown.
@@ -72,11 +77,15 @@ def read_utterance_labels(
         SingerVerifyError: see `read_label_table`; or a table of which no row matches any utterance of the corpus.
     """
     joined = []
+    further = sorted(set(others) - set(paths))
     for corpus in part_roots or [root]:
         table, prefix = read_label_table(corpus / CORPUS_TABLE_NAME), os.path.relpath(corpus, root)
-        own = [path for path in paths if prefix == "." or path.startswith(f"{prefix}/")]
-        below = [path.removeprefix(f"{prefix}/") for path in own]
-        labels = join_labels(table, below, [_get_singer(path) for path in below], corpus / CORPUS_TABLE_NAME, report)
+        folder = "" if prefix == "." else f"{prefix}/"
+        own = [path for path in paths if path.startswith(folder)]
+        below = [path.removeprefix(folder) for path in own]
+        rest = [path.removeprefix(folder) for path in further if path.startswith(folder)]
+        singers = [_get_singer(path) for path in below]
+        labels = join_labels(table, below, singers, corpus / CORPUS_TABLE_NAME, report, rest)
         if below and not labels.is_found.any() and len(table):
             _require_other_utterances(table, corpus, below)
         joined.append(labels.values.set_axis(own))
@@ -138,7 +147,12 @@ class JoinedLabels:
 
 
 def join_labels(
-    table: pd.DataFrame, paths: Sequence[str], singers: Sequence[str], name: str | Path, report: bool = True
+    table: pd.DataFrame,
+    paths: Sequence[str],
+    singers: Sequence[str],
+    name: str | Path,
+    report: bool = True,
+    others: Sequence[str] = (),
 ) -> JoinedLabels:
     """Find the row of each utterance in a table of labels.
 
@@ -148,6 +162,7 @@ def join_labels(
         singers: (utterances,), singer of each, in NFC.
         name: path of the table, for messages.
         report: whether utterances without a row, and rows that name another singer, are logged.
+        others: paths of further utterances, whose rows are for none of these.
 
     Raises:
         SingerVerifyError: two rows are for the same utterance.
@@ -156,7 +171,7 @@ def join_labels(
     if table.index.name == SINGER_COLUMN:
         rows = _match_singers(listed, singers)
     else:
-        rows = _match_utterances(listed, paths, name)
+        rows = _match_utterances(listed, [*paths, *others], name)[: len(paths)]
     is_found = rows != ABSENT
     labels = table.drop(columns=[column for column in NON_LABEL_COLUMNS if column in table.columns])
     values = pd.DataFrame(

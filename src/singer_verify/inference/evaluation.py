@@ -186,9 +186,7 @@ def embed_split(model: Model, corpus: Path, split: str, progress: Progress = sho
     indices, embeddings = embed_usable_utterances(model, corpus, utterances, progress, register)
     singers, singer_index = np.unique([utterances[index].singer for index in indices], return_inverse=True)
     paths = [utterances[index].path for index in indices]
-    # of all, as the row of one that cannot be used is not for another with a similar path
-    labels = read_utterance_labels([utterance.path for utterance in utterances], corpus)
-    labels = {name: values[indices] for name, values in labels.items()}
+    labels = read_utterance_labels(paths, corpus, others=[utterance.path for utterance in utterances])
     contents = [register.contents[path] for path in paths]
     return EvaluatedUtterances(
         *(np.array(paths, object), tuple(singers.tolist()), singer_index, labels, embeddings),

@@ -29,7 +29,12 @@ from singer_verify.runs.tree import read_run_status
 from singer_verify.store import extraction
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
-from singer_verify.sweeps.split_embeddings import SplitEmbeddings, load_split_embeddings, require_one_corpus
+from singer_verify.sweeps.split_embeddings import (
+    SplitEmbeddings,
+    load_split_embeddings,
+    read_split_corpus,
+    require_one_corpus,
+)
 
 log = logging.getLogger(__name__)
 NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
@@ -344,7 +349,8 @@ def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corp
     embeddings = _load_run_embeddings(cells, split, corpus)
     require_same_trials(embeddings)
     first = next(iter(embeddings.values()))
-    labels = read_utterance_labels(first.paths.tolist(), root)
+    every = [utterance.path for utterance in read_split_corpus(root, split).splits[split].utterances]
+    labels = read_utterance_labels(first.paths.tolist(), root, others=every)
     shared = build_shared_trials(first.singers, labels, max(MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL * len(cells)))
     return replace(compare_cells(cells, embeddings, shared, baseline, split), skipped_runs=left_out)
 

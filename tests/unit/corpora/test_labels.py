@@ -170,6 +170,21 @@ def test_the_row_with_exactly_the_path_goes_first(root: Path) -> None:
             assert read_songs(root, "\n".join(["utterance,song", *order]), paths) == ["own", ""]
 
 
+@pytest.mark.parametrize("listed", ["val/anna/A1.wav", "anna/A1.wav", "val/anna/a1.flac", "A1"])
+def test_rows_of_utterances_that_cannot_be_used_are_for_no_other(listed: str, tmp_path: Path) -> None:
+    paths, others = ["val/anna/a1.wav", "val/anna/2.wav"], ["val/anna/A1.wav", "val/anna/a1.flac", "val/anna/2.wav"]
+    for root, prefix in ((tmp_path, ""), (tmp_path / "set", "set/")):
+        root.mkdir(exist_ok=True)
+        (root / "corpus.csv").write_text(f"utterance,song\n{listed},x\nval/anna/2.wav,y\n")
+        labels = read_utterance_labels(
+            [prefix + path for path in paths],
+            tmp_path,
+            [root] if prefix else [],
+            others=[prefix + path for path in others],
+        )
+        assert labels["song"].tolist() == ["", "y"]
+
+
 def test_values_that_look_like_numbers_or_nothing_are_strings(root: Path) -> None:
     values = ["nan", "NA", "1e3", "001"]
     content = "utterance,song\n" + "".join(f"{path},{value}\n" for path, value in zip(PATHS, values, strict=True))
