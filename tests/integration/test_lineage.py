@@ -20,6 +20,7 @@ from singer_verify.cli.console import report_user_errors
 from singer_verify.encoders.encoder import freeze, group_parameters_by_part
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
 from singer_verify.training.composition import build_job_folder_name, build_run_path
@@ -166,6 +167,16 @@ def test_another_architecture_is_refused_with_the_difference(
     settings = (f"init_from={base}", "name=refused", "encoder.hidden_size=13", "encoder.pooling=mean")
     said = sentence_of(lambda: train(corpus, *settings), capsys)
     assert "encoder.hidden_size is 12 there, 13 here; encoder.pooling is last there, mean here;" in said
+    assert said.rstrip().endswith("set them like the parent's: encoder.hidden_size=12 encoder.pooling='last'.")
+
+
+def test_what_to_type_for_the_features_of_the_parent_is_said(base: Path) -> None:
+    parent = ParentCheckpoint.read(str(base))
+    recipe = dict(canonical_recipe(parent.content[METADATA_KEY]["recipe"]))
+    recipe |= {"activity_db": 35, "level_db": -26, "mine": 1}
+    with pytest.raises(SingerVerifyError) as refusal:
+        parent.require_match(recipe, parent.content[METADATA_KEY]["encoder"])
+    assert "the parent's: features.activity_db=null features.level_db=null ~features.mine." in str(refusal.value)
 
 
 def test_dropout_is_not_architecture(base: Path) -> None:

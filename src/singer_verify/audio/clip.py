@@ -30,7 +30,8 @@ class AudioClip:
         name: name of the recording in messages.
 
     Raises:
-        SingerVerifyError: the array's shape or dtype is unsupported, or the sample rate no integer of 1 to 768 kHz.
+        SingerVerifyError: the array's shape or dtype is unsupported, or the sample rate is not an integer from 1000 to
+            768 000 Hz.
     """
 
     samples: Num[np.ndarray, " samples *channels"]

@@ -145,6 +145,10 @@ def _decode_frames(path: Path) -> Iterator[AudioFrame]:
             for part in parts:
                 if not part.is_empty:
                     yield from _PartDecoder(path, part).decode(file)
+    except PermissionError as error:
+        if error.errno is None:  # not the system's: see `_refuse_second_file`
+            raise _build_decoding_error(path, str(error)) from error
+        raise UtteranceError(f"{path}: cannot be read ({error.strerror}); make it readable.") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _build_decoding_error(path, str(getattr(error, "strerror", None) or error)) from error
 

@@ -1,4 +1,4 @@
-"""The files below a folder, without those that somebody else put there: hidden folders, links in a circle."""
+"""The files below a folder, leaving out hidden and system folders; each folder is read once."""
 
 import functools
 import logging
@@ -85,7 +85,7 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one; a link to itself is none."""
+    """Return whether an entry is a folder or a link to one; a link to itself is not."""
     try:
         return entry.is_dir()
     except OSError:

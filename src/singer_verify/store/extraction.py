@@ -41,7 +41,12 @@ from singer_verify.store.file_states import (
     read_recorded_states,
     write_recorded_states,
 )
-from singer_verify.store.index import format_index_row, read_register, truncate_to_complete_utterances
+from singer_verify.store.index import (
+    format_index_row,
+    read_register,
+    report_skipped_utterances,
+    truncate_to_complete_utterances,
+)
 from singer_verify.store.packed import (
     FORMAT_VERSION,
     FRAMES_NAME,
@@ -52,12 +57,12 @@ from singer_verify.store.packed import (
     StoreDamageError,
     describe_rounding_loss,
     open_store,
+    read_manifest,
     seal_manifest,
 )
 from singer_verify.worker_processes import choose_start_method, is_worker_death
 
 log = logging.getLogger(__name__)
-MAX_LOGGED_SKIPS = 20  # number of skipped utterances named in the log
 SAMPLED_BYTES = 1 << 20  # of one file of a split, for the key of its store
 
 
@@ -182,7 +187,7 @@ def load_or_compute_store(
     dataset = UtteranceFrameDataset(corpus.root, split.utterances, feature, getattr(torch, dtype), hashes_files=True)
     folder = _find_store_folder(store_root, corpus, split, _compute_store_key(corpus, split, feature, dtype, states))
     try:
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         store, changed = _open_finished_store(folder), set[str]()
         if store is not None:
             changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
@@ -194,7 +199,7 @@ def load_or_compute_store(
             f"{folder}: cannot be written ({error.strerror or error}); free some space or set data.store_root to "
             f"another disk, and start again: what was done is kept."
         ) from error
-    _report_skipped_utterances(store, corpus.root, split)
+    report_skipped_utterances(store, corpus.root, split)
     singers = [store.singers[index] for index in store.singer_index]
     require_one_singer_per_recording(corpus.root, store.paths.tolist(), singers, store.contents.tolist())
     return store
@@ -219,13 +224,6 @@ def _open_finished_store(folder: Path, is_reported: bool = True) -> PackedStore 
         return None
 
 
-def _read_manifest(folder: Path) -> bytes:
-    """Read a store's manifest, whose checksums tell stores apart; empty if there is none."""
-    with suppress(FileNotFoundError):
-        return (folder / MANIFEST_NAME).read_bytes()
-    return b""
-
-
 def _compute_store(
     dataset: UtteranceFrameDataset,
     states: list[FileState],
@@ -248,7 +246,7 @@ def _compute_store(
     with _lock_store(folder):
         store, changed = _open_finished_store(folder, is_reported=False), set[str]()
         if store is not None:
-            if compared is not None and compared[0] == _read_manifest(folder):
+            if compared is not None and compared[0] == read_manifest(folder):
                 changed = compared[1]  # reading the files twice would take twice as long
             else:
                 changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
@@ -397,24 +395,4 @@ def _write_manifest(folder: Path, feature: Feature, dtype: str) -> None:
     with atomic_write_many(folder / MANIFEST_NAME) as (part,):
         part.write_text(
             json.dumps(seal_manifest(manifest, (folder / INDEX_NAME).read_bytes()), indent=2), encoding="utf-8"
-        )
-
-
-def _report_skipped_utterances(store: PackedStore, root: Path, split: Split) -> None:
-    for reason in store.skipped[:MAX_LOGGED_SKIPS]:
-        log.warning("Skipped: %s", os.path.join(root, reason))
-    if store.skipped:
-        unnamed = len(store.skipped) - MAX_LOGGED_SKIPS
-        more = f"; {unnamed} of them are not named above" if unnamed > 0 else ""
-        log.warning("%s: %d of %d utterances skipped%s.", split.name, len(store.skipped), len(split.utterances), more)
-    if lost := [singer for singer in split.singers if singer not in set(store.singers)]:
-        first = os.path.join(root, store.skipped[0]).rstrip(".")
-        if len(lost) == len(split.singers):
-            raise SingerVerifyError(
-                f"{split.name}: none of its {len(split.utterances)} utterances can be used (the first: {first}); "
-                f"repair them or choose other features."
-            )
-        raise SingerVerifyError(
-            f"{split.name}: none of the utterances of {', '.join(lost)} can be used (the first: {first}); "
-            f"repair them or delete the singer's folder."
         )

@@ -2,14 +2,20 @@
 
 import csv
 import io
+import logging
+import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from singer_verify.corpora.corpus import Utterance
+from singer_verify.corpora.corpus import Split, Utterance
 from singer_verify.corpora.duplicates import RecordingRegister
-from singer_verify.store.packed import FRAMES_NAME, INDEX_COLUMNS, INDEX_NAME
+from singer_verify.errors import SingerVerifyError
+from singer_verify.store.packed import FRAMES_NAME, INDEX_COLUMNS, INDEX_NAME, PackedStore
+
+log = logging.getLogger(__name__)
+MAX_LOGGED_SKIPS = 20  # number of skipped utterances named in the log
 
 
 def format_index_row(
@@ -87,3 +93,28 @@ def _count_complete_bytes(line: str, utterance: Utterance, frames_file: BinaryIO
         return None
     is_about_it = (path, singer) == (utterance.path, utterance.singer) and (num_bytes == 0) == bool(skipped)
     return num_bytes if is_whole and is_about_it else None
+
+
+def report_skipped_utterances(store: PackedStore, root: Path, split: Split) -> None:
+    """Log the utterances that a store lacks.
+
+    Raises:
+        SingerVerifyError: a singer has no utterance left.
+    """
+    for reason in store.skipped[:MAX_LOGGED_SKIPS]:
+        log.warning("Skipped: %s", os.path.join(root, reason))
+    if store.skipped:
+        unnamed = len(store.skipped) - MAX_LOGGED_SKIPS
+        more = f"; {unnamed} of them are not named above" if unnamed > 0 else ""
+        log.warning("%s: %d of %d utterances skipped%s.", split.name, len(store.skipped), len(split.utterances), more)
+    if lost := [singer for singer in split.singers if singer not in set(store.singers)]:
+        first = os.path.join(root, store.skipped[0]).rstrip(".")
+        if len(lost) == len(split.singers):
+            raise SingerVerifyError(
+                f"{split.name}: none of its {len(split.utterances)} utterances can be used (the first: {first}); "
+                f"repair them or choose other features."
+            )
+        raise SingerVerifyError(
+            f"{split.name}: none of the utterances of {', '.join(lost)} can be used (the first: {first}); "
+            f"repair them or delete the singer's folder."
+        )

@@ -125,6 +125,13 @@ def open_store(folder: Path) -> PackedStore:
         ) from error
 
 
+def read_manifest(folder: Path) -> bytes:
+    """Read a store's manifest, whose checksums tell stores apart; empty if there is none."""
+    with suppress(FileNotFoundError):
+        return (folder / MANIFEST_NAME).read_bytes()
+    return b""
+
+
 def _read_store_index(content: bytes) -> "pd.DataFrame":
     import pandas as pd  # takes a fraction of a second that loading a model does not need
 

@@ -49,7 +49,7 @@ class SweepProgress(Callback):
         if config.hydra.mode != RunMode.MULTIRUN:
             return
         if job_return.status == JobStatus.FAILED:
-            job_return.__class__ = ReportedFailure
+            job_return.__class__ = ReportedFailure  # written for Hydra 1.3, see there
         sweep, job = Path(config.hydra.sweep.dir), Path(config.hydra.runtime.output_dir)
         if not (is_job_finished(job) and _has_ended_before(job, read_sweep_plan(sweep).started)):
             print_to_stderr(f"Sweep {sweep}: {format_sweep_status(read_sweep_status(sweep))}.")
@@ -60,7 +60,10 @@ class SweepProgress(Callback):
 
 
 class ReportedFailure(JobReturn):
-    """The outcome of a job that failed, without the line that Hydra would write before the report of it."""
+    """The outcome of a job that failed, without the line that Hydra would write before the report of it.
+
+    Hydra 1.3's `JobReturn.return_value` writes that line before it raises what its private `_return_value` holds.
+    """
 
     @property  # type: ignore[misc]
     def return_value(self) -> Any:

@@ -16,9 +16,11 @@ from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_s
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.training.module import Verifier
+from singer_verify.training.overrides import format_overrides
 
 log = logging.getLogger(__name__)
 NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # settings that affect training but not the architecture
+CORPUS_SETTINGS = "features.params."  # of precomputed features, in the corpus's feat_params.yaml
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,10 @@ class ParentCheckpoint:
         if not differences:  # different frames often mean different bins, which would be reported twice
             differences = _find_mismatches("encoder", card["encoder"], encoder, but=NON_ARCHITECTURE_SETTINGS)
         if differences:
+            overrides = [name for name in differences if not name.lstrip("+~").startswith(CORPUS_SETTINGS)]
             raise SingerVerifyError(
-                f"init_from={self.path}: does not fit this training: {'; '.join(differences)}; set them like the "
-                f"parent's."
+                f"init_from={self.path}: does not fit this training: {'; '.join(differences.values())}; set them like "
+                f"the parent's{': ' if overrides else ''}{' '.join(overrides)}."
             )
 
     def transfer_weights(self, verifier: Verifier) -> dict[str, list[str]]:
@@ -116,14 +119,20 @@ class ParentCheckpoint:
 
 def _find_mismatches(
     group: str, parent_settings: dict[str, Any], own_settings: dict[str, Any], but: tuple[str, ...] = ()
-) -> list[str]:
-    mismatches: list[str] = []
+) -> dict[str, str]:
+    """Return a description of each setting that differs, by the override that sets it like the parent's."""
+    mismatches: dict[str, str] = {}
     for name in parent_settings | own_settings:
         there, here = parent_settings.get(name), own_settings.get(name)
         if isinstance(there, dict) and isinstance(here, dict):
-            mismatches += _find_mismatches(f"{group}.{name}", there, here)
+            mismatches |= _find_mismatches(f"{group}.{name}", there, here)
         elif there != here and name not in but:
-            mismatches.append(f"{group}.{name} is {there} there, {here} here")
+            (override,) = format_overrides({name: there}, f"{group}.")
+            if name not in own_settings:
+                override = f"+{override}"
+            elif name not in parent_settings:
+                override = f"~{group}.{name}"
+            mismatches[override] = f"{group}.{name} is {there} there, {here} here"
     return mismatches
 
 

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from support.audio import add_audio, sing, write_audio
 
-from singer_verify.audio import AUDIO_SUFFIXES, load_audio
+from singer_verify.audio import AUDIO_SUFFIXES, decoding, load_audio
 from singer_verify.audio.decoding import decode_blocks, log_once, probe_audio
 from singer_verify.errors import UtteranceError
 
@@ -510,3 +510,17 @@ def test_eight_channels_are_decoded_in_their_order(tmp_path: Path, codec: str, s
     levels = np.sqrt(np.square(np.concatenate([block.samples for block in blocks])).mean(axis=0))
     is_effects = np.array([name == "LFE" for name in blocks[0].channel_names])  # low frequencies only in some codecs
     np.testing.assert_allclose((levels / levels[7])[~is_effects], gains[~is_effects], atol=0.02)
+
+
+def test_a_recording_that_may_not_be_read_is_told_from_a_damaged_one(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files["wav-pcm_s16le"] if "wav-pcm_s16le" in files else next(iter(files.values()))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(decoding, "open", refuse, raising=False)
+    with pytest.raises(UtteranceError) as refusal:
+        next(decode_blocks(path))
+    assert str(refusal.value) == f"{path}: cannot be read (Permission denied); make it readable."

@@ -140,6 +140,15 @@ def iterate_lines(text: str) -> Iterator[NumberedLine]:
 
 
 def detect_layout(path: Path, text: str) -> Layout:
+    """Tell the layout of a trial list from its first lines.
+
+    Args:
+        path: the file, for messages.
+        text: its content.
+
+    Raises:
+        SingerVerifyError: it holds no trial, or is in no known layout.
+    """
     lines = list(islice(iterate_lines(text), NUM_SAMPLED_LINES))
     lines = [line for line in lines if not line[1].lstrip().startswith("#")] or lines
     if not lines:
