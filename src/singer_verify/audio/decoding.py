@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from singer_verify.audio.containers import FilePart, find_file_parts
 from singer_verify.errors import UtteranceError
+from singer_verify.logging_once import warn_once
 
 log = logging.getLogger(__name__)
 
@@ -227,9 +228,10 @@ class _PartDecoder:
         if stream.codec_context is None:
             raise _build_decoding_error(self.path, "its codec is not known")
         if len(streams) > 1:
-            log_once(
+            warn_once(
+                log,
                 f"{self.path}: holds {len(streams)} audio streams; number {streams.index(stream) + 1} is read, as "
-                f"players do: extract another to use it."
+                f"players do: extract another to use it.",
             )
         return stream
 
@@ -258,12 +260,15 @@ class _PartDecoder:
             claimed_s = self.seconds * self.part.length_ratio
         copy_again = "copy it again from its source."
         if claimed_s is not None and self.seconds < claimed_s - MIN_MISSING_S:
-            log_once(f"{self.path}: ends early: {self.seconds:.1f} of {claimed_s:.1f} s could be read; {copy_again}")
+            warn_once(
+                log, f"{self.path}: ends early: {self.seconds:.1f} of {claimed_s:.1f} s could be read; {copy_again}"
+            )
         elif self.num_damaged >= MIN_DAMAGED_PACKETS:
-            log_once(f"{self.path}: is damaged: {self.seconds:.1f} s could be read; {copy_again}")
+            warn_once(log, f"{self.path}: is damaged: {self.seconds:.1f} s could be read; {copy_again}")
         elif self.part.is_cut and claimed_s is None:
-            log_once(
-                f"{self.path}: ends early: {self.seconds:.1f} s could be read, but its end is missing; {copy_again}"
+            warn_once(
+                log,
+                f"{self.path}: ends early: {self.seconds:.1f} s could be read, but its end is missing; {copy_again}",
             )
 
 
@@ -329,13 +334,3 @@ def _convert_to_float(frame: AudioFrame) -> Float[np.ndarray, "samples channels"
 def _build_decoding_error(path: Path, reason: str) -> UtteranceError:
     reason = (reason.splitlines() or ["unknown error"])[0].rstrip(".")
     return UtteranceError(f"{path}: cannot be decoded as audio ({reason}); convert it again or delete it.")
-
-
-_logged: set[str] = set()
-
-
-def log_once(message: str) -> None:
-    """Log a warning unless it was logged before: a recording is decoded up to three times."""
-    if message not in _logged:
-        _logged.add(message)
-        log.warning("%s", message)

@@ -11,8 +11,8 @@ import numpy as np
 
 from singer_verify.audio.content import MIN_CONTENT_S, NO_CONTENT, compute_content, compute_frames_content
 from singer_verify.corpora.corpus import CORPUS_SEPARATOR, PRECOMPUTED_SUFFIX, Recording
-from singer_verify.corpora.file_search import warn_once
 from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.logging_once import warn_once
 from singer_verify.npz import ARRAY_READ_ERRORS
 from singer_verify.worker_processes import count_available_cores
 
@@ -128,7 +128,9 @@ def require_one_singer_per_recording(
                 f"{names} ({len(wrong)} such pairs in all); only one of them can be right, so delete the wrong file of "
                 f"each pair."
             )
-        warn_once(f"{names}, of two corpora ({len(pairs)} such pairs in all); trained on as if they were different.")
+        warn_once(
+            log, f"{names}, of two corpora ({len(pairs)} such pairs in all); trained on as if they were different."
+        )
 
 
 def _get_corpus(singer: str) -> str:

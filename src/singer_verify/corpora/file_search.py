@@ -1,6 +1,5 @@
 """The files below a folder, leaving out hidden and system folders; each folder is read once."""
 
-import functools
 import logging
 import os
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.logging_once import log_once, warn_once
 
 log = logging.getLogger(__name__)
 # Folders that operating systems, archive programs and network drives add; they hold no recordings of their own.
@@ -108,16 +108,10 @@ def require_link_target(path: Path) -> os.stat_result:
         ) from error
 
 
-@functools.cache
-def warn_once(message: str) -> None:
-    """Log a warning, once in a process: a command reads its corpus several times."""
-    log.warning("%s", message)
-
-
 def warn_passed_over(where: Path, what: str, paths: list[Path]) -> None:
     """Say how many paths were passed over, and name the first; nothing if there is none."""
     if paths:
-        warn_once(f"{where}: {len(paths)} {what} passed over (the first: {min(paths)}).")
+        warn_once(log, f"{where}: {len(paths)} {what} passed over (the first: {min(paths)}).")
 
 
 def log_other_files(where: Path, paths: Iterable[Path]) -> None:
@@ -130,9 +124,4 @@ def log_other_files(where: Path, paths: Iterable[Path]) -> None:
     counts = Counter(path.suffix.lower() or "without a suffix" for path in paths if not path.name.startswith("."))
     if counts:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        log_once(f"{where}: {counts.total()} other files passed over ({kinds}).")
-
-
-@functools.cache
-def log_once(message: str) -> None:
-    log.info("%s", message)
+        log_once(log, f"{where}: {counts.total()} other files passed over ({kinds}).")

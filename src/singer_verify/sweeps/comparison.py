@@ -25,8 +25,9 @@ from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid,
 from singer_verify.evaluation.metrics.registry import EER, METRICS, Metric
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
+from singer_verify.logging_once import omit_repeated_messages
 from singer_verify.runs.tree import read_run_status
-from singer_verify.store import extraction
+from singer_verify.store import index
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.split_embeddings import (
@@ -367,17 +368,8 @@ def _find_unstarted_jobs(sweep: Path) -> dict[str, str]:
 
 def _load_run_embeddings(cells: list[SweepCell], split: str, corpus: Path | None) -> dict[str, SplitEmbeddings]:
     runs = [run for cell in cells for run in cell.runs]
-    said: set[str] = set()
-
-    def is_new(record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return not (message in said or said.add(message))  # type: ignore[func-returns-value]
-
-    extraction.log.addFilter(is_new)  # runs share a corpus, and a file that cannot be used is named once
-    try:
+    with omit_repeated_messages(index.log):  # runs share a corpus, and a file that cannot be used is named once
         return {
             str(run.path): load_split_embeddings(run, split, corpus, f"Embedding {number} of {len(runs)}")
             for number, run in enumerate(runs, start=1)
         }
-    finally:
-        extraction.log.removeFilter(is_new)

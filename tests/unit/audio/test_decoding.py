@@ -1,9 +1,7 @@
 """All of a file is heard, or it is said: every format, joined and cut files, wrong headers, names like URLs."""
 
 import contextlib
-import itertools
 import logging
-import math
 import os
 import shutil
 import struct
@@ -18,7 +16,7 @@ import soundfile
 from support.audio import add_audio, sing, write_audio
 
 from singer_verify.audio import AUDIO_SUFFIXES, decoding, load_audio
-from singer_verify.audio.decoding import decode_blocks, log_once, probe_audio
+from singer_verify.audio.decoding import decode_blocks, probe_audio
 from singer_verify.errors import UtteranceError
 
 RATE = 48_000
@@ -490,13 +488,6 @@ def test_tags_in_an_unknown_encoding_are_no_trouble(files: dict[str, Path], tmp_
     tag = b"ID3\3\0\0" + bytes([0, 0, 0, len(frame)]) + frame
     (tmp_path / "a.mp3").write_bytes(tag + files["mp3-libmp3lame"].read_bytes())
     assert decoded_seconds(tmp_path / "a.mp3") == pytest.approx(SECONDS, abs=TOLERANCE_S)
-
-
-def test_a_warning_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    message = f"a message that occurs nowhere else {math.pi}"
-    for _ in itertools.repeat(None, 3):
-        log_once(message)
-    assert warnings_of(caplog) == [message]
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 from support.audio import MakeCorpus
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.corpora.file_search import warn_once
 from singer_verify.corpora.readers import read_recordings
 from singer_verify.errors import SingerVerifyError
+from singer_verify.logging_once import forget_messages
 
 
 @pytest.fixture(autouse=True)
 def _say_warnings_again() -> None:
-    warn_once.cache_clear()
+    forget_messages()
 
 
 def paths_in(root: Path) -> list[str]:
