@@ -28,12 +28,11 @@ def omit_repeated_messages(log: logging.Logger) -> Iterator[None]:
     """Within this context, let a logger pass each of its messages once."""
 
     @functools.lru_cache(MAX_REMEMBERED)
-    def remember(message: str) -> list[bool]:
-        return [True]
+    def remember(message: str) -> Iterator[bool]:
+        return iter([True])
 
     def is_new(record: logging.LogRecord) -> bool:
-        seen = remember(record.getMessage())
-        return bool(seen) and seen.pop()
+        return next(remember(record.getMessage()), False)  # the iterator of a known message is used up
 
     log.addFilter(is_new)
     try:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,23 @@ def find_files(folder: Path) -> FoundFiles:
                 found.real_paths.append(os.path.realpath(path) if is_link else os.path.join(real, entry.name))
                 found.linked_files += [path] if is_link else []
     return found
+
+
+def find_recordings(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Find the files below a folder that have one of some suffixes, sorted; what is passed over is logged.
+
+    Args:
+        folder: the folder; hidden and system folders below it are passed over, and hidden files.
+        suffixes: the suffixes in lower case.
+
+    Raises:
+        SingerVerifyError: a folder cannot be read.
+    """
+    found = find_files(folder)
+    warn_passed_over(folder, "hidden or system folders", found.hidden_folders)
+    warn_passed_over(folder, "links to folders that are read anyway", found.linked_folders)
+    log_other_files(folder, (path for path in found.files if path.suffix.lower() not in suffixes))
+    return sorted(path for path in found.files if not path.name.startswith(".") and path.suffix.lower() in suffixes)
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:

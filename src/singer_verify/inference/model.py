@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.audio.clip import AudioClip, resolve_recording
 from singer_verify.corpora.corpus import PRECOMPUTED_SUFFIX
-from singer_verify.corpora.file_search import find_files, log_other_files, warn_passed_over
+from singer_verify.corpora.file_search import find_recordings
 from singer_verify.encoders.encoder import build_encoder
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.averaging import average_embeddings
@@ -352,12 +352,7 @@ def _iterate_files(path: Path, suffixes: frozenset[str]) -> Iterator[Path]:
     if path.is_file():
         yield path
     else:
-        found = find_files(path)
-        warn_passed_over(path, "hidden or system folders", found.hidden_folders)
-        warn_passed_over(path, "links to folders that are read anyway", found.linked_folders)
-        files = (file for file in found.files if not file.name.startswith("."))
-        log_other_files(path, (file for file in found.files if file.suffix.lower() not in suffixes))
-        yield from sorted(file for file in files if file.suffix.lower() in suffixes)
+        yield from find_recordings(path, suffixes)
 
 
 def _get_recording_info(opened: LoadedRecording | UtteranceError) -> RecordingInfo | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.audio import MakeCorpus
+from support.dataset_miniatures import damp, vctk
 
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.corpora.readers import read_recordings
@@ -142,3 +143,16 @@ def test_a_data_set_is_searched_likewise(make_corpus: MakeCorpus, caplog: pytest
         assert read_recordings("folder", source, {}) == expected
     assert "1 links to folders that are read anyway passed over" in caplog.text
     assert "2 hidden or system folders passed over" in caplog.text
+
+
+@pytest.mark.parametrize("reader", ["damp", "vctk"])
+@pytest.mark.parametrize("folder", ["", "__MACOSX", ".cache", "@eaDir"])
+def test_tables_that_other_programs_left_are_not_read(tmp_path: Path, reader: str, folder: str) -> None:
+    """For instance the resource forks of a Mac's archive, whose names sort first."""
+    {"damp": damp, "vctk": vctk}[reader](tmp_path)
+    expected = read_recordings(reader, tmp_path, {})
+    for name in ("._a.csv", "speaker-info.txt") if folder else ("._a.csv", "._speaker-info.txt"):
+        path = tmp_path / folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("account_id\np225  23  X\n")
+    assert read_recordings(reader, tmp_path, {}) == expected

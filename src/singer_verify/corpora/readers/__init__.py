@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.corpus import Recording
-from singer_verify.corpora.file_search import find_files, log_other_files, warn_passed_over
+from singer_verify.corpora.file_search import find_recordings
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.safe_loading import add_project_folder
 
@@ -102,7 +102,7 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     if not source.is_dir():
         raise SingerVerifyError(f"{source}: no such folder; expected the folder of the data set.")
     _check_reader_settings(reader, module.parse_recordings, settings)
-    paths = _find_audio_files(source)
+    paths = [path.relative_to(source).as_posix() for path in find_recordings(source, AUDIO_SUFFIXES)]
     if not paths:
         raise SingerVerifyError(f"{source}: holds no audio file; expected {' '.join(sorted(AUDIO_SUFFIXES))}.")
     matches = _match_paths(paths, module.PATH_PATTERN)
@@ -117,19 +117,6 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
             *(source, len(strays), len(paths), reader, strays[0]),
         )
     return module.parse_recordings(source, matches, **settings)
-
-
-def _find_audio_files(source: Path) -> list[str]:
-    """Find the audio files of a folder, as sorted paths relative to it."""
-    found = find_files(source)
-    warn_passed_over(source, "hidden or system folders", found.hidden_folders)
-    warn_passed_over(source, "links to folders that are read anyway", found.linked_folders)
-    log_other_files(source, (path for path in found.files if not _is_audio(path.name)))
-    return [path.relative_to(source).as_posix() for path in sorted(found.files) if _is_audio(path.name)]
-
-
-def _is_audio(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _match_paths(paths: list[str], names: re.Pattern[str]) -> MatchedFiles:

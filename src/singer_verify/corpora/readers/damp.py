@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from singer_verify.corpora.corpus import FEMALE, MALE, Recording
+from singer_verify.corpora.file_search import find_files
 from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.errors import SingerVerifyError
 
@@ -40,7 +41,8 @@ def parse_recordings(source: Path, matches: MatchedFiles, metadata: Path | None 
 
 
 def _find_performance_table(source: Path) -> Path:
-    for path in sorted(path for path in source.rglob("*") if path.suffix in (".csv", ".tsv", ".json", ".jsonl")):
+    tables = [path for path in find_files(source).files if not path.name.startswith(".")]
+    for path in sorted(path for path in tables if path.suffix in (".csv", ".tsv", ".json", ".jsonl")):
         if "account_id" in path.read_text(encoding="utf-8", errors="replace")[:4096]:
             return path
     raise SingerVerifyError(

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from singer_verify.corpora.corpus import FEMALE, MALE, SPEECH, Recording
+from singer_verify.corpora.file_search import find_files
 from singer_verify.corpora.readers import MatchedFiles
 from singer_verify.errors import SingerVerifyError, require_choice
 
@@ -37,7 +38,7 @@ def parse_recordings(source: Path, matches: MatchedFiles, microphone: str = "1")
 
 
 def _read_speakers(source: Path) -> dict[str, dict[str, str]]:
-    tables = sorted(source.rglob(SPEAKER_TABLE_NAME))
+    tables = sorted(path for path in find_files(source).files if path.name == SPEAKER_TABLE_NAME)
     if not tables:
         raise SingerVerifyError(f"{source}: has no {SPEAKER_TABLE_NAME}; expected the unpacked VCTK folder.")
     lines = tables[0].read_text(encoding="utf-8", errors="replace").splitlines()
