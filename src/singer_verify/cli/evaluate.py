@@ -32,7 +32,9 @@ def evaluate_model(
     model_path: ModelArgument,
     corpus: CorpusArgument,
     split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
-    trials: Annotated[Path | None, typer.Option(help="A list of trials (default: all pairs of utterances).")] = None,
+    trials: Annotated[
+        Path | None, typer.Option(help="A list of trials (default: all pairs of utterances); one side may be singers.")
+    ] = None,
     conditions: Annotated[
         str | None,
         typer.Option(
@@ -52,9 +54,10 @@ def evaluate_model(
 ) -> None:
     """Evaluate a model: error rates and costs with 95 % intervals over singers, by condition, and its worst errors."""
     from singer_verify.evaluation.embedding_map import MIN_MAP_UTTERANCES, map_utterances
+    from singer_verify.evaluation.evaluate import select_models_scoring
     from singer_verify.inference import load_model, load_model_scoring
     from singer_verify.inference.evaluation import embed_split, evaluate_utterances, plan_evaluation
-    from singer_verify.inference.evaluation_context import build_evaluation_context
+    from singer_verify.inference.evaluation_context import build_evaluation_context, describe_models
     from singer_verify.reports.evaluation.files import write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)
@@ -64,6 +67,9 @@ def evaluate_model(
     utterances = embed_split(model, corpus, split, show_progress)
     result = evaluate_utterances(utterances, model_scoring, plan, enrol, resamples, seed, show_progress)
     source = "all pairs" if trials is None else f"those of {trials.name}"
+    if result.models is not None:
+        source += f" ({describe_models(result.models)})"
+        model_scoring = select_models_scoring(model_scoring, result.models)
     context = build_evaluation_context(model, corpus, split, model_scoring, utterances, source)
     _print_evaluation(result, utterances, context, as_json)
     if out is not None:  # after the metrics were printed: a full disk does not take them

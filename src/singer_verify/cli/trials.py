@@ -118,6 +118,11 @@ def _read_usable_trials(
 
     listed = read_trials(source)
     diagnosis = validate_trials(listed, corpus, singer_by_path)
+    if diagnosis.singer_side is not None:
+        raise SingerVerifyError(
+            f"--list {source}: its {diagnosis.singer_side} side names singers, and only pairs of recordings can be "
+            f"converted; singer-verify evaluate MODEL {corpus} --trials {source} reads it as it is."
+        )
     named = {*diagnosis.left, *diagnosis.right}
     compared = {path: singer for path, singer in singer_by_path.items() if path in named}
     if copies := find_copies(corpus, compared, show_comparing):

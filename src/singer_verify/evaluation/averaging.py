@@ -25,13 +25,41 @@ def average_by_group(
     Returns:
         means in the precision of the rows, summed in double precision in the order of the rows.
     """
-    sums = np.zeros((int(groups.max(initial=-1)) + 1, embeddings.shape[1]))
-    np.add.at(sums, groups, embeddings)
-    means: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), MIN_LENGTH)
-    return means.astype(embeddings.dtype)
+    return _normalise_sums(_sum_by_group(embeddings, groups), embeddings)
+
+
+def average_without(
+    embeddings: Float[np.ndarray, "rows embedding"],
+    groups: Int[np.ndarray, " rows"],
+    chosen: Int[np.ndarray, " means"],
+    left_out: Int[np.ndarray, " means"],
+) -> Float[np.ndarray, "means embedding"]:
+    """Average the embeddings of chosen groups as `average_by_group` does, each without one of its rows, or whole.
+
+    Args:
+        embeddings: rows of unit length.
+        groups: number of the group of each row.
+        chosen: group of each mean.
+        left_out: number of the row that each mean leaves out, negative for none.
+    """
+    sums = _sum_by_group(embeddings, groups)[chosen]
+    is_reduced = left_out >= 0
+    sums[is_reduced] -= embeddings[left_out[is_reduced]]
+    return _normalise_sums(sums, embeddings)
 
 
 def average_embeddings(embeddings: Float[np.ndarray, "rows embedding"]) -> Float[np.ndarray, " embedding"]:
     """Average embeddings and bring the mean to unit length."""
     mean: np.ndarray = average_by_group(embeddings, np.zeros(len(embeddings), np.int64))[0]
     return mean
+
+
+def _sum_by_group(embeddings: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    sums = np.zeros((int(groups.max(initial=-1)) + 1, embeddings.shape[1]))
+    np.add.at(sums, groups, embeddings)
+    return sums
+
+
+def _normalise_sums(sums: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    means: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), MIN_LENGTH)
+    return means.astype(embeddings.dtype)

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from singer_verify.corpora.matching import ABSENT
 from singer_verify.errors import SingerVerifyError, require_choice
+from singer_verify.evaluation.scoring.enrolment import SingerModels
 
 UNKNOWN = ""
 HARD = "hard"
@@ -43,6 +45,26 @@ class UtteranceMetadata:
     labels: dict[str, np.ndarray]
     seconds: Float[np.ndarray, " utterances"] | None = None
     median_f0_hz: Float[np.ndarray, " utterances"] | None = None
+
+    def join_models(self, singer_index: Int[np.ndarray, " utterances"], models: SingerModels) -> "UtteranceMetadata":
+        """Return the metadata of the utterances and, after them, of singers' models.
+
+        A model has the labels that all utterances of its singer share (gender), the duration of its utterances in all,
+        and no pitch.
+        """
+        labels = {
+            label: np.concatenate([values, _find_shared_values(values, singer_index)[models.singer_index]])
+            for label, values in self.labels.items()
+        }
+        seconds = median_f0_hz = None
+        if self.seconds is not None:
+            of_models = np.bincount(singer_index, self.seconds)[models.singer_index]
+            is_reduced = models.left_out != ABSENT
+            of_models[is_reduced] -= self.seconds[models.left_out[is_reduced]]
+            seconds = np.concatenate([self.seconds, of_models])
+        if self.median_f0_hz is not None:
+            median_f0_hz = np.concatenate([self.median_f0_hz, np.full(len(models.singer_index), np.nan)])
+        return UtteranceMetadata(labels, seconds, median_f0_hz)
 
 
 class Conditions:
@@ -118,6 +140,12 @@ def list_length_conditions() -> list[str]:
     first, *_ = LENGTH_BOUNDS_S
     between = [f"{low:g} to {high:g} s" for low, high in pairwise(LENGTH_BOUNDS_S)]
     return [f"shorter than {first:g} s", *between, f"{LENGTH_BOUNDS_S[-1]:g} s or longer"]
+
+
+def _find_shared_values(values: np.ndarray, singer_index: Int[np.ndarray, " utterances"]) -> np.ndarray:
+    """Return for each singer the value that all the utterances share, `UNKNOWN` where they have several."""
+    by_singer = pd.Series(values).groupby(singer_index)
+    return by_singer.first().where(by_singer.nunique() == 1, UNKNOWN).to_numpy(object)
 
 
 def _encode_labels(values: np.ndarray) -> Int[np.ndarray, " utterances"]:

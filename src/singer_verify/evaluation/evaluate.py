@@ -20,6 +20,7 @@ from singer_verify.evaluation.metrics.identification import compute_identificati
 from singer_verify.evaluation.metrics.registry import EER, METRICS, TARGET_PRIORS
 from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, ConditionCounts, TrialCounts
 from singer_verify.evaluation.results import ConditionMetrics, EvaluationResult, SingerMetrics
+from singer_verify.evaluation.scoring.enrolment import SingerModels, enrol_models
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource, TrialSource
 from singer_verify.evaluation.trials.trial_list import Trials
@@ -37,7 +38,7 @@ class EvaluationSettings:
 
     Attributes:
         scoring: scoring of two embeddings.
-        trials: pairs of utterances; None takes all pairs.
+        trials: pairs of utterances, or of singers' models and utterances; None takes all pairs.
         num_enrolment: number of utterances that enrol a singer, for identification.
         num_resamples: number of bootstrap resamples.
         seed: seed of the bootstrap, and of the draw of enrolment utterances.
@@ -74,15 +75,22 @@ def evaluate(
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, or embeddings that are not finite.
     """
-    sides = evaluation.scoring.prepare_embeddings(embeddings)
+    scoring, trials = evaluation.scoring, evaluation.trials
+    sides = scoring.prepare_embeddings(embeddings)
     num_singers = int(singer_index.max(initial=-1)) + 1
-    source: TrialSource = AllPairsSource(sides, singer_index, evaluation.scoring)
-    if evaluation.trials is not None:
-        source = TrialListSource(sides, singer_index, evaluation.scoring, evaluation.trials)
+    source: TrialSource = AllPairsSource(sides, singer_index, scoring)
+    models = None if trials is None else trials.models
+    if trials is not None and models is not None:
+        both = sides.join(enrol_models(sides, singer_index, models, scoring))
+        source = TrialListSource(both, np.concatenate([singer_index, models.singer_index]), scoring, trials)
+        descriptions = descriptions.join_models(singer_index, models)
+        scoring = select_models_scoring(scoring, models)
+    elif trials is not None:
+        source = TrialListSource(sides, singer_index, scoring, trials)
     draws = _build_bootstrap_weights(source, num_singers, evaluation)
     conditions = Conditions(descriptions, evaluation.conditions)
     counts = TrialCounts(source, conditions, draws, progress(range(num_singers), COUNTING_STAGE))
-    decisions = DecisionCosts(_build_decision_thresholds(evaluation.scoring), draws)
+    decisions = DecisionCosts(_build_decision_thresholds(scoring), draws)
     details = ErrorAnalysis(source, counts, decisions, progress(range(num_singers), COMPARING_STAGE))
     settings = evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
     identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings)
@@ -99,7 +107,16 @@ def evaluate(
         worst_misses=details.misses.list_worst(),
         worst_false_alarms=details.false_alarms.list_worst(),
         num_resamples=evaluation.num_resamples,
+        models=models,
     )
+
+
+def select_models_scoring(scoring: Scoring, models: SingerModels | None) -> Scoring:
+    """Return the scoring whose calibration and threshold are for these models: for the smallest number of recordings.
+
+    One threshold is evaluated, while models without an utterance have one recording less than the singer's others.
+    """
+    return scoring if models is None else scoring.with_enrolment_size(int(models.num_recordings.min()))
 
 
 def _build_bootstrap_weights(source: TrialSource, num_singers: int, evaluation: EvaluationSettings) -> BootstrapWeights:

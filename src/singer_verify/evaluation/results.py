@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import EER
+from singer_verify.evaluation.scoring.enrolment import SingerModels
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ScoreHistogram:
 
 @dataclass(frozen=True)
 class ScoredTrial:
-    """A trial by the numbers of its two utterances, with its score."""
+    """A trial by the numbers of its two sides, with its score: utterances, and after them `EvaluationResult.models`."""
 
     left: int
     right: int
@@ -146,6 +147,7 @@ class EvaluationResult:
         worst_misses: target trials with the lowest scores.
         worst_false_alarms: non-target trials with the highest scores.
         num_resamples: number of bootstrap resamples.
+        models: singers that are sides of trials, if the list of trials names singers; otherwise None.
     """
 
     metrics: dict[str, Estimate]
@@ -157,6 +159,14 @@ class EvaluationResult:
     worst_misses: tuple[ScoredTrial, ...]
     worst_false_alarms: tuple[ScoredTrial, ...]
     num_resamples: int
+    models: SingerModels | None = None
+
+    def name_side(self, number: int, utterances: EvaluatedUtterances) -> tuple[str, str | None]:
+        """Return the singer of one side of a trial, and the path of the utterance; None if the side is the singer."""
+        num_utterances = len(utterances.paths)
+        if self.models is None or number < num_utterances:
+            return utterances.singers[utterances.singer_index[number]], str(utterances.paths[number])
+        return utterances.singers[self.models.singer_index[number - num_utterances]], None
 
     def __repr__(self) -> str:
         whole = self.conditions[0]

@@ -24,6 +24,7 @@ from singer_verify.evaluation.evaluate import evaluate as evaluate_embeddings
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.evaluation.trials.formats import read_trials
+from singer_verify.evaluation.trials.singer_sides import index_singer_trials
 from singer_verify.evaluation.trials.trial_list import TrialList, Trials, index_trials
 from singer_verify.evaluation.trials.validation import (
     TrialListValidation,
@@ -32,6 +33,7 @@ from singer_verify.evaluation.trials.validation import (
     validate_trials,
 )
 from singer_verify.features.f0 import MAX_F0_HZ, MIN_F0_HZ, F0Tracker, convert_samples_for_world
+from singer_verify.inference.enrolment import describe_enrolment_mismatch
 from singer_verify.inference.model import Model, load_model
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.inference.split import embed_utterances
@@ -80,7 +82,7 @@ def evaluate(
         model: a model from `load_model`, or its path.
         corpus: a folder `<root>/<split>/<singer>/**/<utterance>`.
         split: name of the split; its singers should not be those of the training.
-        trials: a list of trials; None takes all pairs of utterances.
+        trials: a list of trials, one side of which may be singers; None takes all pairs of utterances.
         conditions: names separated by commas, or "none"; None takes all that the corpus allows.
         scoring: scoring of the embeddings; None takes the model's own, see `load_model_scoring`.
         num_enrolment: utterances from which a singer is enrolled, for identification.
@@ -123,13 +125,14 @@ def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: s
     """Read the list of trials and choose the conditions, before an hour's work is begun.
 
     Raises:
-        SingerVerifyError: see `read_trials`, `select_valid_trials`, `read_corpus` and `select_conditions`.
+        SingerVerifyError: see `read_trials`, `validate_trials`, `select_valid_trials`, `index_singer_trials`,
+            `read_corpus` and `select_conditions`.
     """
     listed = None if trials is None else read_trials(trials)
     read = read_corpus(corpus, splits=(split,), required=(split,))
     singer_by_path = {utterance.path: utterance.singer for utterance in read.splits[split].utterances}
     if listed is not None:  # again when it is known which utterances can be used; this is said then
-        select_valid_trials(listed, validate_trials(listed, corpus, singer_by_path))
+        _index_trials(select_valid_trials(listed, validate_trials(listed, corpus, singer_by_path)), singer_by_path)
     paths = list(singer_by_path)
     labels = read_utterance_labels(paths, corpus, report=False)  # embedding reports
     selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
@@ -147,6 +150,9 @@ def evaluate_utterances(
 ) -> EvaluationResult:
     """Evaluate embedded utterances; arguments as for `evaluate`."""
     trials = _select_usable_trials(utterances, plan)
+    if trials is not None and trials.models is not None:
+        for remark in describe_enrolment_mismatch(scoring, int(trials.models.num_recordings.max())):
+            log.warning("%s: %s", plan.trial_path, remark)
     settings = EvaluationSettings(scoring, trials, num_enrolment, num_resamples, seed, plan.conditions.names)
     metadata = _measure_metadata(utterances, plan, progress)
 
@@ -244,7 +250,16 @@ def _select_usable_trials(utterances: EvaluatedUtterances, plan: EvaluationPlan)
     validation = validate_trials(plan.trials, plan.corpus, plan.singer_by_path, utterances.copies, unusable)
     for message in format_fault_messages(validation):
         log.warning("%s: %s", plan.trial_path, message)
-    return index_trials(select_valid_trials(plan.trials, validation), utterances.paths)
+    usable = {path: plan.singer_by_path[path] for path in utterances.paths.tolist()}
+    return _index_trials(select_valid_trials(plan.trials, validation), usable)
+
+
+def _index_trials(trials: TrialList, singer_by_path: Mapping[str, str]) -> Trials:
+    """Return valid trials by the numbers of their utterances, and of the models of the singers that the list names."""
+    if trials.singer_side is None:
+        return index_trials(trials, [*singer_by_path])
+    singers, singer_index = np.unique([*singer_by_path.values()], return_inverse=True)
+    return index_singer_trials(trials, singer_by_path, singers.tolist(), singer_index)
 
 
 def _measure_metadata(utterances: EvaluatedUtterances, plan: EvaluationPlan, progress: Progress) -> UtteranceMetadata:
@@ -314,6 +329,7 @@ def collect_fault_examples(validation: TrialListValidation) -> dict[str, list[st
     listed = np.where(validation.is_target, "nontarget", "target")  # contradicting labels say the opposite
     return {
         "missing_files": list(validation.missing[:NUM_FAULT_EXAMPLES]),
+        "missing_singers": list(validation.missing_singers[:NUM_FAULT_EXAMPLES]),
         "self_pairs": [validation.left[trial] for trial in _take_first(validation.is_self_pair)],
         "duplicates": [_format_pair(validation, trial) for trial in _take_first(validation.is_duplicate)],
         "contradicting_labels": [
@@ -333,6 +349,8 @@ def format_fault_messages(validation: TrialListValidation) -> list[str]:
     openings = {
         "missing_files": f"Trials of files that are not among the utterances of {validation.root}, left out: "
         f"{counts['num_with_missing_files']}; such files{elsewhere}",
+        "missing_singers": f"Trials of singers without a usable recording in {validation.root}, left out: "
+        f"{counts['num_with_missing_singers']}; such singers",
         "self_pairs": "Trials of a recording against itself, left out",
         "duplicates": "Trials that repeat an earlier one in either order, left out",
         "contradicting_labels": "Trials whose label contradicts the folders, where the folders decide",

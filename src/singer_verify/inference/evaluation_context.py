@@ -8,6 +8,7 @@ import numpy as np
 
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.evaluation.results import EvaluatedUtterances
+from singer_verify.evaluation.scoring.enrolment import SingerModels
 from singer_verify.evaluation.scoring.scoring import USER_DEFINED, Scoring
 from singer_verify.evaluation.seen_singers import (
     CALIBRATION,
@@ -99,6 +100,13 @@ def _collect_fitted_singers(scoring: Scoring) -> dict[str, SeenSingers | None]:
     if scoring.projection is not None or scoring.cohort is not None:
         parts[COHORT] = scoring.cohort_singers
     return parts
+
+
+def describe_models(models: SingerModels) -> str:
+    """Describe in words the singers that are sides of trials."""
+    fewest, most = int(models.num_recordings.min()), int(models.num_recordings.max())
+    number = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    return f"one side is the mean of {number} recordings of a singer, without the recording on the other side"
 
 
 def describe_scoring(scoring: Scoring) -> str:

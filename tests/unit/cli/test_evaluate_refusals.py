@@ -50,8 +50,8 @@ def test_cheap_mistakes_are_found_before_the_work(
     for content, sentence in (
         ("a.wav b.wav target\na.wav c.wav nontarget\n", "none of the 2 trials can be used"),
         (
-            "val_singer0 val_singer0/song0 target\nval_singer0 val_singer1/song0 nontarget\n",
-            "with singers (val_singer0)",
+            "val_singer0/song1 val_singer1 nontarget\nval_singer0/song1 val_singer0/song0 target\n",
+            "the right side of the list names singers (val_singer1) and recordings (val_singer0/song0, which is",
         ),
         ("0 val_singer0/song0 val_singer0/song1\n1 val_singer0/song0 val_singer1/song1\n", "the labels are reversed"),
     ):

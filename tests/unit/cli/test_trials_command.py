@@ -137,7 +137,7 @@ def test_reversed_lists_and_lists_of_singers_are_refused(corpus: Path, tmp_path:
     assert "the labels are reversed: 60 of 60" in refusal(corpus, "--out", tmp_path / "a.csv", "--list", second)
     words = {"1": "target", "0": "nontarget"}
     second.write_text("".join(f"{row.left_singer} {row.right} {words[row.is_target]}\n" for row in rows.itertuples()))
-    assert "compares recordings with singers (female1, " in refusal(
+    assert "second: its left side names singers, and only pairs of recordings can be converted" in refusal(
         corpus, "--out", tmp_path / "a.csv", "--list", second
     )
 

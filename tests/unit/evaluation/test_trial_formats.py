@@ -154,6 +154,7 @@ def test_words_places_and_separators_that_can_mean_only_one_thing(
             ("LEFT,RIGHT,IS_TARGET", "lrt"),
         ),
         *(("enrollment_path,test_path,target", "lrt"), ("file_1,file_2,same_singer", "lrt"), ("key,utt1,utt2", "tlr")),
+        *(("singer,utterance,target", "lrt"), ("modelid,segmentid,targettype", "lrt"), ("key,speaker,test", "tlr")),
     ],
 )
 @pytest.mark.parametrize("separator", [",", ", ", ";", "\t", " "])

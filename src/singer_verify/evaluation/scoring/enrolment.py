@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from singer_verify.errors import require_at_least
-from singer_verify.evaluation.averaging import average_by_group
+from singer_verify.evaluation.averaging import average_by_group, average_without
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 
 
@@ -25,6 +25,21 @@ class SampledGallery:
     target_index: Int[np.ndarray, " queries"]
 
 
+@dataclass(frozen=True)
+class SingerModels:
+    """Singers as sides of trials, each the mean of the singer's utterances.
+
+    Attributes:
+        singer_index: (models,), number of each model's singer.
+        left_out: (models,), number of an utterance that the mean leaves out, -1 for none.
+        num_recordings: (models,), number of utterances in the mean, at least 1.
+    """
+
+    singer_index: Int[np.ndarray, " models"]
+    left_out: Int[np.ndarray, " models"]
+    num_recordings: Int[np.ndarray, " models"]
+
+
 def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"], scoring: Scoring) -> TrialEmbeddings:
     """Enrol singers: the mean of the projected embeddings of each singer's utterances.
 
@@ -34,6 +49,21 @@ def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"]
         scoring: scoring that prepared the sides.
     """
     return scoring.prepare_projected(average_by_group(sides.embeddings, groups))
+
+
+def enrol_models(
+    sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], models: SingerModels, scoring: Scoring
+) -> TrialEmbeddings:
+    """Enrol the singers that a list of trials names, as `enrol_singers` does, each without the utterance to leave out.
+
+    Args:
+        sides: prepared embeddings of the utterances.
+        singer_index: singer of each utterance.
+        models: singers, and utterances to leave out.
+        scoring: scoring that prepared the sides.
+    """
+    means = average_without(sides.embeddings, singer_index, models.singer_index, models.left_out)
+    return scoring.prepare_projected(means)
 
 
 def draw_enrolment(

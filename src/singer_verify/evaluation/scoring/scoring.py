@@ -70,6 +70,16 @@ class TrialEmbeddings:
         parts = (self.embeddings, self.cohort_mean, self.cohort_std)
         return TrialEmbeddings(*(None if part is None else part[chosen] for part in parts))  # type: ignore[arg-type]
 
+    def join(self, others: "TrialEmbeddings") -> "TrialEmbeddings":
+        """Return these sides and, after them, others that the same scoring prepared."""
+        pairs = (
+            (self.embeddings, others.embeddings),
+            (self.cohort_mean, others.cohort_mean),
+            (self.cohort_std, others.cohort_std),
+        )
+        joined = (None if own is None or other is None else np.concatenate([own, other]) for own, other in pairs)
+        return TrialEmbeddings(*joined)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Scoring:

@@ -10,6 +10,8 @@
 In all of them 1 means the same singer. `sony` has no header; one of `label,path1,path2` is skipped. It has no quoting,
 so paths cannot contain commas, nor blanks in `voxceleb` and `kaldi`.
 
+One side of a list may be singers instead of paths, which only a corpus can tell (see `singer_sides`).
+
 Lists in other layouts are read where their lines can mean only one thing (see `layouts`); lines after `#` are comments.
 
 Csv is read row by row, so that the first malformed row can be named. The formats without header are read by pandas;

@@ -2,7 +2,7 @@
 
 A list in none of the formats is read too where its lines can mean only one thing: other words for the outcome
 (`OUTCOMES`), the outcome in another place, fields separated by commas, semicolons, tabs or blanks, a header with other
-names (`HEADER_PATTERNS`), further columns of numbers (an index, scores).
+names (`HEADER_PATTERNS`, `SINGER_HEADER_PATTERNS`), further columns of numbers (an index, scores).
 """
 
 import csv
@@ -27,7 +27,12 @@ FILE_NOUN = "(?:path|file|filename|wav|audio|utt|utterance|recording|id)"
 HEADER_PATTERNS = {
     LEFT: re.compile(rf"(?:left|enroll?|enroll?ment|reference|ref|first){FILE_NOUN}?|{FILE_NOUN}(?:1|a)"),
     RIGHT: re.compile(rf"(?:right|test|query|probe|second){FILE_NOUN}?|{FILE_NOUN}(?:2|b)"),
-    IS_TARGET: re.compile("(?:is)?(?:target|same|match|samesinger|samespeaker)|label|key|trialtype"),
+    IS_TARGET: re.compile("(?:is)?(?:target|same|match|samesinger|samespeaker)|label|key|(?:trial|target)type"),
+}
+# Where no column has such a name: lists that compare singers with recordings.
+SINGER_HEADER_PATTERNS = {
+    LEFT: re.compile("(?:model|singer|speaker|spk)(?:id)?"),
+    RIGHT: re.compile(f"segment(?:id)?|{FILE_NOUN}"),
 }
 # A list uses the words of one group: a `-1` among zeros may mean unknown. In any case of letters.
 OUTCOMES = (
@@ -200,7 +205,10 @@ def _name_columns(header: list[str]) -> tuple[str, ...]:
     columns = ["" if name.lower().startswith("unnamed:") else name for name in header]
     for wanted in COLUMNS:
         simplified = [re.sub(r"[\s_-]", "", name.lower()) for name in columns]
-        alike = [place for place, name in enumerate(simplified) if HEADER_PATTERNS[wanted].fullmatch(name)]
+        alike: list[int] = []
+        for patterns in (HEADER_PATTERNS, SINGER_HEADER_PATTERNS):
+            if not alike and wanted in patterns:
+                alike = [place for place, name in enumerate(simplified) if patterns[wanted].fullmatch(name)]
         if wanted not in columns and len(alike) == 1 and columns[alike[0]] not in COLUMNS:
             columns[alike[0]] = wanted
     return tuple(columns)

@@ -1,4 +1,7 @@
-"""Lists of trials: pairs of recordings by their paths with labels, and pairs of utterances by their numbers."""
+"""Lists of trials: pairs of recordings by their paths with labels, and pairs of utterances by their numbers.
+
+One side of a list may be singers instead, by their names: see `singer_sides`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +11,11 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from singer_verify.corpora.matching import ABSENT, match_paths
+from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.scoring.enrolment import SingerModels
 
-SIDE_NAMES = ("left", "right")
+LEFT_SIDE, RIGHT_SIDE = SIDE_NAMES = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,15 @@ class TrialList:
         right: (trials,), path of the other recording.
         is_target: (trials,), whether both are of the same singer.
         labels: a row of strings for each trial: `left_singer`, `right_singer`, `left_gender`, ...; None without any.
+        singer_side: the side that has names of singers instead of paths, `left` or `right`; None if neither has, or
+            if that has not been found out.
     """
 
     left: Shaped[np.ndarray, " trials"]
     right: Shaped[np.ndarray, " trials"]
     is_target: Bool[np.ndarray, " trials"]
     labels: pd.DataFrame | None = None
+    singer_side: str | None = None
 
     def __len__(self) -> int:
         return len(self.is_target)
@@ -60,17 +68,19 @@ def require_both_kinds(trials: TrialList, name: str) -> None:
 
 @dataclass(frozen=True)
 class Trials:
-    """Pairs of utterances.
+    """Pairs of utterances, or of a singer's model and an utterance.
 
     Attributes:
-        left: (trials,), number of one utterance.
+        left: (trials,), number of one utterance; the models are numbered after the utterances.
         right: (trials,), number of the other utterance.
         is_target: (trials,), whether both are of the same singer.
+        models: models that are sides of trials; None without any.
     """
 
     left: Int[np.ndarray, " trials"]
     right: Int[np.ndarray, " trials"]
     is_target: Bool[np.ndarray, " trials"]
+    models: SingerModels | None = None
 
 
 def build_all_pairs(
@@ -112,19 +122,21 @@ def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
 
 @dataclass(frozen=True)
 class ListedFiles:
-    """The files that a list of trials names.
+    """The files that a list of trials names, and singers.
 
     Attributes:
-        paths: (files,), each once, as listed.
-        places: (files,), number of the utterance that each matches, or `ABSENT`.
+        paths: (files,), each once, as listed; then the singers.
+        places: (files,), number of the utterance that each matches, or `ABSENT`; singers are numbered after utterances.
         left: (trials,), index into `paths` of one file of each trial.
         right: (trials,), index of the other.
+        num_singers: number of singers at the end of `paths`.
     """
 
     paths: Shaped[np.ndarray, " files"]
     places: Int[np.ndarray, " files"]
     left: Int[np.ndarray, " trials"]
     right: Int[np.ndarray, " trials"]
+    num_singers: int = 0
 
 
 def match_listed_files(trials: TrialList, paths: Sequence[str] | np.ndarray) -> ListedFiles:
@@ -136,6 +148,28 @@ def match_listed_files(trials: TrialList, paths: Sequence[str] | np.ndarray) -> 
     codes, distinct = pd.factorize(np.concatenate([trials.left, trials.right]))
     left, right = np.split(codes.astype(np.int64), 2)
     return ListedFiles(distinct, match_paths(distinct, paths), left, right)
+
+
+def match_listed_singers(
+    trials: TrialList, singer_side: str, paths: Sequence[str] | np.ndarray, singers: Sequence[str]
+) -> ListedFiles:
+    """Match each file of a list to an utterance, and each name on one of its sides to a singer.
+
+    Raises:
+        SingerVerifyError: see `match_paths`.
+    """
+    is_left = singer_side == LEFT_SIDE
+    named, compared = (trials.left, trials.right) if is_left else (trials.right, trials.left)
+    (file_codes, files), (singer_codes, names) = pd.factorize(compared), pd.factorize(named)
+    place_by_singer = {singer: len(paths) + number for number, singer in enumerate(singers)}
+    singer_places = np.array([place_by_singer.get(normalise_name(name), ABSENT) for name in names], np.int64)
+    sides = len(files) + singer_codes.astype(np.int64), file_codes.astype(np.int64)
+    return ListedFiles(
+        np.concatenate([files, names]),
+        np.concatenate([match_paths(files, paths), singer_places]),
+        *(sides if is_left else sides[::-1]),
+        num_singers=len(names),
+    )
 
 
 def index_trials(trials: TrialList, paths: Sequence[str] | np.ndarray) -> Trials:

@@ -5,6 +5,7 @@ How each fault is handled, and always reported:
 | fault | handling |
 | --- | --- |
 | a file that is not among the utterances, or that cannot be used | its trials are left out |
+| a name that is none of the singers, where a side of the list names singers | its trials are left out |
 | a recording against itself, or against a file that sounds the same | left out |
 | a trial that repeats an earlier one, in either order, by the same files or by copies | left out |
 | a label that contradicts the folders | the folders decide, as in training and over all pairs |
@@ -14,7 +15,7 @@ Each trial counts for the first fault it has, so the counts add up.
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,12 +26,13 @@ from jaxtyping import Bool, Int, Shaped
 
 from singer_verify.corpora.corpus import SPLITS, find_contradicting_singer
 from singer_verify.corpora.matching import ABSENT
-from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.trials.singer_sides import find_singer_side
 from singer_verify.evaluation.trials.trial_list import (
     ListedFiles,
     TrialList,
     match_listed_files,
+    match_listed_singers,
     require_both_kinds,
 )
 
@@ -44,17 +46,20 @@ class TrialListValidation:
 
     Attributes:
         root: root folder of the corpus.
-        left: (trials,), path of one utterance, relative to the root; as listed if there is no such utterance.
+        left: (trials,), path of one utterance, relative to the root; as listed if there is no such utterance. On
+            `singer_side`, name of the singer.
         right: (trials,), path of the other utterance.
         is_target: (trials,), by the folders; meaningless where a file is missing.
-        is_missing: (trials,), a file is not among the utterances that can be used.
+        is_missing: (trials,), a file is not among the utterances that can be used, or a name is none of the singers.
         is_self_pair: (trials,), a recording against itself, or against a copy.
         is_duplicate: (trials,), the same two recordings appeared before, in either order.
         is_contradicting: (trials,), the list's label contradicts the folders.
         missing: files that are not among the utterances that can be used, as listed.
         num_elsewhere: number of them that exist below the root: in another split, or unusable.
         misnamed: files named after another singer than their folder, and that singer.
-        singers: names of the singers of the corpus.
+        singer_side: the side that names singers; None if both sides name recordings.
+        missing_singers: names on that side that are none of the singers.
+        is_missing_singer: (trials,), a name is none of the singers.
     """
 
     root: Path
@@ -68,7 +73,9 @@ class TrialListValidation:
     missing: tuple[str, ...]
     num_elsewhere: int
     misnamed: dict[str, str]
-    singers: frozenset[str] = frozenset()
+    singer_side: str | None
+    missing_singers: tuple[str, ...]
+    is_missing_singer: Bool[np.ndarray, " trials"]
 
     @property
     def is_excluded(self) -> Bool[np.ndarray, " trials"]:
@@ -94,14 +101,19 @@ def validate_trials(
             left out, and not taken for trials of another utterance with a similar path.
 
     Raises:
-        SingerVerifyError: a path fits two utterances.
+        SingerVerifyError: a path fits two utterances; or see `find_singer_side`.
     """
     paths = np.array([*singer_by_path, *(copy for copy in copies if copy not in singer_by_path)], object)
-    files = _replace_copies(match_listed_files(trials, paths), paths, copies)
-    files = _leave_out_unusable(files, paths, unusable)
-    is_absent = files.places == ABSENT
-    meant = np.where(is_absent, files.paths, paths[files.places])
-    is_target = _is_same_singer(files, [singer_by_path.get(path, "") for path in meant])
+    singers = dict.fromkeys(singer_by_path.values())
+    side = find_singer_side(trials, root, paths.tolist(), singers)
+    matched = match_listed_singers(trials, side, paths, [*singers]) if side else match_listed_files(trials, paths)
+    names = np.concatenate([paths, np.array([*singers], object)])
+    without_recording = singers.keys() - {of for path, of in singer_by_path.items() if path not in unusable}
+    files = _leave_out_unusable(_replace_copies(matched, names, copies), names, {*unusable, *without_recording})
+    is_absent, is_singer = files.places == ABSENT, np.arange(len(files.paths)) >= len(files.paths) - files.num_singers
+    meant = np.where(is_absent, files.paths, names[files.places])
+    is_target = _is_same_singer(files, [*_get_singers(meant, is_singer, singer_by_path)])
+    is_missing_singer = (is_absent & is_singer)[files.left] | (is_absent & is_singer)[files.right]
     is_missing, is_self_pair, is_duplicate, is_contradicting = _find_first_faults(files, is_target != trials.is_target)
     return TrialListValidation(
         root=root,
@@ -112,10 +124,12 @@ def validate_trials(
         is_self_pair=is_self_pair,
         is_duplicate=is_duplicate,
         is_contradicting=is_contradicting,
-        missing=tuple(files.paths[is_absent]),
-        num_elsewhere=_count_existing_files(root, files.paths[is_absent]),
-        misnamed=_find_misnamed_files(meant[~is_absent], singer_by_path),
-        singers=frozenset(singer_by_path.values()),
+        missing=tuple(files.paths[is_absent & ~is_singer]),
+        num_elsewhere=_count_existing_files(root, files.paths[is_absent & ~is_singer]),
+        misnamed=_find_misnamed_files(meant[~is_absent & ~is_singer], singer_by_path),
+        singer_side=side,
+        missing_singers=tuple(files.paths[is_absent & is_singer]),
+        is_missing_singer=is_missing_singer,
     )
 
 
@@ -142,12 +156,10 @@ def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> T
     """
     kept = ~validation.is_excluded
     num_kept, num_contradicting = int(kept.sum()), int(validation.is_contradicting.sum())
-    if models := sorted({normalise_name(path) for path in validation.missing} & validation.singers):
+    if not num_kept and validation.missing_singers:
         raise SingerVerifyError(
-            f"{validation.root}: the list compares recordings with singers ({', '.join(models[:3])}"
-            f"{', …' if len(models) > 3 else ''}), which an evaluation of pairs of recordings cannot; list two "
-            f"recordings per trial (singer-verify trials {validation.root} --out LIST writes such a list), or read the "
-            f"identification rates of singer-verify evaluate --enrol N, which enrols singers with several recordings."
+            f"{validation.root}: none of the {len(trials)} trials can be used; the list names for instance "
+            f"{validation.missing_singers[0]}, which is not among the singers."
         )
     if not num_kept and validation.missing:
         where = "are in another split or unusable" if validation.num_elsewhere else "have another name in the corpus"
@@ -166,9 +178,18 @@ def select_valid_trials(trials: TrialList, validation: TrialListValidation) -> T
             f"name the singers; expected a list for this corpus, where 1 (or target) means the same singer."
         )
     labels = None if trials.labels is None else trials.labels[kept].reset_index(drop=True)
-    left = TrialList(validation.left[kept], validation.right[kept], validation.is_target[kept], labels)
+    sides = validation.left[kept], validation.right[kept]
+    left = TrialList(*sides, validation.is_target[kept], labels, validation.singer_side)
     require_both_kinds(left, f"{validation.root}: what is left of the {len(trials)} trials")
     return left
+
+
+def _get_singers(
+    meant: np.ndarray, is_singer: Bool[np.ndarray, " files"], singer_by_path: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the singer of each file, and each singer; "" for a file that is not among the utterances."""
+    for name, is_name in zip(meant.tolist(), is_singer.tolist(), strict=True):
+        yield name if is_name else singer_by_path.get(name, "")
 
 
 def _is_same_singer(files: ListedFiles, singers: list[str]) -> Bool[np.ndarray, " trials"]:
@@ -224,14 +245,17 @@ def _find_misnamed_files(paths: np.ndarray, singer_by_path: Mapping[str, str]) -
 
 def count_faults(validation: TrialListValidation) -> dict[str, int]:
     """Count the trials or files with each fault. A trial counts for one fault, so those left out add up."""
+    is_missing_file = validation.is_missing & ~validation.is_missing_singer
     return {
         "num_listed": len(validation.is_target),
         "num_left_out": int(validation.is_excluded.sum()),
-        "num_with_missing_files": int(validation.is_missing.sum()),
+        "num_with_missing_files": int(is_missing_file.sum()),
         "num_self_pairs": int(validation.is_self_pair.sum()),
         "num_duplicates": int(validation.is_duplicate.sum()),
         "num_contradicting_labels": int(validation.is_contradicting.sum()),
         "num_missing_files": len(validation.missing),
         "num_missing_files_elsewhere": validation.num_elsewhere,
         "num_misnamed_files": len(validation.misnamed),
+        "num_with_missing_singers": int(validation.is_missing_singer.sum()),
+        "num_missing_singers": len(validation.missing_singers),
     }

@@ -94,19 +94,20 @@ def format_worst_trials_csv(result: EvaluationResult, utterances: EvaluatedUtter
         "miss": result.worst_misses,
         "confused singers": [trial for pair in result.confused for trial in pair.trials],
     }
-    names, numbers = utterances.singers, utterances.singer_index
-    rows = [
-        {
-            "kind": kind,
-            "score": trial.score,
-            "left_singer": names[numbers[trial.left]],
-            "right_singer": names[numbers[trial.right]],
-            "left": utterances.paths[trial.left],
-            "right": utterances.paths[trial.right],
-        }
-        for kind, trials in groups.items()
-        for trial in trials
-    ]
+    rows = []
+    for kind, trial in ((kind, trial) for kind, trials in groups.items() for trial in trials):
+        left_singer, left = result.name_side(trial.left, utterances)
+        right_singer, right = result.name_side(trial.right, utterances)
+        rows.append(
+            {
+                "kind": kind,
+                "score": trial.score,
+                "left_singer": left_singer,
+                "right_singer": right_singer,
+                "left": left or left_singer,  # as in a list of trials that names singers
+                "right": right or right_singer,
+            }
+        )
     return _format_records_csv(rows)
 
 

@@ -47,7 +47,7 @@ def render_evaluation_page(
     result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext, parts: PageMedia
 ) -> str:
     """Render a self-contained HTML page: pictures and sounds are embedded, and it may not load anything."""
-    rows = _UtteranceRows(utterances, parts.excerpts)
+    rows = _UtteranceRows(result, utterances, parts.excerpts)
     computed = {
         name for condition in result.conditions for name in condition.metrics if name.startswith(MIN_DCF_PREFIX)
     }
@@ -76,6 +76,7 @@ def render_evaluation_page(
 class _UtteranceRows:
     """Build rows that name utterances and play them."""
 
+    result: EvaluationResult
     utterances: EvaluatedUtterances
     excerpts: ExcerptEncoder
 
@@ -105,15 +106,19 @@ class _UtteranceRows:
             "mean_score": f"{pair.mean_score:.3f}",
             "num_trials": pair.num_trials,
             "files": [
-                (f"{trial.score:.3f}", str(self.utterances.paths[trial.left]), str(self.utterances.paths[trial.right]))
+                (f"{trial.score:.3f}", self._describe_side(trial.left), self._describe_side(trial.right))
                 for trial in pair.trials
             ],
         }
 
     def _build_side(self, number: int) -> dict[str, str | None]:
-        path = str(self.utterances.paths[number])
-        singer = self.utterances.singers[self.utterances.singer_index[number]]
-        return {"singer": singer, "path": path, "sound": self.excerpts.address(path)}
+        singer, path = self.result.name_side(number, self.utterances)
+        sound = None if path is None else self.excerpts.address(path)
+        return {"singer": singer, "path": self._describe_side(number), "sound": sound}
+
+    def _describe_side(self, number: int) -> str:
+        singer, path = self.result.name_side(number, self.utterances)
+        return f"{singer}, enrolled" if path is None else path
 
 
 def _build_condition_row(condition: ConditionMetrics, names: list[str]) -> list[tuple[str, str | float]]:
