@@ -20,8 +20,9 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import get_frame_settings
 from singer_verify.features.trimming import TrimmedFeature, with_trimming
 
-# What a training does unless it is told otherwise. -26 dB is the nominal active level of ITU-T's tests (P.830).
-DEFAULT_VOICE_SETTINGS: dict[str, Any] = {"activity_db": DEFAULT_ACTIVITY_DB, "level_db": -26.0}
+# What a training does unless it is told otherwise. The level is that of the softest singing in VocalSet (pianissimo,
+# -41 dB): louder recordings are attenuated, so that no room noise is raised above the floor of the recipes.
+DEFAULT_VOICE_SETTINGS: dict[str, Any] = {"activity_db": DEFAULT_ACTIVITY_DB, "level_db": -40.0}
 
 
 @dataclass(frozen=True)

@@ -130,10 +130,10 @@ def test_the_setting_travels_in_the_checkpoint(make_corpus: MakeCorpus, tmp_path
     root = make_corpus(utterances=2)
     run = train(root, "features.activity_db=30", f"hydra.run.dir={tmp_path}/run", "trainer.max_steps=1")
     recipe = read_checkpoint(run / "checkpoints/best.ckpt")[METADATA_KEY]["recipe"]
-    assert (recipe["activity_db"], recipe["level_db"]) == (30, -26)
+    assert (recipe["activity_db"], recipe["level_db"]) == (30, -40)
     feature = load_model(run).feature
     assert isinstance(feature, VoiceFeature)
-    assert feature.preparation == VoicePreparation(30, -26)
+    assert feature.preparation == VoicePreparation(30, -40)
     with pytest.raises(SingerVerifyError, match=r"features.activity_db is 30 there, 35 here"):
         train(root, f"init_from={run}", "name=refused")
 
