@@ -37,7 +37,7 @@ from singer_verify.inference.enrolment import describe_enrolment_mismatch
 from singer_verify.inference.model import Model, load_model
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.inference.split import embed_utterances
-from singer_verify.store.extraction import ExtractedFrames
+from singer_verify.store.utterance_frames import ExtractedFrames
 from singer_verify.worker_processes import choose_start_method, count_available_cores
 
 log = logging.getLogger(__name__)

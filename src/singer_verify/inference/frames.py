@@ -27,7 +27,7 @@ from singer_verify.features.normalisation import (
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.features.voice import VoicePreparation, split_voice_feature
-from singer_verify.store.extraction import extract_frames
+from singer_verify.store.utterance_frames import extract_frames
 
 DEFAULT_CHUNK_FRAMES = 3000
 MIN_RECORDING_S = 0.5

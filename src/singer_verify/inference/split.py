@@ -29,8 +29,8 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.inference.model import Model
-from singer_verify.store.extraction import ExtractedFrames, UtteranceFrameDataset, skip_copy
 from singer_verify.store.packed import NormalisedStore, PackedStore
+from singer_verify.store.utterance_frames import ExtractedFrames, UtteranceFrameDataset, skip_copy
 from singer_verify.worker_processes import choose_start_method, count_available_cores, is_worker_death
 
 EMPTY_STORE = PackedStore(

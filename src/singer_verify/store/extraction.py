@@ -8,7 +8,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -16,25 +15,18 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from jaxtyping import Float, Num
 from rich.progress import track
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from singer_verify.atomic_files import atomic_write_many
-from singer_verify.audio.channels import choose_channel_mix
-from singer_verify.audio.content import NO_CONTENT, ContentHasher, compute_frames_content
-from singer_verify.audio.decoding import decode_blocks
-from singer_verify.audio.loading import downmix_and_resample
 from singer_verify.corpora.corpus import Corpus, Split, Utterance
-from singer_verify.corpora.duplicates import RecordingRegister, require_one_singer_per_recording
-from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.corpora.duplicates import require_one_singer_per_recording
+from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature
-from singer_verify.features.precomputed import PrecomputedFeature, read_precomputed_frames
 from singer_verify.features.recipe import describe_recipe_code
 from singer_verify.store.file_states import (
     FILES_NAME,
     FileState,
-    compute_file_hash,
     count_unchanged_files,
     find_changed_files,
     read_file_states,
@@ -55,106 +47,20 @@ from singer_verify.store.packed import (
     VERIFIED_NAME,
     PackedStore,
     StoreDamageError,
-    describe_rounding_loss,
     open_store,
     read_manifest,
     seal_manifest,
+)
+from singer_verify.store.utterance_frames import (
+    DecodingSummary,
+    ExtractedFrames,
+    UtteranceFrameDataset,
+    skip_copy,
 )
 from singer_verify.worker_processes import choose_start_method, is_worker_death
 
 log = logging.getLogger(__name__)
 SAMPLED_BYTES = 1 << 20  # of one file of a split, for the key of its store
-
-
-@torch.inference_mode()
-def extract_frames(
-    path: Path, feature: Feature, hasher: ContentHasher | None = None
-) -> Float[torch.Tensor, "frames bins"]:
-    """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
-
-    Args:
-        path: the file.
-        feature: feature that computes the frames.
-        hasher: watches the samples as they are decoded.
-
-    Raises:
-        UtteranceError: the file cannot be used; the message starts with its path.
-    """
-    try:
-        if isinstance(feature, PrecomputedFeature):
-            return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
-        mix, blocks = choose_channel_mix(lambda: decode_blocks(path))
-        blocks = blocks if hasher is None else hasher.watch(blocks, mix)
-        samples = downmix_and_resample(blocks, mix, str(path), feature.sample_rate, feature.bandwidth_hz)
-        frames = feature(torch.from_numpy(np.concatenate(list(samples))))
-    except UtteranceError as error:
-        message = str(error)
-        raise UtteranceError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-    if not frames.isfinite().all():
-        raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
-    return frames
-
-
-@dataclass(frozen=True)
-class ExtractedFrames:
-    """The frames of one utterance, or the reason for skipping it.
-
-    Attributes:
-        frames: rounded to the data type of the store; none if the utterance is skipped.
-        skipped: reason for skipping it, which begins with the path of the file; else empty.
-        content: identity of what it sounds like, see `audio.content`.
-        file_hash: checksum of the file; empty if not asked for.
-        is_out_of_range: whether it is skipped because the data type cannot hold its frames.
-    """
-
-    frames: Num[torch.Tensor, "frames bins"]
-    skipped: str = ""
-    content: int = NO_CONTENT
-    file_hash: str = ""
-    is_out_of_range: bool = False
-
-
-class UtteranceFrameDataset(Dataset[ExtractedFrames]):
-    """The utterances of a split as frames; an unusable utterance yields a reason instead of an exception.
-
-    Args:
-        root: folder of the corpus.
-        utterances: the utterances.
-        feature: feature that computes the frames.
-        dtype: data type that frames are rounded to.
-        hashes_files: whether to compute the checksum of each file as well.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        utterances: tuple[Utterance, ...],
-        feature: Feature,
-        dtype: torch.dtype,
-        hashes_files: bool = False,
-    ) -> None:
-        self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
-        self.hashes_files = hashes_files
-
-    def __len__(self) -> int:
-        return len(self.utterances)
-
-    def __getitem__(self, index: int) -> ExtractedFrames:
-        path = self.root / self.utterances[index].path
-        # Before it is decoded: of a file that is replaced meanwhile, the frames must not pass for those of the new one.
-        file_hash = compute_file_hash(path) if self.hashes_files else ""
-        none, hasher = torch.zeros(0, self.feature.num_bins, dtype=self.dtype), ContentHasher()
-        try:
-            frames = extract_frames(path, self.feature, hasher)
-        except UtteranceError as error:
-            return ExtractedFrames(none, str(error), file_hash=file_hash)
-        is_precomputed = isinstance(self.feature, PrecomputedFeature)
-        content = compute_frames_content(frames.numpy()) if is_precomputed else hasher.compute()
-        rounded = frames.to(self.dtype)
-        if loss := describe_rounding_loss(frames, rounded):
-            reason = f"{path}: {loss} ({self.feature.recipe['_target_']}); set data.store_dtype=float32."
-            return ExtractedFrames(none, reason, content, file_hash, is_out_of_range=True)
-        return ExtractedFrames(rounded, "", content, file_hash)
 
 
 def load_or_compute_store(
@@ -342,6 +248,8 @@ def _extract_utterances(
     )
     computed = iter(track(loader, f"Frames of {folder.name.rpartition('-')[0]}"))
     register = read_register(folder, dataset.root)
+    name = folder.name.rpartition("-")[0]
+    summary = DecodingSummary(name, dataset.feature.hop_ms / 1000.0)
     with (
         open(folder / FRAMES_NAME, "ab") as frames_file,
         open(folder / INDEX_NAME, "a", encoding="utf-8", errors="surrogateescape", newline="") as index_file,
@@ -352,9 +260,11 @@ def _extract_utterances(
                 if extracted.is_out_of_range:
                     raise SingerVerifyError(extracted.skipped)
                 extracted = skip_copy(utterance, extracted, register)
+                summary.add(utterance, extracted)
                 _append_utterance(utterance, extracted, dataset.root, frames_file, index_file)
                 done += 1
             next(computed, None)  # finishes the progress bar
+            summary.log()
         except (RuntimeError, ConnectionError, EOFError) as error:
             if not is_worker_death(error):
                 raise
@@ -363,14 +273,6 @@ def _extract_utterances(
                 f"utterance ({error}); start again, with a smaller data.num_extraction_workers if memory ran out: what "
                 f"was done is kept."
             ) from error
-
-
-def skip_copy(utterance: Utterance, extracted: ExtractedFrames, register: RecordingRegister) -> ExtractedFrames:
-    """Skip an utterance that sounds like an earlier one of its singer; add others to the register."""
-    if extracted.skipped:
-        return extracted
-    reason = register.add(utterance.path, utterance.singer, extracted.content)
-    return replace(extracted, frames=extracted.frames[:0], skipped=reason) if reason else extracted
 
 
 def _append_utterance(

@@ -14,7 +14,7 @@ from singer_verify.errors import UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.recipe import build_feature, read_recipe
 from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS, unwrap_feature
-from singer_verify.store.extraction import extract_frames
+from singer_verify.store.utterance_frames import extract_frames
 
 SHIPPED = sorted(path.stem for path in (PROJECT / "conf/features").glob("*.yaml"))
 

@@ -22,7 +22,8 @@ from singer_verify.features.trimming import TrimmedFeature, find_trim_bounds, wi
 from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
-from singer_verify.store.extraction import extract_frames, load_or_compute_store
+from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.utterance_frames import extract_frames
 
 RATE = 16_000
 CLICK = np.eye(1, RATE, 8000, dtype=np.float32)[0]

@@ -31,7 +31,8 @@ from singer_verify.inference import AudioClip, load_model
 from singer_verify.inference.frames import load_frames
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY
-from singer_verify.store.extraction import extract_frames, load_or_compute_store
+from singer_verify.store.extraction import load_or_compute_store
+from singer_verify.store.utterance_frames import extract_frames
 
 RATE = 16_000
 MEL = MelSpectrogram(40)
@@ -182,3 +183,20 @@ def test_what_is_no_voice_is_said_to_be_none() -> None:
     noise = 0.1 * torch.randn(3 * RATE, generator=torch.Generator().manual_seed(0))
     with pytest.raises(UtteranceError, match=r"holds no voice; expected at least 0\.5 s of singing"):
         feature(noise)
+
+
+def test_it_is_told_how_much_of_a_corpus_is_voice_and_how_channels_were_mixed(
+    make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = make_corpus(train=2, val=2, utterances=2)
+    feature = with_frame_settings(MEL, DEFAULT_VOICE_SETTINGS)
+    caplog.set_level("INFO")
+    load_or_compute_store(read_corpus(corpus), "train", feature, tmp_path)
+    assert "hold frames of a voice" not in caplog.text
+    assert "channels" not in caplog.text
+    for number, path in enumerate(sorted((corpus / "val").rglob("*.flac"))):
+        voice = np.concatenate([np.zeros(9 * RATE, np.float32), sing_phrases(number, 0, 1.0)])
+        soundfile.write(path, np.stack([voice, -voice], axis=1) if number < 2 else voice, RATE)
+    load_or_compute_store(read_corpus(corpus), "val", feature, tmp_path, num_workers=1)
+    assert "corpus-val: 4 s of 40 s hold frames of a voice; the rest are pauses and noise." in caplog.text
+    assert "the channels of 2 of 4 recordings were not simply averaged (the first: val/val_singer0/song0" in caplog.text

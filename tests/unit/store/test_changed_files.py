@@ -21,10 +21,11 @@ from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.precomputed import read_feat_params
-from singer_verify.store import extraction, file_states
-from singer_verify.store.extraction import extract_frames, load_or_compute_store
+from singer_verify.store import extraction, file_states, utterance_frames
+from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.file_states import compute_file_hash
 from singer_verify.store.packed import PackedStore
+from singer_verify.store.utterance_frames import extract_frames
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(f"{path.parent.name}/{path.name}")
         return extract_frames(path, *arguments)
 
-    monkeypatch.setattr(extraction, "extract_frames", count)
+    monkeypatch.setattr(utterance_frames, "extract_frames", count)
     return names
 
 
@@ -196,11 +197,11 @@ def test_a_file_that_changes_during_an_interruption_is_read_again(
             raise KeyboardInterrupt
         return extract_frames(path, *arguments)
 
-    monkeypatch.setattr(extraction, "extract_frames", interrupt)
+    monkeypatch.setattr(utterance_frames, "extract_frames", interrupt)
     with pytest.raises(KeyboardInterrupt):
         open_train(root)
     replace_quietly(root / "train/train_singer0/song1.wav", 77)
-    monkeypatch.setattr(extraction, "extract_frames", extract_frames)
+    monkeypatch.setattr(utterance_frames, "extract_frames", extract_frames)
     assert_same_frames(open_train(root), root)
 
 

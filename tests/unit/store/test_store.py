@@ -19,10 +19,11 @@ from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.precomputed import read_feat_params
-from singer_verify.store import extraction
+from singer_verify.store import extraction, utterance_frames
 from singer_verify.store import packed as packed_store
-from singer_verify.store.extraction import extract_frames, load_or_compute_store
+from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.packed import PackedStore, open_store
+from singer_verify.store.utterance_frames import extract_frames
 
 SPLITS = ("train", "val")
 
@@ -61,7 +62,7 @@ def test_holds_the_frames_of_every_utterance(
 def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = read_corpus(make_corpus())
     load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
-    monkeypatch.setattr(extraction, "extract_frames", None)
+    monkeypatch.setattr(utterance_frames, "extract_frames", None)
     assert len(load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store").paths) == 9
 
 
@@ -153,7 +154,7 @@ def test_continues_after_an_interruption(
         computed.append(path)
         return extract_frames(path, *arguments)
 
-    monkeypatch.setattr(extraction, "extract_frames", interrupted)
+    monkeypatch.setattr(utterance_frames, "extract_frames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
     folder = store_folder(tmp_path)
@@ -162,7 +163,7 @@ def test_continues_after_an_interruption(
     with open(folder / "frames.bin", "ab") as frames_file, open(folder / "index.csv", "a") as index_file:
         frames_file.write(b"half an utterance")
         index_file.write("train/train_singer1/so")
-    monkeypatch.setattr(extraction, "extract_frames", extract_frames)
+    monkeypatch.setattr(utterance_frames, "extract_frames", extract_frames)
     continued = load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
     whole = load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "other")
     np.testing.assert_array_equal(continued.frames, whole.frames)
@@ -178,7 +179,7 @@ def test_two_at_once_compute_it_once(make_corpus: MakeCorpus, tmp_path: Path, mo
         computed.append(path)
         return extract_frames(path, *arguments)
 
-    monkeypatch.setattr(extraction, "extract_frames", counted)
+    monkeypatch.setattr(utterance_frames, "extract_frames", counted)
     stores: list[PackedStore] = []
     work = [
         threading.Thread(

@@ -1,0 +1,180 @@
+"""Frames of one utterance from its file, or the reason for skipping it."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Num
+from torch.utils.data import Dataset
+
+from singer_verify.audio.channels import choose_channel_mix
+from singer_verify.audio.content import NO_CONTENT, ContentHasher, compute_frames_content
+from singer_verify.audio.decoding import decode_blocks
+from singer_verify.audio.loading import downmix_and_resample
+from singer_verify.corpora.corpus import Utterance
+from singer_verify.corpora.duplicates import RecordingRegister
+from singer_verify.errors import UtteranceError
+from singer_verify.features.feature import Feature
+from singer_verify.features.precomputed import PrecomputedFeature, read_precomputed_frames
+from singer_verify.store.file_states import compute_file_hash
+from singer_verify.store.packed import describe_rounding_loss
+
+log = logging.getLogger(__name__)
+MIN_VOICE_SHARE = 0.5  # of the recordings of a split, below which it is told how much of them is voice
+
+
+@torch.inference_mode()
+def extract_frames(
+    path: Path, feature: Feature, hasher: ContentHasher | None = None, notes: "DecodingNotes | None" = None
+) -> Float[torch.Tensor, "frames bins"]:
+    """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
+
+    Args:
+        path: the file.
+        feature: feature that computes the frames.
+        hasher: watches the samples as they are decoded.
+        notes: is given what is worth telling of the recording.
+
+    Raises:
+        UtteranceError: the file cannot be used; the message starts with its path.
+    """
+    try:
+        if isinstance(feature, PrecomputedFeature):
+            return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
+        mix, blocks = choose_channel_mix(lambda: decode_blocks(path))
+        blocks = blocks if hasher is None else hasher.watch(blocks, mix)
+        samples = downmix_and_resample(blocks, mix, str(path), feature.sample_rate, feature.bandwidth_hz)
+        whole = np.concatenate(list(samples))
+        if notes is not None:
+            notes.duration_s, notes.channel_remark = len(whole) / feature.sample_rate, mix.remark
+        frames = feature(torch.from_numpy(whole))
+    except UtteranceError as error:
+        message = str(error)
+        raise UtteranceError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+    if not frames.isfinite().all():
+        raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
+    return frames
+
+
+@dataclass
+class DecodingNotes:
+    """What is worth telling of a recording that was decoded.
+
+    Attributes:
+        duration_s: duration of the recording, in seconds; 0 if it was not decoded.
+        channel_remark: what had to be chosen to mix its channels, see `ChannelMix`.
+    """
+
+    duration_s: float = 0.0
+    channel_remark: str = ""
+
+
+@dataclass(frozen=True)
+class ExtractedFrames:
+    """The frames of one utterance, or the reason for skipping it.
+
+    Attributes:
+        frames: rounded to the data type of the store; none if the utterance is skipped.
+        skipped: reason for skipping it, which begins with the path of the file; else empty.
+        content: identity of what it sounds like, see `audio.content`.
+        file_hash: checksum of the file; empty if not asked for.
+        is_out_of_range: whether it is skipped because the data type cannot hold its frames.
+        notes: what is worth telling of the recording.
+    """
+
+    frames: Num[torch.Tensor, "frames bins"]
+    skipped: str = ""
+    content: int = NO_CONTENT
+    file_hash: str = ""
+    is_out_of_range: bool = False
+    notes: DecodingNotes = field(default_factory=DecodingNotes)
+
+
+class UtteranceFrameDataset(Dataset[ExtractedFrames]):
+    """The utterances of a split as frames; an unusable utterance yields a reason instead of an exception.
+
+    Args:
+        root: folder of the corpus.
+        utterances: the utterances.
+        feature: feature that computes the frames.
+        dtype: data type that frames are rounded to.
+        hashes_files: whether to compute the checksum of each file as well.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        utterances: tuple[Utterance, ...],
+        feature: Feature,
+        dtype: torch.dtype,
+        hashes_files: bool = False,
+    ) -> None:
+        self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
+        self.hashes_files = hashes_files
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> ExtractedFrames:
+        path = self.root / self.utterances[index].path
+        # Before it is decoded: of a file that is replaced meanwhile, the frames must not pass for those of the new one.
+        file_hash = compute_file_hash(path) if self.hashes_files else ""
+        none, hasher = torch.zeros(0, self.feature.num_bins, dtype=self.dtype), ContentHasher()
+        notes = DecodingNotes()
+        try:
+            frames = extract_frames(path, self.feature, hasher, notes)
+        except UtteranceError as error:
+            return ExtractedFrames(none, str(error), file_hash=file_hash)
+        is_precomputed = isinstance(self.feature, PrecomputedFeature)
+        content = compute_frames_content(frames.numpy()) if is_precomputed else hasher.compute()
+        rounded = frames.to(self.dtype)
+        if loss := describe_rounding_loss(frames, rounded):
+            reason = f"{path}: {loss} ({self.feature.recipe['_target_']}); set data.store_dtype=float32."
+            return ExtractedFrames(none, reason, content, file_hash, is_out_of_range=True)
+        return ExtractedFrames(rounded, "", content, file_hash, notes=notes)
+
+
+def skip_copy(utterance: Utterance, extracted: ExtractedFrames, register: RecordingRegister) -> ExtractedFrames:
+    """Skip an utterance that sounds like an earlier one of its singer; add others to the register."""
+    if extracted.skipped:
+        return extracted
+    reason = register.add(utterance.path, utterance.singer, extracted.content)
+    return replace(extracted, frames=extracted.frames[:0], skipped=reason) if reason else extracted
+
+
+class DecodingSummary:
+    """What is worth telling of the recordings of a split: how much of them holds a voice, and how channels were mixed.
+
+    Args:
+        name: name of the split.
+        hop_s: time from frame to frame, in seconds.
+    """
+
+    def __init__(self, name: str, hop_s: float) -> None:
+        self.name, self.hop_s = name, hop_s
+        self.duration_s = self.frames_s = 0.0
+        self.num_recordings, self.channel_remarks = 0, list[str]()
+
+    def add(self, utterance: Utterance, extracted: ExtractedFrames) -> None:
+        """Take the next utterance."""
+        if extracted.notes.duration_s:
+            self.num_recordings += 1
+            self.duration_s += extracted.notes.duration_s
+            self.frames_s += len(extracted.frames) * self.hop_s
+        if extracted.notes.channel_remark:
+            self.channel_remarks.append(f"{utterance.path}: {extracted.notes.channel_remark}")
+
+    def log(self) -> None:
+        """Log a line each, where there is something to tell."""
+        if self.frames_s < MIN_VOICE_SHARE * self.duration_s:
+            log.warning(
+                "%s: %.0f s of %.0f s hold frames of a voice; the rest are pauses and noise.",
+                *(self.name, self.frames_s, self.duration_s),
+            )
+        if self.channel_remarks:
+            log.info(
+                "%s: the channels of %d of %d recordings were not simply averaged (the first: %s).",
+                *(self.name, len(self.channel_remarks), self.num_recordings, self.channel_remarks[0]),
+            )
