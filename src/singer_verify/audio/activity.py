@@ -1,4 +1,4 @@
-"""Voice activity: which parts of a recording hold a voice, by level relative to the recording and by voicing.
+"""Voice activity detection, by level relative to the recording and by voicing.
 
 A recording is measured in steps of 10 ms. A step holds a voice if it is voiced and not more than `activity_db` below
 the level of the voiced steps, or if it is loud and such a step is close by: consonants between sung notes stay, and

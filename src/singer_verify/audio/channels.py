@@ -1,4 +1,4 @@
-"""How the channels of a recording become one, and whether two of them hold different voices."""
+"""Mixing of the channels of a recording to one, as a listener would; detection of two voices in two channels."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ STANDARD_NAMES = {  # order of the channels where the file does not name them
 
 @dataclass(frozen=True)
 class ChannelWeights:
-    """How to mix channels to one.
+    """Weights of channels in a mix.
 
     Attributes:
         weights: (channels,), weight of each channel; None is the mean of all.
@@ -66,7 +66,7 @@ MEAN_OF_CHANNELS = ChannelWeights()
 
 @dataclass
 class ChannelMix:
-    """How to mix the channels of a recording, whose number may change where files were joined.
+    """The mix of the channels of a recording, whose number may change where files were joined.
 
     Attributes:
         weights: weights by the number of channels they are for; the mean is taken for numbers that are not there.

@@ -1,4 +1,4 @@
-"""Where the recordings in a file begin and end, as its headers tell: files are joined, cut short or wrongly labelled.
+"""Bounds of the recordings in a file, from its headers: files are joined, cut short or wrongly labelled.
 
 FFmpeg reads the first recording of a joined file only, believes a wrong data size, and quietly shortens the length of
 a file that was cut.

@@ -138,7 +138,7 @@ def _get_corpus(singer: str) -> str:
 
 
 class RecordingRegister:
-    """What the recordings of a split sound like, as they are read one after another.
+    """Register of the recordings of a split by their sound, filled as they are read one after another.
 
     Args:
         root: folder of the corpus.

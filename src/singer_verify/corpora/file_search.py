@@ -19,7 +19,7 @@ SYSTEM_FOLDERS = frozenset(
 
 @dataclass
 class FoundFiles:
-    """What a folder holds.
+    """Files below a folder, and what was passed over.
 
     Attributes:
         files: paths of the files, in no particular order; links that lead nowhere are among them.

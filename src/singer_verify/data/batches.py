@@ -173,4 +173,4 @@ class TrainingBatchPipeline:
         samples = batch.samples.flatten(0, 1).to(torch.float32) * self.crop_extractor.sample_unit
         num_samples, sample_rate = self.crop_extractor.num_samples, stored.sample_rate
         samples = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
-        return self.crop_extractor(samples, batch.places.flatten(0, 1))
+        return self.crop_extractor(samples, batch.frame_indices.flatten(0, 1))

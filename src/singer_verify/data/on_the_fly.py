@@ -24,13 +24,13 @@ class SampleBatch(NamedTuple):
 
     Attributes:
         samples: (singers, utterances, samples).
-        places: (singers, utterances, frames), which of the computed frames each frame of a crop is: one after another,
-            and again from the first where an utterance is shorter than its crop.
+        frame_indices: (singers, utterances, frames), which of the computed frames each frame of a crop is: one after
+            another, an utterance shorter than its crop from its beginning again and again.
         singers: (singers,), indices into the sorted list of the split's singers.
     """
 
     samples: Num[Tensor, "singers utterances samples"]
-    places: Int[Tensor, "singers utterances frames"]
+    frame_indices: Int[Tensor, "singers utterances frames"]
     singers: Int[Tensor, " singers"]
 
 
@@ -95,17 +95,17 @@ class CropFeatureExtractor:
         """Return the first frame of every crop within its utterance; that of a shorter utterance is its own first."""
         return np.where(utterance_lengths >= self.num_frames, starts, 0)
 
-    def compute_places(self, utterance_lengths: Int[np.ndarray, " crops"]) -> Int[np.ndarray, "crops frames"]:
+    def compute_frame_indices(self, utterance_lengths: Int[np.ndarray, " crops"]) -> Int[np.ndarray, "crops frames"]:
         """Return which of the computed frames make up each crop; a shorter utterance is repeated, as when stored."""
         return np.arange(self.num_frames) % np.minimum(utterance_lengths, self.num_frames)[:, None]
 
     @torch.no_grad()
     def __call__(
-        self, samples: Float[Tensor, "crops samples"], places: Int[Tensor, "crops frames"]
+        self, samples: Float[Tensor, "crops samples"], frame_indices: Int[Tensor, "crops frames"]
     ) -> Float[Tensor, "crops frames bins"]:
         frames = self.feature.to(samples.device)(samples)
         wanted = frames[:, self.context_frames : self.context_frames + self.num_frames]
-        return self._normalise_crops(wanted.take_along_dim(places[..., None], dim=1))
+        return self._normalise_crops(wanted.take_along_dim(frame_indices[..., None], dim=1))
 
     def _normalise_crops(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
         if self.normalisation.name == "none":
@@ -148,13 +148,13 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         utterances, starts = plan.utterances[part], plan.starts[part]
         utterance_lengths = crop_frames.count_frames(self.store.num_frames[utterances.ravel()])
         first_frames = crop_frames.compute_first_frames(starts.ravel(), utterance_lengths)
-        places = crop_frames.compute_places(utterance_lengths)
+        frame_indices = crop_frames.compute_frame_indices(utterance_lengths)
         first_samples = (first_frames - crop_frames.context_frames) * crop_frames.hop_samples - self.margin_samples
         num_samples = crop_frames.num_samples + 2 * self.margin_samples
         samples = read_reflected_segments(self.store, utterances.ravel(), first_samples, num_samples)
         return SampleBatch(
             torch.from_numpy(samples.reshape(*utterances.shape, -1)),
-            torch.from_numpy(places.reshape(*utterances.shape, -1)),
+            torch.from_numpy(frame_indices.reshape(*utterances.shape, -1)),
             torch.from_numpy(plan.singers[part]),
         )
 
@@ -177,6 +177,6 @@ def read_reflected_segments(
         segments[is_inside] = store.read_crops(utterances[is_inside], first[is_inside], num_samples)[..., 0]
     for crop in np.flatnonzero(~is_inside):
         last = int(lengths[crop]) - 1
-        places = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)
-        segments[crop] = store.get_utterance_frames(int(utterances[crop]))[places, 0]
+        indices = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)
+        segments[crop] = store.get_utterance_frames(int(utterances[crop]))[indices, 0]
     return segments

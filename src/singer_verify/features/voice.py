@@ -20,14 +20,14 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.recipe import get_frame_settings
 from singer_verify.features.trimming import TrimmedFeature, with_trimming
 
-# What a training does unless it is told otherwise. The level is that of the softest singing in VocalSet (pianissimo,
-# -41 dB): louder recordings are attenuated, so that no room noise is raised above the floor of the recipes.
+# Defaults of a training. The level is that of the softest singing of the example data's training singers (pianissimo,
+# -40 dB): louder recordings are attenuated, so that no room noise is raised above the floor of the recipes.
 DEFAULT_VOICE_SETTINGS: dict[str, Any] = {"activity_db": DEFAULT_ACTIVITY_DB, "level_db": -40.0}
 
 
 @dataclass(frozen=True)
 class VoicePreparation:
-    """What is done to a recording before a recipe: cut out its pauses, set its active level, or both.
+    """Preparation of a recording before its recipe: pauses cut out, the active level set, or both.
 
     Attributes:
         activity_db: steps this far below the level of the voiced steps are pauses and left out, see

@@ -52,7 +52,6 @@ from singer_verify.store.packed import (
     seal_manifest,
 )
 from singer_verify.store.utterance_frames import (
-    DecodingSummary,
     ExtractedFrames,
     UtteranceFrameDataset,
     skip_copy,
@@ -60,6 +59,7 @@ from singer_verify.store.utterance_frames import (
 from singer_verify.worker_processes import choose_start_method, is_worker_death
 
 log = logging.getLogger(__name__)
+MIN_VOICE_SHARE = 0.5  # of the recordings of a split, below which it is told how much of them is voice
 SAMPLED_BYTES = 1 << 20  # of one file of a split, for the key of its store
 
 
@@ -273,6 +273,42 @@ def _extract_utterances(
                 f"utterance ({error}); start again, with a smaller data.num_extraction_workers if memory ran out: what "
                 f"was done is kept."
             ) from error
+
+
+class DecodingSummary:
+    """Summary of the recordings of a split: the share of voice, and recordings whose channels were not averaged.
+
+    Args:
+        name: name of the split.
+        hop_s: time from frame to frame, in seconds.
+    """
+
+    def __init__(self, name: str, hop_s: float) -> None:
+        self.name, self.hop_s = name, hop_s
+        self.duration_s = self.frames_s = 0.0
+        self.num_recordings, self.channel_remarks = 0, list[str]()
+
+    def add(self, utterance: Utterance, extracted: ExtractedFrames) -> None:
+        """Take the next utterance."""
+        if extracted.notes.duration_s:
+            self.num_recordings += 1
+            self.duration_s += extracted.notes.duration_s
+            self.frames_s += len(extracted.frames) * self.hop_s
+        if extracted.notes.channel_remark:
+            self.channel_remarks.append(f"{utterance.path}: {extracted.notes.channel_remark}")
+
+    def log(self) -> None:
+        """Log a line each, where there is something to tell."""
+        if self.frames_s < MIN_VOICE_SHARE * self.duration_s:
+            log.warning(
+                "%s: %.0f s of %.0f s hold frames of a voice; the rest are pauses and noise.",
+                *(self.name, self.frames_s, self.duration_s),
+            )
+        if self.channel_remarks:
+            log.info(
+                "%s: the channels of %d of %d recordings were not simply averaged (the first: %s).",
+                *(self.name, len(self.channel_remarks), self.num_recordings, self.channel_remarks[0]),
+            )
 
 
 def _append_utterance(

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class FileState(NamedTuple):
-    """What a file system tells of a file without reading it; a changed file has another state.
+    """State of a file as the file system tells it, without reading it; a changed file has another state.
 
     Whoever replaces a file can give the new one the size and modification time of the old, but not its `ctime_ns`. On
     the other hand the state of a copy differs, and may change for other reasons.

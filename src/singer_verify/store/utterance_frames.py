@@ -1,6 +1,5 @@
 """Frames of one utterance from its file, or the reason for skipping it."""
 
-import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,9 +20,6 @@ from singer_verify.features.precomputed import PrecomputedFeature, read_precompu
 from singer_verify.store.file_states import compute_file_hash
 from singer_verify.store.packed import describe_rounding_loss
 
-log = logging.getLogger(__name__)
-MIN_VOICE_SHARE = 0.5  # of the recordings of a split, below which it is told how much of them is voice
-
 
 @torch.inference_mode()
 def extract_frames(
@@ -35,7 +31,7 @@ def extract_frames(
         path: the file.
         feature: feature that computes the frames.
         hasher: watches the samples as they are decoded.
-        notes: is given what is worth telling of the recording.
+        notes: filled while the recording is decoded.
 
     Raises:
         UtteranceError: the file cannot be used; the message starts with its path.
@@ -60,7 +56,7 @@ def extract_frames(
 
 @dataclass
 class DecodingNotes:
-    """What is worth telling of a recording that was decoded.
+    """Notes on a recording, made while it was decoded.
 
     Attributes:
         duration_s: duration of the recording, in seconds; 0 if it was not decoded.
@@ -81,7 +77,7 @@ class ExtractedFrames:
         content: identity of what it sounds like, see `audio.content`.
         file_hash: checksum of the file; empty if not asked for.
         is_out_of_range: whether it is skipped because the data type cannot hold its frames.
-        notes: what is worth telling of the recording.
+        notes: notes on the decoded recording.
     """
 
     frames: Num[torch.Tensor, "frames bins"]
@@ -142,39 +138,3 @@ def skip_copy(utterance: Utterance, extracted: ExtractedFrames, register: Record
         return extracted
     reason = register.add(utterance.path, utterance.singer, extracted.content)
     return replace(extracted, frames=extracted.frames[:0], skipped=reason) if reason else extracted
-
-
-class DecodingSummary:
-    """What is worth telling of the recordings of a split: how much of them holds a voice, and how channels were mixed.
-
-    Args:
-        name: name of the split.
-        hop_s: time from frame to frame, in seconds.
-    """
-
-    def __init__(self, name: str, hop_s: float) -> None:
-        self.name, self.hop_s = name, hop_s
-        self.duration_s = self.frames_s = 0.0
-        self.num_recordings, self.channel_remarks = 0, list[str]()
-
-    def add(self, utterance: Utterance, extracted: ExtractedFrames) -> None:
-        """Take the next utterance."""
-        if extracted.notes.duration_s:
-            self.num_recordings += 1
-            self.duration_s += extracted.notes.duration_s
-            self.frames_s += len(extracted.frames) * self.hop_s
-        if extracted.notes.channel_remark:
-            self.channel_remarks.append(f"{utterance.path}: {extracted.notes.channel_remark}")
-
-    def log(self) -> None:
-        """Log a line each, where there is something to tell."""
-        if self.frames_s < MIN_VOICE_SHARE * self.duration_s:
-            log.warning(
-                "%s: %.0f s of %.0f s hold frames of a voice; the rest are pauses and noise.",
-                *(self.name, self.frames_s, self.duration_s),
-            )
-        if self.channel_remarks:
-            log.info(
-                "%s: the channels of %d of %d recordings were not simply averaged (the first: %s).",
-                *(self.name, len(self.channel_remarks), self.num_recordings, self.channel_remarks[0]),
-            )

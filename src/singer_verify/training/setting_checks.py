@@ -106,7 +106,7 @@ def _check_arguments(settings: dict[str, Any]) -> None:
                     f"{', '.join(sorted(parameters))}."
                 )
             expected = annotations.get(name, Any)
-            if not _matches(value, expected):
+            if not _is_instance(value, expected):
                 raise SingerVerifyError(f"{place}.{name}={_format_value(value)}: expected {_describe(expected)}.")
 
 
@@ -144,7 +144,7 @@ def _read_annotations(target: Any) -> dict[str, Any]:
         return {}
 
 
-def _matches(value: Any, expected: Any) -> bool:
+def _is_instance(value: Any, expected: Any) -> bool:
     """Return whether a plain value can be an argument of this annotation; in doubt it can.
 
     A mapping may stand for an object of any class, and a list for any collection.
@@ -153,11 +153,11 @@ def _matches(value: Any, expected: Any) -> bool:
         return True
     origin = typing.get_origin(expected)
     if origin in (Union, types.UnionType):
-        return any(_matches(value, member) for member in typing.get_args(expected))
+        return any(_is_instance(value, member) for member in typing.get_args(expected))
     if origin is Literal:
         return value in typing.get_args(expected)
     if origin is typing.Annotated:
-        return _matches(value, typing.get_args(expected)[0])
+        return _is_instance(value, typing.get_args(expected)[0])
     kind = origin or expected
     if isinstance(value, list):
         return _is_collection(kind)

@@ -106,7 +106,7 @@ def test_every_crop_of_an_utterance_is_cut_from_its_frames(tmp_path: Path) -> No
     first_frames = np.arange(len(whole) - 6)
     first_samples = (first_frames - crop_frames.context_frames) * 160
     stretches = read_reflected_segments(store, np.zeros_like(first_frames), first_samples, crop_frames.num_samples)
-    places = crop_frames.compute_places(np.full(len(first_frames), len(whole)))
+    places = crop_frames.compute_frame_indices(np.full(len(first_frames), len(whole)))
     crops = crop_frames(torch.from_numpy(stretches) / 32768, torch.from_numpy(places))
     assert torch.allclose(crops, whole.unfold(0, 7, 1).mT, atol=1e-5, rtol=0)
 

@@ -1,4 +1,4 @@
-"""How the fields of a trial list lie in its lines: its format, or the only layout that its lines allow.
+"""Layout of the fields in the lines of a trial list: its format, or the only layout that its lines allow.
 
 A list in none of the formats is read too where its lines can mean only one thing: other words for the outcome
 (`OUTCOMES`), the outcome in another place, fields separated by commas, semicolons, tabs or blanks, a header with other
@@ -82,7 +82,7 @@ LINE_FORMATS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How the fields of a list lie in its lines.
+    """Order, separator and header of the fields of a list.
 
     Attributes:
         name: the format, or the one most like it.
