@@ -289,7 +289,9 @@ class DecodingSummary:
         self.num_recordings, self.channel_remarks = 0, list[str]()
 
     def add(self, utterance: Utterance, extracted: ExtractedFrames) -> None:
-        """Take the next utterance."""
+        """Take the next utterance; skipped ones count neither as voice nor as pauses."""
+        if extracted.skipped:
+            return
         if extracted.notes.duration_s:
             self.num_recordings += 1
             self.duration_s += extracted.notes.duration_s

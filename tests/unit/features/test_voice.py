@@ -1,6 +1,7 @@
 """The preparation of the voice: pauses left out and the level set, alike in stores, crops, models and checkpoints."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,17 @@ def test_it_is_told_how_much_of_a_corpus_is_voice_and_how_channels_were_mixed(
     load_or_compute_store(read_corpus(corpus), "val", feature, tmp_path, num_workers=1)
     assert "corpus-val: 4 s of 40 s hold frames of a voice; the rest are pauses and noise." in caplog.text
     assert "the channels of 2 of 4 recordings were not simply averaged (the first: val/val_singer0/song0" in caplog.text
+
+
+def test_copies_do_not_count_as_pauses(
+    make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = make_corpus(train=2, val=2, utterances=1)
+    for path in sorted((corpus / "val").rglob("*.flac")):
+        for number in range(3):
+            shutil.copy(path, path.with_name(f"{path.stem} ({number}).flac"))
+    store = load_or_compute_store(
+        read_corpus(corpus), "val", with_frame_settings(MEL, DEFAULT_VOICE_SETTINGS), tmp_path
+    )
+    assert (len(store.paths), len(store.skipped)) == (2, 6)
+    assert "hold frames of a voice" not in caplog.text
