@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -10,18 +11,20 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from support.audio import sing_phrases
+from support.audio import sing_phrases, write_audio
 from support.train_process import PROJECT, train
 
 from singer_verify.errors import UtteranceError
 from singer_verify.features.recipe import build_feature
 from singer_verify.inference import AudioClip, Model, load_model
+from singer_verify.inference.frames import load_frames
 
 RECIPES = sorted(path.stem for path in (PROJECT / "conf/features").glob("*.yaml"))
 ENCODERS = sorted(path.stem for path in (PROJECT / "conf/encoder").glob("*.yaml"))
 WINDOW_FRAMES = 50
 PAUSE_S = 12
 MAX_PAUSE_CHANGE, MAX_LEVEL_CHANGE = 0.02, 0.01
+MAX_JOINT_CHANGE = 0.05  # frames of MP3 draw on the ones before them, so the first after a joint differ
 
 
 def build_model(recipe: str, encoder: str) -> Model:
@@ -103,6 +106,64 @@ def test_neither_channels_nor_a_lossless_file_change_a_score(recipe: str, encode
         soundfile.write(path, voice, rate, subtype="PCM_24")
         difference = model.embed(path) - before
         assert max(abs(float(difference @ reference)) for reference in references) < MAX_LEVEL_CHANGE, suffix
+
+
+def decode_with_ffmpeg(path: Path) -> np.ndarray:
+    """The samples of a whole file of one part, as FFmpeg's own libraries decode it."""
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
+
+
+def write_in_two_parts(folder: Path, voice: np.ndarray, sample_rate: int) -> dict[str, tuple[Path, np.ndarray]]:
+    """Recordings that readers cut short: two takes joined to one file, and a WAV whose writer never stored its size.
+
+    Returns:
+        The file and the samples that are in it, by kind.
+    """
+    made: dict[str, tuple[Path, np.ndarray]] = {}
+    middle = len(voice) // 2
+    for suffix, codec, options in (("mp3", "libmp3lame", {"write_xing": "0"}), ("aac", "aac", {}), ("ogg", "", {})):
+        parts = []
+        for number, part in enumerate((voice[:middle], voice[middle:])):
+            path = folder / f"part{number}.{suffix}"
+            if codec:
+                write_audio(path, part, sample_rate, codec, "adts" if suffix == "aac" else None, options=options)
+            else:
+                soundfile.write(path, part, sample_rate)
+            parts.append(path)
+        joined = folder / f"joined.{suffix}"
+        joined.write_bytes(b"".join(path.read_bytes() for path in parts))
+        made[f"joined {suffix}"] = joined, np.concatenate([decode_with_ffmpeg(path) for path in parts])
+    path = folder / "streamed.wav"
+    soundfile.write(path, voice, sample_rate, subtype="FLOAT")
+    content = bytearray(path.read_bytes())
+    size = content.index(b"data") + 4
+    content[size : size + 4] = bytes(4)
+    path.write_bytes(content)
+    made["wav without a size"] = path, voice
+    return made
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(recipe, marks=[] if recipe == "mel40" else pytest.mark.slow) for recipe in RECIPES]
+)
+def test_all_of_a_lossy_file_is_heard(recipe: str, tmp_path: Path) -> None:
+    """A file's frames and embedding are those of all samples FFmpeg finds in it."""
+    models = [build_model(recipe, encoder) for encoder in ENCODERS]
+    feature, normalisation = models[0].feature, models[0].normalisation
+    rate = feature.sample_rate
+    voice, other = (sing_phrases(singer, 1, 2.0, rate) for singer in (1, 2))
+    for name, (path, samples) in write_in_two_parts(tmp_path, voice, rate).items():
+        file, expected = (
+            load_frames(recording, feature, normalisation).recording_info
+            for recording in (path, AudioClip(samples, rate, name))
+        )
+        assert file.seconds == pytest.approx(expected.seconds, abs=0.05), name
+        assert file.num_frames == pytest.approx(expected.num_frames, abs=50 / feature.hop_ms), name
+        for model in models:
+            difference = model.embed(path) - model.embed(samples, rate)
+            limit = MAX_JOINT_CHANGE if name == "joined mp3" else MAX_LEVEL_CHANGE
+            assert abs(float(difference @ model.embed(other, rate))) < limit, name
 
 
 def test_singers_stay_apart_however_much_of_a_recording_is_silent() -> None:
