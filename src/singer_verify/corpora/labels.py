@@ -1,7 +1,8 @@
 """Labels of utterances besides the singer: the table `corpus.csv` at a corpus' root, or one given to `prepare`.
 
-A table has a row for each utterance, named in the column `utterance`, or a row for each singer, named in the column
-`singer`. Its paths are matched to the utterances as in `corpora.matching`; what does not match is counted and named.
+A table has a row for each utterance, named in the column `utterance` (or `path`, `file`, `filename`), or a row for each
+singer, named in the column `singer`. Its paths are matched to the utterances as in `corpora.matching`; what does not
+match is counted and named.
 """
 
 import logging
@@ -25,6 +26,7 @@ from singer_verify.errors import SingerVerifyError
 log = logging.getLogger(__name__)
 CORPUS_TABLE_NAME = "corpus.csv"
 UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
+OTHER_UTTERANCE_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "audio", "wav")  # of other programs
 # Columns of corpus.csv with an utterance's location and audio properties; all others are labels.
 NON_LABEL_COLUMNS = (SINGER_COLUMN, "split", "seconds", "sample_rate", "channels")
 NUM_NAMED = 3  # utterances or rows that a message names
@@ -42,7 +44,8 @@ def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
     """
     if not option and not path.exists():
         return pd.DataFrame(index=pd.Index([], name=UTTERANCE_COLUMN, dtype=str))
-    table = read_table(path, option, (UTTERANCE_COLUMN, SINGER_COLUMN))
+    aliases = dict.fromkeys(OTHER_UTTERANCE_COLUMNS, UTTERANCE_COLUMN)
+    table = read_table(path, option, (UTTERANCE_COLUMN, SINGER_COLUMN), aliases)
     key = UTTERANCE_COLUMN if UTTERANCE_COLUMN in table.columns else SINGER_COLUMN
     for column in table.columns.drop(UTTERANCE_COLUMN, errors="ignore"):
         table[column] = [normalise_name(value) for value in table[column]]
@@ -50,7 +53,8 @@ def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
         table[key] = table[key].str.strip()
         table = table.drop_duplicates()
     if repeated := table[key][table[key].duplicated()].tolist():
-        raise SingerVerifyError(f"{option}{path}: lists {repeated[0]} twice; expected one line per {key}.")
+        advice = "" if key == UTTERANCE_COLUMN else f", or the files in a column {UTTERANCE_COLUMN}"
+        raise SingerVerifyError(f"{option}{path}: lists {repeated[0]} twice; expected one line per {key}{advice}.")
     return table.set_index(key)
 
 

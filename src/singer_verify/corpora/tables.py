@@ -6,7 +6,7 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -97,7 +97,9 @@ def has_spaced_separators(line: str, separator: str) -> bool:
     return line.count(separator) == line.count(f"{separator} ") > 0
 
 
-def read_table(path: Path, option: str, required: Collection[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, option: str, required: Collection[str], aliases: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Read a table with a header as strings, separated by commas, semicolons or tabs.
 
     Names of columns are taken without surrounding blanks; those in capitals only, and known ones, in lower case.
@@ -106,6 +108,7 @@ def read_table(path: Path, option: str, required: Collection[str]) -> pd.DataFra
         path: path of the table.
         option: what precedes the path in messages, for example "--labels ".
         required: columns of which the table must have one; the separator is the one that finds most of them.
+        aliases: other names of required columns, by which a column is known where the table has no other of that name.
 
     Raises:
         SingerVerifyError: the file cannot be read, has none of these columns or one twice, or a row with more fields
@@ -119,11 +122,11 @@ def read_table(path: Path, option: str, required: Collection[str]) -> pd.DataFra
             fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
         except csv.Error:  # which reading the rows reports
             return 0
-        return len({field.strip().lower() for field in fields} & set(required))
+        return len({field.strip().lower() for field in fields} & {*required, *(aliases or ())})
 
     separator = max(SEPARATORS, key=count_required)
     rows = iterate_csv_rows(path, text, separator, has_spaced_separators(line, separator), option)
-    header = _normalise_header(next(rows, (0, []))[1])
+    header = _apply_aliases(_normalise_header(next(rows, (0, []))[1]), aliases or {})
     if not header:
         raise SingerVerifyError(
             f"{option}{path}: cannot be read as a table (it is empty); expected a header with a column "
@@ -150,6 +153,15 @@ def read_table(path: Path, option: str, required: Collection[str]) -> pd.DataFra
 KNOWN_COLUMNS = frozenset(
     ("utterance", "singer", "split", "seconds", "sample_rate", "channels", "gender", "song", "style", "technique")
 )
+
+
+def _apply_aliases(header: list[str], aliases: Mapping[str, str]) -> list[str]:
+    """Give a column its usual name where it is the only one with another name of it."""
+    meant = [aliases.get(name.lower(), name) for name in header]
+    return [
+        usual if meant.count(usual) == 1 or name in aliases.values() else name
+        for name, usual in zip(header, meant, strict=True)
+    ]
 
 
 def _normalise_header(header: list[str]) -> list[str]:

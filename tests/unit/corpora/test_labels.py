@@ -103,6 +103,16 @@ def test_a_row_per_singer_is_for_all_the_utterances(header: str, root: Path, cap
         read_songs(root, "singer,song\nanna,x\nanna,y\n")
 
 
+@pytest.mark.parametrize("column", ["path", "file", "Filename", "audio"])
+def test_columns_of_other_names_hold_the_utterances(root: Path, column: str) -> None:
+    assert read_songs(root, format_table().replace("utterance", column, 1)) == ["song0", "song1", "song2", "song3"]
+
+
+def test_a_path_beside_the_utterance_is_a_label(root: Path) -> None:
+    rows = "".join(f"{path},song{number},old{number}.wav\n" for number, path in enumerate(PATHS))
+    assert read_songs(root, f"utterance,song,path\n{rows}") == ["song0", "song1", "song2", "song3"]
+
+
 def test_what_lacks_a_row_is_counted_and_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert read_songs(root, f"utterance,song\n{PATHS[0]},x\n") == ["x", "", "", ""]
