@@ -61,7 +61,12 @@ def test_a_killed_training_continues_exactly_whatever_the_loss_and_the_workers(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "schedule", [("scheduler=plateau", "scheduler.patience=0"), ("scheduler=warmup_cosine", "scheduler.warmup_steps=5")]
+    "schedule",
+    [
+        ("scheduler=plateau", "scheduler.patience=0"),
+        ("scheduler=warmup_cosine", "scheduler.warmup_steps=5"),
+        ("scheduler=plateau", "scheduler.patience=0", "layer_decay=0.5", "lr_multipliers={linear:2}"),
+    ],
 )
 def test_the_schedule_continues(monkeypatch, tmp_path, corpus, whole_run, schedule):
     overrides = (*schedule, "optimizer=sgd", "optimizer.lr=0.5")

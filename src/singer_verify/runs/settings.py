@@ -21,7 +21,7 @@ FIXED_SETTINGS = (
     "loss",
     "optimizer",
     "scheduler",
-    "freeze",
+    *("freeze", "freeze_batchnorm", "layer_decay", "lr_multipliers", "callbacks.ema"),
     "augmentation",
     "data.num_frames",
     "data.window_frames",
@@ -52,6 +52,8 @@ RESULT_NEUTRAL_SETTINGS = (
     *("callbacks.last", "callbacks.non_finite", "callbacks.interruption", "logger"),
 )
 ABSENT_SETTING = "nothing"
+# Settings that runs of earlier versions do not record, with the value of these that does what those runs did.
+LATER_SETTINGS = {"freeze_batchnorm": False, "layer_decay": 1.0}
 
 
 def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -79,7 +81,7 @@ def find_setting_differences(
         now: settings it would have now.
         but: names of settings and sections that are not compared.
     """
-    before, after = dict(_iterate_leaf_settings(then)), dict(_iterate_leaf_settings(now))
+    before, after = (LATER_SETTINGS | dict(iterate_leaf_settings(settings)) for settings in (then, now))
     return {
         name: (before.get(name, ABSENT_SETTING), after.get(name, ABSENT_SETTING))
         for name in sorted(before.keys() | after.keys())
@@ -126,10 +128,11 @@ def _count_pluses(override: str) -> int:
     return len(override) - len(override.lstrip("+"))
 
 
-def _iterate_leaf_settings(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def iterate_leaf_settings(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the settings that are no section, by dotted name."""
     if isinstance(settings, dict):
         for name, value in settings.items():
-            yield from _iterate_leaf_settings(value, f"{prefix}.{name}" if prefix else str(name))
+            yield from iterate_leaf_settings(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, settings
 

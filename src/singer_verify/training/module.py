@@ -1,7 +1,7 @@
 """The LightningModule: trains an encoder with a loss, and validates it on unseen singers."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
 from singer_verify.data.datamodule import SingerDataModule, collect_recording_ids
+from singer_verify.encoders.encoder import group_parameters_by_rate
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.metrics.registry import EER
@@ -131,6 +132,8 @@ class Verifier(pl.LightningModule):
         metadata: content of a checkpoint besides weights, so that it alone can embed audio; None takes it from the
             data module.
         settings: configuration of the run as plain values, for checkpoints and loggers.
+        layer_decay: multiplier of the learning rate from each part of the encoder to the one before it.
+        lr_multipliers: multipliers of parts of the encoder by name, instead of that.
     """
 
     def __init__(
@@ -142,12 +145,15 @@ class Verifier(pl.LightningModule):
         monitor: str = "val/eer",
         metadata: ModelMetadata | None = None,
         settings: dict[str, Any] | None = None,
+        layer_decay: float = 1.0,
+        lr_multipliers: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.loss = WeightedLoss({"ge2e": GE2ELoss()}, {"ge2e": 1.0}) if loss is None else loss
         self.make_optimizer, self.make_scheduler, self.monitor = optimizer, scheduler, monitor
         self.metadata, self.settings = metadata, settings or {}
+        self.layer_decay, self.lr_multipliers = layer_decay, dict(lr_multipliers or {})
         self.validation_terms = [entry for entry in self.loss.iterate_terms() if not entry[1].singer_specific]
         # In a list, so that the optimiser does not see its parameters.
         self.validation_terms = self.validation_terms or [("ge2e", GE2ELoss())]
@@ -204,7 +210,8 @@ class Verifier(pl.LightningModule):
         running average: the average over ranks is the one that belongs to what all ranks did.
         """
         if self.trainer.world_size > 1:
-            for buffer in self.encoder.buffers():
+            following = (module for module in self.encoder.modules() if module.training)  # the others are frozen
+            for buffer in (buffer for module in following for buffer in module.buffers(recurse=False)):
                 if buffer.is_floating_point():
                     buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
 
@@ -276,8 +283,7 @@ class Verifier(pl.LightningModule):
         return embeddings, values
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
-        groups = [{"params": learning, "lr_multiplier": 1.0}]
+        groups = self._group_encoder_parameters()
         groups += [
             {"params": parameters, "lr_multiplier": factor}
             for factor, parameters in self.loss.parameter_groups()
@@ -294,6 +300,17 @@ class Verifier(pl.LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             plan |= {"monitor": self.monitor, "frequency": self._get_validation_interval(), "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def _group_encoder_parameters(self) -> list[dict[str, Any]]:
+        """Return one group where all of the encoder learns at one rate, otherwise a named group for each rate."""
+        by_rate = group_parameters_by_rate(self.encoder, self.layer_decay, self.lr_multipliers)
+        if all(multiplier == 1.0 for multiplier, _ in by_rate.values()):
+            learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+            return [{"params": learning, "lr_multiplier": 1.0}]
+        return [
+            {"params": parameters, "lr_multiplier": multiplier, "name": name}
+            for name, (multiplier, parameters) in by_rate.items()
+        ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.metadata is not None

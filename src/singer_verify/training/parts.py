@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from singer_verify.data.augmentation.augmentation import AugmentationChain
 from singer_verify.data.datamodule import SingerDataModule
-from singer_verify.encoders.encoder import Encoder, freeze
+from singer_verify.encoders.encoder import Encoder, freeze, freeze_batchnorm
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import get_feature_settings
 from singer_verify.features.voice import unwrap_feature, with_frame_settings
 from singer_verify.losses.weighted import WeightedLoss
+from singer_verify.runs.settings import iterate_leaf_settings
 from singer_verify.safe_loading import OWN_PACKAGE, refuse_untrusted_targets, require_rebuildable, trust
 from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
 from singer_verify.training.composition import resolve_config
@@ -212,10 +213,15 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     loss = instantiate(config.loss, num_singers=num_singers, embedding_size=embedding_size)
     check_loss(loss, encoder)
     freeze(encoder, config.get("freeze") or [])
+    if config.get("freeze_batchnorm"):
+        freeze_batchnorm(encoder)
     loss.require_utterances(config.data.utterances_per_singer)
     optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler)
     metadata = build_metadata(data, encoder) if data.stores else None
-    verifier = Verifier(encoder, loss, optimizer, scheduler, config.monitor, metadata, settings)
+    layer_decay = config.get("layer_decay", 1.0)
+    lr_multipliers = dict(iterate_leaf_settings(settings.get("lr_multipliers") or {}))
+    parts = (encoder, loss, optimizer, scheduler, config.monitor, metadata, settings)
+    verifier = Verifier(*parts, layer_decay, lr_multipliers)
     verifier.configure_optimizers()
     return verifier
 

@@ -14,8 +14,10 @@ from typing import Any, Literal, Union
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
-from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
+from singer_verify.encoders.encoder import MAX_LR_MULTIPLIER, MIN_LR_MULTIPLIER
+from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
 from singer_verify.features.recipe import get_feature_settings
+from singer_verify.runs.settings import iterate_leaf_settings
 from singer_verify.safe_loading import TARGET_ALIASES
 from singer_verify.training.composition import require_path
 
@@ -62,7 +64,7 @@ def _check_run_settings(settings: dict[str, Any]) -> None:
     if seed > MAX_SEED:
         raise SingerVerifyError(f"seed={seed}: expected an integer between 0 and {MAX_SEED}.")
     require_choice(("min", "max"), monitor_mode=settings.get("monitor_mode", "min"))
-    for name, kind in (("monitor", str), ("print_config", bool)):
+    for name, kind in (("monitor", str), ("print_config", bool), ("freeze_batchnorm", bool)):
         if not isinstance(settings.get(name, kind()), kind):
             raise SingerVerifyError(f"{name}={settings[name]}: expected {TYPE_DESCRIPTIONS[kind]}.")
     for name in ("init_from", "resume", "ckpt_path"):
@@ -70,6 +72,12 @@ def _check_run_settings(settings: dict[str, Any]) -> None:
     freeze = settings.get("freeze")
     if not isinstance(freeze, list | str | None):
         raise SingerVerifyError(f"freeze={freeze}: expected a list, for example freeze=[lstm.0,lstm.1].")
+    require_between(MIN_LR_MULTIPLIER, 1.0, layer_decay=settings.get("layer_decay", 1.0))
+    multipliers = settings.get("lr_multipliers") or {}
+    if not isinstance(multipliers, dict):
+        raise SingerVerifyError(f"lr_multipliers={multipliers}: expected null or, for example, {{lstm.0: 0.1}}.")
+    for name, multiplier in iterate_leaf_settings(multipliers):
+        require_between(MIN_LR_MULTIPLIER, MAX_LR_MULTIPLIER, **{f"lr_multipliers.{name}": multiplier})
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:
