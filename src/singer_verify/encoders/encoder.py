@@ -64,7 +64,7 @@ def group_parameters_by_part(encoder: nn.Module) -> dict[str, list[nn.Parameter]
     """Group an encoder's parameters by part, in the order in which the encoder was built: from the input to the output.
 
     The parts of an LSTM stack are its layers (`lstm.0`, `lstm.1`, ...), those of a `Sequential`, `ModuleList` or
-    `ModuleDict` the modules in it (`blocks.0`, `xvector.block1`, ...); any other submodule is one part. A submodule
+    `ModuleDict` the modules in it (`blocks.0`, `blocks.1`, ...); any other submodule is one part. A submodule
     with statistics but no parameters is a part as well.
     """
     parts = _group_by_part(encoder, "")
@@ -81,8 +81,8 @@ def _group_by_part(module: nn.Module, prefix: str) -> dict[str, list[nn.Paramete
             for layer in range(child.num_layers):
                 ends = (f"_l{layer}", f"_l{layer}_reverse")
                 parts[f"{name}.{layer}"] = [weight for key, weight in child.named_parameters() if key.endswith(ends)]
-        elif type(child) in CONTAINERS:  # a class derived from one is a block of its own
-            parts |= _group_by_part(child, f"{name}.")
+        elif type(child) in CONTAINERS and len(inner := _group_by_part(child, f"{name}.")) > 1:
+            parts |= inner  # a class derived from a container is a block of its own
         elif [*child.parameters(), *child.buffers()]:
             parts[name] = list(child.parameters())
     return parts
