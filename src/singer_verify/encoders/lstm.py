@@ -7,9 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from singer_verify.encoders.pooling import build_pooling
 from singer_verify.errors import require_at_least, require_between, require_choice
 
-POOLINGS = ("last", "mean", "attention")
+STATISTICS_POOLINGS = ("statistics", "attentive_statistics")
+POOLINGS = ("last", "mean", "attention", *STATISTICS_POOLINGS)
 INITIALISATIONS = ("default", "orthogonal")
 
 
@@ -26,8 +28,9 @@ class LSTMEncoder(nn.Module):
         dropout: dropout probability between layers, while training.
         bidirectional: whether a second stack reads the frames backwards.
         relu: whether the projection is rectified, which keeps cosines of embeddings in [0, 1].
-        pooling: last hidden state of each direction, mean of all, or their mean weighted by self-attention
-            (Chowdhury et al. 2018, "Attention-based models for text-dependent speaker verification", section 3.2).
+        pooling: last hidden state of each direction, mean of all, their mean weighted by self-attention
+            (Chowdhury et al. 2018, "Attention-based models for text-dependent speaker verification", section 3.2), or
+            mean and deviation, of all alike or weighted by attention (see `encoders.pooling.build_pooling`).
         initialisation: PyTorch's default, or orthogonal weights, zero biases and forget biases of one.
     """
 
@@ -68,7 +71,8 @@ class LSTMEncoder(nn.Module):
         )
         width = hidden_size * (2 if bidirectional else 1)
         self.attention = nn.Linear(width, 1) if pooling == "attention" else None
-        self.linear = nn.Linear(width, embedding_size)
+        self.pooling = build_pooling(pooling, width) if pooling in STATISTICS_POOLINGS else None
+        self.linear = nn.Linear(self.pooling.width if self.pooling else width, embedding_size)
         if initialisation == "orthogonal":
             self._initialise_orthogonally()
 
@@ -81,7 +85,9 @@ class LSTMEncoder(nn.Module):
 
     def _pool(
         self, outputs: Float[Tensor, "batch frames width"], hidden: Float[Tensor, "states batch hidden"]
-    ) -> Float[Tensor, "batch width"]:
+    ) -> Float[Tensor, "batch pooled"]:
+        if self.pooling is not None:
+            return self.pooling(outputs.transpose(1, 2))
         if self.attention is not None:
             weights = self.attention(outputs).softmax(dim=1)
             return (weights * outputs).sum(dim=1)

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from singer_verify.encoders.encoder import build_encoder
-from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.encoders.lstm import POOLINGS, LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 
 FRAMES = torch.rand(5, 12, 8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "attention"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("initialisation", ["default", "orthogonal"])
 def test_rows_have_unit_length(pooling: str, bidirectional: bool, initialisation: str) -> None:
@@ -69,7 +69,10 @@ def test_settings_rebuild_the_encoder() -> None:
     ("settings", "said"),
     [
         ({"num_bins": 8, "hidden_size": 0}, r"encoder\.hidden_size=0"),
-        ({"num_bins": 8, "pooling": "first"}, "expected one of last, mean, attention"),
+        (
+            {"num_bins": 8, "pooling": "first"},
+            "expected one of last, mean, attention, statistics",
+        ),
         ({"num_bins": 8, "dropout": 1.5}, r"encoder\.dropout=1\.5"),
     ],
 )
