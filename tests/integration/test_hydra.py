@@ -59,8 +59,12 @@ def test_help_loads_neither_torch_nor_lightning(tmp_path: Path) -> None:
     "path",
     [
         CONF / "train.yaml",
-        *(CONF / f"{name}.yaml" for name in ("data/singers", "features/mel40", "encoder/lstm", "optimizer/adam")),
-        *(path for group in ("loss", "trainer", "callbacks", "scheduler") for path in sorted((CONF / group).iterdir())),
+        *(CONF / f"{name}.yaml" for name in ("data/singers", "features/mel40", "optimizer/adam")),
+        *(
+            path
+            for group in ("encoder", "loss", "trainer", "callbacks", "scheduler")
+            for path in sorted((CONF / group).iterdir())
+        ),
     ],
     ids=lambda path: path.relative_to(CONF).as_posix(),
 )

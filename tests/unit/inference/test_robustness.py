@@ -32,6 +32,8 @@ PAIRS = [
     for encoder in ENCODERS
 ]
 SMALL_ENCODERS = {
+    "xvector": ["encoder.channels=32", "encoder.pooled_channels=64", "encoder.embedding_size=64"],
+    "ecapa": ["encoder.channels=32", "encoder.aggregation_channels=64", "encoder.embedding_size=64"],
     "campplus": ["encoder.front_channels=4", "encoder.growth=8", "encoder.bottleneck=16", "encoder.num_layers=[3,3,3]"],
     "lstm": ["encoder.hidden_size=64", "encoder.embedding_size=64"],
 }
