@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
+from singer_verify.encoders.pooling import StatisticsPooling
 from singer_verify.errors import SingerVerifyError, require_at_least
 
 FRONT_BLOCKS = 2  # residual blocks in each of the two layers of the front
@@ -89,7 +90,8 @@ class CAMPPlusEncoder(nn.Module):
             self.block_names.append((f"block{number}", f"transit{number}"))
             channels //= 2
         self.out_nonlinear = build_activation(channels)
-        self.dense = EmbeddingLayer(2 * channels, embedding_size)
+        self.pooling = StatisticsPooling(channels)
+        self.dense = EmbeddingLayer(self.pooling.width, embedding_size)
         for module in self.modules():
             if isinstance(module, nn.Conv1d):
                 nn.init.kaiming_normal_(module.weight)
@@ -100,8 +102,7 @@ class CAMPPlusEncoder(nn.Module):
         hidden = self.tdnn(self.head(frames.mT[:, None]).flatten(1, 2))
         for block, transition in self.block_names:
             hidden = self.get_submodule(transition)(self.get_submodule(block)(hidden))
-        statistics = compute_statistics(self.out_nonlinear(hidden))
-        return normalize(self.dense(statistics).float(), dim=1)
+        return normalize(self.dense(self.pooling(self.out_nonlinear(hidden))).float(), dim=1)
 
 
 class ResidualFront(nn.Module):
@@ -268,11 +269,3 @@ def compute_segment_means(
     first_frames = torch.arange(num_segments, device=hidden.device) * segment_frames
     lengths = (num_frames - first_frames).clamp(max=segment_frames)
     return padded.unflatten(2, (num_segments, segment_frames)).sum(dim=3) / lengths
-
-
-def compute_statistics(hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch statistics"]:
-    """Compute mean and unbiased standard deviation over the frames; of a single frame, the deviation is 0."""
-    count = torch.scalar_tensor(hidden.shape[2], dtype=hidden.dtype, device=hidden.device)
-    correction = (count / (count - 1).clamp(min=1)).sqrt()
-    deviation, mean = torch.std_mean(hidden, dim=2, correction=0)
-    return torch.cat([mean, deviation * correction], dim=1)
