@@ -278,8 +278,12 @@ def _check_single_file_type(corpus: Corpus) -> None:
         )
 
 
-def read_corpora(roots: list[Path]) -> Corpus:
+def read_corpora(roots: list[Path], required: tuple[str, ...] = ("train", "val")) -> Corpus:
     """Read several corpora as one, whose root is their closest common folder.
+
+    Args:
+        roots: folders of the corpora.
+        required: splits that each of them must have.
 
     Raises:
         SingerVerifyError: no root is given, two folders have the same name, one of several corpora contains precomputed
@@ -288,7 +292,7 @@ def read_corpora(roots: list[Path]) -> Corpus:
     if not roots:
         raise SingerVerifyError("data.root=[]: expected the folder of a corpus, or a list of them.")
     if len(roots) == 1:
-        return read_corpus(roots[0])
+        return read_corpus(roots[0], required=required)
     absolute_roots = [Path(os.path.abspath(find_typed_path(root))) for root in roots]
     if repeated := [name for name, count in Counter(root.name for root in absolute_roots).items() if count > 1]:
         raise SingerVerifyError(
@@ -296,7 +300,8 @@ def read_corpora(roots: list[Path]) -> Corpus:
             f"one of them."
         )
     corpora = {
-        root.name: read_corpus(root) for root in sorted(absolute_roots, key=lambda root: root.name + CORPUS_SEPARATOR)
+        root.name: read_corpus(root, required=required)
+        for root in sorted(absolute_roots, key=lambda root: root.name + CORPUS_SEPARATOR)
     }
     if precomputed := [name for name, corpus in corpora.items() if corpus.has_precomputed_features]:
         raise SingerVerifyError(

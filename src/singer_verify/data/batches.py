@@ -73,7 +73,7 @@ class SingerBatchDataset(Dataset[SingerBatch]):
         plan = self.sampler.plan_batch(step)
         part = self.shard.compute_slice(len(plan.singers))
         utterances, starts = plan.utterances[part], plan.starts[part]
-        crops = self.store.read_crops(utterances.ravel(), starts.ravel(), self.sampler.num_frames)
+        crops = self.store.read_crops(utterances.ravel(), starts.ravel(), plan.num_frames)
         features = torch.from_numpy(crops.reshape(*utterances.shape, *crops.shape[1:]))
         return SingerBatch(features, torch.from_numpy(plan.singers[part]))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -20,7 +20,7 @@ from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, Augmen
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
 from singer_verify.data.sampler import BatchShape, SingerSampler, build_sampler, require_divisible_batches
-from singer_verify.data.windows import build_window_groups, resolve_crop_lengths
+from singer_verify.data.windows import build_window_groups, require_crop_range, resolve_crop_lengths
 from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
@@ -60,6 +60,8 @@ class SingerDataModule(pl.LightningDataModule):
         samples_dtype: int16 or float32, data type of the samples on disk.
         augmentation: augmentation of training crops.
         crop_seconds: length of a crop instead of `num_frames`, and of a window that is as long, whatever the hop.
+        min_frames: length of the shortest training crop: each batch draws one length between this and that of a crop.
+            None makes all crops equally long.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -85,6 +87,7 @@ class SingerDataModule(pl.LightningDataModule):
         samples_dtype: str = "int16",
         augmentation: AugmentationChain = NO_AUGMENTATION,
         crop_seconds: float | None = None,
+        min_frames: int | None = None,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # few windows, more ranks than groups of them
@@ -96,7 +99,7 @@ class SingerDataModule(pl.LightningDataModule):
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         require_choice(SINGERS_FROM_CHOICES, **{"data.singers_from": singers_from})
-        self.corpus = read_corpora([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
+        self.corpus = self.read_corpus([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
         self.feature = (
             substitute_precomputed_feature(feature, self.corpus.root)
             if self.corpus.has_precomputed_features
@@ -105,6 +108,9 @@ class SingerDataModule(pl.LightningDataModule):
         self.num_frames, self.window_frames = resolve_crop_lengths(
             num_frames, window_frames, crop_seconds, self.feature.hop_ms
         )
+        if min_frames is not None:
+            require_crop_range(min_frames, self.num_frames, on_the_fly)
+        self.min_frames = min_frames
         self.normalisation, self.seed, self.singers_from = normalisation, seed, singers_from
         crop_frames = (
             CropFeatureExtractor(self.feature, self.num_frames, samples_dtype, normalisation) if on_the_fly else None
@@ -120,9 +126,24 @@ class SingerDataModule(pl.LightningDataModule):
         self.normalised: dict[str, NormalisedStore] = {}
         self.train_sampler: SingerSampler
 
+    def read_corpus(self, roots: list[Path]) -> Corpus:
+        """List the utterances of a corpus, or of several."""
+        return read_corpora(roots)
+
     @property
     def train_singers(self) -> tuple[str, ...]:
+        """Names of the singers that batches number, in the order of their numbers."""
         return self.corpus.splits["train"].singers
+
+    @property
+    def seen_singers(self) -> tuple[str, ...]:
+        """Names of the training singers as a checkpoint records them."""
+        return self.train_singers
+
+    @property
+    def targets(self) -> Float[Tensor, "singers target"] | None:
+        """Return what a loss term that takes `targets` is given: a row for each training singer; None without any."""
+        return None
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -244,7 +265,8 @@ class SingerDataModule(pl.LightningDataModule):
             utterance_lengths = self.crop_extractor.count_frames(utterance_lengths)
         if split == "train":
             warn_of_short_utterances(utterance_lengths, self.num_frames)
-        shape = BatchShape(self.singers_per_batch, utterances_per_singer, self.num_frames)
+        min_frames = self.min_frames if split == "train" else None
+        shape = BatchShape(self.singers_per_batch, utterances_per_singer, self.num_frames, min_frames)
         where, one_corpus = self.corpus.root / split, self.singers_from == "one_corpus"
         return build_sampler(store, where, utterance_lengths, shape, seed, one_corpus)
 
@@ -342,5 +364,6 @@ def require_disjoint_recordings(root: Path, training: PackedStore, validation: P
 
 
 def collect_recording_ids(stores: Mapping[str, PackedStore]) -> dict[str, Int[Tensor, " utterances"]]:
-    """Return the identity of every usable utterance, see `audio.content`, by split."""
-    return {split: torch.from_numpy(np.array(store.contents, np.int64)) for split, store in stores.items()}
+    """Return the identities of the usable recordings, see `audio.content`, by split, each once."""
+    distinct = {split: list(dict.fromkeys(store.contents.tolist())) for split, store in stores.items()}
+    return {split: torch.tensor(contents, dtype=torch.int64) for split, contents in distinct.items()}

@@ -20,7 +20,7 @@ from singer_verify.store.packed import PackedStore
 
 log = logging.getLogger(__name__)
 # Separate random streams, so that no two kinds of decision share random numbers.
-SINGER_STREAM, UTTERANCE_STREAM, CROP_STREAM = range(3)
+SINGER_STREAM, UTTERANCE_STREAM, CROP_STREAM, LENGTH_STREAM = range(4)
 
 
 class CorpusSchedule:
@@ -61,11 +61,13 @@ class BatchPlan:
         singers: (singers,), distinct.
         utterances: (singers, utterances), indices into the store.
         starts: (singers, utterances), first frame of each crop within its utterance.
+        num_frames: length of every crop.
     """
 
     singers: Int[np.ndarray, " singers"]
     utterances: Int[np.ndarray, "singers utterances"]
     starts: Int[np.ndarray, "singers utterances"]
+    num_frames: int
 
 
 class RankShard(NamedTuple):
@@ -95,6 +97,8 @@ class SingerSampler:
         utterances_per_singer: crops per singer.
         num_frames: crop length in frames.
         seed: seed of all random choices.
+        min_frames: shortest crop; each batch has one length, drawn between this and `num_frames`. None makes all crops
+            `num_frames` long.
         corpus_index: (singers,), corpus of each singer, from 0. The singers of a batch come from one corpus, see
             `CorpusSchedule`; a corpus with fewer than `singers_per_batch` singers has batches of all of them. None
             treats all singers as one corpus.
@@ -112,6 +116,7 @@ class SingerSampler:
         num_frames: int,
         seed: int,
         corpus_index: Int[np.ndarray, " singers"] | None = None,
+        min_frames: int | None = None,
     ) -> None:
         require_at_least(1, utterances_per_singer=utterances_per_singer, num_frames=num_frames)
         require_at_least(0, seed=seed)
@@ -123,7 +128,8 @@ class SingerSampler:
             )
         self.singers_per_batch, self.utterances_per_singer = singers_per_batch, utterances_per_singer
         self.num_frames, self.seed = num_frames, seed
-        self.start_counts = np.maximum(utterance_lengths - num_frames + 1, 1)
+        self.min_frames = num_frames if min_frames is None else min_frames
+        self.utterance_lengths = utterance_lengths
         corpora = np.zeros(self.num_singers, np.int64) if corpus_index is None else corpus_index
         self.corpus_members = [np.flatnonzero(corpora == corpus) for corpus in range(int(corpora.max()) + 1)]
         self.batch_sizes = [min(singers_per_batch, len(members)) for members in self.corpus_members]
@@ -141,7 +147,15 @@ class SingerSampler:
         singers = members[places]
         draws = zip(singers.tolist(), earlier.tolist(), strict=True)
         utterances = np.stack([self._draw_utterances(singer, draw) for singer, draw in draws])
-        return BatchPlan(singers, utterances, self._draw_starts(utterances, step))
+        num_frames = self.draw_num_frames(step)
+        return BatchPlan(singers, utterances, self._draw_starts(utterances, step, num_frames), num_frames)
+
+    def draw_num_frames(self, step: int) -> int:
+        """Return the length of the crops of batch `step`."""
+        if self.min_frames == self.num_frames:
+            return self.num_frames
+        generator = _build_philox_generator(self.seed, LENGTH_STREAM, 0, step)
+        return int(generator.integers(self.min_frames, self.num_frames + 1))
 
     def count_batch_singers(self, step: int) -> int:
         """Return the number of singers in batch `step`."""
@@ -158,7 +172,7 @@ class SingerSampler:
         return self.utterances_by_singer[self.singer_offsets[singer] + places]
 
     def _draw_starts(
-        self, utterances: Int[np.ndarray, "singers utterances"], step: int
+        self, utterances: Int[np.ndarray, "singers utterances"], step: int, num_frames: int
     ) -> Int[np.ndarray, "singers utterances"]:
         """Draw uniform crop starts; repeated crops of an utterance start in disjoint ranges."""
         flat = utterances.ravel()
@@ -167,7 +181,7 @@ class SingerSampler:
         order = np.argsort(inverse, kind="stable")
         turn = np.empty_like(flat)
         turn[order] = np.arange(len(flat)) - np.repeat(counts.cumsum() - counts, counts)
-        num_starts = self.start_counts[flat]
+        num_starts = np.maximum(self.utterance_lengths[flat] - num_frames + 1, 1)
         lowest, next_lowest = turn * num_starts // times, (turn + 1) * num_starts // times
         uniform = _build_philox_generator(self.seed, CROP_STREAM, 0, step).random(len(flat))
         return (lowest + (uniform * (next_lowest - lowest)).astype(np.int64)).reshape(utterances.shape)
@@ -233,11 +247,13 @@ class BatchShape(NamedTuple):
         singers: distinct singers per batch; reduced to the number of singers in the split if that is smaller.
         utterances: crops per singer.
         num_frames: crop length in frames.
+        min_frames: shortest crop length in frames; None makes all crops equally long.
     """
 
     singers: int
     utterances: int
     num_frames: int
+    min_frames: int | None = None
 
 
 def build_sampler(
@@ -271,7 +287,7 @@ def build_sampler(
         )
     corpora = compute_corpus_indices(store.singers) if one_corpus else None
     counts = min(shape.singers, num_singers), shape.utterances, shape.num_frames
-    return SingerSampler(store.singer_index, utterance_lengths, *counts, seed, corpora)
+    return SingerSampler(store.singer_index, utterance_lengths, *counts, seed, corpora, shape.min_frames)
 
 
 def require_divisible_batches(sampler: SingerSampler, num_ranks: int) -> None:

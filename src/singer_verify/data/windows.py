@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from singer_verify.errors import require_at_least, require_between
+from singer_verify.errors import SingerVerifyError, require_at_least, require_between
 
 MAX_WINDOWS_PER_BATCH = 64
 MAX_BLOCK_UTTERANCES, MAX_BLOCK_FRAMES = 512, 1 << 20
@@ -44,6 +44,24 @@ def resolve_crop_lengths(
     require_between(0.001, 3600.0, **{"data.crop_seconds": crop_seconds})
     crop_frames = max(round(1000.0 * crop_seconds / hop_ms), 1)
     return crop_frames, crop_frames if window_frames in (None, num_frames) else int(window_frames)
+
+
+def require_crop_range(min_frames: int, num_frames: int, on_the_fly: bool) -> None:
+    """Check that crops can have lengths from `min_frames` to `num_frames`.
+
+    Raises:
+        SingerVerifyError: the range is empty, or the frames are computed on the fly, for crops of one length.
+    """
+    require_at_least(1, **{"data.min_frames": min_frames})
+    if min_frames > num_frames:
+        raise SingerVerifyError(
+            f"data.min_frames={min_frames}: expected at most {num_frames}, the length of the longest crop."
+        )
+    if on_the_fly:
+        raise SingerVerifyError(
+            "data.min_frames: frames that are computed on the fly are those of crops of one length; leave it out, or "
+            "set data.on_the_fly=false."
+        )
 
 
 def compute_window_starts(num_frames: int, window_frames: int) -> Int[np.ndarray, " windows"]:

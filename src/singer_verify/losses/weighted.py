@@ -27,7 +27,8 @@ class LossTerm(Protocol):
     depend on the order of the singers in the batch.
 
     A singer-specific term, such as a classifier, takes `num_singers` when it is constructed, and fine-tuning on other
-    singers drops its parameters. A term that takes `embedding_size` is given the encoder's.
+    singers drops its parameters. A term that takes `embedding_size` is given the encoder's, one that takes `targets` a
+    teacher's embedding of each training singer.
 
     Shape: embeddings (singers, utterances, embedding), singers (singers,) → {name: ()}.
 
@@ -67,6 +68,7 @@ class WeightedLoss(nn.Module):
             batch of that size would, instead of each over its own singers, averaged; the training gathers them.
         num_singers: number of training singers, for terms whose constructor takes it.
         embedding_size: size of the encoder's embeddings, for terms whose constructor takes it.
+        targets: a row for each training singer, for terms whose constructor takes it: a teacher's embedding.
 
     Raises:
         SingerVerifyError: terms and weights have different names, or a term lacks what `LossTerm` asks for.
@@ -79,6 +81,7 @@ class WeightedLoss(nn.Module):
         gather: bool = False,
         num_singers: int | None = None,
         embedding_size: int | None = None,
+        targets: Float[Tensor, "singers target"] | None = None,
     ) -> None:
         super().__init__()
         if set(terms) != set(weights) or not terms:
@@ -86,7 +89,7 @@ class WeightedLoss(nn.Module):
                 f"loss.weights are for {sorted(weights)}, loss.terms are {sorted(terms)}; expected the same names."
             )
         require_between(0.0, 1e6, **{f"loss.weights.{name}": weight for name, weight in weights.items()})
-        from_data = {"num_singers": num_singers, "embedding_size": embedding_size}
+        from_data = {"num_singers": num_singers, "embedding_size": embedding_size, "targets": targets}
         self.terms = nn.ModuleDict()
         for name, term in terms.items():
             built = _build_term(name, term, from_data) if isinstance(term, Mapping) else term
@@ -149,12 +152,18 @@ class WeightedLoss(nn.Module):
             yield name, cast(LossTerm, term)
 
 
-def _build_term(name: str, settings: Mapping[str, Any], from_data: Mapping[str, int | None]) -> Any:
+def _build_term(name: str, settings: Mapping[str, Any], from_data: Mapping[str, Any]) -> Any:
     """Construct a term from its settings and, of what the data decide, what its constructor takes."""
     from hydra.utils import get_class, instantiate  # half a second that loading a model does not need
 
     parameters = inspect.signature(get_class(str(settings.get("_target_")))).parameters
     given = {key: value for key, value in from_data.items() if key in parameters and key not in settings}
-    if missing := [key for key, value in given.items() if value is None]:
+    missing = [key for key, value in given.items() if value is None]
+    if missing == ["targets"]:
+        raise SingerVerifyError(
+            f"loss.terms.{name}: learns a teacher's embeddings, and these data have none; take data=voices with "
+            f"teacher=..., as experiment=distil does, or another loss."
+        )
+    if missing:
         raise SingerVerifyError(f"loss.terms.{name}: takes {missing[0]}; pass it to WeightedLoss.")
     return instantiate(dict(settings), **given)

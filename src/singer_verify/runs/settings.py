@@ -24,6 +24,7 @@ FIXED_SETTINGS = (
     *("freeze", "freeze_batchnorm", "layer_decay", "lr_multipliers", "callbacks.ema"),
     "augmentation",
     "data.num_frames",
+    "data.min_frames",
     "data.window_frames",
     "data.crop_seconds",
     "data.singers_per_batch",
@@ -32,6 +33,7 @@ FIXED_SETTINGS = (
     "data.store_dtype",
     "data.on_the_fly",
     "data.samples_dtype",
+    "data.changes",
     "trainer.accumulate_grad_batches",
 )
 CHANGEABLE_SETTINGS = ("scheduler.max_steps",)  # follows trainer.max_steps

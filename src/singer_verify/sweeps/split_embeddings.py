@@ -58,7 +58,8 @@ def resolve_corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
     """
     if corpus is not None:
         return corpus
-    roots = [run.data["root"]] if isinstance(run.data["root"], str) else run.data["root"]
+    root = run.data.get("val_root") or run.data["root"]  # a distillation is validated on another corpus
+    roots = [root] if isinstance(root, str) else root
     if len(roots) > 1:
         raise SingerVerifyError(
             f"{run.path}: data.root={roots} is not one corpus; choose the one to evaluate on with --corpus."

@@ -338,7 +338,7 @@ def build_metadata(data: SingerDataModule, encoder: nn.Module) -> ModelMetadata:
         data.recipe,
         encoder.settings,  # type: ignore[arg-type]
         data.window_frames,
-        data.train_singers,
+        data.seen_singers,
         data.stores["val"].singers,
         collect_recording_ids(data.stores),
         data.split_stores.dtype,

@@ -19,6 +19,7 @@ LIST_SETTINGS = ("data.root",)  # paths that may be a list of paths
 CHOICE_SETTINGS = ("data.root",)  # paths that a sweep may have several of
 PATH_SETTINGS = (
     *("name", "init_from", "resume", "ckpt_path", "data.root", "data.store_root", "trainer.default_root_dir"),
+    *("teacher", "data.teacher", "data.val_root"),
     *("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "logger.csv.save_dir", "logger.tensorboard.folder"),
 )
 OVERRIDE = re.compile(r"(\+{0,2})([\w.@/+-]+)=(.*)", re.DOTALL)

@@ -210,7 +210,8 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     """
     encoder = build_encoder(config, data)
     num_singers, embedding_size = len(data.train_singers), encoder.embedding_size
-    loss = instantiate(config.loss, num_singers=num_singers, embedding_size=embedding_size)
+    targets = {} if data.targets is None else {"targets": data.targets}
+    loss = instantiate(config.loss, num_singers=num_singers, embedding_size=embedding_size, **targets)
     check_loss(loss, encoder)
     freeze(encoder, config.get("freeze") or [])
     if config.get("freeze_batchnorm"):

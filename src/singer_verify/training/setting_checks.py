@@ -18,7 +18,7 @@ from singer_verify.encoders.encoder import MAX_LR_MULTIPLIER, MIN_LR_MULTIPLIER
 from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
 from singer_verify.features.recipe import get_feature_settings
 from singer_verify.runs.settings import iterate_leaf_settings
-from singer_verify.safe_loading import TARGET_ALIASES
+from singer_verify.safe_loading import OWN_PACKAGE, TARGET_ALIASES
 from singer_verify.training.composition import require_path
 
 MAX_SEED = 2**32 - 1  # of numpy's generators
@@ -100,10 +100,9 @@ def _check_arguments(settings: dict[str, Any]) -> None:
         if place == "features":  # what any recipe may have done to its frames is not the recipe's own
             node = get_feature_settings(node)
         try:
-            parameters = inspect.signature(target).parameters
+            parameters, annotations = _read_parameters(target)
         except (TypeError, ValueError):  # a built-in class may tell nothing of its arguments
             continue
-        annotations = _read_annotations(target)
         takes_any = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
         for name, value in node.items():
             if name in HYDRA_KEYS:
@@ -141,6 +140,20 @@ def _import_target(place: str, target: Any) -> Any:
     if not callable(found):
         raise SingerVerifyError(f"{place}._target_={target}: is no class or function; expected the path of one.")
     return found
+
+
+def _read_parameters(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """Return the parameters of a constructor and their annotations, by name.
+
+    A class of ours that takes any further settings hands them to its parent, whose parameters are then among them.
+    """
+    parameters, annotations = dict(inspect.signature(target).parameters), _read_annotations(target)
+    rest = [name for name, parameter in parameters.items() if parameter.kind == inspect.Parameter.VAR_KEYWORD]
+    if not rest or not isinstance(target, type) or target.__module__.partition(".")[0] != OWN_PACKAGE:
+        return parameters, annotations
+    inherited, inherited_annotations = _read_parameters(target.__mro__[1])
+    del parameters[rest[0]]
+    return inherited | parameters, inherited_annotations | annotations
 
 
 def _read_annotations(target: Any) -> dict[str, Any]:

@@ -95,3 +95,16 @@ def test_short_utterances_start_at_their_beginning() -> None:
 def test_refuses_more_singers_than_there_are() -> None:
     with pytest.raises(SingerVerifyError, match="singers_per_batch=4: expected 2 to 3"):
         sampler([3, 3, 3])
+
+
+def test_each_batch_has_one_length_of_a_range() -> None:
+    batches, alike = sampler([4] * 6, frames=25, min_frames=10), sampler([4] * 6, frames=25)
+    plans = [batches.plan_batch(step) for step in range(300)]
+    assert {plan.num_frames for plan in plans} == set(range(10, 21))
+    assert all((plan.starts + plan.num_frames <= 25).all() for plan in plans)
+    assert max(int(plan.starts.max()) for plan in plans) == 15  # shorter crops reach the end too
+    for step in range(20):
+        plan, other = batches.plan_batch(step), alike.plan_batch(step)
+        assert plan.num_frames == plans[step].num_frames == batches.draw_num_frames(step)
+        np.testing.assert_array_equal(plan.utterances, other.utterances)
+        assert other.num_frames == 20
