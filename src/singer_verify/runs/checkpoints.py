@@ -21,8 +21,12 @@ from singer_verify.runs.model_metadata import METADATA_KEY, READABLE_METADATA_VE
 from singer_verify.runs.settings import SETTINGS_KEY
 
 VALIDATION_KEY = "singer_verify_validation"  # in a checkpoint: the last validation before it was written
-WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "loops")
-TRAINING_STATE_KEYS = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "singer_verify_random_states")
+CURRENT_WEIGHT_KEYS = ("current_model_state", "averaging_state")  # beside a mean of them in `state_dict`
+WEIGHT_KEYS = ("state_dict", "model_state", "optimizer_states", "loops", *CURRENT_WEIGHT_KEYS)
+TRAINING_STATE_KEYS = (
+    *("optimizer_states", "lr_schedulers", "callbacks", "loops", "singer_verify_random_states"),
+    *CURRENT_WEIGHT_KEYS,
+)
 DOS_DIRECTORY = 0x10  # attribute of an entry in a zip file
 MODEL_PATH_HINT = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"
 # Errors that reading a damaged file can raise.

@@ -4,12 +4,15 @@ pyproject.toml bounds pytorch-lightning accordingly; look here first when that b
 overrides `RichProgressBar._get_train_description`, and the data module reads the progress of the training loop.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.seed import _collect_rng_states, _set_rng_states
+from pytorch_lightning.callbacks import WeightAveraging
 
 
 def get_attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
@@ -51,6 +54,34 @@ def begin_with_a_new_step(trainer: pl.Trainer) -> None:
 def mark_steps_as_logged(trainer: pl.Trainer, num_steps: int) -> None:
     """Set the number of steps that loggers count from, which Lightning does not restore."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = num_steps
+
+
+def move_averaged_weights(averaging: WeightAveraging, device: torch.device) -> None:
+    """Move the mean of a running training to a device; it was made before Lightning moved the weights there."""
+    assert averaging._average_model is not None
+    averaging._average_model.to(device)
+
+
+def copy_averaged_weights(averaging: WeightAveraging, module: pl.LightningModule) -> None:
+    """Put the mean in place of the weights."""
+    averaging._copy_average_to_current(module)
+
+
+@contextmanager
+def use_averaged_weights(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
+    """Put the mean in place of the weights within the context, where a callback of the trainer averages them."""
+    averaging = [
+        callback
+        for callback in trainer.callbacks  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging) and callback._average_model is not None
+    ]
+    for callback in averaging:
+        callback._swap_models(module)
+    try:
+        yield
+    finally:
+        for callback in averaging:
+            callback._swap_models(module)
 
 
 def capture_rng_states() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from singer_verify.errors import require_at_least
 from singer_verify.runs.checkpoints import read_checkpoint, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
-from singer_verify.training.lightning_internals import count_completed_batches
+from singer_verify.training.lightning_internals import count_completed_batches, use_averaged_weights
 
 log = logging.getLogger(__name__)
 MODEL_PATH_KEYS = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -34,6 +34,10 @@ class BestCheckpoint(ModelCheckpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.dirpath = str(Path(trainer.default_root_dir) / BEST_CHECKPOINT.parent)
         super().setup(trainer, pl_module, stage)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with use_averaged_weights(trainer, pl_module):  # those that were validated; Lightning has swapped them back
+            super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = Path(str(self.dirpath))
