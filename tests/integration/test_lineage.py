@@ -152,6 +152,21 @@ def test_the_classifier_goes_with_its_singers(
     assert ("ce" in parts["taken"]) == ("dropped nothing" in remark)
 
 
+@pytest.mark.parametrize(("singers_from", "taken"), [("corpus", ["encoder", "aam"]), ("other_corpus", ["encoder"])])
+def test_margin_directions_go_with_their_singers(
+    base: Path, singers_from: str, taken: list[str], request: pytest.FixtureRequest
+) -> None:
+    """They are taken or dropped as the parameters of any term are that knows the training singers."""
+    whole, verifier = ParentCheckpoint.read(str(base)), build(request.getfixturevalue(singers_from), "loss=aam")
+    size = verifier.encoder.embedding_size
+    directions = {"loss.terms.aam.directions": torch.full((1, 3, size), 0.5)}
+    encoder = {name: value for name, value in whole.content["state_dict"].items() if name.startswith("encoder.")}
+    parent = ParentCheckpoint(whole.path, whole.content | {"state_dict": encoder | directions})
+    parts = parent.transfer_weights(verifier)
+    assert parts == {"taken": taken, "dropped": [] if "aam" in taken else ["aam"]}
+    assert ("aam" in taken) == torch.equal(verifier.state_dict()["loss.terms.aam.directions"], *directions.values())
+
+
 def test_other_features_are_refused_with_the_difference(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

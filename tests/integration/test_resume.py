@@ -12,7 +12,7 @@ from support.tiny_run import NUM_BINS, At, last_of, make_corpus, run, terminate,
 
 from singer_verify.errors import SingerVerifyError
 
-LOSSES = ("ge2e", "ce", "ge2e+ce")
+LOSSES = ("ge2e", "ce", "ge2e+ce", "ge2e+am", "ge2e+angular", "ge2e+supcon")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,14 @@ def whole_run(corpus, tmp_path_factory):
 @pytest.mark.parametrize("stop", ["in the middle of a cycle", "in the middle of a validation"])
 def test_a_killed_training_continues_exactly(monkeypatch, tmp_path, corpus, whole_run, stop):
     assert unlike(whole_run(), stopped_and_continued(monkeypatch, tmp_path, stop, corpus)) == []
+
+
+def test_a_margin_that_grows_continues_where_it_was(monkeypatch, tmp_path, corpus, whole_run):
+    overrides = ("loss=ge2e+aam", "loss.terms.aam.warmup_steps=10")
+    folder = stopped_and_continued(monkeypatch, tmp_path, "in the middle of a cycle", corpus, *overrides)
+    assert unlike(whole_run(*overrides), folder) == []
+    margins = [event.value for event in scalars(whole_run(*overrides), "train/aam/margin")]
+    assert margins[:2] == pytest.approx([0.2 * 4 / 10, 0.2 * 9 / 10])  # at steps 5 and 10
 
 
 @pytest.mark.slow

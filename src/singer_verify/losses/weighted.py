@@ -30,6 +30,11 @@ class LossTerm(Protocol):
     singers drops its parameters. A term that takes `embedding_size` is given the encoder's, one that takes `targets` a
     teacher's embedding of each training singer.
 
+    A term that changes in the course of the training, such as a margin that grows, has a method `set_step(step)` as
+    well. It is called before each training step with the number of optimiser steps that the run has done: 0 at first,
+    also where the run begins with another's weights. What the term does must follow from that number alone, not from a
+    count of its own, so that a resumed training continues exactly.
+
     Shape: embeddings (singers, utterances, embedding), singers (singers,) → {name: ()}.
 
     Attributes:
@@ -110,6 +115,12 @@ class WeightedLoss(nn.Module):
                 outputs |= term(embeddings, singers)
         total = torch.stack([weight * outputs[name] for name, weight in self.weights.items()]).sum()
         return {"loss": total, **outputs}
+
+    def set_step(self, step: int) -> None:
+        """Tell the terms that want to know it how many training steps were done before the one that follows."""
+        for term in self.terms.values():
+            if callable(set_step := getattr(term, "set_step", None)):
+                set_step(step)
 
     def require_utterances(self, utterances_per_singer: int) -> None:
         """Refuse a batch shape that a term cannot use, before any training.

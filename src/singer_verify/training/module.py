@@ -194,6 +194,7 @@ class Verifier(pl.LightningModule):
         return outputs
 
     def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
+        self.loss.set_step(self.global_step)
         outputs = self.compute_loss(batch)
         if self._should_log():
             self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
@@ -245,7 +246,8 @@ class Verifier(pl.LightningModule):
             embeddings = self.embed_crops(batch.features).float()
             for name, term in self.validation_terms:
                 assert isinstance(term, torch.nn.Module)
-                value = term.to(self.device)(embeddings, batch.singers)[name]
+                with torch.autocast(self.device.type, enabled=False):  # as in training
+                    value = term.to(self.device)(embeddings, batch.singers)[name]
                 self.log(f"{split}/{name}", value, add_dataloader_idx=False, batch_size=1, sync_dist=True)
         else:
             group = batch_idx * self.trainer.world_size + self.global_rank
