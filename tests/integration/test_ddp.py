@@ -20,8 +20,11 @@ from torch.nn.parallel import DistributedDataParallel
 from singer_verify.data.batches import SingerBatch, SingerBatchDataset
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.losses.angular_prototypical import AngularPrototypicalLoss
 from singer_verify.losses.classification import ClassificationLoss
 from singer_verify.losses.ge2e import GE2ELoss
+from singer_verify.losses.margin_softmax import AAMSoftmaxLoss, AMSoftmaxLoss
+from singer_verify.losses.supervised_contrastive import SupervisedContrastiveLoss
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.store.packed import PackedStore
 from singer_verify.training.module import Verifier, WindowEmbeddings
@@ -36,8 +39,15 @@ class LossOfVerifier(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         encoder = LSTMEncoder(num_bins=5, hidden_size=6, num_layers=1, embedding_size=4)
-        terms = {"ge2e": GE2ELoss(), "ce": ClassificationLoss(NUM_SINGERS, 4)}
-        self.verifier = Verifier(encoder, WeightedLoss(terms, {"ge2e": 1.0, "ce": 1.0}, gather=True))
+        terms = {
+            "ge2e": GE2ELoss(),
+            "ce": ClassificationLoss(NUM_SINGERS, 4),
+            "am": AMSoftmaxLoss(NUM_SINGERS, 4),
+            "aam": AAMSoftmaxLoss(NUM_SINGERS, 4, num_subcentres=2),
+            "angular": AngularPrototypicalLoss(),
+            "supcon": SupervisedContrastiveLoss(),
+        }
+        self.verifier = Verifier(encoder, WeightedLoss(terms, dict.fromkeys(terms, 1.0), gather=True))
         self.verifier.trainer = SimpleNamespace(world_size=num_ranks, strategy=DDPStrategy())
 
     def forward(self, features: torch.Tensor, singers: torch.Tensor) -> torch.Tensor:

@@ -320,7 +320,10 @@ def test_fewer_singers_than_asked_warns_once_and_shrinks(
             ["data.colour=red"],
             "Could not override 'data.colour'. There is no such setting; python train.py --help lists them.",
         ),
-        (["loss=triplet"], "Could not find 'loss/triplet' Available options in 'loss': ce ge2e ge2e+ce"),
+        (
+            ["loss=triplet"],
+            "Could not find 'loss/triplet' Available options in 'loss': aam am angular ce ge2e ge2e+aam",
+        ),
         (["data.root=nowhere"], "data.root=nowhere: no such folder"),
     ],
 )
