@@ -12,7 +12,7 @@ from singer_verify.environment import set_torch_environment
 COMMAND_MODULES = (  # in the order of --help
     *("verify", "galleries", "diarize", "embed", "demo"),
     *("evaluate", "calibrate", "trials", "map"),
-    *("prepare", "runs", "export"),
+    *("prepare", "runs", "interpolate", "export"),
 )
 for module in COMMAND_MODULES:
     import_module(f"{__name__}.{module}")

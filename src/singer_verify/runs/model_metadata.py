@@ -15,6 +15,7 @@ METADATA_VERSION = 3
 # Version 2 identified recordings by three blocks of their files, which are equal in clips padded with silence: its
 # identifiers are compared with nothing.
 READABLE_METADATA_VERSIONS = (2, 3)
+NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # of an encoder: two that differ in them fit each other
 
 
 def _no_recording_ids() -> Tensor:

@@ -13,13 +13,12 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_state, find_checkpoint, read_checkpoint
-from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
+from singer_verify.runs.model_metadata import METADATA_KEY, NON_ARCHITECTURE_SETTINGS, ModelMetadata
 from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.training.module import Verifier
 from singer_verify.training.overrides import format_overrides
 
 log = logging.getLogger(__name__)
-NON_ARCHITECTURE_SETTINGS = ("dropout", "initialisation")  # settings that affect training but not the architecture
 CORPUS_SETTINGS = "features.params."  # of precomputed features, in the corpus's feat_params.yaml
 
 
