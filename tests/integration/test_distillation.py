@@ -15,6 +15,7 @@ from support.resuming import unlike
 from support.tiny_run import CONF, TINY, At, Killed, kill, last_of, run
 from support.untrained_model import make_run
 
+from singer_verify.audio.content import compute_content
 from singer_verify.data.voice_changes import VoiceChanges
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
@@ -88,6 +89,17 @@ def test_targets_are_the_teachers_embeddings_of_the_excerpts(place: Path) -> Non
     np.testing.assert_allclose(store.get_utterance_frames(int(mine[1])), frames, atol=1e-3)
 
 
+def test_teacher_and_student_may_have_other_rates(place: Path, tmp_path: Path) -> None:
+    """Voices are changed at the higher rate; the recordings may have any."""
+    make_run(tmp_path / "teacher", MelSpectrogram(40, sample_rate=32_000))
+    data = build_data(place, teacher=str(tmp_path / "teacher"), store_root=str(tmp_path / "store"))
+    data.prepare_data()
+    data.setup()
+    assert data.changed_voices.sample_rate == data.teacher_embeddings.sample_rate == 32_000
+    assert len(data.stores["train"].paths) == len(data.targets) == 16
+    assert data.targets.isfinite().all()
+
+
 def test_the_student_learns(student: Path, place: Path) -> None:
     """Nearer to the teacher, on voices that neither has heard, than an untrained network of its size."""
     path = place / "corpus/val/s0/0.wav"
@@ -99,9 +111,12 @@ def test_the_student_learns(student: Path, place: Path) -> None:
     assert set(metrics["best"]) >= {"val/eer", "val/ge2e"}
 
 
-def test_the_checkpoint_records_voices_and_not_excerpts(student: Path) -> None:
+def test_the_checkpoint_records_voices_and_not_excerpts(student: Path, place: Path) -> None:
     checkpoint = Checkpoint.read(student)
     assert checkpoint.metadata.train_singers == ("b", "c", "c/d")
+    seen = checkpoint.metadata.collect_training_singers()
+    assert seen is not None
+    assert compute_content(place / "voices/alone.wav") in seen.recordings  # whoever is evaluated with it is told
     assert len(checkpoint.metadata.recordings["train"]) == 4
     assert not [name for name in last_of(student)["state_dict"] if "loss" in name]
     corpus = checkpoint.settings["corpus"]

@@ -223,3 +223,14 @@ def test_stored_frames_without_augmentation_go_the_short_way() -> None:
     assert isinstance(
         TrainingBatchPipeline(None, NO_AUGMENTATION, 0).batches(store, sampler, 2, 0, 1), SingerBatchDataset
     )
+
+
+def test_crops_of_several_lengths_come_from_stored_frames(corpus: Path) -> None:
+    data = datamodule(corpus, MelSpectrogram(40), 20, min_frames=8)
+    lengths = {batch.features.shape[2] for batch in batches_of(data)}
+    assert len(lengths) > 1
+    assert lengths <= set(range(8, 21))
+    with pytest.raises(SingerVerifyError, match=r"data\.min_frames: .* set data\.on_the_fly=false"):
+        datamodule(corpus, MelSpectrogram(40), 20, min_frames=8, on_the_fly=True)
+    with pytest.raises(SingerVerifyError, match=r"data\.min_frames=21: expected at most 20"):
+        datamodule(corpus, MelSpectrogram(40), 20, min_frames=21)

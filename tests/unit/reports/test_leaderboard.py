@@ -394,6 +394,8 @@ def test_runs_of_several_corpora_need_one_to_be_evaluated_on() -> None:
         resolve_corpus_root(run, None)
     assert resolve_corpus_root(run, Path("a")) == Path("a")
     assert resolve_corpus_root(replace(run, data={"root": ["a"]}), None) == Path("a")
+    distilled = replace(run, data={"root": "unlabelled", "val_root": "labelled"})
+    assert resolve_corpus_root(distilled, None) == Path("labelled")
 
 
 def test_runs_of_other_corpora_are_refused_whatever_the_names_in_them(tmp_path: Path) -> None:
