@@ -77,11 +77,23 @@ def leaderboard(
 @takes_trust
 def import_weights(
     file: Annotated[
-        Path, typer.Argument(help="Weights of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning or AutoVC.")
+        Path,
+        typer.Argument(
+            help="Weights of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning, AutoVC, or of CAM++ "
+            "(3D-Speaker, wespeaker)."
+        ),
     ],
-    features: Annotated[str, typer.Option(help="Their recipe: a name in conf/features, or the path of such a yaml.")],
     out: Annotated[Path, typer.Option(help="The run folder to create.")],
-    window_frames: Annotated[int, typer.Option(help="Length of an evaluation window, in frames.")] = 160,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Their recipe: a name in conf/features, or the path of such a yaml (default: the one they were "
+            "trained on, where that is known: CAM++)."
+        ),
+    ] = None,
+    window_frames: Annotated[
+        int | None, typer.Option(help="Length of an evaluation window, in frames (default: 160; of CAM++, 600).")
+    ] = None,
 ) -> None:
     """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...).
 
@@ -94,7 +106,11 @@ def import_weights(
     from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS
     from singer_verify.training.import_weights import import_weights_as_run
 
-    require_at_least(1, **{"--window-frames": window_frames})
-    recipe = DEFAULT_VOICE_SETTINGS | read_recipe(features)
-    import_weights_as_run(file, build_feature(recipe), window_frames, out, Normalisation.from_recipe(recipe))
+    if window_frames is not None:
+        require_at_least(1, **{"--window-frames": window_frames})
+    if features is None:
+        import_weights_as_run(file, None, window_frames, out)
+    else:
+        recipe = DEFAULT_VOICE_SETTINGS | read_recipe(features)
+        import_weights_as_run(file, build_feature(recipe), window_frames, out, Normalisation.from_recipe(recipe))
     typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")

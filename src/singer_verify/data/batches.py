@@ -172,5 +172,9 @@ class TrainingBatchPipeline:
         stored = self.crop_extractor.stored_samples
         samples = batch.samples.flatten(0, 1).to(torch.float32) * self.crop_extractor.sample_unit
         num_samples, sample_rate = self.crop_extractor.num_samples, stored.sample_rate
-        samples = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
-        return self.crop_extractor(samples, batch.frame_indices.flatten(0, 1))
+        augmented = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
+        recorded = None
+        if self.augmentation.samples:
+            margin = (samples.shape[1] - num_samples) // 2
+            recorded = samples[:, margin : margin + num_samples]
+        return self.crop_extractor(augmented, batch.frame_indices.flatten(0, 1), batch.utterances.flatten(), recorded)

@@ -179,11 +179,14 @@ class SingerDataModule(pl.LightningDataModule):
         self.stores = self.prepared or {split: self._open_store(split) for split in ("train", "val")}
         require_disjoint_recordings(self.corpus.root, *self.stores.values())
         of_frames = {split: store for split, store in self.stores.items() if split == "val" or not self.crop_extractor}
+        training = of_frames.get("train")
+        if self.crop_extractor is not None and self.crop_extractor.needs_stored_frames:
+            training = self.split_stores.open_split("train", self.feature)
         if self.normalisation.needs_training_split:
-            training = of_frames.get("train") or self.split_stores.open_split("train", self.feature)
+            assert training is not None
             self.normalisation = fit_normalisation(self.normalisation, training)
         if self.crop_extractor is not None:
-            self.crop_extractor.normalisation = self.normalisation
+            self.crop_extractor.prepare_normalisation(self.normalisation, self.stores["train"], training)
         self.normalised = {split: NormalisedStore(store, self.normalisation) for split, store in of_frames.items()}
         self.train_sampler = self._build_sampler("train", self.utterances_per_singer, self.seed)
         self.val_sampler = self._build_sampler("val", max(self.utterances_per_singer, 2), VALIDATION_SEED)

@@ -10,13 +10,21 @@ from torch.utils.data import Dataset
 
 from singer_verify.data.sampler import RankShard, SingerSampler
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features.feature import Feature, FramewiseFeature
-from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, NO_NORMALISATION, Normalisation
+from singer_verify.features.feature import Feature, FramewiseFeature, count_frames
+from singer_verify.features.normalisation import (
+    GLOBAL_NORMALISATIONS,
+    NO_NORMALISATION,
+    UTTERANCE_NORMALISATIONS,
+    Normalisation,
+    Scaling,
+)
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.features.voice import VoiceFeature, split_voice_feature
 from singer_verify.store.packed import PackedStore
+
+ON_THE_FLY_NORMALISATIONS = ("none", "utterance_mean", *GLOBAL_NORMALISATIONS)
 
 
 class SampleBatch(NamedTuple):
@@ -26,11 +34,13 @@ class SampleBatch(NamedTuple):
         samples: (singers, utterances, samples).
         frame_indices: (singers, utterances, frames), which of the computed frames each frame of a crop is: one after
             another, an utterance shorter than its crop from its beginning again and again.
+        utterances: (singers, utterances), indices into the store.
         singers: (singers,), indices into the sorted list of the split's singers.
     """
 
     samples: Num[Tensor, "singers utterances samples"]
     frame_indices: Int[Tensor, "singers utterances frames"]
+    utterances: Int[Tensor, "singers utterances"]
     singers: Int[Tensor, " singers"]
 
 
@@ -44,7 +54,7 @@ class CropFeatureExtractor:
         feature: the recipe.
         num_frames: frames per crop.
         samples_dtype: dtype of the samples on disk, int16 or float32.
-        normalisation: normalisation of the frames; a global one must be fitted before crops are computed.
+        normalisation: normalisation of the frames; `prepare_normalisation` comes before crops are computed.
 
     Raises:
         SingerVerifyError: the recipe or its normalisation requires whole utterances.
@@ -53,11 +63,11 @@ class CropFeatureExtractor:
     def __init__(
         self, feature: Feature, num_frames: int, samples_dtype: str, normalisation: Normalisation = NO_NORMALISATION
     ) -> None:
-        if normalisation.name not in ("none", *GLOBAL_NORMALISATIONS):
+        if normalisation.name not in ON_THE_FLY_NORMALISATIONS:
             raise SingerVerifyError(
                 f"features.normalise={normalisation.name}: takes its statistics from whole utterances, but "
-                f"data.on_the_fly=true computes frames of crops only; expected one of none, "
-                f"{', '.join(GLOBAL_NORMALISATIONS)}, or data.on_the_fly=false."
+                f"data.on_the_fly=true computes frames of crops only; expected one of "
+                f"{', '.join(ON_THE_FLY_NORMALISATIONS)}, or data.on_the_fly=false."
             )
         feature, preparation = split_voice_feature(feature)
         if isinstance(feature, PrecomputedFeature):
@@ -80,14 +90,51 @@ class CropFeatureExtractor:
             )
         self.feature, self.num_frames, self.hop_samples = feature, num_frames, feature.hop_samples
         self.normalisation = normalisation
-        self.context_frames = max(1, -(-context_samples // feature.hop_samples))
+        self.scaling: tuple[Tensor, ...] | None = None  # offset and scale of each utterance
+        self.context_frames = 1 + context_samples // feature.hop_samples
         self.num_samples = (num_frames + 2 * self.context_frames - 1) * feature.hop_samples
         waveform = RawWaveform(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
         self.stored_samples: Feature = waveform if preparation is None else VoiceFeature(waveform, preparation)
         self.sample_unit = waveform.unit
 
     def count_frames(self, num_samples: Int[np.ndarray, " utterances"]) -> Int[np.ndarray, " utterances"]:
-        return 1 + num_samples // self.hop_samples
+        return count_frames(self.feature, num_samples)
+
+    @property
+    def needs_stored_frames(self) -> bool:
+        """Whether the normalisation takes statistics from the frames of whole utterances of the training split."""
+        return self.normalisation.needs_training_split or self.normalisation.name in UTTERANCE_NORMALISATIONS
+
+    def prepare_normalisation(
+        self, normalisation: Normalisation, samples: PackedStore, frames: PackedStore | None
+    ) -> None:
+        """Take a fitted normalisation, and the statistics of utterances where it is one by the utterance.
+
+        Args:
+            normalisation: the fitted normalisation.
+            samples: store that crops are cut from.
+            frames: frames of the same split, where `needs_stored_frames`.
+
+        Raises:
+            SingerVerifyError: an utterance of the samples has no frames.
+        """
+        self.normalisation = normalisation
+        if normalisation.name == "none":
+            return
+        if normalisation.name in GLOBAL_NORMALISATIONS:
+            scaling = normalisation.compute_scaling(np.zeros((0, self.feature.num_bins)), np.zeros(2, np.int64))
+        else:
+            assert frames is not None
+            scaling = normalisation.compute_scaling(frames.frames, frames.offsets)
+            rows = {path: row for row, path in enumerate(frames.paths.tolist())}
+            if missing := [path for path in samples.paths.tolist() if path not in rows]:
+                raise SingerVerifyError(
+                    f"{missing[0]}: its frames cannot be stored, so that data.on_the_fly=true cannot normalise them; "
+                    f"set data.store_dtype=float32, or take the file out."
+                )
+            order = np.array([rows[path] for path in samples.paths.tolist()], np.int64)
+            scaling = Scaling(*(part[order] for part in scaling))
+        self.scaling = tuple(torch.from_numpy(part.astype(np.float32)) for part in scaling)
 
     def compute_first_frames(
         self, starts: Int[np.ndarray, " crops"], utterance_lengths: Int[np.ndarray, " crops"]
@@ -101,18 +148,42 @@ class CropFeatureExtractor:
 
     @torch.no_grad()
     def __call__(
+        self,
+        samples: Float[Tensor, "crops samples"],
+        frame_indices: Int[Tensor, "crops frames"],
+        utterances: Int[Tensor, " crops"],
+        recorded: Float[Tensor, "crops samples"] | None = None,
+    ) -> Float[Tensor, "crops frames bins"]:
+        """Compute the normalised frames of crops.
+
+        The mean of an utterance whose samples were changed is not known, as only a crop of it was. It is taken to have
+        moved by as much as the mean of the crop.
+
+        Args:
+            samples: segments around the crops, augmented or as recorded.
+            frame_indices: see `SampleBatch`.
+            utterances: index of each crop's utterance in the store of samples.
+            recorded: the segments before augmentation, if they were augmented.
+        """
+        frames = self._compute_frames(samples, frame_indices)
+        if self.normalisation.name == "none":
+            return frames
+        assert self.scaling is not None
+        offset, scale = (part.to(frames.device) for part in self.scaling)
+        if self.normalisation.name in GLOBAL_NORMALISATIONS:
+            return (frames - offset) / scale
+        offset = offset[utterances, None]
+        if recorded is not None:
+            before = self._compute_frames(recorded, frame_indices)
+            offset = offset + frames.mean(dim=1, keepdim=True) - before.mean(dim=1, keepdim=True)
+        return (frames - offset) / scale[utterances, None]
+
+    def _compute_frames(
         self, samples: Float[Tensor, "crops samples"], frame_indices: Int[Tensor, "crops frames"]
     ) -> Float[Tensor, "crops frames bins"]:
         frames = self.feature.to(samples.device)(samples)
         wanted = frames[:, self.context_frames : self.context_frames + self.num_frames]
-        return self._normalise_crops(wanted.take_along_dim(frame_indices[..., None], dim=1))
-
-    def _normalise_crops(self, frames: Float[Tensor, "crops frames bins"]) -> Float[Tensor, "crops frames bins"]:
-        if self.normalisation.name == "none":
-            return frames
-        scaling = self.normalisation.compute_scaling(np.zeros((0, frames.shape[2])), np.zeros(2, np.int64))
-        offset, scale = (torch.from_numpy(part.astype(np.float32)).to(frames.device) for part in scaling)
-        return (frames - offset) / scale
+        return wanted.take_along_dim(frame_indices[..., None], dim=1)
 
 
 class SampleBatchDataset(Dataset[SampleBatch]):
@@ -155,6 +226,7 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         return SampleBatch(
             torch.from_numpy(samples.reshape(*utterances.shape, -1)),
             torch.from_numpy(frame_indices.reshape(*utterances.shape, -1)),
+            torch.from_numpy(utterances),
             torch.from_numpy(plan.singers[part]),
         )
 

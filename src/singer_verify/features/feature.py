@@ -1,12 +1,15 @@
 """The contract of features, and the position of frames: frame i is centred on the time i · hop."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from singer_verify.errors import SingerVerifyError, UtteranceError
+
+Count = TypeVar("Count", int, Int[np.ndarray, " utterances"])
 
 
 def compute_hop_samples(hop_ms: float, sample_rate: int) -> int:
@@ -85,13 +88,14 @@ class FramewiseFeature(Feature, Protocol):
     """A recipe whose frames can be computed for a crop alone, in a batch and on any device: a `torch.nn.Module`.
 
     Frame k of an utterance is made from the samples around sample k × `hop_samples`; where these reach beyond the
-    utterance, it is reflected. An utterance of n samples has 1 + n // `hop_samples` frames.
+    utterance, it is reflected. An utterance of n samples has 1 + n // `hop_samples` frames, or as many as the recipe's
+    method `count_frames` says, if it has one.
 
     Shape: samples (..., samples) → (..., frames, bins), each row as if it were alone.
 
     Attributes:
         hop_samples: samples from frame to frame.
-        context_samples: samples that a frame depends on to either side of its middle; an utterance must be longer.
+        context_samples: samples that a frame depends on to either side of that sample; an utterance must be longer.
             None if the frames depend on the whole utterance with these settings.
     """
 
@@ -101,3 +105,20 @@ class FramewiseFeature(Feature, Protocol):
     def context_samples(self) -> int | None: ...
 
     def to(self, device: torch.device) -> "FramewiseFeature": ...
+
+
+@runtime_checkable
+class FrameCounter(Protocol):
+    """A framewise recipe with a law of its own for the number of frames.
+
+    Shape: a number of samples, or an array of them → numbers of frames.
+    """
+
+    def count_frames(self, num_samples: Any) -> Any: ...
+
+
+def count_frames(feature: FramewiseFeature, num_samples: Count) -> Count:
+    """Count the frames of an utterance of so many samples, or of each utterance in an array of lengths."""
+    if isinstance(feature, FrameCounter):
+        return feature.count_frames(num_samples)
+    return 1 + num_samples // feature.hop_samples

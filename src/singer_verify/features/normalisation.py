@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from singer_verify.errors import SingerVerifyError, require_choice
 
 STATISTICS_CHUNK_FRAMES = 1 << 14  # read from the map at once: 65 MB in double precision at 512 bins
+UTTERANCE_NORMALISATIONS = ("utterance_zero_one", "utterance_unit_variance", "utterance_bins", "utterance_mean")
 GLOBAL_NORMALISATIONS = ("global_unit_variance", "global_bins")
-NORMALISATIONS = ("none", "utterance_zero_one", "utterance_unit_variance", "utterance_bins", *GLOBAL_NORMALISATIONS)
+NORMALISATIONS = ("none", *UTTERANCE_NORMALISATIONS, *GLOBAL_NORMALISATIONS)
 STATISTICS_KEY = "statistics"  # in a recipe: mean and deviation of the training split, as lists
 MIN_RELATIVE_DEVIATION = 1e-7  # relative to the mean; smaller deviations vanish in single precision
 
@@ -131,7 +132,9 @@ class Normalisation:
     `none` changes nothing. `utterance_zero_one` maps an utterance's lowest value to 0 and its highest to 1;
     `utterance_unit_variance` gives all values of an utterance jointly mean 0 and variance 1; `utterance_bins` does
     so for each bin separately (cepstral mean and variance normalisation; Viikki and Laurila 1998, "Cepstral
-    domain segmental feature vector normalization for noise robust speech recognition").
+    domain segmental feature vector normalization for noise robust speech recognition"). `utterance_mean` gives each bin
+    mean 0 and leaves its variance, which removes level and channel from logarithms (cepstral mean subtraction; Atal
+    1974, "Effectiveness of linear prediction characteristics of the speech wave").
     `global_unit_variance` and `global_bins` take mean and variance over all frames of the training split, of all bins
     together or of each (Schlüter and Grill 2015, "Exploring data augmentation for improved singing voice detection
     with neural networks"). Crops are normalised by the statistics of their whole utterance. Constant values become 0.
@@ -207,6 +210,8 @@ class Normalisation:
         mean, variance = statistics.mean, statistics.variance
         if self.name == "utterance_unit_variance":
             mean, variance = pool_over_bins(mean, variance)
+        if self.name == "utterance_mean":
+            return Scaling(mean, np.ones_like(mean))
         return Scaling(mean, _compute_divisor(np.sqrt(variance), mean))
 
     def normalise(self, frames: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, "frames bins"]:
@@ -220,7 +225,7 @@ class Normalisation:
         if self.mean is None or self.deviation is None:
             raise SingerVerifyError(
                 f"features.normalise={self.name}: the recipe carries no statistics of a training split; train with it, "
-                f"or use a per-utterance normalisation ({', '.join(NORMALISATIONS[1:4])})."
+                f"or use a per-utterance normalisation ({', '.join(UTTERANCE_NORMALISATIONS)})."
             )
         parts = self.mean, _compute_divisor(self.deviation, self.mean)
         return Scaling(*(np.broadcast_to(part, (num_utterances, len(part))) for part in parts))

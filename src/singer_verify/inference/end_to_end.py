@@ -68,8 +68,10 @@ class FrameNormalisation(nn.Module):
         if self.name == "utterance_zero_one":
             lowest = frames.amin(dim=(1, 2), keepdim=True)
             return lowest, frames.amax(dim=(1, 2), keepdim=True) - lowest
-        over = (1,) if self.name == "utterance_bins" else (1, 2)
+        over = (1,) if self.name in ("utterance_bins", "utterance_mean") else (1, 2)
         mean = frames.mean(dim=over, keepdim=True)
+        if self.name == "utterance_mean":
+            return mean, torch.ones_like(mean)
         return mean, (frames - mean).square().mean(dim=over, keepdim=True).sqrt()
 
 

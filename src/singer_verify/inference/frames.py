@@ -16,7 +16,7 @@ from singer_verify.audio.clip import AudioClip
 from singer_verify.audio.content import NO_CONTENT, compute_frames_content
 from singer_verify.audio.scanning import RecordingScan, scan_recording
 from singer_verify.errors import UtteranceError
-from singer_verify.features.feature import Feature, FramewiseFeature
+from singer_verify.features.feature import Feature, FramewiseFeature, count_frames
 from singer_verify.features.normalisation import (
     GLOBAL_NORMALISATIONS,
     Normalisation,
@@ -65,7 +65,9 @@ def compute_frame_chunks(
             yield feature(held[: (before + ready + context) * hop])[before : before + ready]
             dropped = max(before + ready - context, 0)
             held, before = held[dropped * hop :], before + ready - dropped
-    yield feature(held)[before:]
+    last = feature(held)[before:]
+    if len(last):
+        yield last
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def _load_whole_frames(voice: RecordingVoice, feature: Feature, normalisation: N
 
 
 def _stream_frames(voice: RecordingVoice, feature: FramewiseFeature, normalisation: Normalisation) -> LoadedRecording:
-    info = voice.build_info(1 + voice.num_samples // feature.hop_samples, feature.hop_ms)
+    info = voice.build_info(count_frames(feature, voice.num_samples), feature.hop_ms)
 
     def pieces() -> Iterator[Frames]:
         blocks = (torch.from_numpy(block) for block in voice.iter_blocks())

@@ -44,6 +44,7 @@ NORMALISATION_DESCRIPTIONS = {
     "utterance_zero_one": "The values of each recording are scaled to the range 0 to 1.",
     "utterance_unit_variance": "The values of each recording are scaled to mean 0 and variance 1.",
     "utterance_bins": "Each bin of each recording is scaled to mean 0 and variance 1.",
+    "utterance_mean": "Each bin of each recording has its mean removed.",
     "global_unit_variance": "All values are standardised by mean and variance of the training recordings.",
     "global_bins": "Each bin is standardised by its mean and variance over the training recordings.",
 }
@@ -290,7 +291,8 @@ def _format_initial_weights(origin: Provenance) -> str:
     if origin.ancestors:
         return ", initialised from ".join(f"{name} at step {step}" for name, step in origin.ancestors)
     if imported := origin.record.get("imported"):
-        return f"weights of another program: {imported['file']}, SHA-256 {imported['sha256']}"
+        origin_words = f"{imported['origin']}, " if "origin" in imported else ""
+        return f"weights of another program: {origin_words}{imported['file']}, SHA-256 {imported['sha256']}"
     return "random" if origin.record else NOT_RECORDED
 
 
@@ -310,7 +312,7 @@ def render_model_card(
     Args:
         model: model loaded from a file.
         evaluations: `evaluation.json` files; by default, those in the run's folder.
-        licence: licence of the weights, if known.
+        licence: licence of the weights; None takes that of known imported weights.
         onnx: the exported model beside the card.
 
     Raises:
@@ -319,6 +321,7 @@ def render_model_card(
     assert model.checkpoint is not None
     origin = read_provenance(model.checkpoint)
     evaluated = read_evaluations(evaluations, origin.run, origin.fingerprint)
+    licence = licence or origin.record.get("imported", {}).get("licence")
     name = (origin.run or origin.checkpoint).name
     return _render_card_template(
         front_matter=_format_yaml(_build_front_matter(name, evaluated, licence, onnx)),

@@ -2,51 +2,28 @@
 
 import importlib.metadata
 import logging
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
-from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.export.seed_format import export_saved_model
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, STATISTICS_KEY, Normalisation
-from singer_verify.features.recipe import canonical_recipe
-from singer_verify.runs.checkpoints import DAMAGED_FILE_ERRORS, rename_legacy_parameters, write_checkpoint
+from singer_verify.features.recipe import build_feature, canonical_recipe, get_feature_settings
+from singer_verify.runs.checkpoints import DAMAGED_FILE_ERRORS, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import compute_file_sha256
+from singer_verify.training.weight_layouts import LAYOUTS, PUBLISHED_WEIGHTS
+from singer_verify.training.weight_layouts.layout import ExternalWeights
 
 log = logging.getLogger(__name__)
 
-SUPPORTED_LAYOUTS_HINT = (
-    "expected `model_state` (singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning) or `model_b` (AutoVC's speaker "
-    "encoder) with an LSTM and a linear layer"
-)
-ENCODER_PREFIXES = ("lstm.", "linear.", "attention.")
-LEGACY_GE2E_NAMES = ("similarity_weight", "similarity_bias")  # a classifier is useless without the names of its singers
-
-
-@dataclass(frozen=True)
-class ExternalWeights:
-    """An encoder's weights under the names of singer_verify.
-
-    Attributes:
-        encoder: settings of the encoder, inferred from the shapes of the weights.
-        state: parameters of the encoder and of GE2ELoss, by their names in a Lightning checkpoint.
-        step: training step of the weights, 0 where the file does not say.
-        dropped: tensors of the file that are not used.
-    """
-
-    encoder: dict[str, Any]
-    state: dict[str, Tensor]
-    step: int
-    dropped: list[str]
+MAX_LISTED_NAMES = 8
+SUPPORTED_LAYOUTS_HINT = f"expected {'; or '.join(layout.expected for layout in LAYOUTS)}"
 
 
 def read_external_weights(path: Path) -> ExternalWeights:
@@ -59,39 +36,81 @@ def read_external_weights(path: Path) -> ExternalWeights:
     content = _load_external_file(path)
     if METADATA_KEY in content:
         raise SingerVerifyError(f"{path}: is a checkpoint of singer_verify; use it as it is.")
-    is_autovc = "model_b" in content
-    named = content.get("model_b" if is_autovc else "model_state")
-    if not isinstance(named, dict):
-        raise SingerVerifyError(f"{path}: holds {', '.join(map(str, content)) or 'nothing'}; {SUPPORTED_LAYOUTS_HINT}.")
-    tensors = {str(name).removeprefix("module."): tensor for name, tensor in named.items() if torch.is_tensor(tensor)}
-    if is_autovc:
-        tensors = {re.sub(r"^embedding\.", "linear.", name): tensor for name, tensor in tensors.items()}
-    weights = {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODER_PREFIXES)}
-    encoder = _infer_encoder_settings(path, weights, relu=not is_autovc)
-    losses = rename_legacy_parameters({name: tensors[name] for name in LEGACY_GE2E_NAMES if name in tensors})
-    state = {f"encoder.{name}": tensor for name, tensor in weights.items()} | losses
-    step = content.get("step", 0)
-    dropped = sorted(set(tensors) - set(weights) - set(LEGACY_GE2E_NAMES))
-    return ExternalWeights(encoder, state, step if isinstance(step, int) else 0, dropped)
+    for layout in LAYOUTS:
+        if layout.recognises(content):
+            try:
+                return layout.read(content)
+            except SingerVerifyError as error:
+                raise SingerVerifyError(f"{path}: {error}; {SUPPORTED_LAYOUTS_HINT}.") from error
+    names = [str(name) for name in content]
+    listed = ", ".join(names[:MAX_LISTED_NAMES]) + (", ..." if len(names) > MAX_LISTED_NAMES else "")
+    raise SingerVerifyError(f"{path}: holds {listed or 'nothing'}; {SUPPORTED_LAYOUTS_HINT}.")
 
 
 def import_weights_as_run(
-    path: Path, feature: Feature, window_frames: int, run: Path, normalisation: Normalisation = NO_NORMALISATION
+    path: Path,
+    feature: Feature | None,
+    window_frames: int | None,
+    run: Path,
+    normalisation: Normalisation = NO_NORMALISATION,
 ) -> None:
     """Create a run folder from weights trained elsewhere, to evaluate, embed with or fine-tune.
 
     Args:
         path: file of the weights.
-        feature: feature that computes the frames they were trained on.
-        window_frames: length of an evaluation window.
+        feature: feature that computes the frames they were trained on; None takes it, and the normalisation, from the
+            layout of the weights.
+        window_frames: length of an evaluation window; None takes that of the layout.
         run: folder to create.
         normalisation: normalisation of those frames.
 
     Raises:
-        SingerVerifyError: the folder holds a run, the weights cannot be read, or they expect other frames.
+        SingerVerifyError: the folder holds a run, the weights cannot be read, they expect other frames, or it is not
+            known which.
     """
     refuse_existing_run(run)
     weights = read_external_weights(path)
+    if feature is None:
+        if weights.recipe is None:
+            raise SingerVerifyError(
+                f"{path}: does not say which frames it was trained on; name the recipe: --features with a name in "
+                f"conf/features, or the path of such a yaml."
+            )
+        feature, normalisation = build_feature(weights.recipe), Normalisation.from_recipe(weights.recipe)
+    _require_own_recipe(path, weights, feature, normalisation)
+    window_frames = weights.window_frames if window_frames is None else window_frames
+    recipe = canonical_recipe(feature.recipe | {"normalise": normalisation.name})
+    card = ModelMetadata(recipe | normalisation.statistics, weights.encoder, window_frames, ())
+    config = {"features": recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
+    imported = {
+        "file": path.name,
+        "sha256": compute_file_sha256(path),
+        "step": weights.step,
+        "dropped": weights.dropped,
+    }
+    if (origin := PUBLISHED_WEIGHTS.get(str(imported["sha256"]))) is not None:
+        imported |= {"origin": origin.origin, "licence": origin.licence}
+    write_checkpoint(_build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT)
+    export_saved_model(run)
+    record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)
+    if weights.dropped:
+        log.info("%s: not imported: %s.", path, ", ".join(weights.dropped))
+
+
+def _require_own_recipe(path: Path, weights: ExternalWeights, feature: Feature, normalisation: Normalisation) -> None:
+    """Refuse frames other than those that the weights were trained on, as far as that is known."""
+    if weights.recipe is not None:
+        given = get_feature_settings(feature.recipe) | {"normalise": normalisation.name}
+        own = get_feature_settings(weights.recipe) | {"normalise": weights.recipe["normalise"]}
+        differing = [
+            f"{name}={given.get(name)} instead of {own.get(name)}"
+            for name in own | given
+            if own.get(name) != given.get(name)
+        ]
+        if differing:
+            raise SingerVerifyError(
+                f"{path}: was trained on other frames: {', '.join(differing)}; leave --features out to take its own."
+            )
     if weights.encoder["num_bins"] != feature.num_bins:
         raise SingerVerifyError(
             f"{path}: takes frames of {weights.encoder['num_bins']} bins, but the recipe computes "
@@ -102,20 +121,6 @@ def import_weights_as_run(
             f"{path}: features.normalise={normalisation.name} needs the statistics of its training corpus; add them to "
             f"the recipe as {STATISTICS_KEY}: {{mean: [...], deviation: [...]}}."
         )
-    recipe = canonical_recipe(feature.recipe | {"normalise": normalisation.name})
-    card = ModelMetadata(recipe | normalisation.statistics, weights.encoder, window_frames, ())
-    config = {"features": recipe, "encoder": weights.encoder, "data": {"num_frames": window_frames}}
-    imported = {
-        "file": path.name,
-        "sha256": compute_file_sha256(path),
-        "step": weights.step,
-        "dropped": weights.dropped,
-    }
-    write_checkpoint(_build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT)
-    export_saved_model(run)
-    record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)
-    if weights.dropped:
-        log.info("%s: not imported: %s.", path, ", ".join(weights.dropped))
 
 
 def _build_lightning_checkpoint(weights: ExternalWeights) -> dict[str, Any]:
@@ -140,24 +145,3 @@ def _load_external_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SingerVerifyError(f"{path}: holds a {type(content).__name__}; {SUPPORTED_LAYOUTS_HINT}.")
     return content
-
-
-def _infer_encoder_settings(path: Path, weights: dict[str, Tensor], relu: bool) -> dict[str, Any]:
-    """Infer the settings of the encoder whose parameters have exactly these names and shapes."""
-    try:
-        encoder = LSTMEncoder(
-            num_bins=weights["lstm.weight_ih_l0"].shape[1],
-            hidden_size=weights["lstm.weight_hh_l0"].shape[1],
-            num_layers=sum(re.fullmatch(r"lstm\.weight_hh_l\d+", name) is not None for name in weights),
-            embedding_size=weights["linear.weight"].shape[0],
-            bidirectional="lstm.weight_hh_l0_reverse" in weights,
-            relu=relu,
-            pooling="attention" if "attention.weight" in weights else "last",
-        )
-        encoder.load_state_dict(weights)
-    except (KeyError, IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise SingerVerifyError(
-            f"{path}: its tensors do not form an LSTM encoder ({reason}); {SUPPORTED_LAYOUTS_HINT}."
-        ) from error
-    return encoder.settings

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION
+from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import SingerBatch, SingerBatchDataset, TrainingBatchPipeline
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.data.on_the_fly import CropFeatureExtractor, read_reflected_segments
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.features.fbank import Fbank
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
@@ -34,6 +35,8 @@ RECIPES = {
     "another hop": MelSpectrogram(40, n_fft=512, hop_ms=12.5),
     "mfcc": Mfcc(13),
     "hop longer than half a window": MelSpectrogram(20, n_fft=512, hop_ms=25.0),
+    "edges that are not reflected": Fbank(20),
+    "frames that end with a hop": Fbank(20, frame_ms=20.0625),
 }
 
 
@@ -107,7 +110,8 @@ def test_every_crop_of_an_utterance_is_cut_from_its_frames(tmp_path: Path) -> No
     first_samples = (first_frames - crop_frames.context_frames) * 160
     stretches = read_reflected_segments(store, np.zeros_like(first_frames), first_samples, crop_frames.num_samples)
     places = crop_frames.compute_frame_indices(np.full(len(first_frames), len(whole)))
-    crops = crop_frames(torch.from_numpy(stretches) / 32768, torch.from_numpy(places))
+    utterances = torch.zeros(len(first_frames), dtype=torch.int64)
+    crops = crop_frames(torch.from_numpy(stretches) / 32768, torch.from_numpy(places), utterances)
     assert torch.allclose(crops, whole.unfold(0, 7, 1).mT, atol=1e-5, rtol=0)
 
 
@@ -203,6 +207,33 @@ def test_figures_of_the_training_split_normalise_as_they_do_stored(corpus: Path,
     assert stored.recipe == on_the_fly.recipe
     for one, other in zip(batches_of(stored), batches_of(on_the_fly), strict=True):
         assert torch.allclose(one.features, other.features, atol=1e-3, rtol=0)  # a deviation of 0.1 becomes 1
+
+
+def test_the_mean_of_an_utterance_is_removed_as_it_is_stored(corpus: Path) -> None:
+    """The mean is that of the whole utterance, of which the crop is a part."""
+    choices = {"normalisation": Normalisation("utterance_mean")}
+    stored, on_the_fly = (datamodule(corpus, Fbank(20), 12, on_the_fly=choice, **choices) for choice in (False, True))
+    assert stored.recipe == on_the_fly.recipe
+    for one, other in zip(batches_of(stored), batches_of(on_the_fly), strict=True):
+        assert torch.allclose(one.features, other.features, atol=1e-3, rtol=0)
+        assert one.features.mean(dim=2).abs().max() > 0.1
+
+
+class Quieter:
+    """Another level and another channel for every crop, as a filter would leave them."""
+
+    p, num_draws, context_ratio = 1.0, 0, 1.0
+
+    def __call__(self, crops: Tensor, uniform: Tensor, sample_rate: int) -> Tensor:
+        return 0.05 * crops
+
+
+def test_what_an_augmentation_does_to_the_mean_is_removed_too(corpus: Path) -> None:
+    choices = {"normalisation": Normalisation("utterance_mean"), "on_the_fly": True}
+    plain = datamodule(corpus, Fbank(20), 12, **choices)
+    augmented = datamodule(corpus, Fbank(20), 12, augmentation=AugmentationChain({"quieter": Quieter()}, {}), **choices)
+    for one, other in zip(batches_of(plain), batches_of(augmented), strict=True):
+        assert torch.allclose(one.features, other.features, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", NORMALISATIONS[1:4])

@@ -63,6 +63,9 @@ def slowly_normalised(store: PackedStore, name: str) -> list[np.ndarray]:
             continue
         source = everything if name in GLOBAL_NORMALISATIONS else frames
         axis = 0 if name.endswith("bins") else None
+        if name == "utterance_mean":
+            results.append(frames - frames.mean(axis=0))
+            continue
         mean, deviation = source.mean(axis=axis), np.asarray(source.std(axis=axis))
         results.append((frames - mean) / np.where(deviation < 1e-12, 1.0, deviation))
     return results

@@ -34,7 +34,7 @@ def test_a_shipped_recipe_gives_what_it_says(name: str) -> None:
     assert frames.dtype == torch.float32
     assert frames.shape[1] == feature.num_bins
     assert frames.isfinite().all()
-    if name != "resemblyzer":  # which lengthens an utterance to whole partials
+    if name not in ("resemblyzer", "fbank"):  # one lengthens an utterance to whole partials, one has no reflected edges
         assert len(frames) == 1 + 1000 // feature.hop_ms
     assert 0 < feature.bandwidth_hz <= feature.sample_rate / 2
     rebuilt = build_feature(feature.recipe)

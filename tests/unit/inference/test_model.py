@@ -18,6 +18,8 @@ from singer_verify.audio import scanning
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring.scoring import COSINE
 from singer_verify.features.cqt import Cqt
+from singer_verify.features.fbank import Fbank
+from singer_verify.features.feature import Feature, FramewiseFeature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.precomputed import PrecomputedFeature
@@ -98,31 +100,35 @@ def test_many_are_read_only_as_far_as_needed(embedder: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "feature", [MelSpectrogram(40), Mfcc(13, n_fft=800, hop_ms=5.0), MelSpectrogram(20, n_fft=512, hop_ms=20.0)]
+    "feature",
+    [MelSpectrogram(40), Mfcc(13, n_fft=800, hop_ms=5.0), MelSpectrogram(20, n_fft=512, hop_ms=20.0), Fbank(20)],
 )
 @pytest.mark.parametrize("num_samples", [30_000, 30_080, 30_079, 31_999])
-def test_frames_in_pieces_are_those_of_the_whole(feature: MelSpectrogram | Mfcc, num_samples: int) -> None:
+def test_frames_in_pieces_are_those_of_the_whole(feature: FramewiseFeature, num_samples: int) -> None:
     samples = torch.from_numpy(sing(3, 2.0))[:num_samples]
     whole = feature(samples)
     for block_samples, piece_frames in ((700, 1), (5000, 20), (16_001, 50), (num_samples, 10)):
         pieces = list(compute_frame_chunks(feature, samples.split(block_samples), piece_frames))
+        assert all(len(piece) for piece in pieces)
         torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("normalise", "settings"),
+    ("normalise", "settings", "feature"),
     [
-        ("none", {}),
-        ("none", DEFAULT_VOICE_SETTINGS),
-        ("utterance_bins", DEFAULT_VOICE_SETTINGS),
-        ("utterance_zero_one", {}),
-        ("utterance_unit_variance", {"level_db": -26.0}),
+        ("none", {}, MelSpectrogram(40)),
+        ("none", DEFAULT_VOICE_SETTINGS, MelSpectrogram(40)),
+        ("utterance_bins", DEFAULT_VOICE_SETTINGS, MelSpectrogram(40)),
+        ("utterance_zero_one", {}, MelSpectrogram(40)),
+        ("utterance_mean", {}, Fbank(20)),
+        ("none", DEFAULT_VOICE_SETTINGS, Fbank(20)),
+        ("utterance_unit_variance", {"level_db": -26.0}, MelSpectrogram(40)),
     ],
 )
 def test_a_long_recording_is_embedded_in_pieces_as_if_it_were_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalise: str, settings: dict[str, float]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalise: str, settings: dict[str, float], feature: Feature
 ) -> None:
-    embedder = load_model(make_run(tmp_path / "run", normalise=normalise, **settings))
+    embedder = load_model(make_run(tmp_path / "run", feature, normalise=normalise, **settings))
     level = np.linspace(0.1, 1.0, 44_100 * 40)  # so that the first piece is not like the last
     path = write(tmp_path / "long.wav", np.where(level % 0.1 < 0.02, 0.0, sing(1, 40.0, 44_100) * level), 44_100)
     whole = embedder.embed_windows(path)

@@ -14,12 +14,19 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from singer_verify.cli import app
+from singer_verify.encoders.campplus import CAMPPlusEncoder
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.fbank import Fbank
+from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
+from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import read_recipe
 from singer_verify.inference import load_model
+from singer_verify.reports.model_card import render_model_card
 from singer_verify.runs.checkpoints import read_checkpoint
+from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.training.import_weights import import_weights_as_run, read_external_weights
+from singer_verify.training.weight_layouts import PublishedWeights
 
 
 class EarlierEncoder(nn.Module):
@@ -102,6 +109,120 @@ def test_the_architecture_is_read_off_the_weights(
     assert [encoder[name] for name in names] == [layers, hidden, embedding, bins, True]
 
 
+TINY_CAMPPLUS = {
+    "num_bins": 24,
+    "embedding_size": 5,
+    "front_channels": 2,
+    "channels": 8,
+    "growth": 4,
+    "bottleneck": 6,
+    "num_layers": [2, 3, 1],
+}
+
+
+def build_published_campplus(**settings: Any) -> tuple[CAMPPlusEncoder, dict[str, Tensor]]:
+    """A tiny network, and its weights under the names that 3D-Speaker and wespeaker give them."""
+    torch.manual_seed(0)
+    network = CAMPPlusEncoder(**TINY_CAMPPLUS | settings).eval()
+    state = network.state_dict().items()
+    return network, {name if name.startswith("head.") else f"xvector.{name}": tensor for name, tensor in state}
+
+
+@pytest.mark.parametrize("wrapped", ["", "state_dict", "model", "data-parallel"])
+@pytest.mark.parametrize("settings", [{}, {"num_layers": [1, 2], "dilations": [1, 2], "front_channels": 3}])
+def test_campplus_is_reproduced_from_its_weights_alone(settings: dict[str, Any], wrapped: str, tmp_path: Path) -> None:
+    network, tensors = build_published_campplus(**settings)
+    content: dict[str, Any] = {wrapped: tensors} if wrapped in ("state_dict", "model") else tensors
+    if wrapped == "data-parallel":
+        content = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    import_weights_as_run(saved(content, tmp_path), None, None, tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert model.encoder.settings == network.settings
+    frames = torch.rand(2, 30, 24)
+    torch.testing.assert_close(model.encoder(frames), network(frames), rtol=0, atol=0)
+    assert (model.normalisation.name, model.window_frames) == ("utterance_mean", 600)
+    assert model.feature.recipe == Fbank(24).recipe
+    samples = torch.from_numpy(sing(1, 2.0))
+    frames = Fbank(24)(samples)
+    expected = network((frames - frames.mean(dim=0))[None])[0].detach()
+    np.testing.assert_allclose(model.embed(samples.numpy(), 16_000), expected, atol=1e-5)
+
+
+def test_campplus_of_wespeaker_has_a_classifier_and_another_window(tmp_path: Path) -> None:
+    _, tensors = build_published_campplus()
+    tensors |= {"projection.weight": torch.zeros(7, 5)}
+    weights = read_external_weights(saved(tensors, tmp_path))
+    assert weights.dropped == ["projection.weight"]
+    assert weights.recipe is not None
+    assert weights.recipe["window"] == "hamming"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"xvector.transit2.linear.weight": None},
+            "do not form CAM\\+\\+: transit2.linear.weight is missing",
+        ),
+        ({"xvector.dense.linear.weight": None}, "do not form CAM\\+\\+: xvector.dense.linear.weight is missing"),
+        ({"xvector.block1.tdnnd2.linear1.weight": None}, "tdnnd2.linear1.weight is missing; expected `model_"),
+        ({"pool.attention": torch.zeros(2)}, "pool.attention is left over"),
+        (
+            {"xvector.block3.tdnnd1.linear1.weight": torch.zeros(6, 9, 1)},
+            r"block3.tdnnd1.linear1.weight has shape \(6, 9, 1\), expected \(6, 10, 1\)",
+        ),
+        ({"xvector.dense.linear.weight": torch.full((5, 18, 1), torch.nan)}, "dense.linear.weight holds NaN"),
+        (
+            {"xvector.tdnn.linear.weight": torch.zeros(3)},
+            r"tdnn.linear.weight has shape \(3,\), expected 2 dim",
+        ),
+    ],
+)
+def test_campplus_weights_that_do_not_fit_are_refused(
+    changes: dict[str, Tensor | None], said: str, tmp_path: Path
+) -> None:
+    _, tensors = build_published_campplus()
+    changed = {name: value for name, value in (tensors | changes).items() if value is not None}
+    with pytest.raises(SingerVerifyError, match=said):
+        import_weights_as_run(saved(changed, tmp_path), None, None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("feature", "normalise", "said"),
+    [
+        (MelSpectrogram(24), "none", r"was trained on other frames: _target_=.*MelSpectrogram instead of .*Fbank"),
+        (Fbank(24), "none", r"other frames: normalise=none instead of utterance_mean; leave --features out"),
+        (Fbank(24, window="hamming"), "utterance_mean", "window=hamming instead of povey"),
+        (Fbank(23), "utterance_mean", "num_bins=23 instead of 24"),
+    ],
+)
+def test_frames_other_than_those_of_the_training_are_refused(
+    feature: Feature, normalise: str, said: str, tmp_path: Path
+) -> None:
+    path = saved(build_published_campplus()[1], tmp_path)
+    with pytest.raises(SingerVerifyError, match=said):
+        import_weights_as_run(path, feature, None, tmp_path / "run", Normalisation(normalise))
+
+
+def test_the_recipe_is_asked_for_where_the_weights_could_have_any(tmp_path: Path) -> None:
+    path = saved({"model_state": EarlierEncoder().state_dict()}, tmp_path)
+    with pytest.raises(SingerVerifyError, match="does not say which frames it was trained on; name the recipe"):
+        import_weights_as_run(path, None, None, tmp_path / "run")
+
+
+def test_origin_and_licence_of_known_weights_are_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, run = saved(build_published_campplus()[1], tmp_path), tmp_path / "run"
+    known = {compute_file_sha256(path): PublishedWeights("CAM++ of a test", "Apache-2.0")}
+    monkeypatch.setattr("singer_verify.training.import_weights.PUBLISHED_WEIGHTS", known)
+    imported = CliRunner().invoke(app, ["import-weights", str(path), "--out", str(run)], catch_exceptions=False)
+    assert imported.exit_code == 0
+    assert json.loads((run / "run.json").read_text())["imported"]["licence"] == "Apache-2.0"
+    card = render_model_card(load_model(run))
+    assert "license: Apache-2.0" in card
+    assert "weights of another program: CAM++ of a test, foreign.pt" in card
+
+
 def without(name: str) -> dict[str, Any]:
     return {key: tensor for key, tensor in EarlierEncoder().state_dict().items() if key != name}
 
@@ -110,9 +231,12 @@ def without(name: str) -> dict[str, Any]:
     ("content", "said"),
     [
         ({"weights": 1}, "holds weights; expected `model_state`"),
-        ({"model_state": without("linear.bias")}, "do not form an LSTM encoder .*linear.bias"),
-        ({"model_state": without("lstm.weight_hh_l0")}, "do not form an LSTM encoder .*lstm.weight_hh_l0"),
-        ({"model_state": EarlierEncoder().state_dict() | {"linear.weight": torch.zeros(5, 9)}}, "size mismatch"),
+        ({"model_state": without("linear.bias")}, "do not form an LSTM encoder: linear.bias is missing"),
+        ({"model_state": without("lstm.weight_hh_l0")}, "do not form an LSTM encoder: lstm.weight_hh_l0 is missing"),
+        (
+            {"model_state": EarlierEncoder().state_dict() | {"linear.weight": torch.zeros(5, 9)}},
+            r"linear.weight has shape \(5, 9\), expected \(5, 6\)",
+        ),
         (
             {"model_state": EarlierEncoder(bins=80).state_dict()},
             "takes frames of 80 bins, but the recipe computes",
