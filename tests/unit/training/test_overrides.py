@@ -53,7 +53,7 @@ def test_lists_and_choices_are_quoted_item_by_item(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("encoder=null", "encoder=null: expected one of lstm, statistics."),
+        ("trainer=null", "trainer=null: expected one of ddp, default."),
         ("scheduler=none,null", "scheduler=none,null: expected one of none, plateau, warmup_cosine."),
         ("=1", "=1: names no setting; expected name=value."),
     ],
