@@ -19,6 +19,7 @@ STATUS_BY_STOP_REASON = {
     "interrupted": "interrupted",
 }
 FINISHED_STATUSES = ("finished", "stopped early")  # statuses of runs that nothing remains to be trained of
+IMPORTED_STATUS = "imported"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
             loss="+".join(config["loss"]["terms"]) if "loss" in config else None,
             steps=metrics["steps"] if metrics else imported and imported["step"],
             best_eer=metrics["best"]["val/eer"] if metrics and metrics["best"] else None,
-            status="imported" if imported else _derive_run_status(run, record, metrics),
+            status=IMPORTED_STATUS if imported else _derive_run_status(run, record, metrics),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return RunSummary(path, parent)

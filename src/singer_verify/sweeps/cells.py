@@ -1,4 +1,4 @@
-"""Cells of a sweep: its finished runs, gathered where their settings differ in the seed only."""
+"""Cells of a sweep: its finished runs, gathered where their settings differ in the seed only, and imported models."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import yaml
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME
 from singer_verify.runs.settings import is_result_neutral, read_overrides
-from singer_verify.runs.tree import FINISHED_STATUSES, read_run_tree
+from singer_verify.runs.tree import FINISHED_STATUSES, IMPORTED_STATUS, read_run_tree
 from singer_verify.sweeps.jobs import PLAN_FILENAME
 
 DEFAULT_BASELINE = "features=mel40"
@@ -22,21 +22,21 @@ DEFAULT_CELL_NAME = "as configured"  # the name of a cell for which nothing was 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run of a sweep.
+    """A finished run of a sweep, or weights imported beside them.
 
     Attributes:
         path: folder of the run.
         settings: command-line overrides, without the seed and those that do not change the result.
         seed: seed of the training.
-        data: `data` group of the configuration.
-        seconds: training time, over all its sessions.
+        data: `data` group of the configuration; without a `root` for imported weights.
+        seconds: training time, over all its sessions; None for imported weights.
     """
 
     path: Path
     settings: frozenset[str]
     seed: int
     data: dict[str, Any]
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ class SweepCell:
 def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     """Return the cells below a folder, sorted by name, and the status of the runs left out, by path.
 
-    In the folder of a sweep, a run inside that of a job is no trial of the sweep: it began with the job's weights.
+    Imported weights are cells of their own, named by their folder. In the folder of a sweep, a run inside that of a job
+    is no trial of the sweep: it began with the job's weights.
 
     Raises:
         SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
     """
     summaries = read_run_tree(sweep)
-    left_out = {run.path: run.status for run in summaries if run.status not in FINISHED_STATUSES}
+    left_out = {run.path: run.status for run in summaries if run.status not in (*FINISHED_STATUSES, IMPORTED_STATUS)}
     if (sweep / PLAN_FILENAME).is_file():
         left_out |= {
             run.path: f"a run inside {run.parent}, no job of the sweep" for run in summaries if run.parent is not None
@@ -79,7 +80,8 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
         if not (sweep / summary.path / BEST_CHECKPOINT).is_file():
             left_out[summary.path] = f"has no {BEST_CHECKPOINT}"
             continue
-        run = _read_finished_run(sweep / summary.path)
+        read = _read_imported_run if summary.status == IMPORTED_STATUS else _read_finished_run
+        run = read(sweep / summary.path)
         runs[run.settings].append(run)
     if not runs:
         raise SingerVerifyError(
@@ -160,6 +162,10 @@ def _read_finished_run(path: Path) -> FinishedRun:
         data=config["data"],
         seconds=metrics["seconds"],
     )
+
+
+def _read_imported_run(path: Path) -> FinishedRun:
+    return FinishedRun(path, frozenset({f"imported={path.name}"}), seed=0, data={}, seconds=None)
 
 
 def _refuse_repeated_seeds(cell: SweepCell) -> None:

@@ -70,7 +70,7 @@ class LeaderboardEntry:
         condition_eers: equal error rate by condition, where it has enough trials.
         num_parameters: number of parameters of the encoder.
         num_bins: number of bins of its frames.
-        seconds: mean training time of its runs.
+        seconds: mean training time of its runs; None for imported weights.
         difference: difference of its EER from the baseline's; None for the baseline, and without a baseline.
         p: two-sided p value of that difference.
         p_holm: the same p value, corrected for the number of comparisons.
@@ -85,7 +85,7 @@ class LeaderboardEntry:
     condition_eers: dict[str, Estimate]
     num_parameters: int
     num_bins: int
-    seconds: float
+    seconds: float | None
     difference: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
@@ -275,7 +275,7 @@ def _build_entry(
         condition_eers=_compute_condition_eers(scores, shared),
         num_parameters=runs[0].num_parameters,
         num_bins=runs[0].num_bins,
-        seconds=float(np.mean([run.seconds for run in cell.runs])),
+        seconds=float(np.mean(times)) if (times := [run.seconds for run in cell.runs if run.seconds]) else None,
     )
     return entry, resampled[EER][1:]
 
@@ -347,7 +347,7 @@ def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corp
         log.warning("Left out: %s (%s).", path, status)
     baseline = find_baseline_cell(cells, wanted_baseline)
     root = require_one_corpus([run for cell in cells for run in cell.runs], corpus)
-    embeddings = _load_run_embeddings(cells, split, corpus)
+    embeddings = _load_run_embeddings(cells, split, root)
     require_same_trials(embeddings)
     first = next(iter(embeddings.values()))
     every = [utterance.path for utterance in read_split_corpus(root, split).splits[split].utterances]
@@ -366,10 +366,10 @@ def _find_unstarted_jobs(sweep: Path) -> dict[str, str]:
     return {job: "not begun" for job in jobs or [] if read_run_status(sweep / job) == "waiting"}
 
 
-def _load_run_embeddings(cells: list[SweepCell], split: str, corpus: Path | None) -> dict[str, SplitEmbeddings]:
+def _load_run_embeddings(cells: list[SweepCell], split: str, root: Path) -> dict[str, SplitEmbeddings]:
     runs = [run for cell in cells for run in cell.runs]
     with omit_repeated_messages(index.log):  # runs share a corpus, and a file that cannot be used is named once
         return {
-            str(run.path): load_split_embeddings(run, split, corpus, f"Embedding {number} of {len(runs)}")
+            str(run.path): load_split_embeddings(run, split, root, f"Embedding {number} of {len(runs)}")
             for number, run in enumerate(runs, start=1)
         }

@@ -23,6 +23,7 @@ from singer_verify.sweeps.cells import FinishedRun
 from singer_verify.worker_processes import count_available_cores
 
 EMBEDDINGS_FORMAT_VERSION = 3
+DEFAULT_STORE_ROOT, DEFAULT_STORE_DTYPE = "store", "float16"  # of imported weights, which have no data settings
 
 
 @dataclass(frozen=True)
@@ -50,52 +51,60 @@ def read_split_corpus(root: Path, split: str) -> Corpus:
     return read_corpus(root, splits=(split,), required=(split,))
 
 
-def resolve_corpus_root(run: FinishedRun, corpus: Path | None) -> Path:
-    """Return the corpus to evaluate a run on: the given one, or that of its own configuration.
+def _get_training_corpus(run: FinishedRun) -> Path | None:
+    """Return the corpus that a run was validated on; None for imported weights.
 
     Raises:
-        SingerVerifyError: the run was trained on several corpora, and none is given.
+        SingerVerifyError: the run was trained on several corpora.
     """
-    if corpus is not None:
-        return corpus
-    root = run.data.get("val_root") or run.data["root"]  # a distillation is validated on another corpus
-    roots = [root] if isinstance(root, str) else root
+    root = run.data.get("val_root") or run.data.get("root")  # a distillation is validated on another corpus
+    roots = [root] if isinstance(root, str) else root or [None]
     if len(roots) > 1:
         raise SingerVerifyError(
             f"{run.path}: data.root={roots} is not one corpus; choose the one to evaluate on with --corpus."
         )
-    return Path(roots[0])
+    return None if roots[0] is None else Path(roots[0])
 
 
 def require_one_corpus(runs: list[FinishedRun], corpus: Path | None) -> Path:
     """Return the corpus that all runs are evaluated on; equal names in another corpus are not the same recordings.
 
+    Args:
+        runs: runs to compare.
+        corpus: the corpus to evaluate on; None takes the one that the runs were validated on.
+
     Raises:
-        SingerVerifyError: two runs were trained on other corpora, and none is given.
+        SingerVerifyError: two runs were trained on other corpora, or none on any, and none is given.
     """
-    roots = [resolve_corpus_root(run, corpus) for run in runs]
-    for run, root in zip(runs, roots, strict=True):
-        if root.resolve() != roots[0].resolve():
+    if corpus is not None:
+        return corpus
+    roots = [(run, root) for run in runs if (root := _get_training_corpus(run)) is not None]
+    if not roots:
+        raise SingerVerifyError(
+            f"{runs[0].path}: imported weights have no corpus of their own; choose one to evaluate on with --corpus."
+        )
+    first, expected = roots[0]
+    for run, root in roots:
+        if root.resolve() != expected.resolve():
             raise SingerVerifyError(
-                f"{run.path} cannot be compared with {runs[0].path}, because their trials differ: it was trained on "
-                f"{root}, that on {roots[0]}; leave one of the runs out, or evaluate all on one corpus with --corpus."
+                f"{run.path} cannot be compared with {first.path}, because their trials differ: it was trained on "
+                f"{root}, that on {expected}; leave one of the runs out, or evaluate all on one corpus with --corpus."
             )
-    return roots[0]
+    return expected
 
 
-def load_split_embeddings(run: FinishedRun, split: str, corpus: Path | None, title: str) -> SplitEmbeddings:
+def load_split_embeddings(run: FinishedRun, split: str, root: Path, title: str) -> SplitEmbeddings:
     """Read the run's embeddings of a split where its best model and the corpus are as they were, else compute them.
 
     Args:
         run: run whose best model embeds.
         split: name of the split.
-        corpus: root folder of the corpus; None takes that of the run's configuration.
+        root: root folder of the corpus.
         title: title of the progress bar.
 
     Raises:
         SingerVerifyError: the model or the corpus cannot be used.
     """
-    root = resolve_corpus_root(run, corpus)
     key, path = _compute_cache_key(run, root, split), run.path / f"embeddings-{split}.npz"
     if (kept := _read_cached_embeddings(path, key)) is not None:
         return kept
@@ -106,7 +115,7 @@ def load_split_embeddings(run: FinishedRun, split: str, corpus: Path | None, tit
 
 def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
     model = load_model(run.path)
-    store_root, dtype = Path(run.data["store_root"]), run.data["store_dtype"]
+    store_root, dtype = Path(run.data.get("store_root", DEFAULT_STORE_ROOT)), _get_store_dtype(run)
     store = load_or_compute_store(
         read_split_corpus(root, split), split, model.feature, store_root, dtype, count_available_cores()
     )
@@ -121,9 +130,13 @@ def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: s
     )
 
 
+def _get_store_dtype(run: FinishedRun) -> str:
+    return str(run.data.get("store_dtype", DEFAULT_STORE_DTYPE))
+
+
 def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
     """Hash the best model and the corpus: its folder, and the path and state of each file."""
-    digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{run.data['store_dtype']}\0".encode())
+    digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{_get_store_dtype(run)}\0".encode())
     digest.update(bytes.fromhex(compute_file_sha256(run.path / BEST_CHECKPOINT)))
     utterances = read_split_corpus(root, split).splits[split].utterances
     for utterance, state in zip(utterances, read_file_states(root, utterances), strict=True):

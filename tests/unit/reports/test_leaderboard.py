@@ -34,13 +34,18 @@ from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_lead
 from singer_verify.runs.folder import identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.sweeps.cells import FinishedRun, SweepCell, find_baseline_cell, read_sweep_cells
-from singer_verify.sweeps.comparison import Leaderboard, build_shared_trials, compare_cells, require_same_trials
+from singer_verify.sweeps.comparison import (
+    Leaderboard,
+    build_leaderboard,
+    build_shared_trials,
+    compare_cells,
+    require_same_trials,
+)
 from singer_verify.sweeps.jobs import SweepPlan, write_sweep_plan
 from singer_verify.sweeps.split_embeddings import (
     SplitEmbeddings,
     load_split_embeddings,
     require_one_corpus,
-    resolve_corpus_root,
 )
 
 SINGERS = np.repeat([f"singer{number}" for number in range(8)], 6)
@@ -348,7 +353,7 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
     ((cell,), _) = read_sweep_cells(sweep)
 
     def embed() -> SplitEmbeddings:
-        return load_split_embeddings(cell.runs[0], "val", None, "")
+        return load_split_embeddings(cell.runs[0], "val", corpus, "")
 
     first = embed()
     written = kept.stat().st_mtime_ns
@@ -391,11 +396,31 @@ def test_a_leaderboard_embeds_nothing_a_second_time_and_names_a_file_it_skips_on
 def test_runs_of_several_corpora_need_one_to_be_evaluated_on() -> None:
     run = FinishedRun(Path("run"), frozenset(), 1, {"root": ["a", "b"]}, 60.0)
     with pytest.raises(Exception, match=r"data.root=\['a', 'b'\] is not one corpus; choose the one .* with --corpus"):
-        resolve_corpus_root(run, None)
-    assert resolve_corpus_root(run, Path("a")) == Path("a")
-    assert resolve_corpus_root(replace(run, data={"root": ["a"]}), None) == Path("a")
+        require_one_corpus([run], None)
+    assert require_one_corpus([run], Path("a")) == Path("a")
+    assert require_one_corpus([replace(run, data={"root": ["a"]})], None) == Path("a")
     distilled = replace(run, data={"root": "unlabelled", "val_root": "labelled"})
-    assert resolve_corpus_root(distilled, None) == Path("labelled")
+    assert require_one_corpus([distilled], None) == Path("labelled")
+
+
+def test_imported_weights_are_compared_with_trained_ones(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    corpus, folder = make_corpus(), tmp_path / "compared"
+    write_run(folder, "features=mel40", "seed=1", corpus=corpus)
+    for name in ("speech", "alone/elsewhere"):
+        run = write_run(tmp_path, "features=mel80", corpus=corpus, stopped=None).rename(tmp_path / "made")
+        record = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(record | {"imported": {"step": 0}}))
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump({**config, "data": {"num_frames": 30}}))
+        (folder.parent / name if "/" in name else folder / name).parent.mkdir(exist_ok=True)
+        run.rename(folder.parent / name if "/" in name else folder / name)
+    rows = {row["cell"]: row for row in json.loads(call("leaderboard", folder, "--json"))}
+    assert set(rows) == {"as configured", "imported=speech"}
+    assert (rows["imported=speech"]["train_seconds"], rows["imported=speech"]["num_bins"]) == (None, 80)
+    assert rows["imported=speech"]["difference"] is not None
+    assert "imported=speech" in (folder / "leaderboard/leaderboard.md").read_text(encoding="utf-8")
+    with pytest.raises(Exception, match=r"imported weights have no corpus of their own; choose one .* with --corpus"):
+        build_leaderboard(tmp_path / "alone", None, "val", None)
 
 
 def test_runs_of_other_corpora_are_refused_whatever_the_names_in_them(tmp_path: Path) -> None:

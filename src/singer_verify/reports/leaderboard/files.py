@@ -211,7 +211,7 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
         entry.metrics[DISPLAYED_MIN_DCF].value,
         0.0 if entry.name == board.baseline else LAST_SORT_KEY if entry.difference is None else entry.difference.value,
         LAST_SORT_KEY if entry.p_holm is None else entry.p_holm,
-        entry.seconds,
+        LAST_SORT_KEY if entry.seconds is None else entry.seconds,
         entry.num_parameters,
         entry.num_bins,
     ]

@@ -38,7 +38,7 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         if entry.difference is None
         else format_eer_difference(entry.difference),
         "" if entry.p_holm is None else format_p_value(entry.p_holm),
-        f"{entry.seconds:.0f}",
+        NO_VALUE if entry.seconds is None else f"{entry.seconds:.0f}",
         format_count(entry.num_parameters),
         str(entry.num_bins),
     ]
