@@ -22,6 +22,8 @@ from singer_verify.cli.console import (
     silence_library_warnings,
 )
 from singer_verify.environment import set_torch_environment
+from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import print_settings, resolve_config
 from singer_verify.training.overrides import quote_path_overrides, refuse_empty_groups
@@ -49,8 +51,8 @@ def train_job(job: Path, config: DictConfig) -> float | None:
     if not is_sweep_leader(job):
         silence_console()
     try:
-        settings = resolve_config(config)
-    except OmegaConfBaseException:
+        settings = resolve_config(inherit_from_parent(config, job / LAST_CHECKPOINT))
+    except (OmegaConfBaseException, SingerVerifyError):
         with lock_job(job, format_user_error), convert_user_errors(*USER_ERRORS):
             raise
 
@@ -59,6 +61,16 @@ def train_job(job: Path, config: DictConfig) -> float | None:
         train_and_report(job, config, ckpt_path)
 
     return run_job(job, settings, train, format_user_error)
+
+
+def inherit_from_parent(config: DictConfig, last_checkpoint: Path | None = None) -> DictConfig:
+    """Return the settings with those of the parent of a training that begins with another run's weights."""
+    if config.get("init_from") is None:
+        return config
+    from singer_verify.training.fine_tuning import inherit_settings
+
+    is_begun = last_checkpoint is not None and last_checkpoint.is_file()
+    return inherit_settings(config, HydraConfig.get().overrides.task, str(last_checkpoint) if is_begun else None)
 
 
 def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None) -> float | None:
@@ -73,7 +85,7 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
         for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
     elif config.print_config is True:
-        print_settings(config)
+        print_settings(inherit_from_parent(config))
     result = train(config, ckpt_path=ckpt_path)
     if is_first_rank:
         rich.print(build_run_summary_table(result.to_metrics(), run))

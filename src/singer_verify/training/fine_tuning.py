@@ -1,11 +1,15 @@
 """Trainings that begin with the weights of another run, and where their folders lie."""
 
+import copy
+import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from singer_verify.corpora.names import normalise_name
@@ -15,11 +19,15 @@ from singer_verify.features.recipe import canonical_recipe
 from singer_verify.runs.checkpoints import extract_encoder_state, extract_loss_state, find_checkpoint, read_checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, NON_ARCHITECTURE_SETTINGS, ModelMetadata
 from singer_verify.runs.provenance import compute_file_sha256
+from singer_verify.runs.settings import SETTINGS_KEY
+from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.training.module import Verifier
 from singer_verify.training.overrides import format_overrides
 
 log = logging.getLogger(__name__)
 CORPUS_SETTINGS = "features.params."  # of precomputed features, in the corpus's feat_params.yaml
+ABSENT = object()
+WINDOW_SETTINGS = ("data.window_frames", "data.crop_seconds")  # each of them sets the evaluation window
 
 
 @dataclass(frozen=True)
@@ -158,3 +166,63 @@ def inherited_normalisation(ckpt_path: str | None, init_from: str | None) -> dic
             path,
         )
     return dict(statistics)
+
+
+def inherit_settings(config: DictConfig, overrides: Sequence[str], ckpt_path: str | None = None) -> DictConfig:
+    """Return the settings of a training that begins with another run's weights: recipe and encoder are the parent's.
+
+    What was typed stays: another `features` or `encoder` as a whole, and single settings such as `encoder.dropout=0.2`.
+    The evaluation window is the parent's too, whatever the length of a crop, so that validation compares. A resumed
+    training has what its checkpoint records: the parent is not read again.
+
+    Args:
+        config: settings of the run.
+        overrides: what was typed.
+        ckpt_path: checkpoint that the run continues from.
+
+    Raises:
+        SingerVerifyError: not a model of singer_verify, or one whose classes are not trusted.
+    """
+    if config.get("init_from") is None:
+        return config
+    inherited = _read_recorded_settings(Path(ckpt_path)) if ckpt_path else _read_parent_settings(str(config.init_from))
+    refuse_untrusted_targets(inherited)
+    merged = copy.deepcopy(config)
+    OmegaConf.set_readonly(merged, False)
+    typed = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    for group in ("features", "encoder"):
+        is_precomputed = str(inherited[group].get("_target_")).endswith(".PrecomputedFeature")  # the corpus decides
+        if group in typed or is_precomputed or not inherited[group]:
+            continue
+        settings = OmegaConf.create(inherited[group])
+        for name in typed:
+            if name.startswith(f"{group}.") and OmegaConf.select(config, name, default=ABSENT) is not ABSENT:
+                OmegaConf.update(settings, name.partition(".")[2], OmegaConf.select(config, name), force_add=True)
+        merged[group] = settings
+    if not set(typed) & set(WINDOW_SETTINGS) and "window_frames" in merged.data:
+        merged.data.window_frames = inherited["window_frames"]
+    return merged
+
+
+def _read_parent_settings(init_from: str) -> dict[str, Any]:
+    """Return recipe, encoder and window of a model, as settings of a training; `num_bins` follows from the recipe.
+
+    Raises:
+        SingerVerifyError: not a model of singer_verify, or a setting that would be computed instead of read.
+    """
+    path = find_checkpoint(Path(init_from))
+    metadata = read_checkpoint(path)[METADATA_KEY]
+    encoder = {name: value for name, value in metadata["encoder"].items() if name != "num_bins"}
+    settings = {"features": canonical_recipe(metadata["recipe"]), "encoder": encoder}
+    if "${" in json.dumps(settings):
+        raise SingerVerifyError(f"{path}: a setting of its recipe or encoder contains ${{; expected plain values.")
+    return settings | {"window_frames": metadata["window_frames"]}
+
+
+def _read_recorded_settings(ckpt_path: Path) -> dict[str, Any]:
+    """Return the same three as the checkpoint of a training records them."""
+    settings = read_checkpoint(ckpt_path).get(SETTINGS_KEY) or {}
+    if "${" in json.dumps(settings):
+        raise SingerVerifyError(f"{ckpt_path}: a setting contains ${{; expected plain values.")
+    groups = {group: settings.get(group) or {} for group in ("features", "encoder")}
+    return groups | {"window_frames": (settings.get("data") or {}).get("window_frames")}

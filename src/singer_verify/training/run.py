@@ -40,7 +40,7 @@ from singer_verify.training.callbacks.interruption import TrainingInterrupted
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.composition import compose_settings, resolve_config
-from singer_verify.training.fine_tuning import ParentCheckpoint
+from singer_verify.training.fine_tuning import ParentCheckpoint, inherit_settings
 from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
 from singer_verify.training.parts import build_data, build_encoder, build_trainer, build_verifier, trust_packages
@@ -134,8 +134,9 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
 
     trust_packages(resolve_config(config))
 
-    # The settings: as typed, and of a run that is resumed, as typed for it before.
+    # The settings: as typed, and of a run that is resumed, as typed for it before; the rest is a parent's, if any.
     config, overrides, ckpt_path = _compose_resumed(config, ckpt_path)
+    config = inherit_settings(config, overrides, ckpt_path)
     OmegaConf.set_readonly(config, True)
     settings = resolve_config(config)
     check_settings(settings)
