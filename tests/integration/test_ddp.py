@@ -155,6 +155,18 @@ def test_bf16_leaves_similarities_and_loss_in_float32():
     assert torch.equal(outputs["loss"], expected["loss"])
 
 
+def test_bf16_leaves_the_losses_of_a_validation_in_float32():
+    validated, logged = LossOfVerifier(1).verifier, {}
+    validated.log = lambda name, value, **_: logged.update({name: value})
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        validated.validation_step(SingerBatch(features_of_all(), torch.arange(NUM_SINGERS)), 0)
+        embeddings = validated.embed_crops(features_of_all()).float()
+    assert set(logged) == {"val/ge2e", "val/angular", "val/supcon"}
+    for name, value in logged.items():
+        term = name.removeprefix("val/")
+        assert torch.equal(value, validated.loss.terms[term](embeddings, torch.arange(NUM_SINGERS))[term])
+
+
 def run_train(*overrides: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "train.py"), *overrides]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
