@@ -38,8 +38,8 @@ def evaluate_model(
     conditions: Annotated[
         str | None,
         typer.Option(
-            help="Labels, length, pitch, or names of conditions such as hard, separated by commas; none for none of "
-            "them (default: all)."
+            help="Labels, length, pitch, or names of conditions such as hard, separated by commas; 'cross song + same "
+            "gender' joins two; none for none of them (default: all)."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for a report: a page, figures, tables.")] = None,

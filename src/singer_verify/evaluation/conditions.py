@@ -4,7 +4,7 @@ Conventions: a condition keeps target and non-target trials alike. `same song` h
 share their song, `cross song` those whose songs differ; a trial with an unknown value on either side belongs to
 neither. A label of the singer (gender) is shared by both sides of every target trial: `same gender` therefore keeps all
 target trials of known gender and drops the easy impostors, and `cross gender` has no target trial, so that it has no
-error rate.
+error rate. Names joined by ` + ` make the condition that holds the trials of all of them: `cross vowel + cross note`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +21,7 @@ from singer_verify.evaluation.scoring.enrolment import SingerModels
 
 UNKNOWN = ""
 HARD = "hard"
+CONJUNCTION = " + "
 STYLE, SINGING, SPEECH = "style", "singing", "speech"  # label that distinguishes singing from speech, and its values
 # Of either kind: with fewer, one trial is more than three points of a rate. That makes a rate worth showing, not sure:
 # to be within 30 % of the truth with 90 % confidence takes 30 errors (Doddington et al. 2000, The NIST speaker
@@ -76,7 +77,7 @@ class Conditions:
 
     Args:
         metadata: labels and measurements of the utterances.
-        selected: names of the conditions to keep; None keeps all.
+        selected: names of the conditions to keep, also joined ones; None keeps all that are not joined.
     """
 
     def __init__(self, metadata: UtteranceMetadata, selected: frozenset[str] | None = None) -> None:
@@ -105,8 +106,15 @@ class Conditions:
             left: utterance numbers.
             right: utterance numbers; the two are broadcast against each other.
         """
-        every = self._iterate_all(left, right)
-        yield from every if self.selected is None else (pair for pair in every if pair[0] in self.selected)
+        joined = sorted(name for name in self.selected or () if CONJUNCTION in name)
+        parts: dict[str, np.ndarray] = {}  # what joined conditions are made of
+        for name, mask in self._iterate_all(left, right):
+            if self.selected is None or name in self.selected:
+                yield name, mask
+            if any(name in whole.split(CONJUNCTION) for whole in joined):
+                parts[name] = mask
+        for whole in joined:
+            yield whole, np.logical_and.reduce([parts[name] for name in whole.split(CONJUNCTION)])
 
     def _iterate_all(self, left: np.ndarray, right: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield from self._iterate_label_conditions(left, right)
@@ -177,7 +185,8 @@ def select_conditions(
     """Parse the option `--conditions`.
 
     Args:
-        selection: labels, `length`, `pitch` and names of conditions, separated by commas, or `none`; None takes all.
+        selection: labels, `length`, `pitch` and names of conditions, which ` + ` joins, separated by commas, or `none`;
+            None takes all.
         labels: values of all utterances by label.
         is_measurable: whether duration and pitch can be measured, which precomputed features do not allow.
 
@@ -188,17 +197,20 @@ def select_conditions(
     every = _list_condition_names(labels, groups)
     parts = groups if selection is None else selection.split(",")
     for part in parts:
-        require_choice((*groups, NO_CONDITIONS, *every), **{"--conditions": part})
+        allowed = every if CONJUNCTION in part else (*groups, NO_CONDITIONS, *every)
+        for name in part.split(CONJUNCTION):
+            require_choice(tuple(allowed), **{"--conditions": name})
     if NO_CONDITIONS in parts and len(parts) > 1:
         raise SingerVerifyError(
             f"--conditions {selection}: `none` cannot be combined with other conditions; remove it or the others."
         )
     names = {
         *_list_condition_names(labels, [part for part in parts if part in groups]),
-        *(part for part in parts if part in every),
+        *(part for part in parts if part in every or CONJUNCTION in part),
     }
+    single = {part for name in names for part in name.split(CONJUNCTION)}
     needed = frozenset(
-        group for group in groups if not names <= set(_list_condition_names(labels, _exclude_group(groups, group)))
+        group for group in groups if not single <= set(_list_condition_names(labels, _exclude_group(groups, group)))
     )
     return ConditionSelection(
         frozenset(names), needed - {LENGTH_GROUP, PITCH_GROUP}, LENGTH_GROUP in needed, PITCH_GROUP in needed

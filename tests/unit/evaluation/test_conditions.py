@@ -7,7 +7,7 @@ import pytest
 
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.conditions import Conditions, UtteranceMetadata
+from singer_verify.evaluation.conditions import Conditions, UtteranceMetadata, select_conditions
 from singer_verify.evaluation.trials.trial_list import build_all_pairs
 
 # Two women and a man; the last utterance's song is unknown.
@@ -124,3 +124,26 @@ def test_hard_trials_are_those_of_another_song_where_all_are_of_one_gender() -> 
     kept = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(left, right))
     assert list(kept) == ["same song", "cross song", "hard"]  # a label that all share would repeat all trials
     np.testing.assert_array_equal(kept["hard"], kept["cross song"])
+
+
+def test_joined_conditions_keep_the_trials_of_all_of_them() -> None:
+    trials = build_all_pairs(SINGERS)
+    labels = {"gender": GENDER, "song": SONG}
+    selection = select_conditions("cross song + same gender,same song,cross song + cross gender", labels)
+    assert (selection.labels, selection.needs_length, selection.needs_pitch) == ({"gender", "song"}, False, False)
+    conditions = Conditions(UtteranceMetadata(labels), selection.names)
+    kept = dict(conditions.iterate_masks(trials.left, trials.right))
+    assert list(kept) == conditions.names == ["same song", "cross song + cross gender", "cross song + same gender"]
+    every = conditions_of(labels, trials.left, trials.right)
+    np.testing.assert_array_equal(kept["cross song + same gender"], every["hard"])
+    assert pairs_of(kept["cross song + cross gender"]) == {(0, 3), (2, 3)}
+    measured = select_conditions("cross song + 2 to 5 s,same gender + pitch within 2 semitones", labels)
+    assert (measured.needs_length, measured.needs_pitch) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("selection", "name"), [("cross song + same voice", "same voice"), ("hard + gender", "gender"), ("hard + ", "")]
+)
+def test_refuses_to_join_what_is_no_condition(selection: str, name: str) -> None:
+    with pytest.raises(SingerVerifyError, match=f"--conditions={name}: expected one of same gender, cross gender"):
+        select_conditions(selection, {"gender": GENDER, "song": SONG})
