@@ -13,7 +13,7 @@ import soundfile
 import typer
 import yaml
 from rich.progress import track
-from singing_synthesis import FORMANTS_HZ, MELODIES, SAMPLE_RATE, TECHNIQUES, Take, Voice, sing
+from singing_synthesis import FORMANTS_HZ, SAMPLE_RATE, TECHNIQUES, Take, Voice, sing
 
 from singer_verify.cli.console import report_user_errors
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME
@@ -21,6 +21,7 @@ from singer_verify.errors import SingerVerifyError
 
 NUM_SINGERS = {"train": 6, "val": 3}  # for each register
 NUM_UTTERANCES = 8
+EXERCISES = ("scales", "arpeggios", "long_tones", "excerpt")
 FEAT_PARAMS = {
     "type": "mel",
     "sr": 16000,
@@ -75,16 +76,12 @@ def draw_voices(rng: np.random.Generator, register: str) -> dict[str, list[Voice
 
 def draw_takes(rng: np.random.Generator, register: str) -> list[Take]:
     """Draw the utterances of one singer, spread over the whole register; two of one exercise differ in vowel."""
-    exercises, vowels, techniques = (
-        list(MELODIES),
-        rng.permutation(list(FORMANTS_HZ)),
-        rng.permutation(list(TECHNIQUES)),
-    )
+    vowels, techniques = rng.permutation(list(FORMANTS_HZ)), rng.permutation(list(TECHNIQUES))
     low, high = KEY_RANGE_MIDI[register]
     key_strata = rng.permutation(NUM_UTTERANCES)
     return [
         Take(
-            exercise=exercises[number % len(exercises)],
+            exercise=EXERCISES[number % len(EXERCISES)],
             technique=str(techniques[number % len(techniques)]),
             vowel=str(vowels[number % len(vowels)]),
             key_midi=low + (high - low) * (key_strata[number] + rng.uniform()) / NUM_UTTERANCES,

@@ -58,6 +58,7 @@ MELODIES = {
     "arpeggios": Melody((0, 4, 7, 12, 7, 4, 0), (1,) * 6 + (2,)),
     "long_tones": Melody((4, 7), (1, 1)),
     "excerpt": Melody((0, 0, 0, 2, 4, 4, 2, 4, 5, 7), (3, 3, 2, 1, 3, 2, 1, 2, 1, 6)),  # "Row, row, row your boat"
+    "sustained": Melody((0,), (1,)),
 }
 TECHNIQUES = {
     "straight": Technique(vibrato=0.1),
