@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 
 from singer_verify.errors import SingerVerifyError
 
-LIST_SETTINGS = ("data.root",)  # paths that may be a list of paths
+LIST_SETTINGS = ("data.root", "data.val_root")  # paths that may be a list of paths
 CHOICE_SETTINGS = ("data.root",)  # paths that a sweep may have several of
 PATH_SETTINGS = (
     *("name", "init_from", "resume", "ckpt_path", "data.root", "data.store_root", "trainer.default_root_dir"),

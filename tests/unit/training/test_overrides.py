@@ -19,7 +19,9 @@ def parse(override: str) -> object:
     return OverridesParser.create().parse_override(override).value()
 
 
-@pytest.mark.parametrize("name", ["name", "init_from", "+resume", "ckpt_path", "data.root", "++data.store_root"])
+@pytest.mark.parametrize(
+    "name", ["name", "init_from", "+resume", "ckpt_path", "data.root", "++data.store_root", "teacher"]
+)
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_is_read_as_it_is_typed(name: str, path: str) -> None:
     (quoted,) = quote_path_overrides([f"{name}={path}"])
@@ -40,6 +42,7 @@ def test_other_settings_and_null_and_options_are_left_alone() -> None:
 
 def test_lists_and_choices_are_quoted_item_by_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse(quote_path_overrides(["data.root=[a b,c=d, 'e,f']"])[0]) == ["a b", "c=d", "e,f"]
+    assert parse(quote_path_overrides(["data.val_root=[a b,c]"])[0]) == ["a b", "c"]
     assert quote_path_overrides(["-m", "data.root=a=1,b"])[1] == "data.root='a=1',b"
     assert quote_path_overrides(["sweep=seeds", "data.root=[a=1,b],[c]"])[1] == "data.root=['a=1',b],[c]"
     assert quote_path_overrides(["-m", "data.root=choice(a,b)"])[1] == "data.root=choice(a,b)"
