@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.corpus import Corpus, read_corpora
+from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
@@ -100,6 +101,7 @@ class SingerDataModule(pl.LightningDataModule):
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         require_choice(SINGERS_FROM_CHOICES, **{"data.singers_from": singers_from})
         self.corpus = self.read_corpus([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
+        require_readable_labels(self.corpus)
         self.feature = (
             substitute_precomputed_feature(feature, self.corpus.root)
             if self.corpus.has_precomputed_features
@@ -321,6 +323,16 @@ class SplitStores:
                 "%s contains precomputed features: its feat_params.yaml is the recipe, the features group is ignored.",
                 self.corpus.root,
             )
+
+
+def require_readable_labels(corpus: Corpus) -> None:
+    """Check that the tables of labels, if there are any, can be read and have rows for the corpus.
+
+    Raises:
+        SingerVerifyError: see `read_utterance_labels`.
+    """
+    paths = [utterance.path for split in corpus.splits.values() for utterance in split.utterances]
+    read_utterance_labels(paths, corpus.root, corpus.part_roots, report=False)
 
 
 @rank_zero_only

@@ -57,15 +57,15 @@ class ValidationSet(NamedTuple):
 
     @classmethod
     def from_store(cls, store: PackedStore, corpus: Corpus) -> "ValidationSet":
-        """Collect the utterances of a store; labels that cannot be read are left out with a warning."""
-        try:
-            paths = store.paths.tolist()
-            splits = [[utterance.path for utterance in split.utterances] for split in corpus.splits.values()]
-            same_split = [path for split in splits if not set(paths).isdisjoint(split) for path in split]
-            labels = read_utterance_labels(paths, corpus.root, corpus.part_roots, others=same_split)
-        except SingerVerifyError as error:
-            log.warning("Labels are left out: %s", error)
-            labels = {}
+        """Collect the utterances of a store, with the labels of the corpus.
+
+        Raises:
+            SingerVerifyError: see `read_utterance_labels`.
+        """
+        paths = store.paths.tolist()
+        splits = [[utterance.path for utterance in split.utterances] for split in corpus.splits.values()]
+        same_split = [path for split in splits if not set(paths).isdisjoint(split) for path in split]
+        labels = read_utterance_labels(paths, corpus.root, corpus.part_roots, others=same_split)
         return cls(store.singer_index, store.singers, store.paths, labels)
 
     @property
