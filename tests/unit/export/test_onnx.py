@@ -9,14 +9,19 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import yaml
 from support.audio import sing
 from torch import nn
 from typer.testing import CliRunner
 
 from singer_verify.cli import app
 from singer_verify.data.windows import compute_window_starts
+from singer_verify.encoders.campplus import CAMPPlusEncoder
+from singer_verify.encoders.ecapa import EcapaEncoder
+from singer_verify.encoders.encoder import build_encoder
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.encoders.statistics import StatisticsEncoder
+from singer_verify.encoders.xvector import XVectorEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring, Threshold
@@ -41,6 +46,7 @@ from singer_verify.inference.end_to_end import (
 from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 
+PROJECT = Path(__file__).parents[3]
 WINDOW_FRAMES = 31
 
 
@@ -112,6 +118,48 @@ def test_encoder_that_is_no_lstm_and_nothing_said_on_the_way(capfd: pytest.Captu
     path = written(embedder, tmp_path)
     assert capfd.readouterr() == ("", "")
     assert measure_max_deviation(path, embedder, from_frames=False) < EXPORT_TOLERANCE / 10
+
+
+CONVOLUTIONAL = {
+    "xvector": lambda num_bins: XVectorEncoder(num_bins, 6, 8, 4),
+    "ecapa": lambda num_bins: EcapaEncoder(num_bins, 8, (2,), 4, 3, 9, 5, 4),
+    "campplus": lambda num_bins: CAMPPlusEncoder(num_bins, 4, 2, 4, 2, 4, (2,), (2,), 7),
+}
+
+
+def randomise_normalisation(encoder: nn.Module) -> nn.Module:
+    """Give BatchNorm layers statistics that are not those of an untrained network."""
+    for part in encoder.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, std=0.3)
+            nn.init.uniform_(part.running_var, 0.5, 2.0)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("name", ["xvector", "ecapa", pytest.param("campplus", marks=SLOW)])
+def test_a_convolutional_encoder_takes_any_number_of_frames(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    encoder = randomise_normalisation(CONVOLUTIONAL[name](8))
+    embedder = embedder_of(PrecomputedFeature({"num_feats": 8, "sr": 16000, "hop_size": 160}), encoder=encoder)
+    path = written(embedder, tmp_path, from_frames=True)
+    for num_frames in (1, 2, WINDOW_FRAMES - 1, WINDOW_FRAMES, WINDOW_FRAMES + 1, 300):
+        frames = torch.rand(2, num_frames, 8)
+        expected = np.stack([embedder.embed_frames(recording_frames) for recording_frames in frames])
+        np.testing.assert_allclose(run(path, frames.numpy()), expected, rtol=0, atol=EXPORT_TOLERANCE / 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", sorted(path.stem for path in (PROJECT / "conf/encoder").glob("*.yaml")))
+def test_shipped_encoders_from_samples_on(tmp_path: Path, name: str) -> None:
+    """As they are shipped, with all their layers, as trained ones with BatchNorm would be."""
+    settings = yaml.safe_load((PROJECT / "conf/encoder" / f"{name}.yaml").read_text())
+    recipe = "fbank" if (PROJECT / "conf/features/fbank.yaml").exists() else "mel80"
+    torch.manual_seed(0)
+    encoder = build_encoder(settings.get("encoder", settings) | {"num_bins": 80})
+    embedder = embedder_of(recipe, encoder=randomise_normalisation(encoder))
+    path = written(embedder, tmp_path)
+    assert measure_max_deviation(path, embedder, from_frames=False) < EXPORT_TOLERANCE
 
 
 def test_recordings_of_a_batch_do_not_touch_each_other(small: tuple[Model, Path]) -> None:
