@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from singer_verify.training.weight_layouts.campplus import CAMPPlusLayout
+from singer_verify.training.weight_layouts.ecapa import EcapaLayout
 from singer_verify.training.weight_layouts.layout import WeightLayout
 from singer_verify.training.weight_layouts.lstm import AutoVCLayout, SingerIdLayout
 
-LAYOUTS: tuple[WeightLayout, ...] = (SingerIdLayout(), AutoVCLayout(), CAMPPlusLayout())
+LAYOUTS: tuple[WeightLayout, ...] = (SingerIdLayout(), AutoVCLayout(), CAMPPlusLayout(), EcapaLayout())
 
 
 class PublishedWeights(NamedTuple):

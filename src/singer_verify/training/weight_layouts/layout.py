@@ -1,6 +1,6 @@
 """The contract of weight layouts: recognise a file of weights, and read an encoder off it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -82,18 +82,24 @@ def get_size(architecture: str, tensors: Mapping[str, Tensor], name: str, dimens
     return shape[dimension]
 
 
-def require_fitting_tensors(architecture: str, encoder: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def require_fitting_tensors(
+    architecture: str,
+    encoder: nn.Module,
+    tensors: Mapping[str, Tensor],
+    get_published_name: Callable[[str], str] = str,
+) -> None:
     """Refuse tensors that are not exactly those of the encoder.
 
     Args:
         architecture: name of the architecture, for the message.
         encoder: encoder whose sizes were inferred from the tensors.
-        tensors: tensors by their names in the encoder.
+        tensors: tensors by their names in the file.
+        get_published_name: gives the name in the file of a tensor of the encoder; the same name by default.
 
     Raises:
         SingerVerifyError: naming the first tensors that are missing, left over or of another shape.
     """
-    expected = encoder.state_dict()
+    expected = {get_published_name(name): value for name, value in encoder.state_dict().items()}
     faults = [f"{name} is missing" for name in expected if name not in tensors]
     faults += [f"{name} is left over" for name in tensors if name not in expected]
     faults += [
