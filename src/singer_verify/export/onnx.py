@@ -199,10 +199,8 @@ def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
     encoder = replace_lstms(copy.deepcopy(model.encoder))
     whole = EndToEndModel(front_end, model.normalisation, encoder, model.window_frames).eval()
     name = FRAMES_INPUT if from_frames else SAMPLES_INPUT
-    fewest = 1 if from_frames else find_min_samples(model.feature)
-    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim(name, min=fewest)}
     with _silence_exporter():
-        return _trace_model(whole, _build_example_input(model, from_frames), name, dimensions)
+        return _trace_model(whole, _build_example_input(model, from_frames), name)
 
 
 def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> None:
@@ -223,16 +221,19 @@ def write_onnx(program: "ONNXProgram", path: Path, metadata: dict[str, str]) -> 
         program.save(path, external_data=False)
 
 
-def _trace_model(
-    whole: nn.Module, example: Tensor, name: str, dimensions: dict[int, torch.export.Dim]
-) -> "ONNXProgram":
+def _trace_model(whole: nn.Module, example: Tensor, name: str) -> "ONNXProgram":
+    """Trace a model for any batch and any length.
 
+    No least length is declared: torch takes two frames or more for granted, and would refuse a least length of one
+    frame, though the graph is right there too.
+    """
+    any_size = torch.export.Dim.DYNAMIC
     try:
         with torch.no_grad(), _allow_symbolic_shapes():
             traced = torch.export.export(
                 whole,
                 (example,),
-                dynamic_shapes=(dimensions,),
+                dynamic_shapes=({0: any_size, 1: any_size},),
                 strict=False,
                 # conditions on lengths that hold for the example are checked when the graph runs, not frozen into it
                 prefer_deferred_runtime_asserts_over_guards=True,

@@ -28,6 +28,7 @@ from singer_verify.evaluation.scoring.scoring import COSINE, Scoring, Threshold
 from singer_verify.export import onnx as onnx_export
 from singer_verify.export.onnx import build_onnx_metadata, build_onnx_program, write_onnx
 from singer_verify.export.onnx_check import EXPORT_TOLERANCE, measure_max_deviation, synthesise_voice
+from singer_verify.features.fbank import Fbank
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
@@ -134,6 +135,17 @@ def randomise_normalisation(encoder: nn.Module) -> nn.Module:
             nn.init.normal_(part.running_mean, std=0.3)
             nn.init.uniform_(part.running_var, 0.5, 2.0)
     return encoder.eval()
+
+
+def test_a_recording_of_a_single_frame_can_be_exported(tmp_path: Path) -> None:
+    """The shortest recording of fbank is a frame, that of centred recipes several."""
+    embedder = embedder_of(Fbank(8), encoder=StatisticsEncoder(8))
+    path, shortest = written(embedder, tmp_path), find_min_samples(embedder.feature)
+    assert len(embedder.feature(torch.zeros(shortest))) == 1
+    for num_samples in (shortest, shortest + 160, shortest + 5000):
+        samples = sing(1, num_samples / 16_000)
+        expected = embedder.embed_frames(embedder.feature(torch.from_numpy(samples)))
+        np.testing.assert_allclose(run(path, samples[None])[0], expected, rtol=0, atol=EXPORT_TOLERANCE / 10)
 
 
 @pytest.mark.parametrize("name", ["xvector", "ecapa", pytest.param("campplus", marks=SLOW)])
