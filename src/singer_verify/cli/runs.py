@@ -74,6 +74,21 @@ def leaderboard(
 
 
 @app.command()
+def models(as_json: JsonOption = False) -> None:
+    """List the weights of other programs that can be imported: origin, licence, and error rates on singing."""
+    from dataclasses import asdict
+
+    from singer_verify.training.weight_layouts.published import PUBLISHED_WEIGHTS
+
+    if as_json:
+        typer.echo(json.dumps([asdict(weights) for weights in PUBLISHED_WEIGHTS], indent=2))
+    else:
+        from singer_verify.reports.console_tables import build_published_weights_table
+
+        Console().print(build_published_weights_table())
+
+
+@app.command()
 @takes_trust
 def import_weights(
     file: Annotated[

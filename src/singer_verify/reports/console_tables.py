@@ -1,8 +1,9 @@
-"""Console tables of the commands: calibration, verification, identification, galleries, corpora, runs."""
+"""Console tables of the commands: calibration, verification, identification, galleries, corpora, runs, weights."""
 
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -246,3 +247,27 @@ def build_runs_table(runs: list["RunSummary"], title: str) -> Table:
         indented = Text("  " * depths[run.path] + str(name))  # not markup: a sweep's names may hold brackets
         table.add_row(indented, run.features, run.loss, steps, eer, run.status)
     return table
+
+
+def build_published_weights_table() -> Group:
+    """Build the table of the weights that can be imported, and the lines that tell where they are to be had."""
+    from singer_verify.training.weight_layouts.published import MEASURED_CORPORA, PUBLISHED_WEIGHTS
+
+    table = Table()
+    for heading in ("network", "licence"):
+        table.add_column(heading)
+    for heading in ("parameters", *(f"EER %\n{corpus}" for corpus in MEASURED_CORPORA)):
+        table.add_column(heading, justify="right")
+    for weights in PUBLISHED_WEIGHTS:
+        count = "" if weights.num_parameters is None else f"{weights.num_parameters / 1e6:.1f} M"
+        eers = [weights.eers.get(corpus) for corpus in MEASURED_CORPORA]
+        rates = ["" if eer is None else f"{100 * eer:.1f}" for eer in eers]
+        table.add_row(weights.name, weights.licence, count, *rates)
+    lines = [f"{weights.name}: {weights.origin}" for weights in PUBLISHED_WEIGHTS]
+    commands = [
+        f"  singer-verify import-weights FILE {weights.options + ' ' if weights.options else ''}--out RUN"
+        for weights in PUBLISHED_WEIGHTS
+    ]
+    trials = "; ".join(f"{corpus}, {measured}" for corpus, measured in MEASURED_CORPORA.items())
+    notes = [line for pair in zip(lines, commands, strict=True) for line in pair]
+    return Group(table, f"Singers nobody trained on: {trials}. An empty cell was not measured.", *map(Text, notes))

@@ -17,8 +17,9 @@ from singer_verify.runs.checkpoints import DAMAGED_FILE_ERRORS, write_checkpoint
 from singer_verify.runs.folder import BEST_CHECKPOINT, record_run, refuse_existing_run
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import compute_file_sha256
-from singer_verify.training.weight_layouts import LAYOUTS, PUBLISHED_WEIGHTS
+from singer_verify.training.weight_layouts import LAYOUTS
 from singer_verify.training.weight_layouts.layout import ExternalWeights
+from singer_verify.training.weight_layouts.published import find_published_weights
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +89,8 @@ def import_weights_as_run(
         "step": weights.step,
         "dropped": weights.dropped,
     }
-    if (origin := PUBLISHED_WEIGHTS.get(str(imported["sha256"]))) is not None:
-        imported |= {"origin": origin.origin, "licence": origin.licence}
+    if (published := find_published_weights(str(imported["sha256"]))) is not None:
+        imported |= {"origin": f"{published.name} of {published.origin}", "licence": published.licence}
     write_checkpoint(_build_lightning_checkpoint(weights) | {METADATA_KEY: card.to_dict()}, run / BEST_CHECKPOINT)
     export_saved_model(run)
     record_run(run, yaml.safe_dump(config, sort_keys=False), [], imported=imported)

@@ -26,7 +26,7 @@ from singer_verify.reports.model_card import render_model_card
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.training.import_weights import import_weights_as_run, read_external_weights
-from singer_verify.training.weight_layouts import PublishedWeights
+from singer_verify.training.weight_layouts.published import MEASURED_CORPORA, PUBLISHED_WEIGHTS, PublishedWeights
 
 
 class EarlierEncoder(nn.Module):
@@ -213,14 +213,24 @@ def test_the_recipe_is_asked_for_where_the_weights_could_have_any(tmp_path: Path
 
 def test_origin_and_licence_of_known_weights_are_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, run = saved(build_published_campplus()[1], tmp_path), tmp_path / "run"
-    known = {compute_file_sha256(path): PublishedWeights("CAM++ of a test", "Apache-2.0")}
-    monkeypatch.setattr("singer_verify.training.import_weights.PUBLISHED_WEIGHTS", known)
+    known = PublishedWeights("CAM++", "a test", "Apache-2.0", sha256=compute_file_sha256(path))
+    monkeypatch.setattr("singer_verify.training.weight_layouts.published.PUBLISHED_WEIGHTS", (known,))
     imported = CliRunner().invoke(app, ["import-weights", str(path), "--out", str(run)], catch_exceptions=False)
     assert imported.exit_code == 0
     assert json.loads((run / "run.json").read_text())["imported"]["licence"] == "Apache-2.0"
     card = render_model_card(load_model(run))
     assert "license: Apache-2.0" in card
     assert "weights of another program: CAM++ of a test, foreign.pt" in card
+
+
+def test_what_can_be_imported_is_listed_with_its_licence() -> None:
+    shown = CliRunner().invoke(app, ["models"], catch_exceptions=False).output
+    listed = json.loads(CliRunner().invoke(app, ["models", "--json"], catch_exceptions=False).output)
+    assert [weights["name"] for weights in listed] == [weights.name for weights in PUBLISHED_WEIGHTS]
+    for weights in listed:
+        assert weights["licence"] in shown
+        assert weights["eers"].keys() <= MEASURED_CORPORA.keys()
+        assert weights["sha256"] is None or len(weights["sha256"]) == 64
 
 
 def without(name: str) -> dict[str, Any]:
