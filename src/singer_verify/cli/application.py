@@ -51,6 +51,9 @@ ScoringOption = Annotated[
     Path | None,
     typer.Option(help="The .npz that `calibrate` wrote, or cosine (default: the run folder's, else cosine)."),
 ]
+DomainOption = Annotated[
+    str | None, typer.Option(help="Domain of the recordings, where the scoring centres by it (calibrate --centre-by).")
+]
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Scores at or above it are the same singer (default: the scoring's own).")
 ]

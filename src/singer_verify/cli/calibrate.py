@@ -30,6 +30,10 @@ def calibrate(
     model_path: ModelArgument,
     corpus: CorpusArgument,
     split: Annotated[str, typer.Option(help="The split to calibrate on.")] = "val",
+    centre_by: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Subtract the mean embedding of each domain that this label tells."),
+    ] = None,
     project: Annotated[
         str, typer.Option(help="Projection: none, centre, whiten or lda, fitted to the cohort.")
     ] = "none",
@@ -65,21 +69,32 @@ def calibrate(
     from singer_verify.inference.scoring_file import save_scoring
     from singer_verify.reports.console_tables import build_calibration_record, build_calibration_table
 
-    _check_calibration_options(project, dims, norm, nearest, cohort, prior)
+    _check_calibration_options(centre_by, project, dims, norm, nearest, cohort, prior)
     path = _resolve_scoring_path(model_path, out)
-    needs_cohort = (project, norm) != ("none", "none")
+    needs_cohort = (centre_by, project, norm) != (None, "none", "none")
     model = load_model(model_path, device)
     files = read_split_singers(corpus, split)
     cohort_files = _find_cohort_files(model, cohort or corpus, cohort_split) if needs_cohort else {}
     require_disjoint_singers(set(files.values()), set(cohort_files.values()))
-    others = _embed_labelled_files(model, cohort_files) if needs_cohort else None
-    scoring = _fit_uncalibrated_scoring(others, project, dims, norm, nearest)
-    labelled = _embed_labelled_files(model, files)
+    cohort_domains = _read_domains(cohort or corpus, cohort_files, centre_by)
+    domains = _read_domains(corpus, files, centre_by)
+    others = _embed_labelled_files(model, cohort_files, cohort_domains) if needs_cohort else None
+    scoring = _fit_uncalibrated_scoring(others, centre_by, project, dims, norm, nearest)
+    if scoring.centring is not None:
+        scoring.centring.require_known([*domains.values()])
+    labelled = _embed_labelled_files(model, files, domains)
     _warn_seen_singers(labelled, model)
     origin = f"{labelled.num_singers} singers of {corpus.resolve().name}/{split}"
     fitted = fit_scoring(scoring, labelled, origin, prior)
     save_scoring(path, fitted.scoring, model.fingerprint)
-    result = {"out": str(path), "split": split, "project": project, "norm": norm, "prior": prior}
+    result = {
+        "out": str(path),
+        "split": split,
+        "centre_by": centre_by,
+        "project": project,
+        "norm": norm,
+        "prior": prior,
+    }
     result |= build_calibration_record(labelled, others, fitted)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
@@ -89,7 +104,13 @@ def calibrate(
 
 
 def _check_calibration_options(
-    project: str, dims: int | None, norm: str, nearest: int | None, cohort: Path | None, prior: float
+    centre_by: str | None,
+    project: str,
+    dims: int | None,
+    norm: str,
+    nearest: int | None,
+    cohort: Path | None,
+    prior: float,
 ) -> None:
     """Refuse invalid settings, and settings that would have no effect."""
     from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
@@ -107,8 +128,10 @@ def _check_calibration_options(
             require_at_least(least, **{option: value})
             if f"--project {project}" != needed and f"--norm {norm}" != needed:
                 raise SingerVerifyError(f"{option} {value}: has no effect without {needed}.")
-    if cohort is not None and (project, norm) == ("none", "none"):
-        raise SingerVerifyError(f"--cohort {cohort}: has no effect without --project or --norm; give one of them.")
+    if cohort is not None and (centre_by, project, norm) == (None, "none", "none"):
+        raise SingerVerifyError(
+            f"--cohort {cohort}: has no effect without --project or --norm or --centre-by; give one of them."
+        )
 
 
 def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
@@ -142,7 +165,28 @@ def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, s
     return {file: normalise_name(file.relative_to(folder).parts[0]) for file in files}
 
 
-def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "LabelledEmbeddings":
+def _read_domains(folder: Path, files: dict[Path, str], label: str | None) -> dict[Path, str]:
+    """Read the domain of each file from the table of its corpus; none where no label tells it."""
+    from singer_verify.corpora.corpus import SPLITS
+    from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_utterance_labels
+    from singer_verify.errors import SingerVerifyError
+
+    if label is None:
+        return {}
+    paths = [file.relative_to(folder).as_posix() for file in files]
+    is_corpus = any((folder / name).is_dir() for name in SPLITS) or (folder / CORPUS_TABLE_NAME).is_file()
+    labels = read_utterance_labels(paths, folder, report=False) if is_corpus else {}
+    if label not in labels:
+        found = f"has the labels {', '.join(labels)}" if labels else "has no labels"
+        raise SingerVerifyError(
+            f"--centre-by {label}: {folder / CORPUS_TABLE_NAME} {found}; expected a column {label}."
+        )
+    return dict(zip(files, labels[label].tolist(), strict=True))
+
+
+def _embed_labelled_files(
+    model: "Model", singer_of: dict[Path, str], domain_of: dict[Path, str]
+) -> "LabelledEmbeddings":
     import numpy as np
 
     from singer_verify.corpora.corpus import Utterance
@@ -157,19 +201,35 @@ def _embed_labelled_files(model: "Model", singer_of: dict[Path, str]) -> "Labell
     indices, embeddings = embed_usable_utterances(model, Path(), utterances, show_progress, register)
     embedded = [utterances[index] for index in indices]
     contents = tuple(register.contents[utterance.path] for utterance in embedded)
-    return LabelledEmbeddings(embeddings, np.array([utterance.singer for utterance in embedded]), contents)
+    singers = np.array([utterance.singer for utterance in embedded])
+    domains = np.array([domain_of[Path(utterance.path)] for utterance in embedded], object) if domain_of else None
+    return LabelledEmbeddings(embeddings, singers, contents, domains)
 
 
 def _fit_uncalibrated_scoring(
-    others: "LabelledEmbeddings | None", project: str, dims: int | None, norm: str, nearest: int | None
+    others: "LabelledEmbeddings | None",
+    centre_by: str | None,
+    project: str,
+    dims: int | None,
+    norm: str,
+    nearest: int | None,
 ) -> "Scoring":
+    from dataclasses import replace
+
+    from singer_verify.evaluation.scoring.domains import fit_domain_centring
     from singer_verify.evaluation.scoring.fitting import build_cohort, fit_projection
     from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
 
     if others is None:
         return COSINE
+    seen_singers, centring = others.seen_singers, None
+    if centre_by is not None:
+        assert others.domains is not None
+        centring = fit_domain_centring(others.embeddings, others.singers, others.domains, centre_by)
+        others = replace(others, embeddings=centring.centre(others.embeddings, others.domains))
     projection = fit_projection(others, project, dims)
-    return Scoring(projection, build_cohort(others, projection, norm, nearest), cohort_singers=others.seen_singers)
+    cohort = build_cohort(others, projection, norm, nearest)
+    return Scoring(projection, cohort, cohort_singers=seen_singers, centring=centring)
 
 
 def _warn_seen_singers(labelled: "LabelledEmbeddings", model: "Model") -> None:

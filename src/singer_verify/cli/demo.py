@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from singer_verify.cli.application import DeviceOption, ModelArgument, ScoringOption, ThresholdOption, app, takes_trust
+from singer_verify.cli.application import (
+    DeviceOption,
+    DomainOption,
+    ModelArgument,
+    ScoringOption,
+    ThresholdOption,
+    app,
+    takes_trust,
+)
 from singer_verify.cli.console import LOGGER
 
 PUBLIC_HOST_WARNING = (
@@ -23,6 +31,7 @@ def demo(
     ] = None,
     scoring: ScoringOption = None,
     threshold: ThresholdOption = None,
+    domain: DomainOption = None,
     device: DeviceOption = "auto",
     host: Annotated[str, typer.Option(help="Address to listen on; one beyond loopback opens the page to others.")] = (
         "127.0.0.1"
@@ -50,7 +59,9 @@ def demo(
         from singer_verify.inference import Gallery, load_model, load_model_scoring
 
         model = load_model(model_path, device)
-        scored = load_model_scoring(model, scoring, threshold)
+        scored = load_model_scoring(model, scoring, threshold, domain)
+        if scored.centring is not None:
+            scored.centring.require_known(None)
         enrolled = None if gallery is None else Gallery.load(gallery, model, scored)
         answers = DemoHandlers(model, scored, ClipLimits(max_mb), enrolled)
         app = build_app(build_page(answers, render_about(model)), host, max_mb, clips)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from singer_verify.cli.application import (
     DeviceOption,
+    DomainOption,
     GalleryArgument,
     JsonOption,
     ModelArgument,
@@ -44,6 +45,7 @@ def diarize(
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     prior: PriorOption = None,
+    domain: DomainOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -63,7 +65,7 @@ def diarize(
         plot_diarization,
     )
 
-    model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior, device)
+    model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior, device, domain)
     hop = min(MAX_DEFAULT_HOP_S, window_s or model.window_s) if hop_s is None else hop_s
     singers = Gallery.load(gallery, model, of_model)
     with Console(stderr=True).status("Embedding"):

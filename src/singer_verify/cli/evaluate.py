@@ -10,6 +10,7 @@ from rich.console import Console
 from singer_verify.cli.application import (
     CorpusArgument,
     DeviceOption,
+    DomainOption,
     JsonOption,
     ModelArgument,
     ScoringOption,
@@ -45,6 +46,7 @@ def evaluate_model(
     out: Annotated[Path | None, typer.Option(help="Folder for a report: a page, figures, tables.")] = None,
     scoring: ScoringOption = None,
     threshold: ThresholdOption = None,
+    domain: DomainOption = None,
     enrol: Annotated[int, typer.Option(help="Enrolment utterances per singer, for identification.")] = 3,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over singers.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of the draw of enrolment utterances.")] = 0,
@@ -56,14 +58,20 @@ def evaluate_model(
     from singer_verify.evaluation.embedding_map import MIN_MAP_UTTERANCES, map_utterances
     from singer_verify.evaluation.evaluate import select_models_scoring
     from singer_verify.inference import load_model, load_model_scoring
-    from singer_verify.inference.evaluation import embed_split, evaluate_utterances, plan_evaluation
+    from singer_verify.inference.evaluation import (
+        embed_split,
+        evaluate_utterances,
+        plan_evaluation,
+        require_known_domains,
+    )
     from singer_verify.inference.evaluation_context import build_evaluation_context, describe_models
     from singer_verify.reports.evaluation.files import write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)
     plan = plan_evaluation(corpus, split, trials, conditions)
     model = load_model(model_path, device)
-    model_scoring = load_model_scoring(model, scoring, threshold)
+    model_scoring = load_model_scoring(model, scoring, threshold, domain)
+    require_known_domains(model_scoring, plan)
     utterances = embed_split(model, corpus, split, show_progress)
     result = evaluate_utterances(utterances, model_scoring, plan, enrol, resamples, seed, show_progress)
     source = "all pairs" if trials is None else f"those of {trials.name}"

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from singer_verify.cli.application import (
     DeviceOption,
+    DomainOption,
     GalleryArgument,
     JsonOption,
     ModelArgument,
@@ -39,6 +40,7 @@ def verify(
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
     prior: PriorOption = None,
+    domain: DomainOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +53,7 @@ def verify(
     from singer_verify.reports.console_tables import build_verification_table
 
     result = compare(
-        *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device), left, right, prior
+        *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device, domain), left, right, prior
     )
     if as_json:
         record = {"left": str(left), "right": str(right), **vars(result)}
@@ -72,6 +74,7 @@ def identify(
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
     prior: PriorOption = None,
+    domain: DomainOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +90,7 @@ def identify(
     if top is not None:
         require_at_least(1, **{"--top": top})
     result = Gallery.load(
-        gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device)
+        gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device, domain)
     ).identify(file, prior=prior)
     num_enrolled, shown = len(result.candidates), replace(result, candidates=result.candidates[:top])
     if as_json:
@@ -104,18 +107,27 @@ def identify(
 
 
 def load_model_and_scoring(
-    path: Path, scoring: Path | None, threshold: float | None, probability: bool, prior: float | None, device: str
+    path: Path,
+    scoring: Path | None,
+    threshold: float | None,
+    probability: bool,
+    prior: float | None,
+    device: str,
+    domain: str | None = None,
 ) -> "tuple[Model, Scoring]":
     """Load a model and its scoring.
 
     Raises:
-        SingerVerifyError: probabilities or a prior are wanted, and the model is not calibrated.
+        SingerVerifyError: probabilities or a prior are wanted, and the model is not calibrated; or the scoring centres
+            by domain, and none is named.
     """
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model, load_model_scoring
 
     model = load_model(path, device)
-    fitted = load_model_scoring(model, scoring, threshold)
+    fitted = load_model_scoring(model, scoring, threshold, domain)
+    if fitted.centring is not None:
+        fitted.centring.require_known(None)
     if fitted.calibration is None and (probability or prior is not None):
         asked = "--probability" if probability else f"--prior {prior:g}"
         raise SingerVerifyError(

@@ -73,10 +73,12 @@ def evaluate(
         progress: iterates over singers and reports; its second argument is `COUNTING_STAGE` or `COMPARING_STAGE`.
 
     Raises:
-        SingerVerifyError: trials of one kind only, fewer than two singers, or embeddings that are not finite.
+        SingerVerifyError: trials of one kind only, fewer than two singers, embeddings that are not finite, or a scoring
+            that centres by a label which the descriptions lack.
     """
     scoring, trials = evaluation.scoring, evaluation.trials
-    sides = scoring.prepare_embeddings(embeddings)
+    domains = None if scoring.centring is None else descriptions.labels.get(scoring.centring.label)
+    sides = scoring.prepare_embeddings(embeddings, domains)
     num_singers = int(singer_index.max(initial=-1)) + 1
     source: TrialSource = AllPairsSource(sides, singer_index, scoring)
     models = None if trials is None else trials.models

@@ -147,7 +147,7 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
         metadata["preparation"] = f"{PREPARATION} {preparation.activity_db} {preparation.level_db}"
     if not from_frames:
         metadata["shortest_samples"] = str(find_min_samples(feature))
-    if scoring.threshold and not scoring.projection and not scoring.cohort:
+    if scoring.threshold and scoring.is_plain_cosine:
         metadata |= {"threshold": str(scoring.threshold.score), "threshold_origin": scoring.threshold.origin}
     return metadata
 

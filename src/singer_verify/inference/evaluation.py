@@ -96,6 +96,7 @@ def evaluate(
     plan = plan_evaluation(Path(corpus), split, None if trials is None else Path(trials), conditions)
     model = model if isinstance(model, Model) else load_model(model)
     scoring = load_model_scoring(model) if scoring is None else scoring
+    require_known_domains(scoring, plan)
     utterances = embed_split(model, plan.corpus, split, progress)
     return evaluate_utterances(utterances, scoring, plan, num_enrolment, num_resamples, seed, progress)
 
@@ -137,6 +138,17 @@ def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: s
     labels = read_utterance_labels(paths, corpus, report=False)  # embedding reports
     selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
     return EvaluationPlan(corpus, split, selection, trials, listed, singer_by_path)
+
+
+def require_known_domains(scoring: Scoring, plan: EvaluationPlan) -> None:
+    """Refuse utterances of a domain that the scoring does not know, before they are embedded.
+
+    Raises:
+        SingerVerifyError: naming the domains that are known.
+    """
+    if scoring.centring is not None:
+        labels = read_utterance_labels(list(plan.singer_by_path), plan.corpus, report=False)
+        scoring.centring.require_known(labels.get(scoring.centring.label))
 
 
 def evaluate_utterances(

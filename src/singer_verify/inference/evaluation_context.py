@@ -97,7 +97,7 @@ def _collect_fitted_singers(scoring: Scoring) -> dict[str, SeenSingers | None]:
         parts[THRESHOLD] = scoring.threshold_singers
     if scoring.calibration is not None:
         parts[CALIBRATION] = scoring.calibration_singers
-    if scoring.projection is not None or scoring.cohort is not None:
+    if not scoring.is_plain_cosine:
         parts[COHORT] = scoring.cohort_singers
     return parts
 
@@ -112,6 +112,9 @@ def describe_models(models: SingerModels) -> str:
 def describe_scoring(scoring: Scoring) -> str:
     """Describe a scoring in words."""
     parts = ["cosine"]
+    if scoring.centring is not None:
+        domains = scoring.centring.domain or ", ".join(scoring.centring.means)
+        parts.append(f"of embeddings centred by {scoring.centring.label} ({domains})")
     if scoring.projection is not None:
         parts.append(f"of embeddings projected to {scoring.projection.matrix.shape[1]} dimensions")
     if scoring.cohort is not None:

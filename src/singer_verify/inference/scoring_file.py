@@ -12,6 +12,7 @@ import numpy as np
 from singer_verify.atomic_files import atomic_write
 from singer_verify.errors import SingerVerifyError, require_finite
 from singer_verify.evaluation.scoring.calibration import Calibration
+from singer_verify.evaluation.scoring.domains import DomainCentring
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
@@ -20,8 +21,10 @@ from singer_verify.inference.model import Model
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import find_run_folder
 
-SCORING_FORMAT_VERSION = 2
-READABLE_SCORING_VERSIONS = (1, 2)  # the recordings in version 1 are identified by their files, and left out
+# The recordings in version 1 are identified by their files, and left out. Version 3 has means of domains; a scoring
+# without any is written as version 2, which earlier programs read.
+READABLE_SCORING_VERSIONS = (1, 2, 3)
+CENTRED_VERSION, UNCENTRED_VERSION = 3, 2
 FITTED_SINGER_FIELDS = (
     "threshold_singers",
     "calibration_singers",
@@ -50,7 +53,10 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         SingerVerifyError: the file cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
-    header: dict[str, Any] = {"kind": SCORING_KIND, "version": SCORING_FORMAT_VERSION, "fingerprint": fingerprint}
+    header: dict[str, Any] = {"kind": SCORING_KIND, "version": UNCENTRED_VERSION, "fingerprint": fingerprint}
+    if scoring.centring is not None:
+        header |= {"version": CENTRED_VERSION, "label": scoring.centring.label, "domains": list(scoring.centring.means)}
+        arrays["domain_means"] = np.stack(list(scoring.centring.means.values()))
     if scoring.projection is not None:
         arrays |= {"projection_mean": scoring.projection.mean, "projection_matrix": scoring.projection.matrix}
     if scoring.cohort is not None:
@@ -123,7 +129,12 @@ def _build_damage_error(path: Path) -> SingerVerifyError:
 
 
 def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scoring:
-    projection = cohort = None
+    projection = cohort = centring = None
+    if "domain_means" in arrays:
+        means = _require_finite_array(arrays["domain_means"], 2)
+        if not isinstance(header["label"], str) or not all(isinstance(domain, str) for domain in header["domains"]):
+            raise ValueError(header["label"], header["domains"])
+        centring = DomainCentring(header["label"], dict(zip(header["domains"], means, strict=True)))
     if "projection_matrix" in arrays:
         projection = Projection(
             _require_finite_array(arrays["projection_mean"], 1), _require_finite_array(arrays["projection_matrix"], 2)
@@ -146,11 +157,14 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
     fitted_to = {
         name: _parse_seen_singers(header[name], arrays[name]) for name in FITTED_SINGER_FIELDS if name in header
     }
-    if header["version"] != SCORING_FORMAT_VERSION:
+    if header["version"] == READABLE_SCORING_VERSIONS[0]:
         fitted_to = {name: replace(seen, recordings=frozenset()) for name, seen in fitted_to.items()}
-    scoring = Scoring(projection, cohort, calibration, threshold, multi_enrolment=several, **fitted_to)
-    if projection is not None:
-        scoring.prepare_embeddings(np.zeros((1, len(projection.mean)), np.float32))  # whether all shapes agree
+    scoring = Scoring(
+        projection, cohort, calibration, threshold, multi_enrolment=several, **fitted_to, centring=centring
+    )
+    if projection is not None or centring is not None:  # whether all shapes agree
+        size = len(projection.mean) if projection is not None else means.shape[1]
+        scoring.prepare_embeddings(np.zeros((1, size), np.float32), header.get("domains", [])[:1])
     return scoring
 
 
@@ -185,7 +199,9 @@ def _parse_finite_number(value: Any) -> float:
     return float(value)
 
 
-def load_model_scoring(model: Model, scoring: Path | None = None, threshold: float | None = None) -> Scoring:
+def load_model_scoring(
+    model: Model, scoring: Path | None = None, threshold: float | None = None, domain: str | None = None
+) -> Scoring:
     """Load how a model's embeddings are scored and decided on.
 
     Without a fitted scoring it is the cosine, with the threshold of the model's own validation where its checkpoint
@@ -196,14 +212,22 @@ def load_model_scoring(model: Model, scoring: Path | None = None, threshold: flo
         scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, if there is one, and
             `cosine` the plain cosine although there is one.
         threshold: score threshold that replaces any other.
+        domain: domain of all recordings, where the scoring centres by domain.
 
     Raises:
-        SingerVerifyError: a scoring that cannot be read or was fitted to another model, or a threshold that is not
-            finite. Where the model is a checkpoint other than the run's best, the scoring in the run folder, which
-            belongs to the best, is left out with a warning instead.
+        SingerVerifyError: a scoring that cannot be read or was fitted to another model, a threshold that is not finite,
+            or a domain that the scoring does not know. Where the model is a checkpoint other than the run's best, the
+            scoring in the run folder, which belongs to the best, is left out with a warning instead.
     """
     is_plain = scoring is not None and str(scoring) == PLAIN_COSINE
     fitted = (None if is_plain else _load_fitted_scoring(model, scoring)) or _build_validation_scoring(model)
+    if domain is not None:
+        if fitted.centring is None:
+            raise SingerVerifyError(
+                f"domain={domain}: has no effect, because the scoring does not centre by domain; fit one that does "
+                f"with singer-verify calibrate --centre-by LABEL."
+            )
+        fitted = replace(fitted, centring=fitted.centring.choose(domain))
     if threshold is None:
         return fitted
     require_finite(threshold=threshold)

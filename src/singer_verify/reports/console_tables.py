@@ -39,6 +39,7 @@ def build_calibration_record(
         "num_trials": fitted.num_trials,
         "num_target_trials": fitted.num_targets,
         "num_trials_used": fitted.num_used,
+        "domains": [] if scoring.centring is None else list(scoring.centring.means),
         "num_dims": None if scoring.projection is None else scoring.projection.matrix.shape[1],
         "num_nearest": None if scoring.cohort is None else scoring.cohort.num_nearest,
         "num_cohort_singers": 0 if others is None else others.num_singers,
@@ -96,6 +97,8 @@ def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
 def _format_fitted_scoring(result: dict[str, Any]) -> str:
     """Describe a scoring: "cosine after lda to 12 dimensions and s-norm (cohort: 572 utterances by 13 singers)"."""
     words = ["cosine"]
+    if result["domains"]:
+        words.append(f"after centring by {result['centre_by']} ({', '.join(result['domains'])})")
     if result["project"] != "none":
         fewer = f" to {result['num_dims']} dimensions" if result["project"] == "lda" else ""
         words.append(f"after {result['project']}{fewer}")
@@ -111,7 +114,7 @@ def _format_fitted_scoring(result: dict[str, Any]) -> str:
 
 def _format_cosine_metric(result: dict[str, Any], name: str, factor: float, unit: str) -> str:
     """Format the same metric for the plain cosine, if the scoring is another."""
-    if (result["project"], result["norm"]) == ("none", "none"):
+    if (result["centre_by"], result["project"], result["norm"]) == (None, "none", "none"):
         return ""
     decimals = 2 if unit else 3
     return f" (plain cosine {factor * result[f'{name}_cosine']:.{decimals}f}{unit})"

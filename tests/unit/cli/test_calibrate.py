@@ -185,3 +185,72 @@ def test_refusals(model: Path, corpus: Path, tmp_path: Path) -> None:
     assert "val0, val1, val2, val3: both evaluated and in the cohort" in shared
     assert "not in a singer's folder" in refusal(*adaptive, "--cohort", corpus / "train/train0")
     assert not (model / "scoring.npz").exists()
+
+
+@pytest.fixture
+def two_styles(corpus: Path) -> Path:
+    """The corpus with a table that tells its styles, which lie apart."""
+    lines = ["utterance,style"]
+    for split in ("train", "val"):
+        for path in sorted((corpus / split).rglob("*.npy")):
+            for number, style in ((3, "speech"), (4, "song")):
+                frames = np.load(path) + (2.0 if style == "speech" else -1.0) * np.eye(NUM_BINS, dtype=np.float32)[0]
+                new = path.with_name(f"{path.stem}{number}.npy")
+                np.save(new, frames)
+                lines.append(f"{new.relative_to(corpus).as_posix()},{style}")
+            path.unlink()
+    (corpus / "corpus.csv").write_text("\n".join(lines))
+    return corpus
+
+
+def test_embeddings_are_centred_by_domain(model: Path, two_styles: Path) -> None:
+    before = json.loads(call("evaluate", model, two_styles, "--resamples", 20, "--json"))["metrics"]["eer"]["value"]
+    printed = json.loads(call("calibrate", model, two_styles, "--centre-by", "style", "--json"))
+    assert printed["domains"] == ["song", "speech"]
+    assert printed["num_cohort_utterances"] == 36
+    scoring = load_model_scoring(load_model(model))
+    assert scoring.centring is not None
+    rows, _ = embedded(model, two_styles / "train")
+    is_song = np.array([path.stem.endswith("4") for path in sorted((two_styles / "train").rglob("*.npy"))])
+    np.testing.assert_allclose(scoring.centring.means["song"], rows[is_song].mean(axis=0), atol=1e-5)
+    evaluated = json.loads(call("evaluate", model, two_styles, "--resamples", 20, "--json"))
+    assert evaluated["metrics"]["eer"]["value"] == pytest.approx(printed["eer"], abs=1e-6)
+    assert printed["eer"] < before == pytest.approx(printed["eer_cosine"], abs=1e-6)
+    assert "centred by style (song, speech)" in evaluated["scoring"]
+    assert "after centring by style (song, speech)" in call("calibrate", model, two_styles, "--centre-by", "style")
+
+
+def test_the_domain_must_be_known(model: Path, two_styles: Path) -> None:
+    song, speech = (next((two_styles / "val/val0").glob(f"*{number}.npy")) for number in (4, 3))
+    said = refusal("verify", model, song, speech, "--domain", "song")
+    assert said.startswith(
+        "domain=song: has no effect, because the scoring does not centre by domain; fit one that does"
+    )
+    call("calibrate", model, two_styles, "--centre-by", "style")
+    assert "name one of them with --domain" in refusal("verify", model, song, song)
+    assert "domain=rap: the scoring centres by style; expected one of song, speech." in refusal(
+        "verify", model, song, song, "--domain", "rap"
+    )
+    call("verify", model, song, song, "--domain", "song")
+    table = (two_styles / "corpus.csv").read_text()
+    (two_styles / "corpus.csv").write_text(table.replace("speech", "rap"))
+    assert "style: rap (12) among the recordings; the scoring centres embeddings of song, speech only" in refusal(
+        "evaluate", model, two_styles
+    )
+    call("evaluate", model, two_styles, "--domain", "speech", "--resamples", 20)
+
+
+def test_what_cannot_be_centred_by_is_refused(model: Path, two_styles: Path, tmp_path: Path) -> None:
+    assert "corpus.csv has the labels style; expected a column singer_style." in refusal(
+        "calibrate", model, two_styles, "--centre-by", "singer_style"
+    )
+    table = (two_styles / "corpus.csv").read_text()
+    few = table.replace("train4/24.npy,song", "train4/24.npy,rap").replace("train5/24.npy,song", "train5/24.npy,rap")
+    (two_styles / "corpus.csv").write_text(few)
+    assert "style: rap has 2 utterances by 2 singers; expected at least 10 utterances by 2 singers" in refusal(
+        "calibrate", model, two_styles, "--centre-by", "style"
+    )
+    shutil.copytree(two_styles / "train", tmp_path / "others")
+    assert "has no labels; expected a column style" in refusal(
+        "calibrate", model, two_styles, "--centre-by", "style", "--cohort", tmp_path / "others"
+    )

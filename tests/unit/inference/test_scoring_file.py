@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from support.tiny_run import make_corpus, run, tiny
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.calibration import Calibration
+from singer_verify.evaluation.scoring.domains import DomainCentring
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.scoring.scoring import COSINE, MultiEnrolmentCalibration, Scoring, Threshold
@@ -85,6 +87,53 @@ def test_what_a_scoring_lacks_stays_lacking(tmp_path: Path, part: str) -> None:
     save_scoring(tmp_path / "scoring.npz", replace(COSINE, **{part: getattr(whole_scoring(), part)}), OURS)
     loaded = load_scoring(tmp_path / "scoring.npz", OURS)
     assert [name for name, value in vars(loaded).items() if value not in (None, ())] == [part]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as stored:
+        header: dict[str, Any] = json.loads(str(stored["header"]))
+    return header
+
+
+def test_means_of_domains_are_kept(tmp_path: Path) -> None:
+    """In a version of the file that earlier programs refuse: they would leave the means out."""
+    path = tmp_path / "scoring.npz"
+    means = {"song": np.array([0.5, 0.25, 0, 0], np.float32), "speech": np.array([0, 0, 0.5, -0.5], np.float32)}
+    scoring = replace(whole_scoring(), centring=DomainCentring("style", means))
+    save_scoring(path, scoring, OURS)
+    loaded = load_scoring(path, OURS)
+    assert loaded.centring is not None
+    assert (loaded.centring.label, list(loaded.centring.means), loaded.centring.domain) == ("style", [*means], None)
+    embeddings = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    sides = [one.prepare_embeddings(embeddings, ["song", "speech", "song"]) for one in (scoring, loaded)]
+    np.testing.assert_array_equal(sides[0].embeddings, sides[1].embeddings)
+    assert loaded.cohort_singers == scoring.cohort_singers
+    assert read_header(path)["version"] == 3
+    save_scoring(path, whole_scoring(), OURS)
+    assert read_header(path)["version"] == 2
+    assert load_scoring(path, OURS).centring is None
+
+
+@pytest.mark.parametrize(
+    ("means", "changes"),
+    [
+        (np.zeros((3, 4), np.float32), {}),  # one more than there are domains
+        (np.full((2, 4), np.nan, np.float32), {}),
+        (np.zeros((2, 5), np.float32), {}),  # of another size than the projection takes
+        (np.zeros((0, 4), np.float32), {"domains": []}),
+        (np.zeros((2, 4), np.float32), {"domains": ["song", 1]}),
+        (np.zeros((2, 4), np.float32), {"label": None}),
+    ],
+)
+def test_damaged_means_of_domains_are_refused(tmp_path: Path, means: np.ndarray, changes: dict[str, Any]) -> None:
+    path = tmp_path / "scoring.npz"
+    zeros = {"song": np.zeros(4, np.float32), "speech": np.zeros(4, np.float32)}
+    save_scoring(path, replace(whole_scoring(), centring=DomainCentring("style", zeros)), OURS)
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored) | {"domain_means": means, "header": np.array(json.dumps(read_header(path) | changes))}
+    np.savez(path, **arrays)
+    with pytest.raises(SingerVerifyError, match="is damaged, or no scoring"):
+        load_scoring(path, OURS)
 
 
 def test_another_models_file_is_refused(tmp_path: Path) -> None:

@@ -148,11 +148,13 @@ class LabelledEmbeddings:
         embeddings: (utterances, embedding), rows of unit length.
         singers: (utterances,), names.
         recordings: (utterances,), identities of what they sound like, see `audio.content`; empty if unknown.
+        domains: (utterances,), domain of each; None where no scoring needs it.
     """
 
     embeddings: Float[np.ndarray, "utterances embedding"]
     singers: np.ndarray
     recordings: tuple[int, ...] = ()
+    domains: np.ndarray | None = None
 
     @property
     def singer_index(self) -> Int[np.ndarray, " utterances"]:
@@ -255,7 +257,7 @@ def fit_scoring(scoring: Scoring, labelled: LabelledEmbeddings, origin: str, pri
     Raises:
         SingerVerifyError: trials of one kind only, or scores that cannot be calibrated.
     """
-    sides = scoring.prepare_embeddings(labelled.embeddings)
+    sides = scoring.prepare_embeddings(labelled.embeddings, labelled.domains)
     pairs = score_all_pairs(sides, labelled.singer_index, scoring)
     _, threshold = compute_eer(pairs.scores, pairs.is_target)
     calibration = fit_calibration(pairs.scores, pairs.is_target, origin, prior)
@@ -269,7 +271,7 @@ def fit_scoring(scoring: Scoring, labelled: LabelledEmbeddings, origin: str, pri
         multi_enrolment=tuple(fit.multi_enrolment for fit in several),
     )
     cosine_pairs = pairs
-    if scoring.projection is not None or scoring.cohort is not None:
+    if not scoring.is_plain_cosine:
         cosine_pairs = score_all_pairs(COSINE.prepare_embeddings(labelled.embeddings), labelled.singer_index, COSINE)
     metrics = {
         f"{name}_cosine": value for name, value in _compute_scoring_metrics(cosine_pairs).items()

@@ -1,11 +1,13 @@
 """Scoring of pairs of embeddings: projection, cosine, score normalisation, calibration and threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from singer_verify.evaluation.scoring.calibration import Calibration
+from singer_verify.evaluation.scoring.domains import DomainCentring
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.seen_singers import SeenSingers
@@ -93,7 +95,8 @@ class Scoring:
         multi_enrolment: both for several enrolment recordings, by rising number; empty if never fitted.
         threshold_singers: singers the threshold was fitted to; None if not recorded.
         calibration_singers: singers calibration and `multi_enrolment` were fitted to; None if not recorded.
-        cohort_singers: singers of projection and cohort; None if not recorded.
+        cohort_singers: singers of centring, projection and cohort; None if not recorded.
+        centring: means of domains, subtracted from embeddings before everything else; None without.
     """
 
     projection: Projection | None = None
@@ -104,6 +107,12 @@ class Scoring:
     threshold_singers: SeenSingers | None = None
     calibration_singers: SeenSingers | None = None
     cohort_singers: SeenSingers | None = None
+    centring: DomainCentring | None = None
+
+    @property
+    def is_plain_cosine(self) -> bool:
+        """Whether scores are cosines of the embeddings as they are."""
+        return self.centring is None and self.projection is None and self.cohort is None
 
     def with_enrolment_size(self, num_recordings: int) -> "Scoring":
         """Return the scoring for sides that are the mean of `num_recordings` recordings of a singer.
@@ -118,8 +127,20 @@ class Scoring:
         multi_enrolment = tuple(replace(fit, threshold=threshold) for fit in self.multi_enrolment)
         return replace(self, threshold=threshold, multi_enrolment=multi_enrolment)
 
-    def prepare_embeddings(self, embeddings: Float[np.ndarray, "sides embedding"]) -> TrialEmbeddings:
-        """Project embeddings and compute their cohort statistics, once for all scores."""
+    def prepare_embeddings(
+        self, embeddings: Float[np.ndarray, "sides embedding"], domains: Sequence[str] | np.ndarray | None = None
+    ) -> TrialEmbeddings:
+        """Centre and project embeddings and compute their cohort statistics, once for all scores.
+
+        Args:
+            embeddings: rows of unit length.
+            domains: (sides,), domain of each, where the scoring centres by domain and none was chosen for all.
+
+        Raises:
+            SingerVerifyError: the scoring centres by domain, and that of an embedding is not known.
+        """
+        if self.centring is not None:
+            embeddings = self.centring.centre(embeddings, domains)
         return self.prepare_projected(embeddings if self.projection is None else self.projection(embeddings))
 
     def prepare_projected(self, rows: Float[np.ndarray, "sides projected"]) -> TrialEmbeddings:
