@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
 from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
-FULL_SCALE = 32768.0  # Kaldi reads samples as 16-bit integers
+KALDI_FULL_SCALE = 32768.0  # Kaldi reads samples as 16-bit integers
 PRE_EMPHASIS = 0.97
 WINDOWS = ("povey", "hamming")
 POVEY_EXPONENT = 0.85
@@ -39,6 +39,8 @@ class Fbank(nn.Module):
         hop_ms: hop between frames; must be a whole number of samples.
         fmin_hz: lower edge of the lowest band.
         fmax_hz: upper edge of the highest band; at most half the sample rate.
+        full_scale: number that a sample of 1.0 is taken as: 32768 as in Kaldi; 1, as some programs have it, raises the
+            floor of the logarithm by 90 dB, to the level of the quantisation of 16-bit recordings.
         window: povey, Kaldi's default, which is a Hann window to the power of 0.85, or hamming.
     """
 
@@ -53,15 +55,17 @@ class Fbank(nn.Module):
         hop_ms: float = 10.0,
         fmin_hz: float = 20.0,
         fmax_hz: float = 8000.0,
+        full_scale: float = KALDI_FULL_SCALE,
         window: str = "povey",
     ) -> None:
         super().__init__()
         require_at_least(1, num_bins=num_bins, sample_rate=sample_rate)
         require_between(1.0, 1000.0, frame_ms=frame_ms)
         require_between(0.0, sample_rate / 2, fmin_hz=fmin_hz, fmax_hz=fmax_hz)
+        require_between(1.0, 2.0**31, full_scale=full_scale)
         require_choice(WINDOWS, window=window)
         self.num_bins, self.sample_rate, self.window = num_bins, sample_rate, window
-        self.frame_ms, self.hop_ms = float(frame_ms), float(hop_ms)
+        self.frame_ms, self.hop_ms, self.full_scale = float(frame_ms), float(hop_ms), float(full_scale)
         self.fmin_hz, self.fmax_hz = float(fmin_hz), float(fmax_hz)
         self.hop_samples = compute_hop_samples(hop_ms, sample_rate)
         self.frame_samples = int(frame_ms * sample_rate / 1000)
@@ -80,7 +84,7 @@ class Fbank(nn.Module):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        names = ("num_bins", "sample_rate", "frame_ms", "hop_ms", "fmin_hz", "fmax_hz", "window")
+        names = ("num_bins", "sample_rate", "frame_ms", "hop_ms", "fmin_hz", "fmax_hz", "full_scale", "window")
         return {"_target_": f"{__name__}.Fbank"} | {name: getattr(self, name) for name in names}
 
     @property
@@ -93,7 +97,7 @@ class Fbank(nn.Module):
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
         require_one_frame(samples.shape[-1], self.frame_samples, self.sample_rate)
-        frames = (samples * FULL_SCALE).unfold(-1, self.frame_samples, self.hop_samples)
+        frames = (samples * self.full_scale).unfold(-1, self.frame_samples, self.hop_samples)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         spectrum = torch.fft.rfft((frames - PRE_EMPHASIS * before) * self.weights, self.n_fft)

@@ -26,7 +26,7 @@ def compute_in_kaldi(samples: np.ndarray, **settings: Any) -> np.ndarray:
     options.mel_opts.num_bins = feature.num_bins
     options.mel_opts.low_freq, options.mel_opts.high_freq = feature.fmin_hz, feature.fmax_hz
     bank = kaldi_native_fbank.OnlineFbank(options)
-    bank.accept_waveform(feature.sample_rate, (samples * 32768).tolist())
+    bank.accept_waveform(feature.sample_rate, (samples * feature.full_scale).tolist())
     bank.input_finished()
     return np.stack([bank.get_frame(number) for number in range(bank.num_frames_ready)])
 
@@ -59,6 +59,7 @@ def test_frames_are_those_of_kaldi(kind: str) -> None:
     [
         {"num_bins": 40},
         {"window": "hamming"},
+        {"full_scale": 1.0},
         {"fmin_hz": 100.0, "fmax_hz": 7600.0},
         {"sample_rate": 44_100, "num_bins": 128, "fmax_hz": 20_000.0},
         {"sample_rate": 8000, "num_bins": 23, "fmax_hz": 4000.0, "frame_ms": 32.0, "hop_ms": 8.0},
@@ -112,6 +113,7 @@ def test_shipped_recipe_removes_the_mean_and_with_it_the_level() -> None:
         ({"num_bins": 0}, "num_bins=0"),
         ({"num_bins": 200}, "num_bins=200: .* bands between 20 and 8000 Hz are narrower than a bin"),
         ({"fmax_hz": 8001.0}, "fmax_hz=8001"),
+        ({"full_scale": 0.0}, "full_scale=0"),
         ({"window": "hann"}, "window=hann: expected one of povey, hamming"),
         ({"hop_ms": 0.01}, "hop_ms=0.01"),
         ({"frame_ms": 0.0}, "frame_ms=0"),

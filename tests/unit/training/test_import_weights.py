@@ -141,9 +141,9 @@ def test_campplus_is_reproduced_from_its_weights_alone(settings: dict[str, Any],
     frames = torch.rand(2, 30, 24)
     torch.testing.assert_close(model.encoder(frames), network(frames), rtol=0, atol=0)
     assert (model.normalisation.name, model.window_frames) == ("utterance_mean", 600)
-    assert model.feature.recipe == Fbank(24).recipe
+    assert model.feature.recipe == Fbank(24, full_scale=1.0).recipe
     samples = torch.from_numpy(sing(1, 2.0))
-    frames = Fbank(24)(samples)
+    frames = Fbank(24, full_scale=1.0)(samples)
     expected = network((frames - frames.mean(dim=0))[None])[0].detach()
     np.testing.assert_allclose(model.embed(samples.numpy(), 16_000), expected, atol=1e-5)
 
@@ -154,7 +154,7 @@ def test_campplus_of_wespeaker_has_a_classifier_and_another_window(tmp_path: Pat
     weights = read_external_weights(saved(tensors, tmp_path))
     assert weights.dropped == ["projection.weight"]
     assert weights.recipe is not None
-    assert weights.recipe["window"] == "hamming"
+    assert weights.recipe == Fbank(24, window="hamming").recipe | {"normalise": "utterance_mean"}
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,14 @@ def test_campplus_weights_that_do_not_fit_are_refused(
     ("feature", "normalise", "said"),
     [
         (MelSpectrogram(24), "none", r"was trained on other frames: _target_=.*MelSpectrogram instead of .*Fbank"),
-        (Fbank(24), "none", r"other frames: normalise=none instead of utterance_mean; leave --features out"),
+        (Fbank(24), "utterance_mean", r"full_scale=32768\.0 instead of 1\.0"),
+        (
+            Fbank(24, full_scale=1.0),
+            "none",
+            r"other frames: normalise=none instead of utterance_mean; leave --features out",
+        ),
         (Fbank(24, window="hamming"), "utterance_mean", "window=hamming instead of povey"),
-        (Fbank(23), "utterance_mean", "num_bins=23 instead of 24"),
+        (Fbank(23, full_scale=1.0), "utterance_mean", "num_bins=23 instead of 24"),
     ],
 )
 def test_frames_other_than_those_of_the_training_are_refused(

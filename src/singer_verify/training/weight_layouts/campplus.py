@@ -25,8 +25,12 @@ WINDOW_FRAMES = 600
 class CAMPPlusLayout:
     """The front as `head.`, all after it as `xvector.`; in wespeaker's checkpoints a classifier as `projection.`.
 
-    3D-Speaker trains on Kaldi's filter bank with its own window, wespeaker with the Hamming window. Dilations and the
-    length of a segment are not seen in the shapes of tensors; both programs have those of the paper.
+    3D-Speaker trains on Kaldi's filter bank of samples in [-1, 1], with Kaldi's own window; wespeaker on that of 16-bit
+    integers, with the Hamming window. The shapes of tensors tell neither dilations nor the length of a segment; both
+    programs have those of the paper.
+
+    Recordings are embedded as they are: on RAVDESS, leaving out pauses and setting the level raises the equal error
+    rate of the published weights from 2.8 to 4.8 %.
     """
 
     expected = "`head.` and `xvector.` (CAM++ of 3D-Speaker or wespeaker)"
@@ -42,7 +46,8 @@ class CAMPPlusLayout:
         encoder = build_matching_encoder(kept)
         weights = {name.removeprefix(BODY_PREFIX): tensor for name, tensor in kept.items()}
         require_fitting_tensors(ARCHITECTURE, encoder, weights)
-        feature = Fbank(encoder.settings["num_bins"], window="hamming" if dropped else "povey")
+        num_bins = encoder.settings["num_bins"]
+        feature = Fbank(num_bins, window="hamming") if dropped else Fbank(num_bins, full_scale=1.0)
         return ExternalWeights(
             encoder.settings,
             {f"encoder.{name}": tensor for name, tensor in weights.items()},
