@@ -20,6 +20,7 @@ from singer_verify.encoders.campplus import CAMPPlusEncoder
 from singer_verify.encoders.ecapa import EcapaEncoder
 from singer_verify.encoders.encoder import build_encoder
 from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.encoders.resnet import ResNetEncoder
 from singer_verify.encoders.statistics import StatisticsEncoder
 from singer_verify.encoders.xvector import XVectorEncoder
 from singer_verify.errors import SingerVerifyError
@@ -124,6 +125,7 @@ def test_encoder_that_is_no_lstm_and_nothing_said_on_the_way(capfd: pytest.Captu
 CONVOLUTIONAL = {
     "xvector": lambda num_bins: XVectorEncoder(num_bins, 6, 8, 4),
     "ecapa": lambda num_bins: EcapaEncoder(num_bins, 8, (2,), 4, 3, 9, 5, 4),
+    "resnet": lambda num_bins: ResNetEncoder(num_bins, 2, (1, 1, 1, 1), embedding_size=4),
     "campplus": lambda num_bins: CAMPPlusEncoder(num_bins, 4, 2, 4, 2, 4, (2,), (2,), 7),
 }
 
@@ -148,7 +150,9 @@ def test_a_recording_of_a_single_frame_can_be_exported(tmp_path: Path) -> None:
         np.testing.assert_allclose(run(path, samples[None])[0], expected, rtol=0, atol=EXPORT_TOLERANCE / 10)
 
 
-@pytest.mark.parametrize("name", ["xvector", "ecapa", pytest.param("campplus", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name", ["xvector", "ecapa", *(pytest.param(name, marks=SLOW) for name in ("campplus", "resnet"))]
+)
 def test_a_convolutional_encoder_takes_any_number_of_frames(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
     encoder = randomise_normalisation(CONVOLUTIONAL[name](8))

@@ -33,6 +33,7 @@ PAIRS = [
 ]
 SMALL_ENCODERS = {
     "xvector": ["encoder.channels=32", "encoder.pooled_channels=64", "encoder.embedding_size=64"],
+    "resnet": ["encoder.channels=4", "encoder.num_blocks=[1,1,1,1]", "encoder.embedding_size=64"],
     "ecapa": ["encoder.channels=32", "encoder.aggregation_channels=64", "encoder.embedding_size=64"],
     "campplus": ["encoder.front_channels=4", "encoder.growth=8", "encoder.bottleneck=16", "encoder.num_layers=[3,3,3]"],
     "lstm": ["encoder.hidden_size=64", "encoder.embedding_size=64"],

@@ -112,6 +112,53 @@ def compute_ecapa(state: Weights, frames: Tensor, scale: int) -> Tensor:
     return apply_norm(state, "bn2", embedding) if "bn2.weight" in state else embedding
 
 
+def draw_resnet(bottleneck: bool, num_blocks: tuple[int, ...], channels: int = 2) -> Weights:
+    draw, given, expansion = Draw(), channels, 4 if bottleneck else 1
+    draw.layer("conv1", channels, 1, 3, 3, bias=False)
+    draw.norm("bn1", channels)
+    for number, blocks in enumerate(num_blocks):
+        width = channels * 2**number
+        sizes = [(width, 1), (width, 3), (4 * width, 1)] if bottleneck else [(width, 3), (width, 3)]
+        for block in range(blocks):
+            name, into = f"layer{number + 1}.{block}", given
+            for place, (size, kernel) in enumerate(sizes, start=1):
+                draw.layer(f"{name}.conv{place}", size, into, kernel, kernel, bias=False)
+                draw.norm(f"{name}.bn{place}", size)
+                into = size
+            if (number and not block) or given != width * expansion:
+                draw.layer(f"{name}.shortcut.0", width * expansion, given, 1, 1, bias=False)
+                draw.norm(f"{name}.shortcut.1", width * expansion)
+            given = width * expansion
+    draw.layer("seg_1", EMBEDDING, 2 * given * NUM_BINS // 8)
+    return draw.state
+
+
+def compute_resnet(state: Weights, frames: Tensor, num_blocks: tuple[int, ...]) -> Tensor:
+    """A residual network as in He et al. 2016: the stride is that of the convolution over three bins and frames."""
+
+    def convolve(name: str, norm: str, given: Tensor, stride: int = 1) -> Tensor:
+        weight = state[f"{name}.weight"]
+        convolved = functional.conv2d(given, weight, stride=stride, padding=weight.shape[2] // 2)
+        return apply_norm(state, norm, convolved)
+
+    hidden = convolve("conv1", "bn1", frames.transpose(1, 2).unsqueeze(1)).relu()
+    for number, blocks in enumerate(num_blocks):
+        for block in range(blocks):
+            name, given, stride = f"layer{number + 1}.{block}", hidden, 2 if number and not block else 1
+            if f"{name}.conv3.weight" in state:
+                hidden = convolve(f"{name}.conv1", f"{name}.bn1", hidden).relu()
+                hidden = convolve(f"{name}.conv2", f"{name}.bn2", hidden, stride).relu()
+                hidden = convolve(f"{name}.conv3", f"{name}.bn3", hidden)
+            else:
+                hidden = convolve(f"{name}.conv1", f"{name}.bn1", hidden, stride).relu()
+                hidden = convolve(f"{name}.conv2", f"{name}.bn2", hidden)
+            if f"{name}.shortcut.0.weight" in state:
+                given = convolve(f"{name}.shortcut.0", f"{name}.shortcut.1", given, stride)
+            hidden = (hidden + given).relu()
+    means, deviations = hidden.mean(dim=3), (hidden.var(dim=3) + 1e-8).sqrt()
+    return apply_layer(state, "seg_1", torch.cat([means.flatten(1), deviations.flatten(1)], dim=1))
+
+
 def saved(content: Weights, folder: Path) -> Path:
     path = folder / "avg_model.pt"
     torch.save(content, path)
@@ -177,3 +224,52 @@ def test_ecapa_weights_that_do_not_fit_are_refused(
     with pytest.raises(SingerVerifyError, match=said):
         import_weights_as_run(saved(content, tmp_path), None, None, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("bottleneck", "num_blocks"), [(False, (2, 1, 3, 1)), (True, (1, 2, 1, 1))])
+def test_resnet_is_reproduced_from_its_weights_alone(
+    bottleneck: bool, num_blocks: tuple[int, ...], tmp_path: Path
+) -> None:
+    state = draw_resnet(bottleneck, num_blocks)
+    path = saved(state | {"projection.weight": torch.zeros(7, EMBEDDING)}, tmp_path)
+    import_weights_as_run(path, None, None, tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert (model.encoder.settings["num_bins"], model.encoder.settings["num_blocks"]) == (NUM_BINS, list(num_blocks))
+    assert model.feature.recipe == Fbank(NUM_BINS, window="hamming").recipe
+    for num_frames in (16, 41):
+        frames = torch.randn(3, num_frames, NUM_BINS)
+        expected = functional.normalize(compute_resnet(state, frames, num_blocks), dim=1)
+        torch.testing.assert_close(model.encoder(frames), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"layer3.0.shortcut.0.weight": None}, r"ResNet: layer3\.0\.shortcut\.0\.weight is missing"),
+        ({"seg_2.weight": torch.zeros(5, 5)}, r"seg_2\.weight is left over"),
+        ({"conv1.weight": None}, r"ResNet: conv1\.weight is missing"),
+        ({"layer2.0.conv2.weight": torch.zeros(4, 3, 3, 3)}, r"layer2\.0\.conv2\.weight has shape"),
+        ({"seg_1.weight": torch.zeros(5, 63)}, r"seg_1\.weight has shape \(5, 63\), expected \(5, 32\)"),
+    ],
+)
+def test_resnet_weights_that_do_not_fit_are_refused(
+    changes: dict[str, Tensor | None], said: str, tmp_path: Path
+) -> None:
+    state = draw_resnet(False, (1, 1, 1, 1)) | changes
+    content = {name: tensor for name, tensor in state.items() if tensor is not None}
+    with pytest.raises(SingerVerifyError, match=said):
+        import_weights_as_run(saved(content, tmp_path), None, None, tmp_path / "run")
+
+
+def test_resnet34_has_the_published_number_of_parameters(tmp_path: Path) -> None:
+    """6.63 million with 80 bins and 256 values of an embedding, as wespeaker lists it."""
+    weights = read_external_weights(saved(draw_resnet_34(), tmp_path))
+    assert weights.encoder["num_blocks"] == [3, 4, 6, 3]
+    assert weights.encoder["num_bins"] == 80
+    counted = [value.numel() for name, value in weights.state.items() if "running" not in name and value.ndim]
+    assert round(sum(counted) / 1e6, 2) == 6.63
+
+
+def draw_resnet_34() -> Weights:
+    state = draw_resnet(False, (3, 4, 6, 3), 32)
+    return state | {"seg_1.weight": torch.zeros(256, 2 * 256 * 10), "seg_1.bias": torch.zeros(256)}

@@ -1,4 +1,4 @@
-"""Time-delay networks (x-vector, ECAPA-TDNN): sizes as published, any number of frames, settings, frozen parts."""
+"""Convolutional encoders (x-vector, ECAPA-TDNN, ResNet): published sizes, any number of frames, frozen parts."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import nn
 from singer_verify.encoders.ecapa import EcapaEncoder, MultiScaleConvolution
 from singer_verify.encoders.encoder import build_encoder, freeze, group_parameters_by_part
 from singer_verify.encoders.pooling import POOLINGS
+from singer_verify.encoders.resnet import ResNetEncoder
 from singer_verify.encoders.xvector import XVectorEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.training.parts import check_encoder
@@ -24,6 +25,8 @@ def build_small(kind: str, **settings: Any) -> nn.Module:
     torch.manual_seed(0)
     if kind == "xvector":
         return XVectorEncoder(NUM_BINS, **{"channels": 6, "pooled_channels": 8, "embedding_size": 4} | settings)
+    if kind == "resnet":
+        return ResNetEncoder(NUM_BINS, **{"channels": 2, "num_blocks": [1, 2, 1, 1], "embedding_size": 4} | settings)
     small = {"channels": 8, "scale": 4, "squeeze_channels": 3, "aggregation_channels": 9, "attention_channels": 5}
     return EcapaEncoder(NUM_BINS, **small | {"embedding_size": 4} | settings)
 
@@ -31,7 +34,7 @@ def build_small(kind: str, **settings: Any) -> nn.Module:
 def randomise(encoder: nn.Module) -> nn.Module:
     """Give BatchNorm statistics and weights that are not those of an untrained network; evaluation mode."""
     for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.3)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.normal_(module.weight, 1.0, 0.2)
@@ -39,7 +42,7 @@ def randomise(encoder: nn.Module) -> nn.Module:
     return encoder.eval()
 
 
-@pytest.mark.parametrize("kind", ["xvector", "ecapa"])
+@pytest.mark.parametrize("kind", ["xvector", "ecapa", "resnet"])
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_any_number_of_frames_gives_unit_rows_of_their_own(kind: str, pooling: str) -> None:
     encoder = randomise(build_small(kind, pooling=pooling))
@@ -51,7 +54,7 @@ def test_any_number_of_frames_gives_unit_rows_of_their_own(kind: str, pooling: s
         torch.testing.assert_close(encoder(frames[1:2]), together[1:2], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["xvector", "ecapa"])
+@pytest.mark.parametrize("kind", ["xvector", "ecapa", "resnet"])
 @pytest.mark.parametrize("frames", [FRAMES, FRAMES[:, :1], torch.zeros(3, 20, NUM_BINS)])
 def test_gradients_are_finite(kind: str, frames: torch.Tensor) -> None:
     encoder = build_small(kind).train()
@@ -59,9 +62,9 @@ def test_gradients_are_finite(kind: str, frames: torch.Tensor) -> None:
     assert all(part.grad is not None and part.grad.isfinite().all() for part in encoder.parameters())
 
 
-@pytest.mark.parametrize("kind", ["xvector", "ecapa"])
+@pytest.mark.parametrize("kind", ["xvector", "ecapa", "resnet"])
 def test_settings_rebuild_the_encoder(kind: str) -> None:
-    encoder = randomise(build_small(kind, pooling="attentive_statistics", embedding_norm=False))
+    encoder = randomise(build_small(kind, pooling="attentive_statistics"))
     rebuilt = build_encoder(yaml.safe_load(yaml.safe_dump(encoder.settings))).eval()
     rebuilt.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(rebuilt(FRAMES), encoder(FRAMES))
@@ -69,7 +72,12 @@ def test_settings_rebuild_the_encoder(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "num_bins", "settings", "millions"),
-    [("ecapa", 80, {}, 6.2), ("ecapa", 80, {"channels": 1024}, 14.7), ("xvector", 40, {}, 0.9)],
+    [
+        ("ecapa", 80, {}, 6.2),
+        ("ecapa", 80, {"channels": 1024}, 14.7),
+        ("xvector", 40, {}, 0.9),
+        ("resnet", 80, {}, 6.6),
+    ],
 )
 def test_sizes_are_the_published_ones(name: str, num_bins: int, settings: dict[str, Any], millions: float) -> None:
     conf = yaml.safe_load((ENCODER_CONF / f"{name}.yaml").read_text())
@@ -115,10 +123,11 @@ def test_a_block_reads_all_outputs_before_it_or_the_last_alone() -> None:
     torch.testing.assert_close(seen["plain"][3], seen["plain"][2])
 
 
-@pytest.mark.parametrize("kind", ["xvector", "ecapa"])
+@pytest.mark.parametrize("kind", ["xvector", "ecapa", "resnet"])
 def test_each_layer_can_be_frozen_with_its_statistics(kind: str) -> None:
     encoder = build_small(kind)
-    assert {"layer1", "layer2", "layer4", "linear", "norm"} <= set(group_parameters_by_part(encoder))
+    parts = {name.partition(".")[0] for name in group_parameters_by_part(encoder)}
+    assert {"layer1", "layer2", "layer3", "layer4"} <= parts
     freeze(encoder, ["layer1", "layer2"])
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     optimizer = torch.optim.SGD([part for part in encoder.parameters() if part.requires_grad], lr=0.1)
@@ -141,6 +150,8 @@ def test_each_layer_can_be_frozen_with_its_statistics(kind: str) -> None:
         ("ecapa", {"pooling": "max"}, r"encoder\.pooling=max: expected one of mean, statistics"),
         ("xvector", {"channels": 0}, r"encoder\.channels=0"),
         ("xvector", {"pooled_channels": -1}, r"encoder\.pooled_channels=-1"),
+        ("resnet", {"num_blocks": [3, 4]}, r"encoder\.num_blocks=\[3, 4\]: expected 4 integers of at least 1"),
+        ("resnet", {"num_blocks": [3, 4, 0, 1]}, r"encoder\.num_blocks=\[3, 4, 0, 1\]: expected 4 integers"),
         ("xvector", {"pooling": "last"}, r"encoder\.pooling=last: expected one of mean, statistics"),
     ],
 )
