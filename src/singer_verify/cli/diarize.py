@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
     from singer_verify.inference.diarization import Diarization
 
 MAX_DEFAULT_HOP_S = 0.5
+MAX_DEFAULT_WINDOW_S = 3.0  # a model validated on whole recordings could not tell who sings when
 
 
 @app.command()
@@ -36,7 +37,7 @@ def diarize(
     file: Annotated[Path, typer.Argument(help="A recording of any length.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     window_s: Annotated[
-        float | None, typer.Option(help="Length of a window (default: as the model was validated).")
+        float | None, typer.Option(help="Length of a window (default: as the model was validated, at most 3.0).")
     ] = None,
     hop_s: Annotated[float | None, typer.Option(help="From window to window (default: 0.5, at most a window).")] = None,
     smooth_s: Annotated[
@@ -66,7 +67,8 @@ def diarize(
     )
 
     model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior, device, domain)
-    hop = min(MAX_DEFAULT_HOP_S, window_s or model.window_s) if hop_s is None else hop_s
+    window_s = min(MAX_DEFAULT_WINDOW_S, model.window_s) if window_s is None else window_s
+    hop = min(MAX_DEFAULT_HOP_S, window_s) if hop_s is None else hop_s
     singers = Gallery.load(gallery, model, of_model)
     with Console(stderr=True).status("Embedding"):
         diarization = diarize_windows(singers, model.embed_windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)

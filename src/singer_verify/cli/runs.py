@@ -107,7 +107,7 @@ def import_weights(
         ),
     ] = None,
     window_frames: Annotated[
-        int | None, typer.Option(help="Length of an evaluation window, in frames (default: 160; of CAM++, 600).")
+        int | None, typer.Option(help="Length of an evaluation window, in frames (default: 160; of CAM++, 2000).")
     ] = None,
 ) -> None:
     """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...).

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from singer_verify.errors import SingerVerifyError, require_at_least, require_between
 
 MAX_WINDOWS_PER_BATCH = 64
+MAX_FRAMES_PER_BATCH = 20_000  # 64 windows of 3.1 s: bounds what the maps of a convolutional encoder take
 MAX_BLOCK_UTTERANCES, MAX_BLOCK_FRAMES = 512, 1 << 20
 
 
@@ -99,6 +100,11 @@ def build_window_groups(
     return groups
 
 
+def count_windows_per_batch(window_frames: int) -> int:
+    """Count the windows of a length that are embedded at once: fewer of long ones, so that memory stays bounded."""
+    return max(1, min(MAX_WINDOWS_PER_BATCH, MAX_FRAMES_PER_BATCH // window_frames))
+
+
 def is_block_full(num_frames: list[int]) -> bool:
     """Return whether utterances of these lengths make up a block; the next one belongs to another.
 
@@ -118,7 +124,8 @@ def _build_block_groups(
     groups = []
     for length in np.unique(lengths):
         members = np.flatnonzero(lengths == length)
-        for first in range(0, len(members), windows_per_group):
-            chosen = members[first : first + windows_per_group]
+        most = min(windows_per_group, count_windows_per_batch(int(length)))
+        for first in range(0, len(members), most):
+            chosen = members[first : first + most]
             groups.append(WindowGroup(first_utterance + utterances[chosen], flat_starts[chosen], int(length)))
     return groups

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from singer_verify.data.windows import count_windows_per_batch
 from singer_verify.errors import UtteranceError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MAX_BATCH_WINDOWS = 64
 MAX_PENDING_RECORDINGS = 64  # recordings whose windows wait for others of their length
 Owner = TypeVar("Owner")
 Frames = Float[torch.Tensor, "frames bins"]
@@ -94,7 +94,7 @@ class WindowBatcher(Generic[Owner]):
         group.append((whole, len(whole.rows), window))
         whole.rows.append(None)
         whole.num_missing += 1
-        if len(group) == MAX_BATCH_WINDOWS:
+        if len(group) == count_windows_per_batch(len(window)):
             self._embed_batch(len(window))
 
     def _flush(self) -> None:

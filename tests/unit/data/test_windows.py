@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from singer_verify.data.windows import build_window_groups, compute_window_starts
+from singer_verify.data.windows import build_window_groups, compute_window_starts, count_windows_per_batch
 from singer_verify.evaluation.averaging import average_by_group
 
 
@@ -26,6 +26,16 @@ def test_groups_hold_every_window_once_and_one_length_each() -> None:
     for group in groups:
         assert len(group.utterances) <= 4
         assert (np.minimum(lengths[group.utterances], 100) == group.num_frames).all()
+
+
+@pytest.mark.parametrize(
+    ("window_frames", "num_windows"), [(1, 64), (160, 64), (312, 64), (600, 33), (2000, 10), (20_001, 1), (10**9, 1)]
+)
+def test_fewer_long_windows_are_embedded_at_once(window_frames: int, num_windows: int) -> None:
+    assert count_windows_per_batch(window_frames) == num_windows
+    groups = build_window_groups(np.full(70, 600), window_frames)
+    held = [len(group.utterances) * group.num_frames for group in groups]
+    assert max(held) <= 20_000
 
 
 def test_means_are_of_unit_length_and_of_the_right_windows() -> None:

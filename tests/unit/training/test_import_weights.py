@@ -140,7 +140,7 @@ def test_campplus_is_reproduced_from_its_weights_alone(settings: dict[str, Any],
     assert model.encoder.settings == network.settings
     frames = torch.rand(2, 30, 24)
     torch.testing.assert_close(model.encoder(frames), network(frames), rtol=0, atol=0)
-    assert (model.normalisation.name, model.window_frames) == ("utterance_mean", 600)
+    assert (model.normalisation.name, model.window_frames) == ("utterance_mean", 2000)
     assert model.feature.recipe == Fbank(24, full_scale=1.0).recipe
     samples = torch.from_numpy(sing(1, 2.0))
     frames = Fbank(24, full_scale=1.0)(samples)
