@@ -73,9 +73,10 @@ def test_what_is_typed_comes_before_the_parent(parent: Path, make_corpus: MakeCo
         ("encoder=lstm", "encoder._target_ is singer_verify.encoders.xvector.XVectorEncoder there"),
         ("features.fmin_hz=70", "features.fmin_hz is 60.0 there, 70.0 here"),
         ("features=mel40", "features.num_bins is 24 there, 40 here"),
+        ("+trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true: replaces every BatchNorm by a new one"),
     ):
         with pytest.raises(SingerVerifyError, match=said):
-            tune(root, parent, typed)
+            tune(root, parent, typed, "freeze_batchnorm=true")
 
 
 def test_a_parent_names_nothing_foreign(parent: Path, tmp_path: Path, make_corpus: MakeCorpus) -> None:

@@ -154,6 +154,11 @@ def freeze_batchnorm(encoder: nn.Module) -> None:
             _keep_in_evaluation_mode(module)
 
 
+def has_frozen_batchnorm(encoder: nn.Module) -> bool:
+    """Return whether a BatchNorm of an encoder that is in training mode keeps its statistics."""
+    return any(isinstance(module, BATCHNORMS) and not module.training for module in encoder.modules())
+
+
 def _find_parameters(encoder: nn.Module, setting: str, name: str) -> list[nn.Parameter]:
     """Find the parameters of a part or another submodule.
 

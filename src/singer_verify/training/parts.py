@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from singer_verify.data.augmentation.augmentation import AugmentationChain
 from singer_verify.data.datamodule import SingerDataModule
-from singer_verify.encoders.encoder import Encoder, freeze, freeze_batchnorm
+from singer_verify.encoders.encoder import Encoder, freeze, freeze_batchnorm, has_frozen_batchnorm
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import Normalisation
@@ -216,6 +216,11 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     freeze(encoder, config.get("freeze") or [])
     if config.get("freeze_batchnorm"):
         freeze_batchnorm(encoder)
+    if config.trainer.get("sync_batchnorm") and has_frozen_batchnorm(encoder):
+        raise SingerVerifyError(
+            "trainer.sync_batchnorm=true: replaces every BatchNorm by a new one that follows the batches; leave it out "
+            "where the statistics of one are to stay (freeze_batchnorm, freeze)."
+        )
     loss.require_utterances(config.data.utterances_per_singer)
     optimizer, scheduler = instantiate(config.optimizer), instantiate(config.scheduler)
     metadata = build_metadata(data, encoder) if data.stores else None

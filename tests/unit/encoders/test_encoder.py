@@ -14,6 +14,7 @@ from singer_verify.encoders.encoder import (
     freeze_batchnorm,
     group_parameters_by_part,
     group_parameters_by_rate,
+    has_frozen_batchnorm,
 )
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
@@ -201,6 +202,18 @@ def test_an_encoder_without_batchnorm_is_left_alone() -> None:
     before = copy_state(encoder)
     train_steps(encoder)
     assert find_changed(before, encoder) == set(before)
+
+
+def test_frozen_batchnorm_is_noticed() -> None:
+    """A conversion to SyncBatchNorm loses what keeps it frozen, and is refused where there is any."""
+    encoder = DeepEncoder()
+    assert not has_frozen_batchnorm(encoder)
+    freeze(encoder, "head")
+    assert not has_frozen_batchnorm(encoder)
+    freeze(encoder, "trunk.first.1")
+    assert has_frozen_batchnorm(encoder)
+    converted: Any = nn.SyncBatchNorm.convert_sync_batchnorm(encoder).train()
+    assert not converted.trunk.first[1]._forward_pre_hooks
 
 
 def test_kept_statistics_are_not_averaged_over_devices() -> None:
