@@ -94,8 +94,8 @@ def import_weights(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Weights of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning, AutoVC, or of CAM++ "
-            "(3D-Speaker, wespeaker)."
+            help="Weights of singer_id_encoder, Resemblyzer, Real-Time-Voice-Cloning, AutoVC, of CAM++ "
+            "(3D-Speaker, wespeaker), or of wespeaker's ECAPA-TDNN and ResNet."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The run folder to create.")],
@@ -103,11 +103,12 @@ def import_weights(
         str | None,
         typer.Option(
             help="Their recipe: a name in conf/features, or the path of such a yaml (default: the one they were "
-            "trained on, where that is known: CAM++)."
+            "trained on, where that is known: CAM++, ECAPA-TDNN, ResNet)."
         ),
     ] = None,
     window_frames: Annotated[
-        int | None, typer.Option(help="Length of an evaluation window, in frames (default: 160; of CAM++, 2000).")
+        int | None,
+        typer.Option(help="Length of an evaluation window, in frames (default: 160; 2000 where the recipe is known)."),
     ] = None,
 ) -> None:
     """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...).

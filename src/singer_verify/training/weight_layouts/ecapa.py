@@ -18,7 +18,7 @@ from singer_verify.training.weight_layouts.layout import (
 ARCHITECTURE = "ECAPA-TDNN"
 FIRST_BLOCK = "layer2.se_res2block"
 CLASSIFIER_PREFIX = "projection."
-WINDOW_FRAMES = 600
+WINDOW_FRAMES = 2000  # whole recordings of up to 20 s, as they are evaluated by their authors
 PUBLISHED_NAMES = (  # patterns of our names, and what wespeaker calls the same
     (r"^(layer\d+)\.before\.", r"\1.se_res2block.0."),
     (r"^(layer\d+)\.multi_scale\.layers\.(\d+)\.conv\.", r"\1.se_res2block.1.convs.\2."),

@@ -58,6 +58,13 @@ PUBLISHED_WEIGHTS = (
         "https://github.com/wenet-e2e/wespeaker/blob/master/docs/pretrained.md",
         "CC-BY-4.0",
     ),
+    PublishedWeights(
+        "ResNet34",
+        "wespeaker, 5994 speakers of VoxCeleb2: avg_model.pt of "
+        "https://github.com/wenet-e2e/wespeaker/blob/master/docs/pretrained.md",
+        "CC-BY-4.0",
+        num_parameters=6_630_000,
+    ),
 )
 
 

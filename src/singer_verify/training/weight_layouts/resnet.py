@@ -18,7 +18,7 @@ from singer_verify.training.weight_layouts.layout import (
 ARCHITECTURE = "ResNet"
 CLASSIFIER_PREFIX = "projection."
 PROJECTION = "seg_1.weight"
-WINDOW_FRAMES = 600
+WINDOW_FRAMES = 2000  # whole recordings of up to 20 s, as they are evaluated by their authors
 
 
 class ResNetLayout:
