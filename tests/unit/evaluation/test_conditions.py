@@ -74,7 +74,7 @@ def test_a_corpus_without_table_has_no_labels(tmp_path: Path) -> None:
 def test_refuses_what_is_no_table_of_utterances(tmp_path: Path) -> None:
     table = tmp_path / "corpus.csv"
     for content, sentence in (
-        ("path,gender\na,f\n", "has no column utterance"),
+        ("voice,gender\na,f\n", "has no column utterance"),
         ("utterance,gender\na,f\na,m\n", "lists a twice"),
         ("", "cannot be read as a table"),
     ):
