@@ -113,13 +113,12 @@ def import_weights(
 ) -> None:
     """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...).
 
-    Pauses are left out and the level is set as in trainings of this program; a yaml with activity_db: null and
-    level_db: null keeps recordings as they are.
+    Recordings are kept as they are, as networks of other programs were trained on them: pauses are left out and the
+    level is set only where a recipe's yaml says so by activity_db and level_db, as trainings of this program do.
     """
     from singer_verify.errors import require_at_least
     from singer_verify.features.normalisation import Normalisation
     from singer_verify.features.recipe import build_feature, read_recipe
-    from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS
     from singer_verify.training.import_weights import import_weights_as_run
 
     if window_frames is not None:
@@ -127,6 +126,6 @@ def import_weights(
     if features is None:
         import_weights_as_run(file, None, window_frames, out)
     else:
-        recipe = DEFAULT_VOICE_SETTINGS | read_recipe(features)
+        recipe = read_recipe(features)
         import_weights_as_run(file, build_feature(recipe), window_frames, out, Normalisation.from_recipe(recipe))
     typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")

@@ -42,7 +42,8 @@ PUBLISHED_WEIGHTS = (
         "https://modelscope.cn/models/iic/speech_campplus_sv_zh_en_16k-common_advanced",
         "Apache-2.0",
         sha256="92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
-        num_parameters=6_900_000,
+        num_parameters=6_848_544,
+        eers={"RAVDESS song": 0.073, "MIR-1K": 0.015, "makam": 0.030},
     ),
     PublishedWeights(
         "LSTM 3 × 256",
@@ -51,6 +52,7 @@ PUBLISHED_WEIGHTS = (
         sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
         num_parameters=1_423_616,
         options="--features resemblyzer",
+        eers={"RAVDESS song": 0.185, "MIR-1K": 0.112, "makam": 0.237},
     ),
     PublishedWeights(
         "ECAPA-TDNN",
