@@ -22,6 +22,7 @@ from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.inference.model import load_model
 from singer_verify.runs.checkpoints import Checkpoint
+from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.training.distillation import DistillationDataModule, TeacherEmbeddings
 
 SHORT = ("data.changes.num_changes=1", "data.changes.excerpt_s=0.5", "data.min_frames=10", "data.num_frames=20")
@@ -103,7 +104,7 @@ def test_teacher_and_student_may_have_other_rates(place: Path, tmp_path: Path) -
 def test_the_student_learns(student: Path, place: Path) -> None:
     """Nearer to the teacher, on voices that neither has heard, than an untrained network of its size."""
     path = place / "corpus/val/s0/0.wav"
-    distilled, teacher = load_model(student), load_model(place / "teacher")
+    distilled, teacher = load_model(student / LAST_CHECKPOINT), load_model(place / "teacher")
     assert distilled.embed(path) @ teacher.embed(path) > 0.9
     metrics = json.loads((student / "metrics.json").read_text())
     assert metrics["steps"] == 60
@@ -128,6 +129,7 @@ def test_a_distilled_network_is_fine_tuned_with_labels(student: Path, place: Pat
     sizes = [override for override in TINY if not override.startswith(("encoder", "trainer.max_steps"))]
     settings = [f"data.root={place / 'corpus'}", f"data.store_root={place / 'store'}", "~callbacks.pictures"]
     encoder = ["encoder.hidden_size=6", "encoder.num_layers=2", "encoder.embedding_size=8", "encoder.relu=false"]
+    encoder += ["encoder.pooling=mean", "features.normalise=global_bins"]
     child = run(None, *sizes, *encoder, *settings, f"init_from={student}", "trainer.max_steps=2", "name=child")
     assert json.loads((child / "run.json").read_text())["parent"]["taken"] == ["encoder"]
     assert set(Checkpoint.read(child).metadata.pretraining_singers) == {"b", "c", "c/d"}
