@@ -50,7 +50,7 @@ from singer_verify.training.run import train
 
 CONF = ROOT / "conf"
 SEARCHES = {"rates"}  # which draw values instead of going through a grid
-NUM_JOBS = {"features": 11 * 2 * 3, "full": 11 * 6 * 3 * 3, "losses": 3 * 3, "seeds": 3}
+NUM_JOBS = {"features": 11 * 2 * 3, "full": 11 * 6 * 3 * 3, "losses": 11 * 3, "seeds": 3}
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_metrics() -> None:
 class StoredScores(Scoring):
     """Gives each trial of a list its stored score: the number of its left utterance is its place in the file."""
 
-    def prepare_embeddings(self, embeddings: np.ndarray) -> TrialEmbeddings:
+    def prepare_embeddings(self, embeddings: np.ndarray, domains: object = None) -> TrialEmbeddings:
         return TrialEmbeddings(embeddings)
 
     def compute_pair_scores(self, left: TrialEmbeddings, right: TrialEmbeddings) -> np.ndarray:

@@ -137,7 +137,9 @@ def test_the_setting_travels_in_the_checkpoint(make_corpus: MakeCorpus, tmp_path
     assert isinstance(feature, VoiceFeature)
     assert feature.preparation == VoicePreparation(30, -40)
     with pytest.raises(SingerVerifyError, match=r"features.activity_db is 30 there, 35 here"):
-        train(root, f"init_from={run}", "name=refused")
+        train(root, "features.activity_db=35", f"init_from={run}", "name=refused")
+    tuned = train(root, f"init_from={run}", f"hydra.run.dir={tmp_path}/tuned", "trainer.max_steps=1")
+    assert load_model(tuned).feature.recipe == feature.recipe
 
 
 def test_a_recording_with_too_little_voice_is_skipped_by_name(make_corpus: MakeCorpus, tmp_path: Path) -> None:
