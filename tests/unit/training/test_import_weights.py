@@ -296,7 +296,7 @@ def test_an_imported_run_is_evaluated_and_trained_on(
     imported = CliRunner().invoke(app, ["import-weights", str(path), "--features", "mel40", "--out", str(run)])
     assert imported.exit_code == 0
     before = CliRunner().invoke(app, ["evaluate", str(run), str(corpus), "--json"])
-    child = train(corpus, f"init_from={run}", "name=tuned", "features=mel40", "data.num_frames=160")
+    child = train(corpus, f"init_from={run}", "name=tuned", "data.num_frames=160")
     assert child == run / "tuned"
     figures = json.loads((child / "metrics.json").read_text())["untrained"]
     assert figures["val/eer"] == pytest.approx(json.loads(before.stdout)["metrics"]["eer"]["value"], abs=1e-6)
