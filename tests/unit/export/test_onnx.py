@@ -90,7 +90,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "normalise", "lstm"),
     [
-        ("energy", "utterance_unit_variance", {"pooling": "mean"}),
+        pytest.param("energy", "utterance_unit_variance", {"pooling": "mean"}, marks=SLOW),
         pytest.param("mfcc+deltas", "utterance_bins", {"pooling": "attention", "bidirectional": True}, marks=SLOW),
         pytest.param("mel40+energy", "global_bins", {"pooling": "mean", "bidirectional": True}, marks=SLOW),
         pytest.param(
@@ -139,6 +139,7 @@ def randomise_normalisation(encoder: nn.Module) -> nn.Module:
     return encoder.eval()
 
 
+@pytest.mark.slow
 def test_a_recording_of_a_single_frame_can_be_exported(tmp_path: Path) -> None:
     """The shortest recording of fbank is a frame, that of centred recipes several."""
     embedder = embedder_of(Fbank(8), encoder=StatisticsEncoder(8))
@@ -151,7 +152,7 @@ def test_a_recording_of_a_single_frame_can_be_exported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["xvector", "ecapa", *(pytest.param(name, marks=SLOW) for name in ("campplus", "resnet"))]
+    "name", ["xvector", *(pytest.param(name, marks=SLOW) for name in ("ecapa", "campplus", "resnet"))]
 )
 def test_a_convolutional_encoder_takes_any_number_of_frames(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
@@ -391,8 +392,8 @@ def test_command_refuses_places(model: Path, tmp_path: Path) -> None:
     ("recipe", "from_frames", "settings"),
     [
         ("mel40", False, DEFAULT_VOICE_SETTINGS),
-        ("mel40", False, {"level_db": -26.0}),
-        ("world", True, DEFAULT_VOICE_SETTINGS),
+        pytest.param("mel40", False, {"level_db": -26.0}, marks=SLOW),
+        pytest.param("world", True, DEFAULT_VOICE_SETTINGS, marks=SLOW),
     ],
 )
 def test_a_recipe_that_prepares_recordings_is_checked_against_the_whole_way(
