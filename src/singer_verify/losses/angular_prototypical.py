@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from singer_verify.errors import SingerVerifyError, require_between
+from singer_verify.errors import require_between
+from singer_verify.losses.batch_shape import require_comparable_utterances
 from singer_verify.losses.ge2e import MIN_SCALE
 
 
@@ -44,11 +45,7 @@ class AngularPrototypicalLoss(nn.Module):
         Raises:
             SingerVerifyError: fewer than two singers, or fewer than two utterances of each.
         """
-        if min(embeddings.shape[:2]) < 2:
-            raise SingerVerifyError(
-                f"The angular prototypical loss got {embeddings.shape[0]} singers × {embeddings.shape[1]} utterances; "
-                f"it needs at least 2 × 2: an utterance is compared with its singer's others and with other singers."
-            )
+        require_comparable_utterances("The angular prototypical loss", embeddings)
         if self.training:
             with torch.no_grad():
                 self.scale.clamp_(min=MIN_SCALE)

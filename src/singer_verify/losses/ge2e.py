@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from singer_verify.errors import SingerVerifyError, require_between, require_choice
+from singer_verify.errors import require_between, require_choice
+from singer_verify.losses.batch_shape import require_comparable_utterances
 
 GE2E_FORMS = ("softmax", "contrast")
 MIN_SCALE = 1e-6
@@ -52,11 +53,7 @@ class GE2ELoss(nn.Module):
         Raises:
             SingerVerifyError: fewer than two singers, or fewer than two utterances of each.
         """
-        if min(embeddings.shape[:2]) < 2:
-            raise SingerVerifyError(
-                f"GE2E got {embeddings.shape[0]} singers × {embeddings.shape[1]} utterances; it needs at least 2 × 2: "
-                f"an utterance is compared with its singer's others and with other singers."
-            )
+        require_comparable_utterances("GE2E", embeddings)
         similarities = self.compute_similarities(embeddings)
         own = torch.arange(embeddings.shape[0], device=embeddings.device).repeat_interleave(embeddings.shape[1])
         if self.form == "softmax":

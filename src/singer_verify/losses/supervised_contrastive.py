@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from singer_verify.errors import SingerVerifyError, require_between
+from singer_verify.errors import require_between
+from singer_verify.losses.batch_shape import require_comparable_utterances
 
 
 class SupervisedContrastiveLoss(nn.Module):
@@ -37,11 +38,7 @@ class SupervisedContrastiveLoss(nn.Module):
         Raises:
             SingerVerifyError: fewer than two singers, or fewer than two utterances of each.
         """
-        if min(embeddings.shape[:2]) < 2:
-            raise SingerVerifyError(
-                f"SupCon got {embeddings.shape[0]} singers × {embeddings.shape[1]} utterances; it needs at least "
-                f"2 × 2: an utterance is compared with its singer's others and with other singers."
-            )
+        require_comparable_utterances("SupCon", embeddings)
         units = normalize(embeddings.flatten(0, 1), dim=1)
         labels = singers.repeat_interleave(embeddings.shape[1])
         is_itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
