@@ -31,6 +31,10 @@ F0_RANGE_HZ = (65.0, 1100.0)
 # Of the steps of singing that are loud enough, 95 % reach 0.6; white and pink noise reach 0.4, brown noise 0.5.
 MIN_VOICING = 0.6
 VOICING_FILTER_STEPS = 7  # a median over 70 ms ignores single periodic steps
+# A step at the edge of a pause holds a voice from where 0.1 % of its energy has passed, or until 0.1 % is left, so that
+# what is cut out of a held note is the pause to the sample.
+EDGE_ENERGY = 1e-3
+LEAKAGE_DB = 10.0  # a step at an edge is a pause if it is this far below the level of its window, which reaches beyond
 HANGOVER_S = 0.1  # unvoiced sounds this close to a voiced step belong to the voice, as consonants do,
 UNVOICED_MARGIN_DB = 10.0  # if they are this far above the level of pauses
 # Share of the power that lies more than 6 % and 120 Hz beside the strongest partial: in singing at least 0.0007, also
@@ -55,6 +59,7 @@ class ActivityMeasures:
         power: (steps,), mean power between 80 Hz and 5 kHz.
         is_voiced: (steps,), whether a voice of definite pitch sounds.
         sums: (steps, 2), sums of the samples and of their squares.
+        bounds: (steps, 2), first sample of each step and the end of those that hold all but 0.2 % of its energy.
     """
 
     sample_rate: int
@@ -62,6 +67,7 @@ class ActivityMeasures:
     power: Float[np.ndarray, " steps"]
     is_voiced: Bool[np.ndarray, " steps"]
     sums: Float[np.ndarray, "steps 2"]
+    bounds: Int[np.ndarray, "steps 2"]
 
     def find_voice(self, activity_db: float = DEFAULT_ACTIVITY_DB) -> "VoiceActivity":
         """Decide which steps hold a voice.
@@ -75,12 +81,30 @@ class ActivityMeasures:
         energy = np.cumsum(loudest_first, dtype=np.float64)
         reference = loudest_first[np.searchsorted(energy, energy[-1] / 2)] if len(energy) else 0.0
         if not reference:
-            return VoiceActivity(self.sample_rate, self.num_samples, np.zeros(len(power), bool), self.sums)
+            return VoiceActivity(self.sample_rate, self.num_samples, np.zeros(len(power), bool), self.sums, self.bounds)
         level_db = 10.0 * np.log10(np.maximum(self.power, TINY) / reference)
         is_sung = self.is_voiced & (level_db > -activity_db)
         is_near = binary_dilation(is_sung, np.ones(2 * round(HANGOVER_S / STEP_S) + 1, bool))
         is_active = is_sung | (is_near & (level_db > UNVOICED_MARGIN_DB - activity_db))
-        return VoiceActivity(self.sample_rate, self.num_samples, is_active, self.sums)
+        is_active = _trim_edges(is_active, self._compute_own_power() < 10.0 ** (-LEAKAGE_DB / 10.0) * self.power)
+        return VoiceActivity(self.sample_rate, self.num_samples, is_active, self.sums, self.bounds)
+
+    def _compute_own_power(self) -> Float[np.ndarray, " steps"]:
+        """Compute the power of the samples of each step alone, their mean removed."""
+        total, squares = self.sums.T / compute_step_samples(self.sample_rate)
+        power: np.ndarray = squares - np.square(total)
+        return power
+
+
+def _trim_edges(
+    is_active: Bool[np.ndarray, " steps"], is_leakage: Bool[np.ndarray, " steps"]
+) -> Bool[np.ndarray, " steps"]:
+    """Return the activity without the first and the last steps of its runs that are leakage from beside them."""
+    trimmed = is_active.copy()
+    for _ in range(round(ANALYSIS_S / 2 / STEP_S)):  # how far a window reaches
+        is_edge = trimmed & ~(np.append(trimmed[1:], False) & np.insert(trimmed[:-1], 0, False))
+        trimmed &= ~(is_edge & is_leakage)
+    return trimmed
 
 
 @dataclass(frozen=True)
@@ -92,18 +116,24 @@ class VoiceActivity:
         num_samples: number of its samples.
         is_active: (steps,), whether a step of 10 ms holds a voice.
         sums: (steps, 2), sums of the samples and of their squares in each step.
+        bounds: (steps, 2), see `ActivityMeasures`.
     """
 
     sample_rate: int
     num_samples: int
     is_active: Bool[np.ndarray, " steps"]
     sums: Float[np.ndarray, "steps 2"]
+    bounds: Int[np.ndarray, "steps 2"]
 
     @cached_property
     def runs(self) -> Int[np.ndarray, "runs 2"]:
-        """First sample and end of each run of active steps."""
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], self.is_active, [False]])))
-        return np.minimum(edges.reshape(-1, 2) * compute_step_samples(self.sample_rate), self.num_samples)
+        """First sample and end of each run of active steps, to the sample where the run borders on a pause."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], self.is_active, [False]]))).reshape(-1, 2)
+        first_steps, last_steps = edges[:, 0], edges[:, 1] - 1
+        step = compute_step_samples(self.sample_rate)
+        starts = first_steps * step + self.bounds[first_steps, 0] * (first_steps > 0)
+        ends = last_steps * step + np.where(edges[:, 1] < len(self.is_active), self.bounds[last_steps, 1], step)
+        return np.minimum(np.stack([starts, ends], axis=1), self.num_samples)
 
     @property
     def num_voice_samples(self) -> int:
@@ -189,7 +219,7 @@ class ActivityMeter:
         self.context_samples = CONTEXT_STEPS * self.step_samples
         self.held = np.zeros(self.context_samples, np.float32)  # begins with the context before the next chunk
         self.num_samples = 0
-        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
 
     def update(self, samples: Float[np.ndarray, " samples"]) -> None:
         """Take the next samples."""
@@ -208,23 +238,36 @@ class ActivityMeter:
             num_steps = min(remaining, CHUNK_STEPS)
             self._measure(num_steps)
             self.held, remaining = self.held[num_steps * self.step_samples :], remaining - num_steps
-        power, is_voiced, sums = (
+        power, is_voiced, sums, bounds = (
             (np.concatenate(part) for part in zip(*self.parts, strict=True))
             if self.parts
-            else (np.zeros(0), np.zeros(0, bool), np.zeros((0, 2)))
+            else (np.zeros(0), np.zeros(0, bool), np.zeros((0, 2)), np.zeros((0, 2), np.int64))
         )
         is_voiced = median_filter(is_voiced.astype(np.uint8), VOICING_FILTER_STEPS, mode="constant") > 0
-        return ActivityMeasures(self.sample_rate, self.num_samples, power, is_voiced, sums)
+        return ActivityMeasures(self.sample_rate, self.num_samples, power, is_voiced, sums, bounds)
 
     def _measure(self, num_steps: int) -> None:
         """Measure the steps after the context."""
         step, context = self.step_samples, self.context_samples
         samples = self.held[: 2 * context + num_steps * step]
         inside = samples[context : context + num_steps * step].reshape(num_steps, step).astype(np.float64)
-        sums = np.stack([inside.sum(axis=1), np.square(inside).sum(axis=1)], axis=1)
+        energy = np.square(inside).cumsum(axis=1)
+        sums = np.stack([inside.sum(axis=1), energy[:, -1]], axis=1)
         power = compute_band_power(samples, self.sample_rate, CONTEXT_STEPS, num_steps)
         is_voiced = detect_voiced_steps(samples, self.sample_rate, CONTEXT_STEPS, num_steps)
-        self.parts.append((power, is_voiced, sums))
+        self.parts.append((power, is_voiced, sums, _find_energy_bounds(energy)))
+
+
+def _find_energy_bounds(energy: Float[np.ndarray, "steps samples"]) -> Int[np.ndarray, "steps 2"]:
+    """Return the first sample and the end of those that hold all but 0.2 % of the energy of a step.
+
+    Args:
+        energy: energy up to each sample, that sample included.
+    """
+    total = energy[:, -1:]
+    first = (energy < EDGE_ENERGY * total).sum(axis=1)
+    end = 1 + (energy < (1.0 - EDGE_ENERGY) * total).sum(axis=1)
+    return np.stack([first, np.where(total[:, 0] > 0.0, end, energy.shape[1])], axis=1)
 
 
 def compute_step_samples(sample_rate: int) -> int:

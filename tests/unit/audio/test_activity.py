@@ -101,6 +101,16 @@ def test_a_pause_is_cut_out_to_the_step(noise_db: float | None, pause_s: float) 
     assert end_s == pytest.approx(2.0 + pause_s, abs=0.03)
 
 
+@pytest.mark.parametrize("place", [2.0, 2.0031, 2.0055, 2.0099])
+def test_a_pause_is_cut_out_of_a_held_note_to_the_sample(place: float) -> None:
+    voice, cut = sing_phrases(2, 0, 4.0).astype(np.float32), round(place * RATE)
+    paused = np.concatenate([voice[:cut], np.zeros(3 * RATE, np.float32), voice[cut:]])
+    (before, start), (end, after) = find_voice(paused).runs
+    assert (before, after) == (0, len(paused))
+    assert cut - 0.002 * RATE < start <= cut
+    assert cut <= end - 3 * RATE < cut + 0.002 * RATE
+
+
 def test_unvoiced_consonants_between_notes_stay() -> None:
     voice, hiss = sing_phrases(3, 0, 2.0), 0.05 * np.diff(NOISE, prepend=0.0)[: round(0.12 * RATE)]
     activity = find_voice(np.concatenate([voice[:RATE], hiss, voice[RATE:]]))
@@ -117,15 +127,16 @@ def test_blocks_of_any_length_give_the_same(block_samples: int) -> None:
 
 def test_samples_and_times_of_the_voice() -> None:
     is_active = np.array([False, True, True, False, False, True, False])
-    activity = VoiceActivity(1000, 65, is_active, np.zeros((7, 2)))
+    bounds = np.array([[0, 10], [2, 10], [3, 7], [0, 10], [0, 10], [0, 10], [0, 10]])
+    activity = VoiceActivity(1000, 65, is_active, np.zeros((7, 2)), bounds)
     samples = np.arange(65, dtype=np.float32)
-    expected = [*range(10, 30), *range(50, 60)]
+    expected = [*range(12, 27), *range(50, 60)]  # a run begins and ends with the energy of its first and last step
     for block_samples in (7, 33, 65):
         blocks = [samples[first : first + block_samples] for first in range(0, 65, block_samples)]
         assert np.concatenate(list(activity.select(blocks))).tolist() == expected
-    times_s = np.array([0.0, 0.019, 0.02, 0.029])
-    np.testing.assert_allclose(activity.map_to_recording(times_s), [0.010, 0.029, 0.050, 0.059])
-    np.testing.assert_allclose(activity.pauses_s, [[0.0, 0.01], [0.03, 0.05], [0.06, 0.065]])
+    times_s = np.array([0.0, 0.014, 0.015, 0.024])
+    np.testing.assert_allclose(activity.map_to_recording(times_s), [0.012, 0.026, 0.050, 0.059])
+    np.testing.assert_allclose(activity.pauses_s, [[0.0, 0.012], [0.027, 0.05], [0.06, 0.065]])
     np.testing.assert_allclose(activity.compute_voice_share(np.array([0.0, 0.01]), np.array([0.04, 0.03])), [0.5, 1.0])
 
 

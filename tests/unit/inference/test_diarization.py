@@ -51,7 +51,8 @@ def recording(windows: list[np.ndarray], silent: tuple[int, ...] = ()) -> Record
     is_active = np.ones(100 * (len(windows) + 1), bool)
     for number in silent:
         is_active[100 * number : 100 * (number + 2)] = False
-    activity = VoiceActivity(RATE, 160 * len(is_active), is_active, np.zeros((len(is_active), 2)))
+    bounds = np.tile([0, 160], (len(is_active), 1))
+    activity = VoiceActivity(RATE, 160 * len(is_active), is_active, np.zeros((len(is_active), 2)), bounds)
     return RecordingEmbedding(
         "a.wav", np.array(windows), starts_s, starts_s + 2, float(len(windows) + 1), activity, False, False, 2.0
     )
