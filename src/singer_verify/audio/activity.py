@@ -117,6 +117,7 @@ class VoiceActivity:
         is_active: (steps,), whether a step of 10 ms holds a voice.
         sums: (steps, 2), sums of the samples and of their squares in each step.
         bounds: (steps, 2), see `ActivityMeasures`.
+        pause_s: seconds of each pause that are kept, half of them at either end.
     """
 
     sample_rate: int
@@ -124,9 +125,20 @@ class VoiceActivity:
     is_active: Bool[np.ndarray, " steps"]
     sums: Float[np.ndarray, "steps 2"]
     bounds: Int[np.ndarray, "steps 2"]
+    pause_s: float = 0.0
 
     @cached_property
     def runs(self) -> Int[np.ndarray, "runs 2"]:
+        """First sample and end of each stretch that is kept: the voice, and `pause_s` of each pause."""
+        margin = round(self.pause_s / 2 * self.sample_rate)
+        starts = np.maximum(self.voice_runs[:, 0] - margin, 0)
+        ends = np.minimum(self.voice_runs[:, 1] + margin, self.num_samples)
+        is_apart = starts[1:] > ends[:-1]
+        begins, finishes = np.append(True, is_apart), np.append(is_apart, True)
+        return np.stack([starts[begins[: len(starts)]], ends[finishes[: len(ends)]]], axis=1)
+
+    @cached_property
+    def voice_runs(self) -> Int[np.ndarray, "runs 2"]:
         """First sample and end of each run of active steps, to the sample where the run borders on a pause."""
         edges = np.flatnonzero(np.diff(np.concatenate([[False], self.is_active, [False]]))).reshape(-1, 2)
         first_steps, last_steps = edges[:, 0], edges[:, 1] - 1
@@ -136,8 +148,12 @@ class VoiceActivity:
         return np.minimum(np.stack([starts, ends], axis=1), self.num_samples)
 
     @property
-    def num_voice_samples(self) -> int:
+    def num_kept_samples(self) -> int:
         return int((self.runs[:, 1] - self.runs[:, 0]).sum())
+
+    @property
+    def num_voice_samples(self) -> int:
+        return int((self.voice_runs[:, 1] - self.voice_runs[:, 0]).sum())
 
     @property
     def voice_s(self) -> float:
@@ -150,7 +166,7 @@ class VoiceActivity:
 
     @property
     def pauses_s(self) -> Float[np.ndarray, "pauses 2"]:
-        """Start and end of each stretch without a voice, in seconds."""
+        """Start and end of each stretch that is left out, in seconds."""
         edges = np.concatenate([[0], self.runs.ravel(), [self.num_samples]]).reshape(-1, 2)
         return edges[edges[:, 1] > edges[:, 0]] / self.sample_rate
 
@@ -191,7 +207,7 @@ class VoiceActivity:
         raise UtteranceError(f"holds {found}; expected at least {MIN_VOICE_S:g} s of singing.")
 
     def select(self, blocks: Iterable[Float[np.ndarray, " _"]]) -> Iterator[Float[np.ndarray, " _"]]:
-        """Yield the samples of the voice of a recording, whose samples come in blocks of any lengths."""
+        """Yield the samples of a recording that are kept; its samples come in blocks of any lengths."""
         first = 0
         for block in blocks:
             starts, ends = (np.clip(self.runs[:, side] - first, 0, len(block)) for side in (0, 1))
@@ -200,7 +216,7 @@ class VoiceActivity:
             first += len(block)
 
     def map_to_recording(self, times_s: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
-        """Map times within the voice, pauses left out, to times within the recording, in seconds."""
+        """Map times within what is kept to times within the recording, in seconds."""
         starts, ends = self.runs.T / self.sample_rate
         voice_starts = np.concatenate([[0.0], np.cumsum(ends - starts)[:-1]])
         run = np.maximum(np.searchsorted(voice_starts, times_s + 1e-9, side="right") - 1, 0)

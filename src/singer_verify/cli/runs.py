@@ -113,19 +113,19 @@ def import_weights(
 ) -> None:
     """Create a run folder from weights trained elsewhere, to evaluate, embed with, or fine-tune (init_from=...).
 
-    Recordings are kept as they are, as networks of other programs were trained on them: pauses are left out and the
-    level is set only where a recipe's yaml says so by activity_db and level_db, as trainings of this program do.
+    Pauses are cut down to half a second: networks of other programs were trained on recordings with pauses. A recipe's
+    yaml that names activity_db, pause_s or level_db has its own way.
     """
     from singer_verify.errors import require_at_least
     from singer_verify.features.normalisation import Normalisation
     from singer_verify.features.recipe import build_feature, read_recipe
-    from singer_verify.training.import_weights import import_weights_as_run
+    from singer_verify.training.import_weights import IMPORTED_VOICE_SETTINGS, import_weights_as_run
 
     if window_frames is not None:
         require_at_least(1, **{"--window-frames": window_frames})
     if features is None:
         import_weights_as_run(file, None, window_frames, out)
     else:
-        recipe = read_recipe(features)
+        recipe = IMPORTED_VOICE_SETTINGS | read_recipe(features)
         import_weights_as_run(file, build_feature(recipe), window_frames, out, Normalisation.from_recipe(recipe))
     typer.echo(f"{out}: ready for evaluate, embed and init_from={out}.")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.scoring import Scoring
-from singer_verify.features.voice import build_voice_front_end, split_voice_feature
+from singer_verify.features.voice import build_prepared_front_end, split_voice_feature
 from singer_verify.inference.end_to_end import EndToEndModel, find_min_samples, find_torch_obstacle
 from singer_verify.inference.model import Model
 
@@ -36,7 +36,7 @@ SAMPLES_INPUT, FRAMES_INPUT, EMBEDDING_OUTPUT = (
     "frames",
     "embedding",
 )  # names of the graph's inputs and of its output
-PREPARATION = "activity_db, level_db of features.voice.VoicePreparation, applied to the samples first:"
+PREPARATION = "activity_db, level_db, pause_s of features.voice.VoicePreparation, applied to the samples first:"
 NUM_TRACED_WINDOWS = 4  # more than one, which would be traced as a constant
 
 
@@ -144,7 +144,8 @@ def build_onnx_metadata(model: Model, scoring: Scoring, from_frames: bool) -> di
     }
     _, preparation = split_voice_feature(feature)
     if preparation is not None:
-        metadata["preparation"] = f"{PREPARATION} {preparation.activity_db} {preparation.level_db}"
+        settings = preparation.activity_db, preparation.level_db, preparation.pause_s
+        metadata["preparation"] = " ".join([PREPARATION, *map(str, settings)])
     if not from_frames:
         metadata["shortest_samples"] = str(find_min_samples(feature))
     if scoring.threshold and scoring.is_plain_cosine:
@@ -181,9 +182,9 @@ def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
     """Export the model as a graph: `samples` (batch, samples) or `frames` (batch, frames, bins) → `embedding`.
 
     The graph does what `Model.embed` does to a batch of recordings of one length, whatever that length: frames, their
-    normalisation, overlapping windows, the encoder, the mean over windows. Where the recipe leaves pauses out
-    (`activity_db`), the graph takes samples or frames of the voice alone, whose level it sets itself; where it sets the
-    level alone (`level_db`), samples at that level. Frames are given as the recipe computes them, before normalisation.
+    normalisation, overlapping windows, the encoder, the mean over windows. It takes samples or frames as the recipe's
+    preparation leaves them (`activity_db`, `pause_s`, `level_db`); the level of samples of the voice alone it sets
+    itself. Frames are given as the recipe computes them, before normalisation.
 
     Args:
         model: the model.
@@ -195,7 +196,7 @@ def build_onnx_program(model: Model, from_frames: bool) -> "ONNXProgram":
     require_onnx()
     if not from_frames:
         require_exportable_front_end(model)
-    front_end = None if from_frames else build_voice_front_end(model.feature)
+    front_end = None if from_frames else build_prepared_front_end(model.feature)
     encoder = replace_lstms(copy.deepcopy(model.encoder))
     whole = EndToEndModel(front_end, model.normalisation, encoder, model.window_frames).eval()
     name = FRAMES_INPUT if from_frames else SAMPLES_INPUT

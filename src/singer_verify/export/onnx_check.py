@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.precomputed import PrecomputedFeature
-from singer_verify.features.voice import build_voice_front_end, split_voice_feature
+from singer_verify.features.voice import build_prepared_front_end, split_voice_feature
 from singer_verify.inference.end_to_end import find_min_samples, find_torch_obstacle
 from singer_verify.inference.model import Model
 
@@ -109,7 +109,7 @@ def _compute_check_frames(
     feature = model.feature
     if not isinstance(feature, PrecomputedFeature):
         in_torch = find_torch_obstacle(feature) is None
-        front_end = build_voice_front_end(feature) if in_torch else split_voice_feature(feature)[0]
+        front_end = build_prepared_front_end(feature) if in_torch else split_voice_feature(feature)[0]
         return torch.stack([front_end(torch.from_numpy(voice)) for voice in samples])
     num_frames = round(samples.shape[1] / feature.sample_rate * 1000.0 / feature.hop_ms)
     return torch.rand(2, num_frames, feature.num_bins, generator=torch.Generator().manual_seed(num_frames))

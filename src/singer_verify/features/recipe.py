@@ -20,11 +20,12 @@ from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.safe_loading import OWN_PACKAGE, iterate_targets, rebuild_from_settings
 
 # Raise it when a recipe of singer_verify computes other frames from the same settings, so that stores are recomputed.
-RECIPE_CODE_VERSION = 1
+RECIPE_CODE_VERSION = 2
 
 # Defaults of the settings that every recipe may have besides those of its feature.
 DEFAULT_FRAME_SETTINGS = {
     "activity_db": None,
+    "pause_s": 0.0,
     "level_db": None,
     "trim_silence_db": None,
     "voiced_only": False,

@@ -5,7 +5,7 @@ computes its frames.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from singer_verify.features.trimming import TrimmedFeature, with_trimming
 
 # Defaults of a training. The level is that of the softest singing of the example data's training singers (pianissimo,
 # -40 dB): louder recordings are attenuated, so that no room noise is raised above the floor of the recipes.
-DEFAULT_VOICE_SETTINGS: dict[str, Any] = {"activity_db": DEFAULT_ACTIVITY_DB, "level_db": -40.0}
+DEFAULT_VOICE_SETTINGS: dict[str, Any] = {"activity_db": DEFAULT_ACTIVITY_DB, "pause_s": 0.0, "level_db": -40.0}
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,17 @@ class VoicePreparation:
         activity_db: steps this far below the level of the voiced steps are pauses and left out, see
             `audio.activity`; None keeps pauses.
         level_db: active level that recordings are brought to, in dB relative to full scale; None keeps their own.
+        pause_s: seconds of each pause that are kept all the same; where pauses are cut out.
     """
 
     activity_db: float | None
     level_db: float | None
+    pause_s: float = 0.0
+
+    @property
+    def leaves_voice_alone(self) -> bool:
+        """Whether nothing is left of a recording but its voice."""
+        return self.activity_db is not None and not self.pause_s
 
     def decide(self, measures: ActivityMeasures) -> VoiceActivity:
         """Decide where a recording holds a voice.
@@ -47,7 +54,7 @@ class VoicePreparation:
         activity = measures.find_voice(DEFAULT_ACTIVITY_DB if self.activity_db is None else self.activity_db)
         if self.activity_db is not None or self.level_db is not None:
             activity.require_voice()
-        return activity
+        return replace(activity, pause_s=self.pause_s)
 
     def compute_gain(self, activity: VoiceActivity) -> float:
         """Compute the factor that brings a recording to the level."""
@@ -68,7 +75,7 @@ class VoicePreparation:
 
     def count_samples(self, activity: VoiceActivity) -> int:
         """Count the samples that `prepare` yields."""
-        return activity.num_samples if self.activity_db is None else activity.num_voice_samples
+        return activity.num_samples if self.activity_db is None else activity.num_kept_samples
 
     def prepare_samples(self, samples: Float[Tensor, " samples"], sample_rate: int) -> Float[Tensor, " prepared"]:
         """Prepare a whole recording; differentiable, with the activity and the gain as constants.
@@ -126,6 +133,7 @@ class VoiceFeature:
     def recipe(self) -> dict[str, Any]:
         return self.feature.recipe | {
             "activity_db": self.preparation.activity_db,
+            "pause_s": self.preparation.pause_s,
             "level_db": self.preparation.level_db,
         }
 
@@ -139,7 +147,7 @@ def split_voice_feature(feature: Feature) -> tuple[Feature, VoicePreparation | N
 
 
 def build_voice_front_end(feature: Feature) -> nn.Module:
-    """Return a feature as a module from samples of the voice alone, pauses left out, of any level.
+    """Return a feature as a module from samples of the voice alone, of any level.
 
     Raises:
         TypeError: the feature is computed outside torch.
@@ -147,9 +155,21 @@ def build_voice_front_end(feature: Feature) -> nn.Module:
     front_end, preparation = split_voice_feature(feature)
     if not isinstance(front_end, nn.Module):
         raise TypeError(f"{type(front_end).__name__} is not a torch module")
-    if preparation is None or preparation.activity_db is None or preparation.level_db is None:
+    if preparation is None or preparation.level_db is None:
         return front_end
     return nn.Sequential(ActiveLevel(preparation.level_db), front_end)
+
+
+def build_prepared_front_end(feature: Feature) -> nn.Module:
+    """Return a feature as a module from samples as its preparation leaves them; of any level if they hold no pauses.
+
+    Raises:
+        TypeError: the feature is computed outside torch.
+    """
+    front_end, preparation = split_voice_feature(feature)
+    if preparation is not None and preparation.leaves_voice_alone:
+        return build_voice_front_end(feature)
+    return build_voice_front_end(front_end)
 
 
 def unwrap_feature(feature: Feature) -> Feature:
@@ -168,7 +188,8 @@ def with_frame_settings(feature: Feature, recipe: dict[str, Any]) -> Feature:
         SingerVerifyError: a setting is out of range, or one that precomputed features cannot have.
     """
     settings = get_frame_settings(recipe)
-    activity_db, level_db = settings["activity_db"], settings["level_db"]
+    activity_db, level_db, pause_s = settings["activity_db"], settings["level_db"], settings["pause_s"]
+    require_between(0.0, 10.0, **{"features.pause_s": pause_s})
     if activity_db is not None:
         require_between(10.0, 100.0, **{"features.activity_db": activity_db})
     if level_db is not None:
@@ -176,4 +197,4 @@ def with_frame_settings(feature: Feature, recipe: dict[str, Any]) -> Feature:
     trimmed = with_trimming(feature, recipe)
     if isinstance(feature, PrecomputedFeature) or (activity_db is None and level_db is None):
         return trimmed
-    return VoiceFeature(trimmed, VoicePreparation(activity_db, level_db))
+    return VoiceFeature(trimmed, VoicePreparation(activity_db, level_db, float(pause_s)))

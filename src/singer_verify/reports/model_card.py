@@ -200,9 +200,10 @@ def build_recipe_sentences(embedder: Model) -> list[str]:
     ]
     trimmed, preparation = split_voice_feature(feature)
     if preparation is not None and preparation.activity_db is not None:
+        kept = f", but for {preparation.pause_s:g} s of each" if preparation.pause_s else ""
         sentences.append(
-            f"Pauses are left out: what is more than {preparation.activity_db:g} dB below the level of the voice, or "
-            f"has no voiced sound near it."
+            f"Pauses are left out{kept}: what is more than {preparation.activity_db:g} dB below the level of the "
+            f"voice, or has no voiced sound near it."
         )
     if preparation is not None and preparation.level_db is not None:
         sentences.append(f"The active level of each recording is set to {preparation.level_db:g} dB of full scale.")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import yaml
 
+from singer_verify.audio.activity import DEFAULT_ACTIVITY_DB
 from singer_verify.errors import SingerVerifyError
 from singer_verify.export.seed_format import export_saved_model
 from singer_verify.features.feature import Feature
@@ -23,6 +24,9 @@ from singer_verify.training.weight_layouts.published import find_published_weigh
 
 log = logging.getLogger(__name__)
 
+# Networks of other programs were trained on recordings with pauses. RAVDESS, the four singers of its split val, CAM++
+# across sentences: 2.9 % EER with all of every pause, 3.2 with half a second of each, 5.3 with none.
+IMPORTED_VOICE_SETTINGS: dict[str, Any] = {"activity_db": DEFAULT_ACTIVITY_DB, "pause_s": 0.5}
 MAX_LISTED_NAMES = 8
 SUPPORTED_LAYOUTS_HINT = f"expected {'; or '.join(layout.expected for layout in LAYOUTS)}"
 
@@ -77,7 +81,8 @@ def import_weights_as_run(
                 f"{path}: does not say which frames it was trained on; name the recipe: --features with a name in "
                 f"conf/features, or the path of such a yaml."
             )
-        feature, normalisation = build_feature(weights.recipe), Normalisation.from_recipe(weights.recipe)
+        recipe = IMPORTED_VOICE_SETTINGS | weights.recipe
+        feature, normalisation = build_feature(recipe), Normalisation.from_recipe(recipe)
     _require_own_recipe(path, weights, feature, normalisation)
     window_frames = weights.window_frames if window_frames is None else window_frames
     recipe = canonical_recipe(feature.recipe | {"normalise": normalisation.name})

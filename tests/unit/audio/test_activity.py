@@ -1,5 +1,7 @@
 """Voice activity: what counts as a voice, what does not, and that measures do not depend on how samples arrive."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.signal import chirp, sawtooth, square
@@ -138,6 +140,17 @@ def test_samples_and_times_of_the_voice() -> None:
     np.testing.assert_allclose(activity.map_to_recording(times_s), [0.012, 0.026, 0.050, 0.059])
     np.testing.assert_allclose(activity.pauses_s, [[0.0, 0.012], [0.027, 0.05], [0.06, 0.065]])
     np.testing.assert_allclose(activity.compute_voice_share(np.array([0.0, 0.01]), np.array([0.04, 0.03])), [0.5, 1.0])
+
+
+def test_part_of_each_pause_is_kept_on_request() -> None:
+    is_active = np.array([False, False, True, False, False, False, False, True, False, True])
+    activity = VoiceActivity(1000, 98, is_active, np.ones((10, 2)), np.tile([0, 10], (10, 1)))
+    kept = replace(activity, pause_s=0.02)
+    assert activity.runs.tolist() == kept.voice_runs.tolist() == [[20, 30], [70, 80], [90, 98]]
+    assert kept.runs.tolist() == [[10, 40], [60, 98]]
+    assert (kept.num_kept_samples, kept.num_voice_samples) == (68, activity.num_voice_samples)
+    assert kept.level_db == activity.level_db
+    assert replace(activity, pause_s=9.0).runs.tolist() == [[0, 98]]
 
 
 def test_nothing_is_no_voice() -> None:

@@ -70,6 +70,16 @@ def test_the_active_level_is_set(level_db: float) -> None:
     torch.testing.assert_close(ActiveLevel(level_db)(quiet), prepared, rtol=1e-4, atol=1e-6)
 
 
+def test_half_a_second_of_each_pause_is_kept_on_request() -> None:
+    for pause_s, kept_s in ((2.0, 0.5), (12.0, 0.5), (0.3, 0.3)):
+        samples = torch.from_numpy(with_pause(pause_s))
+        prepared = VoicePreparation(35.0, None, pause_s=0.5).prepare_samples(samples, RATE)
+        assert len(prepared) == pytest.approx((3 + kept_s) * RATE, abs=0.03 * RATE)
+    feature = with_frame_settings(MEL, {"activity_db": 35, "pause_s": 0.5})
+    assert feature.recipe == MEL.recipe | {"activity_db": 35, "pause_s": 0.5, "level_db": None}
+    torch.testing.assert_close(feature(samples), MEL(prepared))
+
+
 def test_trimming_comes_after_the_voice_and_frames_keep_their_times() -> None:
     settings = DEFAULT_VOICE_SETTINGS | {"voiced_only": True}
     feature = with_frame_settings(MEL, settings)
@@ -158,6 +168,7 @@ def test_a_recording_with_too_little_voice_is_skipped_by_name(make_corpus: MakeC
     [
         ({"activity_db": 0}, "features.activity_db=0: expected a number between 10 and 100"),
         ({"activity_db": True}, "features.activity_db=True: expected a number between 10 and 100"),
+        ({"activity_db": 35, "pause_s": -1}, "features.pause_s=-1: expected a number between 0 and 10"),
         ({"level_db": 3}, "features.level_db=3: expected a number between -60 and -10"),
         ({"level_db": "loud"}, "features.level_db=loud: expected a number between -60 and -10"),
     ],

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.fbank import Fbank
+from singer_verify.features.recipe import get_feature_settings
 from singer_verify.inference import load_model
 from singer_verify.training.import_weights import import_weights_as_run, read_external_weights
 
@@ -183,7 +184,7 @@ def test_ecapa_is_reproduced_from_its_weights_alone(
     for num_frames in (2, 40):
         frames = torch.randn(3, num_frames, NUM_BINS)
         require_same_embeddings(compute_ecapa(state, frames, scale), model.encoder(frames))
-    assert model.feature.recipe == Fbank(NUM_BINS, window="hamming").recipe
+    assert get_feature_settings(model.feature.recipe) == Fbank(NUM_BINS, window="hamming").recipe
     samples = torch.from_numpy(sing(1, 2.0))
     frames = model.feature(samples)
     expected = compute_ecapa(state, (frames - frames.mean(dim=0))[None], scale)
@@ -235,7 +236,7 @@ def test_resnet_is_reproduced_from_its_weights_alone(
     import_weights_as_run(path, None, None, tmp_path / "run")
     model = load_model(tmp_path / "run")
     assert (model.encoder.settings["num_bins"], model.encoder.settings["num_blocks"]) == (NUM_BINS, list(num_blocks))
-    assert model.feature.recipe == Fbank(NUM_BINS, window="hamming").recipe
+    assert get_feature_settings(model.feature.recipe) == Fbank(NUM_BINS, window="hamming").recipe
     for num_frames in (16, 41):
         frames = torch.randn(3, num_frames, NUM_BINS)
         expected = functional.normalize(compute_resnet(state, frames, num_blocks), dim=1)
