@@ -53,6 +53,7 @@ def leaderboard(
     split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
     corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/leaderboard).")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each cell embeds, on one core.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
@@ -64,7 +65,7 @@ def leaderboard(
     folder = out or sweep / "leaderboard"
     require_report_folder(folder)
     with show_progress_on_stderr():
-        board = build_leaderboard(sweep, baseline, split, corpus)
+        board = build_leaderboard(sweep, baseline, split, corpus, speed)
     write_leaderboard(board, folder)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))

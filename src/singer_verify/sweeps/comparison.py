@@ -25,10 +25,12 @@ from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid,
 from singer_verify.evaluation.metrics.registry import EER, METRICS, Metric
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
+from singer_verify.inference import load_model
 from singer_verify.logging_once import omit_repeated_messages
 from singer_verify.runs.tree import read_run_status
 from singer_verify.store import index
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
+from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.split_embeddings import (
     SplitEmbeddings,
@@ -71,6 +73,7 @@ class LeaderboardEntry:
         num_parameters: number of parameters of the encoder.
         num_bins: number of bins of its frames.
         seconds: mean training time of its runs; None for imported weights.
+        speed: seconds of audio that it embeds in a second on one core; None if that was not measured.
         difference: difference of its EER from the baseline's; None for the baseline, and without a baseline.
         p: two-sided p value of that difference.
         p_holm: the same p value, corrected for the number of comparisons.
@@ -86,6 +89,7 @@ class LeaderboardEntry:
     num_parameters: int
     num_bins: int
     seconds: float | None
+    speed: float | None = None
     difference: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
@@ -327,7 +331,9 @@ def _add_differences(
     return [compared.get(entry.name, entry) for entry in entries]
 
 
-def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corpus: Path | None) -> Leaderboard:
+def build_leaderboard(
+    sweep: Path, wanted_baseline: str | None, split: str, corpus: Path | None, measures_speed: bool = False
+) -> Leaderboard:
     """Compare the finished runs of a sweep on one split.
 
     Args:
@@ -335,6 +341,7 @@ def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corp
         wanted_baseline: settings of the cell to compare with, separated by commas; None is `features=mel40`.
         split: evaluated split.
         corpus: root folder of the corpus; None takes that of each run's configuration.
+        measures_speed: whether the embedding speed of each cell is measured.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
@@ -353,7 +360,16 @@ def build_leaderboard(sweep: Path, wanted_baseline: str | None, split: str, corp
     every = [utterance.path for utterance in read_split_corpus(root, split).splits[split].utterances]
     labels = read_utterance_labels(first.paths.tolist(), root, others=every)
     shared = build_shared_trials(first.singers, labels, max(MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL * len(cells)))
-    return replace(compare_cells(cells, embeddings, shared, baseline, split), skipped_runs=left_out)
+    board = replace(compare_cells(cells, embeddings, shared, baseline, split), skipped_runs=left_out)
+    return _add_speeds(board, cells, [root / path for path in first.paths]) if measures_speed else board
+
+
+def _add_speeds(board: Leaderboard, cells: list[SweepCell], paths: list[Path]) -> Leaderboard:
+    """Measure the embedding speed of each cell by its first run, one after another."""
+    speeds = {}
+    for cell in track(cells, "Measuring speed", console=Console(stderr=True), transient=True):
+        speeds[cell.name] = measure_embedding_speed(load_model(cell.runs[0].path, device="cpu"), paths)
+    return replace(board, entries=tuple(replace(entry, speed=speeds[entry.name]) for entry in board.entries))
 
 
 def _format_run_status(run: Path, status: str) -> str:

@@ -419,6 +419,12 @@ def test_imported_weights_are_compared_with_trained_ones(make_corpus: MakeCorpus
     assert (rows["imported=speech"]["train_seconds"], rows["imported=speech"]["num_bins"]) == (None, 80)
     assert rows["imported=speech"]["difference"] is not None
     assert "imported=speech" in (folder / "leaderboard/leaderboard.md").read_text(encoding="utf-8")
+    assert all(row["speed"] is None for row in rows.values())
+    timed = json.loads(call("leaderboard", folder, "--json", "--speed"))
+    assert all(row["speed"] > 1 for row in timed)
+    written = (folder / "leaderboard/leaderboard.md").read_text(encoding="utf-8")
+    assert "× real time |" in written.splitlines()[0]
+    assert "on one core" in written
     with pytest.raises(Exception, match=r"imported weights have no corpus of their own; choose one .* with --corpus"):
         build_leaderboard(tmp_path / "alone", None, "val", None)
 

@@ -21,6 +21,7 @@ from singer_verify.reports.leaderboard.text import (
     format_eer,
     format_entry,
     format_short_name,
+    has_speeds,
     is_significant,
 )
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
@@ -99,6 +100,7 @@ def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str
         "train_seconds": entry.seconds,
         "num_parameters": entry.num_parameters,
         "num_bins": entry.num_bins,
+        "speed": entry.speed,
         "split": board.split,
         "num_singers": board.num_singers,
         **{
@@ -214,6 +216,7 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
         LAST_SORT_KEY if entry.seconds is None else entry.seconds,
         entry.num_parameters,
         entry.num_bins,
+        *([LAST_SORT_KEY if entry.speed is None else -entry.speed] if has_speeds(board) else []),
     ]
     return {
         "name": entry.name,

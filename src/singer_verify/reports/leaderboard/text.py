@@ -21,7 +21,13 @@ FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zero
 
 def build_headings(board: Leaderboard) -> list[str]:
     """Return the headings of the columns that `format_entry` fills."""
-    return [_format_name_heading(board), "seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
+    headings = ["seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
+    return [_format_name_heading(board), *headings, *(["× real time"] if has_speeds(board) else [])]
+
+
+def has_speeds(board: Leaderboard) -> bool:
+    """Return whether the embedding speed of the cells was measured."""
+    return any(entry.speed is not None for entry in board.entries)
 
 
 def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
@@ -41,6 +47,7 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         NO_VALUE if entry.seconds is None else f"{entry.seconds:.0f}",
         format_count(entry.num_parameters),
         str(entry.num_bins),
+        *([NO_VALUE if entry.speed is None else f"{entry.speed:.0f}"] if has_speeds(board) else []),
     ]
 
 
@@ -95,6 +102,8 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
             f"Difference: the EER minus that of {board.baseline}, in percentage points, in the same resamples. "
             f"p: two-sided, from these, after Holm's correction for {len(board.entries) - 1} comparisons.",
         )
+    if has_speeds(board):
+        notes.append("× real time: seconds of audio embedded per second of processor time, on one core, with decoding.")
     if board.num_singers < MIN_RELIABLE_SINGERS:
         notes.append(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
