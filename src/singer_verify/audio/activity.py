@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import scipy.fft
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import binary_dilation, median_filter
+from scipy.ndimage import binary_dilation, maximum_filter1d, median_filter
 
 from singer_verify.errors import UtteranceError
 
@@ -34,7 +34,7 @@ VOICING_FILTER_STEPS = 7  # a median over 70 ms ignores single periodic steps
 # A step at the edge of a pause holds a voice from where 0.1 % of its energy has passed, or until 0.1 % is left, so that
 # what is cut out of a held note is the pause to the sample.
 EDGE_ENERGY = 1e-3
-LEAKAGE_DB = 10.0  # a step at an edge is a pause if it is this far below the level of its window, which reaches beyond
+LEAKAGE_DB = 10.0  # a step at an edge is a pause if it is this far below the level of the windows that reach beyond it
 HANGOVER_S = 0.1  # unvoiced sounds this close to a voiced step belong to the voice, as consonants do,
 UNVOICED_MARGIN_DB = 10.0  # if they are this far above the level of pauses
 # Share of the power that lies more than 6 % and 120 Hz beside the strongest partial: in singing at least 0.0007, also
@@ -86,7 +86,8 @@ class ActivityMeasures:
         is_sung = self.is_voiced & (level_db > -activity_db)
         is_near = binary_dilation(is_sung, np.ones(2 * round(HANGOVER_S / STEP_S) + 1, bool))
         is_active = is_sung | (is_near & (level_db > UNVOICED_MARGIN_DB - activity_db))
-        is_active = _trim_edges(is_active, self._compute_own_power() < 10.0 ** (-LEAKAGE_DB / 10.0) * self.power)
+        around = maximum_filter1d(self.power, 3, mode="constant")
+        is_active = _trim_edges(is_active, self._compute_own_power() < 10.0 ** (-LEAKAGE_DB / 10.0) * around)
         return VoiceActivity(self.sample_rate, self.num_samples, is_active, self.sums, self.bounds)
 
     def _compute_own_power(self) -> Float[np.ndarray, " steps"]:
