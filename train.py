@@ -26,7 +26,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import print_settings, resolve_config
-from singer_verify.training.overrides import quote_path_overrides, refuse_empty_groups
+from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, OSError)  # besides SingerVerifyError
 # torch and Lightning are imported in functions, so that --help and shell completion answer at once.
@@ -96,6 +96,7 @@ if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through and are reported in one sentence
     escape_undecodable_output()
     with report_user_errors(*USER_ERRORS), report_failed_jobs():
-        refuse_empty_groups(sys.argv[1:], Path(__file__).with_name("conf"))
-        sys.argv[1:] = quote_path_overrides(sys.argv[1:])
+        conf = Path(__file__).with_name("conf")
+        refuse_empty_groups(sys.argv[1:], conf)
+        sys.argv[1:] = allow_resumed_settings(quote_path_overrides(sys.argv[1:]), conf)
         main()

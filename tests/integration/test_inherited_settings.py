@@ -49,6 +49,7 @@ def test_finetuning_takes_recipe_encoder_and_window_of_the_parent(
     assert after.metadata.encoder == before.metadata.encoder
     assert after.metadata.recipe == before.metadata.recipe | {
         "level_db": None,
+        "pause_s": 0.0,
         "trim_silence_db": None,
         "voiced_only": False,
     }
@@ -62,6 +63,8 @@ def test_finetuning_takes_recipe_encoder_and_window_of_the_parent(
     assert all((state[name] == started[name]).all() for name in statistics)
     assert not all((state[name] == started[name]).all() for name in started)
     parent.unlink()
+    with pytest.raises(SingerVerifyError, match=r"encoder\.channels 4 → 5: cannot change while a training continues"):
+        train([f"resume={run}", "encoder.channels=5"], conf=CONF)
     train([f"resume={run}", "trainer.max_steps=4"], conf=CONF)
     assert last_of(run)["global_step"] == 4
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hydra.errors import HydraException
 from support.resuming import STOPS, stopped_and_continued, unlike
 from support.tiny_run import NUM_BINS, At, last_of, make_corpus, run, terminate, tiny
 
+from singer_verify.cli.console import format_user_error
 from singer_verify.errors import SingerVerifyError
 
 LOSSES = ("ge2e", "ce", "ge2e+ce", "ge2e+am", "ge2e+angular", "ge2e+supcon")
@@ -204,3 +206,59 @@ def test_a_run_from_elsewhere_constructs_nothing_foreign(monkeypatch, tmp_path, 
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump([*typed, f"encoder._target_={target}"]))
     with pytest.raises(SingerVerifyError, match=re.escape(f"_target_={target}: a run's configuration may name")):
         run(monkeypatch, f"resume={tmp_path}")
+
+
+CHOICES = (
+    *("loss=ge2e+aam", "callbacks=ema", "optimizer=sgd", "optimizer.lr=0.1", "scheduler=warmup_cosine"),
+    *("scheduler.warmup_steps=1", "logger=csv", "augmentation=spec_augment", "loss.terms.aam.margin=0.1"),
+)
+
+
+@pytest.fixture(scope="module")
+def chosen_run(corpus, tmp_path_factory):
+    """A run whose groups are others than the default ones."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        folder = tmp_path_factory.mktemp("chosen") / "run"
+        return run(monkeypatch, *tiny(corpus), *CHOICES, "trainer.max_steps=2", folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss.terms.aam.warmup_steps=30"], "loss.terms.aam.warmup_steps 0 → 30"),
+        (["loss.weights.aam=2"], "loss.weights.aam 1.0 → 2"),
+        (["callbacks.ema.decay=0.9"], "callbacks.ema.decay 0.999 → 0.9"),
+        (["~callbacks.ema"], "callbacks.ema.decay 0.999 → nothing"),
+        (["~optimizer.momentum"], "optimizer.momentum 0.9 → nothing"),
+        (["optimizer.momentum=0.5"], "optimizer.momentum 0.9 → 0.5"),
+        (["scheduler.warmup_steps=0"], "scheduler.warmup_steps 1 → 0"),
+        (["augmentation.frames.spec_augment.max_bins=3"], "augmentation.frames.spec_augment.max_bins 8 → 3"),
+        (["loss=ge2e"], "loss.terms.aam.margin 0.1 → nothing"),
+        (["callbacks=default"], "callbacks.ema.decay 0.999 → nothing"),
+        (["callbacks.ema.decoy=0.9"], "Could not override 'callbacks.ema.decoy'. There is no such setting"),
+        (["loss.terms.am.margin=0.2"], "Could not override 'loss.terms.am.margin'. There is no such setting"),
+        (["corpus.train=1"], "Could not override 'corpus.train'. There is no such setting"),
+    ],
+)
+def test_settings_are_checked_against_the_run_that_is_resumed(monkeypatch, chosen_run, overrides, said):
+    with pytest.raises((SingerVerifyError, HydraException)) as refusal:
+        run(monkeypatch, f"resume={chosen_run}", *overrides)
+    message = format_user_error(refusal.value)
+    assert said in message
+    assert ("cannot change while a training continues" in message) == ("→" in said)
+
+
+def test_settings_of_a_chosen_group_change_where_they_may(monkeypatch, tmp_path, chosen_run):
+    typed = ("logger.csv.name=more", "trainer.max_steps=3", "~callbacks.throughput")
+    run(monkeypatch, f"resume={chosen_run}", f"hydra.run.dir={tmp_path}", "name=longer", *typed)
+    assert (tmp_path / "more").is_dir()
+    assert "throughput" not in yaml.safe_load((tmp_path / "config.yaml").read_text())["callbacks"]
+    recorded = yaml.safe_load((tmp_path / "overrides.yaml").read_text())
+    assert set(recorded) == {*yaml.safe_load((chosen_run / "overrides.yaml").read_text()), *typed} - {
+        "trainer.max_steps=2"
+    }
+    run(monkeypatch, f"resume={tmp_path}", "logger=tensorboard", "trainer.max_steps=4")
+    recorded = yaml.safe_load((tmp_path / "overrides.yaml").read_text())
+    assert "logger=tensorboard" in recorded
+    assert "logger.csv.name=more" not in recorded
+    assert last_of(tmp_path)["global_step"] == 4

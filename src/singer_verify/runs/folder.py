@@ -46,13 +46,23 @@ def resolve_run_folder(is_named: bool, new: str, resume: str | None, ckpt_path: 
     Raises:
         SingerVerifyError: the run or checkpoint to continue from does not exist.
     """
-    if resume is not None and not (Path(resume) / RUN_FILENAME).is_file():
-        raise SingerVerifyError(f"resume={resume}: has no {RUN_FILENAME}; expected the folder of a run.")
+    if resume is not None:
+        require_run_folder(Path(resume))
     if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise SingerVerifyError(f"ckpt_path={ckpt_path}: no such file; expected a run's checkpoints/last.ckpt.")
     if is_named or (resume is None and ckpt_path is None):
         return new
     return resume if resume is not None else str(find_run_folder(Path(str(ckpt_path))) or new)
+
+
+def require_run_folder(resume: Path) -> None:
+    """Refuse a folder to resume that is not a run's.
+
+    Raises:
+        SingerVerifyError: it has no record of a run.
+    """
+    if not (resume / RUN_FILENAME).is_file():
+        raise SingerVerifyError(f"resume={resume}: has no {RUN_FILENAME}; expected the folder of a run.")
 
 
 def find_run_folder(model: Path) -> Path | None:

@@ -41,6 +41,7 @@ LOGGER_FOLDERS = (
     *("logger.tensorboard.folder", "logger.csv.save_dir"),
     *("logger.wandb.save_dir", "logger.wandb.name", "logger.mlflow.tracking_uri", "logger.mlflow.run_name"),
 )
+DATA_SETTINGS = ("corpus", "from_data")  # recorded among the settings, but decided by the data
 BOOKKEEPING_KEYS = (
     *("name", "resume", "ckpt_path", "sweep.seeds", "trust", "print_config", "from_data", "trainer.default_root_dir"),
     *LOGGER_FOLDERS,
@@ -93,7 +94,12 @@ def find_setting_differences(
 
 def is_result_neutral(override: str) -> bool:
     """Return whether an override leaves the result of a training unchanged."""
-    return _is_in_sections(override.partition("=")[0].lstrip("+~"), RESULT_NEUTRAL_SETTINGS)
+    return _is_in_sections(get_override_name(override), RESULT_NEUTRAL_SETTINGS)
+
+
+def get_override_name(override: str) -> str:
+    """Return the setting that an override sets, adds or deletes."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def format_setting_differences(differing: dict[str, tuple[Any, Any]]) -> str:
@@ -106,14 +112,33 @@ def read_overrides(run: Path) -> list[str]:
     Raises:
         SingerVerifyError: not the folder of a run.
     """
-    path = run / "overrides.yaml"
-    try:
-        typed = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SingerVerifyError(f"resume={run}: {path} cannot be read; expected the folder of a run.") from error
+    typed = _read_record(run, "overrides.yaml")
     if not isinstance(typed, list) or not all(isinstance(override, str) for override in typed):
-        raise SingerVerifyError(f"resume={run}: {path} is not a list of overrides; expected the folder of a run.")
+        raise SingerVerifyError(
+            f"resume={run}: {run / 'overrides.yaml'} is not a list of overrides; expected the folder of a run."
+        )
     return typed
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """Return the settings that a run records, those of all its groups.
+
+    Raises:
+        SingerVerifyError: not the folder of a run.
+    """
+    settings = _read_record(run, "config.yaml")
+    if not isinstance(settings, dict):
+        raise SingerVerifyError(f"resume={run}: {run / 'config.yaml'} has no settings; expected the folder of a run.")
+    return settings
+
+
+def _read_record(run: Path, filename: str) -> Any:
+    try:
+        return yaml.safe_load((run / filename).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SingerVerifyError(
+            f"resume={run}: {run / filename} cannot be read; expected the folder of a run."
+        ) from error
 
 
 def merge_overrides(then: list[str], now: list[str]) -> list[str]:

@@ -26,7 +26,12 @@ from singer_verify.runs.folder import (
     require_creatable_folder,
     resolve_run_folder,
 )
-from singer_verify.training.overrides import format_overrides, quote_path_overrides, refuse_empty_groups
+from singer_verify.training.overrides import (
+    allow_resumed_settings,
+    format_overrides,
+    quote_path_overrides,
+    refuse_empty_groups,
+)
 
 CHECKPOINTS_FOLDER = "checkpoints"
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of a process among those of one training
@@ -101,7 +106,7 @@ def compose_settings(
     folder = Path(conf) if conf is not None else _find_conf_folder()
     overrides = format_overrides(settings) if isinstance(settings, Mapping) else list(settings)
     refuse_empty_groups(overrides, folder)
-    overrides = quote_path_overrides(overrides)
+    overrides = allow_resumed_settings(quote_path_overrides(overrides), folder)
     outer = HydraConfig.instance().cfg
     try:
         with hydra.initialize_config_dir(str(folder.absolute()), version_base="1.3"):

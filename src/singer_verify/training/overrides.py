@@ -14,6 +14,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from singer_verify.errors import SingerVerifyError
+from singer_verify.runs.folder import require_run_folder
+from singer_verify.runs.settings import BOOKKEEPING_KEYS, DATA_SETTINGS, read_settings
 
 LIST_SETTINGS = ("data.root", "data.val_root")  # paths that may be a list of paths
 CHOICE_SETTINGS = ("data.root",)  # paths that a sweep may have several of
@@ -128,6 +130,59 @@ def refuse_empty_groups(arguments: Sequence[str], conf: Path) -> None:
             choices = sorted(path.stem for path in (conf / name).glob("*.yaml"))
             if name not in OPTIONAL_GROUPS:
                 raise SingerVerifyError(f"{argument}: expected one of {', '.join(choices)}.")
+
+
+def allow_resumed_settings(arguments: Sequence[str], conf: Path) -> list[str]:
+    """Return overrides of a training that resumes a run, with the settings that this run has marked as existing.
+
+    Hydra composes what is typed now before the run's own overrides are known, and would refuse
+    `callbacks.ema.decay=0.9` of a run that was trained with `callbacks=ema`. Each setting that the run's configuration
+    has is therefore added where it is absent, `++callbacks.ema.decay=0.9`, and one to delete is added first. Whether it
+    may change is decided when the two configurations are compared.
+
+    Args:
+        arguments: the command line, or a list of overrides.
+        conf: folder of the configuration, whose subfolders are the groups.
+
+    Raises:
+        SingerVerifyError: `resume` is not the folder of a run.
+    """
+    run = next((value for name, value in map(_split_override, arguments) if name == "resume" and value), None)
+    if run is None or run.lower() == "null":
+        return list(arguments)
+    path = Path(str(OverridesParser.create().parse_override(f"resume={run}").value()))
+    require_run_folder(path)
+    settings, allowed = read_settings(path), []
+    for argument in arguments:
+        name = _split_override(argument)[0]
+        is_of_the_run = (
+            name not in BOOKKEEPING_KEYS
+            and not argument.startswith("+")
+            and name.partition(".")[0] not in DATA_SETTINGS
+            and not (conf / name).is_dir()
+            and _has_setting(settings, name)
+        )
+        if is_of_the_run and argument.startswith("~"):
+            allowed += [f"++{name}={{}}", argument]
+        else:
+            allowed.append(f"++{argument}" if is_of_the_run else argument)
+    return allowed
+
+
+def _split_override(argument: str) -> tuple[str, str]:
+    """Return name and value of an override; ("", "") of an argument that is none."""
+    if argument.startswith("~"):
+        return argument[1:].partition("=")[0], ""
+    match = OVERRIDE.fullmatch(argument)
+    return (match[2], match[3]) if match else ("", "")
+
+
+def _has_setting(settings: Any, name: str) -> bool:
+    for part in name.split("."):
+        if not isinstance(settings, dict) or part not in settings:
+            return False
+        settings = settings[part]
+    return True
 
 
 def format_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -11,6 +11,7 @@ import hydra
 import pytorch_lightning as pl
 import torch
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -32,7 +33,7 @@ from singer_verify.runs.folder import (
     record_run,
     write_json,
 )
-from singer_verify.runs.settings import find_allowed_changes, merge_overrides, read_overrides
+from singer_verify.runs.settings import find_allowed_changes, get_override_name, merge_overrides, read_overrides
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.training.callbacks.checkpoints import BestCheckpoint, warn_of_missing_checkpoints
 from singer_verify.training.callbacks.exact_resume import read_previous_settings
@@ -49,6 +50,7 @@ from singer_verify.worker_processes import is_worker_death
 
 log = logging.getLogger(__name__)
 LOG_FILENAME = "train.log"
+ABSENT = object()
 EARLY_STOPPING_ERROR = "Early stopping conditioned on metric"  # Lightning's, where there is no such metric
 
 
@@ -184,13 +186,35 @@ def _compose_resumed(config: DictConfig, ckpt_path: str | None) -> tuple[DictCon
     if config.resume is None:
         return config, overrides, ckpt_path
     run = Path(config.resume)
-    overrides = merge_overrides(read_overrides(run), overrides)
+    overrides = _merge_with_previous(read_overrides(run), overrides)
     config = hydra.compose("train", overrides)
     refuse_untrusted_targets(resolve_config(config))
     if (run / LAST_CHECKPOINT).exists():
         return config, overrides, str(run / LAST_CHECKPOINT)
     log.info("%s: was stopped before its first checkpoint; starting again.", run)
     return config, overrides, None
+
+
+def _merge_with_previous(previous: list[str], typed: list[str]) -> list[str]:
+    """Return the overrides of a run and those typed now, in a form that composes.
+
+    Where another choice of a group is typed, previous settings that no group has any more are left out, so that what
+    differs is told by the comparison of the two configurations. What `allow_resumed_settings` added is removed where
+    the groups have the setting.
+    """
+    merged = merge_overrides(previous, typed)
+    loader = GlobalHydra.instance().config_loader()
+    choices = [override for override in merged if loader.get_group_options(get_override_name(override))]
+    of_groups = hydra.compose("train", choices)
+    has_new_choice = not set(choices) <= set(previous)
+    overrides = []
+    for override in merged:
+        name = get_override_name(override)
+        exists = OmegaConf.select(of_groups, name, default=ABSENT) is not ABSENT
+        is_gone = has_new_choice and override not in (*choices, *typed) and not exists and not override.startswith("+")
+        if not is_gone and not (exists and override == f"++{name}={{}}"):
+            overrides.append(override.removeprefix("++") if exists else override)
+    return overrides
 
 
 def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_path: str | None = None) -> RunResult:

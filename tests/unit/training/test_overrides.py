@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.training.overrides import quote_path_overrides, refuse_empty_groups
+from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
 
 CONF = Path(__file__).parents[3] / "conf"
 PATHS = (
@@ -66,3 +67,49 @@ def test_a_group_cannot_be_nothing(argument: str, said: str) -> None:
         refuse_empty_groups([argument], CONF)
     assert str(refusal.value) == said
     refuse_empty_groups(["experiment=null", "init_from=null", "~callbacks.last", "seed=1"], CONF)
+
+
+def write_run(folder: Path) -> Path:
+    settings = {
+        "seed": 1,
+        "teacher": None,
+        "loss": {"terms": {"aam": {"margin": 0.2}}},
+        "corpus": {"train": "5 singers"},
+    }
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    return folder
+
+
+def test_settings_of_a_resumed_run_are_marked_as_existing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a run = 1")
+    for typed, marked in (
+        ("loss.terms.aam.margin=0.3", ["++loss.terms.aam.margin=0.3"]),
+        ("loss.terms={aam:{margin:0}}", ["++loss.terms={aam:{margin:0}}"]),
+        ("~loss.terms.aam", ["++loss.terms.aam={}", "~loss.terms.aam"]),
+        ("teacher='a b'", ["++teacher='a b'"]),
+        *(
+            (unmarked, [unmarked])
+            for unmarked in (
+                *("loss=ge2e", "loss.terms.aam.scale=1", "loss.terms.aam.margin.x=1", "+loss.terms.aam.margin=1"),
+                *("~loss.terms.ge2e", "corpus.train=1", "name=b", "trust=[a]", "--config-dir", "-m", "hydra.run.dir=x"),
+            )
+        ),
+    ):
+        (resume,) = quote_path_overrides([f"resume={run}"])
+        assert allow_resumed_settings([resume, typed], CONF) == [resume, *marked]
+        for others in ([], ["resume=null"], ["resume="], [f"ckpt_path={run}"]):
+            assert allow_resumed_settings([*others, typed], CONF) == [*others, typed]
+
+
+def test_refuses_to_resume_what_is_no_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    for content in ("- a", "a: [", None):
+        (run / "config.yaml").write_text(content) if content else (run / "config.yaml").unlink()
+        with pytest.raises(
+            SingerVerifyError, match=r"config.yaml (has no settings|cannot be read); expected the folder"
+        ):
+            allow_resumed_settings([f"resume={run}"], CONF)
+    with pytest.raises(SingerVerifyError, match=r"resume=.*: has no run.json; expected the folder of a run"):
+        allow_resumed_settings([f"resume={tmp_path}"], CONF)
