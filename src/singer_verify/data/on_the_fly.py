@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from singer_verify.data.sampler import RankShard, SingerSampler
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features.feature import Feature, FramewiseFeature, count_frames
+from singer_verify.features.feature import Feature, FramewiseFeature, count_frames, get_shortest_samples
 from singer_verify.features.normalisation import (
     GLOBAL_NORMALISATIONS,
     NO_NORMALISATION,
@@ -93,7 +93,7 @@ class CropFeatureExtractor:
         self.scaling: tuple[Tensor, ...] | None = None  # offset and scale of each utterance
         self.context_frames = 1 + context_samples // feature.hop_samples
         self.num_samples = (num_frames + 2 * self.context_frames - 1) * feature.hop_samples
-        waveform = RawWaveform(feature.sample_rate, samples_dtype, context_samples + 1, feature.bandwidth_hz)
+        waveform = RawWaveform(feature.sample_rate, samples_dtype, get_shortest_samples(feature), feature.bandwidth_hz)
         self.stored_samples: Feature = waveform if preparation is None else VoiceFeature(waveform, preparation)
         self.sample_unit = waveform.unit
 

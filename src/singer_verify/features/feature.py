@@ -97,6 +97,8 @@ class FramewiseFeature(Feature, Protocol):
         hop_samples: samples from frame to frame.
         context_samples: samples that a frame depends on to either side of that sample; an utterance must be longer.
             None if the frames depend on the whole utterance with these settings.
+        shortest_samples: only of a recipe that reflects an utterance as often as needed, and takes shorter ones than
+            that: samples of the shortest.
     """
 
     hop_samples: int
@@ -122,3 +124,50 @@ def count_frames(feature: FramewiseFeature, num_samples: Count) -> Count:
     if isinstance(feature, FrameCounter):
         return feature.count_frames(num_samples)
     return 1 + num_samples // feature.hop_samples
+
+
+def get_shortest_samples(feature: FramewiseFeature) -> int:
+    """Return the number of samples of the shortest utterance that a recipe with `context_samples` takes."""
+    assert feature.context_samples is not None
+    return getattr(feature, "shortest_samples", feature.context_samples + 1)
+
+
+def reflect_edges(samples: Float[Tensor, "*batch samples"], num_reflected: int) -> Float[Tensor, "*batch reflected"]:
+    """Extend utterances at both ends by their reflection, as often as needed.
+
+    Shape: samples (..., samples) → (..., samples + 2 · num_reflected).
+
+    Args:
+        samples: utterances of at least two samples.
+        num_reflected: samples to put before, and as many after.
+    """
+    last = samples.shape[-1] - 1
+    positions = torch.arange(-num_reflected, last + 1 + num_reflected, device=samples.device)
+    period = torch.full_like(positions, 2 * last)  # a tensor, which exports to ONNX
+    return samples[..., (torch.remainder(positions + last, period) - last).abs()]
+
+
+class ReflectedFrames:
+    """Frames of a recipe from before the start of an utterance to after its end, as if it went on reflected.
+
+    The frames of a long window around each frame of the utterance are among them.
+
+    Shape: samples (..., samples) → (..., frames + 2 · num_reflected, bins).
+
+    Args:
+        feature: recipe with `context_samples`.
+        num_reflected: frames before, and as many after.
+    """
+
+    def __init__(self, feature: FramewiseFeature, num_reflected: int) -> None:
+        assert feature.context_samples is not None
+        self.feature, self.num_reflected = feature, num_reflected
+        self.num_dropped = -(-feature.context_samples // feature.hop_samples)  # which see the ends of the reflection
+        self.context_samples = num_reflected * feature.hop_samples + feature.context_samples
+        self.shortest_samples = get_shortest_samples(feature)
+
+    def __call__(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
+        require_one_frame(samples.shape[-1], self.shortest_samples, self.feature.sample_rate)
+        num_samples = (self.num_reflected + self.num_dropped) * self.feature.hop_samples
+        frames = self.feature(reflect_edges(samples, num_samples))
+        return frames[..., self.num_dropped : frames.shape[-2] - self.num_dropped, :]

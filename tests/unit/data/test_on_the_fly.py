@@ -19,6 +19,7 @@ from singer_verify.data.sampler import SingerSampler
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.fbank import Fbank
 from singer_verify.features.feature import Feature
+from singer_verify.features.ltas import LongTermAverage
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
@@ -37,6 +38,7 @@ RECIPES = {
     "hop longer than half a window": MelSpectrogram(20, n_fft=512, hop_ms=25.0),
     "edges that are not reflected": Fbank(20),
     "frames that end with a hop": Fbank(20, frame_ms=20.0625),
+    "a window longer than an utterance": LongTermAverage(MelSpectrogram(40)),
 }
 
 

@@ -102,6 +102,7 @@ SLOW = pytest.mark.slow
         pytest.param("mel128_44k", "none", {"pooling": "attention", "bidirectional": True}, marks=SLOW),
         pytest.param("cqt", "none", {"pooling": "last"}, marks=SLOW),
         pytest.param("fbank", "utterance_mean", {"pooling": "last"}, marks=SLOW),
+        pytest.param("ltas", "none", {"pooling": "mean"}, marks=SLOW),
     ],
 )
 def test_samples_to_embedding_at_every_length(
@@ -279,7 +280,7 @@ def test_recipes_outside_torch_are_refused_and_told_the_way_out(feature: Feature
 
 
 @pytest.mark.parametrize(
-    "name", ["mel40", "mfcc", "energy", "mfcc+deltas", "mel40+energy", "cqt", "fbank", "mel128_44k"]
+    "name", ["mel40", "mfcc", "energy", "mfcc+deltas", "mel40+energy", "cqt", "fbank", "ltas", "mel128_44k"]
 )
 def test_recipes_of_torch_are_not_refused(name: str) -> None:
     assert find_torch_obstacle(build_feature(read_recipe(name))) is None
