@@ -137,15 +137,7 @@ class MelSpectrogram(nn.Module):
         shortest = self.n_fft // 2 + 1  # half a window is reflected at each edge
         require_one_frame(samples.shape[-1], shortest, self.sample_rate)
         samples = self.waveform_filter(samples)
-        magnitudes = torch.stft(
-            samples.reshape(-1, samples.shape[-1]),
-            self.n_fft,
-            self.hop_samples,
-            window=self.window,
-            center=True,
-            pad_mode="reflect",
-            return_complex=True,
-        ).abs()
+        magnitudes = compute_magnitudes(samples.reshape(-1, samples.shape[-1]), self.window, self.hop_samples)
         levels = self._scale_levels((self.filterbank @ magnitudes).mT)
         return levels.reshape(*samples.shape[:-1], *levels.shape[-2:])
 
@@ -157,6 +149,16 @@ class MelSpectrogram(nn.Module):
         if self.level_scale == "db":
             return level_db
         return ((level_db - self.headroom_db - self.floor_db) / -self.floor_db).clamp(0.0, 1.0)
+
+
+def compute_magnitudes(
+    samples: Float[Tensor, "batch samples"], window: Float[Tensor, " window"], hop_samples: int
+) -> Float[Tensor, "batch frequencies frames"]:
+    """Compute the magnitude spectrogram: centred frames as long as the window, reflected edges."""
+    spectrogram = torch.stft(
+        samples, len(window), hop_samples, window=window, center=True, pad_mode="reflect", return_complex=True
+    )
+    return spectrogram.abs()
 
 
 def build_mel_filterbank(
