@@ -14,12 +14,13 @@ from singer_verify.features.mfcc import build_dct_matrix
 
 
 class Lfcc(nn.Module):
-    """Cepstral coefficients of bands that are equally wide in Hz: the orthonormal DCT-II of their log powers.
+    """Cepstral coefficients of bands that are equally wide in Hz: the orthonormal DCT-II of their log magnitudes.
 
     They resolve high frequencies, where the vocal tract's length tells singers apart, as finely as low ones (Zhou,
     Garcia-Romero, Duraiswami, Espy-Wilson and Shamma 2011, "Linear versus mel frequency cepstral coefficients for
     speaker recognition", section 2). A band sums the powers of a Hann-windowed frame, weighted by a triangle of height
-    1 whose feet are the centres of its neighbours.
+    1 whose feet are the centres of its neighbours. Its magnitude is the root of that: with logarithms of powers, all
+    coefficients would be twice those of `Mfcc`, too large for an LSTM to start from.
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, centred, reflected edges, on the
     device of the samples. Raises UtteranceError for an utterance too short to reflect half a window at its edges.
@@ -94,7 +95,8 @@ class Lfcc(nn.Module):
         require_one_frame(samples.shape[-1], self.n_fft // 2 + 1, self.sample_rate)
         magnitudes = compute_magnitudes(samples.reshape(-1, samples.shape[-1]), self.window, self.hop_samples)
         powers = (self.filterbank @ magnitudes.square()).mT
-        cepstra = torch.log(powers.clamp(min=10.0 ** (self.floor_db / 10.0))) @ self.transform.mT
+        levels = 0.5 * torch.log(powers.clamp(min=10.0 ** (self.floor_db / 10.0)))
+        cepstra = levels @ self.transform.mT
         return cepstra.reshape(*samples.shape[:-1], *cepstra.shape[-2:])
 
 
