@@ -11,6 +11,7 @@ import torch
 import yaml
 from hydra.errors import InstantiationException
 from support.audio import SAMPLE_RATE, sing_phrases
+from support.cli import call
 from support.resuming import unlike
 from support.tiny_run import CONF, TINY, At, Killed, kill, last_of, run
 from support.untrained_model import make_run
@@ -26,6 +27,12 @@ from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.training.distillation import DistillationDataModule, TeacherEmbeddings
 
 SHORT = ("data.changes.num_changes=1", "data.changes.excerpt_s=0.5", "data.min_frames=10", "data.num_frames=20")
+
+SMALL_ENCODER = ("encoder.hidden_size=6", "encoder.num_layers=1", "encoder.dropout=0")
+QUICK = (
+    *("data.singers_per_batch=2", "data.utterances_per_singer=2", "data.num_val_batches=1", "trainer.accelerator=cpu"),
+    *("data.num_extraction_workers=0", "trainer.max_steps=2", "~callbacks.pictures", "~callbacks.progress_bar"),
+)
 
 
 def write(path: Path, singer: int, take: int, seconds: float = 1.2, sample_rate: int = SAMPLE_RATE) -> None:
@@ -125,14 +132,57 @@ def test_the_checkpoint_records_voices_and_not_excerpts(student: Path, place: Pa
     assert corpus["teacher"]
 
 
-def test_a_distilled_network_is_fine_tuned_with_labels(student: Path, place: Path) -> None:
-    sizes = [override for override in TINY if not override.startswith(("encoder", "trainer.max_steps"))]
-    settings = [f"data.root={place / 'corpus'}", f"data.store_root={place / 'store'}", "~callbacks.pictures"]
-    encoder = ["encoder.hidden_size=6", "encoder.num_layers=2", "encoder.embedding_size=8", "encoder.relu=false"]
-    encoder += ["encoder.pooling=mean", "features.normalise=global_bins"]
-    child = run(None, *sizes, *encoder, *settings, f"init_from={student}", "trainer.max_steps=2", "name=child")
+@pytest.mark.slow
+def test_a_distilled_run_is_used_like_any_other(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a teacher that was trained, to a student that is evaluated, exported, continued and fine-tuned."""
+    monkeypatch.chdir(tmp_path)
+    store, corpus = f"data.store_root={place / 'store'}", place / "corpus"
+    labelled = (*QUICK, f"data.root={corpus}", "data.num_frames=20", store)
+    teacher = run(None, *labelled, *SMALL_ENCODER, "encoder.embedding_size=12", "name=teacher")
+    student = run(None, *distil(place, teacher=teacher), "trainer.max_steps=3", folder=tmp_path / "student")
+    assert last_of(student)["global_step"] == 3
+
+    # The teacher is needed to train, and not to use the student.
+    teacher = teacher.rename(tmp_path / "moved teacher")
+    model = load_model(student)
+    assert model.embedding_size == 4
+    evaluation = json.loads(call("evaluate", student, corpus, "--json"))
+    assert 0 <= evaluation["metrics"]["eer"]["value"] <= 1
+    call("calibrate", student, corpus)
+    assert json.loads(call("evaluate", student, corpus, "--json"))["metrics"] != evaluation["metrics"]
+    call("embed", student, corpus / "val/s0/0.wav", "--out", tmp_path / "embeddings.npz")
+    with np.load(tmp_path / "embeddings.npz", allow_pickle=False) as embedded:
+        np.testing.assert_allclose(embedded["embeddings"][0], model.embed(corpus / "val/s0/0.wav"), atol=1e-5)
+    exported = json.loads(call("export", student, "--onnx", tmp_path / "student.onnx", "--json"))
+    assert exported["largest_deviation"] < 1e-4
+    card = (tmp_path / "student.card.md").read_text()
+    for part in (
+        "| teacher | teacher, ",
+        "| training | 4 voices, ",
+        "| batch | 4 excerpts × ",
+        "a teacher's embeddings of",
+    ):
+        assert part in card
+
+    # A student goes on, with its teacher where that is now, and with no other.
+    with pytest.raises(InstantiationException, match=r"teacher=.*teacher: no such"):
+        run(None, f"resume={student}", "trainer.max_steps=4")
+    with pytest.raises(SingerVerifyError, match=r"corpus\.teacher .* cannot change while a training continues"):
+        run(None, f"resume={student}", "trainer.max_steps=4", f"teacher={place / 'teacher'}")
+    run(None, f"resume={student}", "trainer.max_steps=4", f"teacher={teacher}")
+    assert last_of(student)["global_step"] == 4
+
+    # Its weights begin a training with labels, which takes its recipe, encoder and statistics.
+    child = run(None, *labelled, f"init_from={student}", "loss=ge2e", "name=child")
     assert json.loads((child / "run.json").read_text())["parent"]["taken"] == ["encoder"]
-    assert set(Checkpoint.read(child).metadata.pretraining_singers) == {"b", "c", "c/d"}
+    after, before = Checkpoint.read(child).metadata, Checkpoint.read(student).metadata
+    assert (after.recipe, after.encoder) == (before.recipe, before.encoder)
+    assert after.train_singers == ("t0", "t1", "t2")
+    assert set(after.pretraining_singers) == {"b", "c", "c/d"}
+    child = run(
+        None, *labelled, "experiment=finetune", "scheduler.warmup_steps=1", f"init_from={student}", "name=tuned"
+    )
+    assert last_of(child)["global_step"] == 2
 
 
 def test_a_stopped_distillation_continues_exactly(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

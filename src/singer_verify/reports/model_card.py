@@ -228,9 +228,11 @@ def build_data_rows(origin: Provenance) -> FactRows:
     singers = len(origin.metadata.train_singers)
     training, validation = (corpus[split].rpartition(", ")[0] if split in corpus else "" for split in ("train", "val"))
     num_val = origin.metrics.get("num_val_singers")
+    teacher = [("teacher", f"{Path(data['teacher']).name}, {corpus['teacher']}")] if "teacher" in corpus else []
     return [
         ("corpus", ", ".join(names) or NOT_RECORDED),
         ("training", training or (f"{singers} singers" if singers else NOT_RECORDED)),
+        *teacher,
         ("validation, other singers", validation or (f"{num_val} singers" if num_val else NOT_RECORDED)),
     ]
 
@@ -278,7 +280,8 @@ def _format_batch(settings: dict[str, Any]) -> str:
     if "singers_per_batch" not in data:
         return NOT_RECORDED
     length = f"{data['crop_seconds']} s" if data.get("crop_seconds") else f"{data['num_frames']} frames"
-    return f"{data['singers_per_batch']} singers × {data['utterances_per_singer']} crops of {length}"
+    of_what = "excerpts" if data.get("teacher") else "singers"
+    return f"{data['singers_per_batch']} {of_what} × {data['utterances_per_singer']} crops of {length}"
 
 
 def _format_augmentation(settings: dict[str, Any]) -> str:
@@ -340,6 +343,7 @@ def render_model_card(
         num_val_singers=origin.metrics.get("num_val_singers"),
         threshold=_choose_card_threshold(load_model_scoring(model), evaluated),
         num_train_singers=len(origin.metadata.train_singers),
+        is_distilled="teacher" in origin.settings.get("corpus", {}),
         licence=licence,
         onnx=onnx,
         version=version("singer_verify"),
