@@ -280,7 +280,20 @@ def test_recipes_outside_torch_are_refused_and_told_the_way_out(feature: Feature
 
 
 @pytest.mark.parametrize(
-    "name", ["mel40", "mfcc", "energy", "mfcc+deltas", "mel40+energy", "cqt", "fbank", "ltas", "lfcc", "mel128_44k"]
+    "name",
+    [
+        "mel40",
+        "mfcc",
+        "energy",
+        "mfcc+deltas",
+        "mel40+energy",
+        "cqt",
+        "fbank",
+        "ltas",
+        "lfcc",
+        "gammatone",
+        "mel128_44k",
+    ],
 )
 def test_recipes_of_torch_are_not_refused(name: str) -> None:
     assert find_torch_obstacle(build_feature(read_recipe(name))) is None

@@ -20,6 +20,7 @@ from singer_verify.evaluation.scoring.scoring import COSINE
 from singer_verify.features.cqt import Cqt
 from singer_verify.features.fbank import Fbank
 from singer_verify.features.feature import Feature, FramewiseFeature
+from singer_verify.features.gammatone import Gammatone
 from singer_verify.features.lfcc import Lfcc
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
@@ -108,6 +109,7 @@ def test_many_are_read_only_as_far_as_needed(embedder: Model) -> None:
         MelSpectrogram(20, n_fft=512, hop_ms=20.0),
         Fbank(20),
         Lfcc(13),
+        Gammatone(20),
     ],
 )
 @pytest.mark.parametrize("num_samples", [30_000, 30_080, 30_079, 31_999])
