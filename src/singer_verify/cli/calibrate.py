@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import (
-    CorpusArgument,
     DeviceOption,
     JsonOption,
     ModelArgument,
@@ -28,11 +27,17 @@ if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
 @takes_trust
 def calibrate(
     model_path: ModelArgument,
-    corpus: CorpusArgument,
+    corpora: Annotated[
+        list[Path],
+        typer.Argument(metavar="CORPUS...", help="Corpus folders, <root>/<split>/<singer>/**/<utterance>."),
+    ],
     split: Annotated[str, typer.Option(help="The split to calibrate on.")] = "val",
     centre_by: Annotated[
         str | None,
-        typer.Option(metavar="LABEL", help="Subtract the mean embedding of each domain that this label tells."),
+        typer.Option(
+            metavar="LABEL",
+            help="Subtract the mean embedding of each domain that this label tells; corpus: of each corpus folder.",
+        ),
     ] = None,
     project: Annotated[
         str, typer.Option(help="Projection: none, centre, whiten or lda, fitted to the cohort.")
@@ -46,7 +51,8 @@ def calibrate(
         typer.Option(help="Cohort embeddings as-norm compares with (default: 200, at most a quarter of them)."),
     ] = None,
     cohort: Annotated[
-        Path | None, typer.Option(help="Other singers: a corpus, or a folder of singers (default: CORPUS).")
+        list[Path] | None,
+        typer.Option(help="Other singers: a corpus, or a folder of singers; may be repeated (default: CORPUS...)."),
     ] = None,
     cohort_split: Annotated[str, typer.Option(help="The split of the cohort, if it is a corpus.")] = "train",
     prior: Annotated[
@@ -65,7 +71,6 @@ def calibrate(
     """
     from singer_verify.evaluation.scoring.fitting import fit_scoring, require_disjoint_singers
     from singer_verify.inference import load_model
-    from singer_verify.inference.evaluation import read_split_singers
     from singer_verify.inference.scoring_file import save_scoring
     from singer_verify.reports.console_tables import build_calibration_record, build_calibration_table
 
@@ -73,18 +78,20 @@ def calibrate(
     path = _resolve_scoring_path(model_path, out)
     needs_cohort = (centre_by, project, norm) != (None, "none", "none")
     model = load_model(model_path, device)
-    files = read_split_singers(corpus, split)
-    cohort_files = _find_cohort_files(model, cohort or corpus, cohort_split) if needs_cohort else {}
+    folders = cohort or corpora
+    is_combined = max(len(corpora), len(folders)) > 1
+    files, domains = _find_labelled_files(model, corpora, split, centre_by, is_combined, True)
+    cohort_files, cohort_domains = dict[Path, str](), dict[Path, str]()
+    if needs_cohort:
+        cohort_files, cohort_domains = _find_labelled_files(model, folders, cohort_split, centre_by, is_combined, False)
     require_disjoint_singers(set(files.values()), set(cohort_files.values()))
-    cohort_domains = _read_domains(cohort or corpus, cohort_files, centre_by)
-    domains = _read_domains(corpus, files, centre_by)
     others = _embed_labelled_files(model, cohort_files, cohort_domains) if needs_cohort else None
     scoring = _fit_uncalibrated_scoring(others, centre_by, project, dims, norm, nearest)
     if scoring.centring is not None:
         scoring.centring.require_known([*domains.values()])
     labelled = _embed_labelled_files(model, files, domains)
     _warn_seen_singers(labelled, model)
-    origin = f"{labelled.num_singers} singers of {corpus.resolve().name}/{split}"
+    origin = f"{labelled.num_singers} singers of {', '.join(f'{corpus.resolve().name}/{split}' for corpus in corpora)}"
     fitted = fit_scoring(scoring, labelled, origin, prior)
     save_scoring(path, fitted.scoring, model.fingerprint)
     result = {
@@ -109,7 +116,7 @@ def _check_calibration_options(
     dims: int | None,
     norm: str,
     nearest: int | None,
-    cohort: Path | None,
+    cohort: list[Path] | None,
     prior: float,
 ) -> None:
     """Refuse invalid settings, and settings that would have no effect."""
@@ -128,9 +135,9 @@ def _check_calibration_options(
             require_at_least(least, **{option: value})
             if f"--project {project}" != needed and f"--norm {norm}" != needed:
                 raise SingerVerifyError(f"{option} {value}: has no effect without {needed}.")
-    if cohort is not None and (centre_by, project, norm) == (None, "none", "none"):
+    if cohort and (centre_by, project, norm) == (None, "none", "none"):
         raise SingerVerifyError(
-            f"--cohort {cohort}: has no effect without --project or --norm or --centre-by; give one of them."
+            f"--cohort {cohort[0]}: has no effect without --project or --norm or --centre-by; give one of them."
         )
 
 
@@ -146,6 +153,42 @@ def _resolve_scoring_path(model: Path, out: Path | None) -> Path:
         raise SingerVerifyError(f"{model}: is not the best model of a run folder; name a file with --out.")
     require_output_file("--out", path, ".npz")
     return path
+
+
+def _find_labelled_files(
+    model: "Model", folders: list[Path], split: str, label: str | None, is_combined: bool, is_corpus: bool
+) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Find the files of a split of several corpora, with the singer of each, and its domain where a label tells it.
+
+    Args:
+        model: model that the files are for.
+        folders: folders of the corpora.
+        split: name of the split.
+        label: name of the label that tells the domain; None without.
+        is_combined: whether singers are named after the corpus too, as several corpora may have singers of a name.
+        is_corpus: whether each folder has to be a corpus; otherwise it may have one folder per singer.
+
+    Raises:
+        SingerVerifyError: two corpora have the same name, or see `_find_cohort_files` and `_read_domains`.
+    """
+    from singer_verify.corpora.corpus import CORPUS_SEPARATOR
+    from singer_verify.corpora.labels import get_corpus_name
+    from singer_verify.errors import SingerVerifyError
+    from singer_verify.inference.evaluation import read_split_singers
+
+    files, domains = dict[Path, str](), dict[Path, str]()
+    folder_by_name = dict[str, Path]()
+    for folder in folders:
+        name = get_corpus_name(folder)
+        if (first := folder_by_name.setdefault(name, folder)) is not folder:
+            raise SingerVerifyError(
+                f"{first} and {folder}: two corpora are in folders named {name}; singers are named after the folder, "
+                f"so rename one of them, or give each only once."
+            )
+        own = read_split_singers(folder, split) if is_corpus else _find_cohort_files(model, folder, split)
+        domains |= _read_domains(folder, own, label)
+        files |= {file: f"{name}{CORPUS_SEPARATOR}{singer}" if is_combined else singer for file, singer in own.items()}
+    return files, domains
 
 
 def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, str]:
@@ -168,20 +211,29 @@ def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, s
 def _read_domains(folder: Path, files: dict[Path, str], label: str | None) -> dict[Path, str]:
     """Read the domain of each file from the table of its corpus; none where no label tells it."""
     from singer_verify.corpora.corpus import SPLITS
-    from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_utterance_labels
+    from singer_verify.corpora.labels import (
+        CORPUS_LABEL,
+        CORPUS_TABLE_NAME,
+        get_corpus_name,
+        read_domains,
+        read_utterance_labels,
+    )
     from singer_verify.errors import SingerVerifyError
 
     if label is None:
         return {}
     paths = [file.relative_to(folder).as_posix() for file in files]
     is_corpus = any((folder / name).is_dir() for name in SPLITS) or (folder / CORPUS_TABLE_NAME).is_file()
-    labels = read_utterance_labels(paths, folder, report=False) if is_corpus else {}
-    if label not in labels:
+    if not is_corpus and label == CORPUS_LABEL:
+        return dict.fromkeys(files, get_corpus_name(folder))
+    domains = read_domains(paths, folder, label) if is_corpus else None
+    if domains is None:
+        labels = read_utterance_labels(paths, folder, report=False) if is_corpus else {}
         found = f"has the labels {', '.join(labels)}" if labels else "has no labels"
         raise SingerVerifyError(
             f"--centre-by {label}: {folder / CORPUS_TABLE_NAME} {found}; expected a column {label}."
         )
-    return dict(zip(files, labels[label].tolist(), strict=True))
+    return dict(zip(files, domains.tolist(), strict=True))
 
 
 def _embed_labelled_files(

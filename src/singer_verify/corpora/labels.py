@@ -26,6 +26,7 @@ from singer_verify.errors import SingerVerifyError
 log = logging.getLogger(__name__)
 CORPUS_TABLE_NAME = "corpus.csv"
 UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
+CORPUS_LABEL = "corpus"  # which an utterance has without a table, too
 OTHER_UTTERANCE_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "audio", "wav")  # of other programs
 # Columns of corpus.csv with an utterance's location and audio properties; all others are labels.
 NON_LABEL_COLUMNS = (SINGER_COLUMN, "split", "seconds", "sample_rate", "channels")
@@ -95,6 +96,31 @@ def read_utterance_labels(
         joined.append(labels.values.set_axis(own))
     values = pd.concat(joined).reindex(list(paths)).fillna("")
     return {str(name): values[name].to_numpy(object) for name in values.columns}
+
+
+def read_domains(paths: Sequence[str], root: Path, label: str) -> np.ndarray | None:
+    """Read the label that tells the domain of utterances, `""` where unknown; None where nothing tells it.
+
+    The label `corpus` is the name of the corpus's folder where no table has another value.
+
+    Args:
+        paths: paths of the utterances, relative to the root.
+        root: root folder of the corpus.
+        label: name of the label.
+
+    Raises:
+        SingerVerifyError: see `read_utterance_labels`.
+    """
+    labels = read_utterance_labels(paths, root, report=False)
+    if label != CORPUS_LABEL:
+        return labels.get(label)
+    values = labels.get(label, np.full(len(paths), "", object))
+    return np.where(values == "", get_corpus_name(root), values)
+
+
+def get_corpus_name(root: Path) -> str:
+    """Return the name of a corpus: that of its folder."""
+    return normalise_name(Path(os.path.abspath(root)).name)
 
 
 def _get_singer(path: str) -> str:

@@ -41,11 +41,13 @@ class UtteranceMetadata:
         labels: values of all utterances by label (gender, song, technique, ...), `""` where unknown.
         seconds: (utterances,), durations; None if not measured.
         median_f0_hz: (utterances,), over voiced frames, NaN without any; None if not measured.
+        domains: (utterances,), values of the label that a scoring centres by; None where it does not.
     """
 
     labels: dict[str, np.ndarray]
     seconds: Float[np.ndarray, " utterances"] | None = None
     median_f0_hz: Float[np.ndarray, " utterances"] | None = None
+    domains: np.ndarray | None = None
 
     def join_models(self, singer_index: Int[np.ndarray, " utterances"], models: SingerModels) -> "UtteranceMetadata":
         """Return the metadata of the utterances and, after them, of singers' models.

@@ -74,11 +74,10 @@ def evaluate(
 
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, embeddings that are not finite, or a scoring
-            that centres by a label which the descriptions lack.
+            that centres by domain where the descriptions have none.
     """
     scoring, trials = evaluation.scoring, evaluation.trials
-    domains = None if scoring.centring is None else descriptions.labels.get(scoring.centring.label)
-    sides = scoring.prepare_embeddings(embeddings, domains)
+    sides = scoring.prepare_embeddings(embeddings, descriptions.domains)
     num_singers = int(singer_index.max(initial=-1)) + 1
     source: TrialSource = AllPairsSource(sides, singer_index, scoring)
     models = None if trials is None else trials.models

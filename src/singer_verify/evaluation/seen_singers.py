@@ -53,12 +53,12 @@ def compute_singer_overlap(seen: SeenSingers, singers: Sequence[str], recordings
 
     Args:
         seen: singers of a training or fitting.
-        singers: (utterances,), singer of each evaluated utterance, by folder name.
+        singers: (utterances,), singer of each evaluated utterance, with or without a corpus before the name.
         recordings: (utterances,), identities of what they sound like.
     """
     singers = [normalise_name(singer) for singer in singers]
     pairs = zip(singers, recordings, strict=True)
     known = seen.recordings - {NO_CONTENT}
     recognised = {singer for singer, recording in pairs if recording in known}
-    namesakes = (set(singers) - recognised) & seen.names
+    namesakes = {singer for singer in set(singers) - recognised if singer.rpartition("/")[2] in seen.names}
     return SingerOverlap(len(set(singers)), len(recognised), len(namesakes))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -16,7 +16,7 @@ from singer_verify.audio import load_audio
 from singer_verify.audio.decoding import probe_audio
 from singer_verify.corpora.corpus import Utterance, read_corpus
 from singer_verify.corpora.duplicates import RecordingRegister
-from singer_verify.corpora.labels import read_utterance_labels
+from singer_verify.corpora.labels import read_domains, read_utterance_labels
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.conditions import ConditionSelection, UtteranceMetadata, select_conditions
 from singer_verify.evaluation.evaluate import COMPARING_STAGE, COUNTING_STAGE, EvaluationSettings
@@ -147,8 +147,7 @@ def require_known_domains(scoring: Scoring, plan: EvaluationPlan) -> None:
         SingerVerifyError: naming the domains that are known.
     """
     if scoring.centring is not None:
-        labels = read_utterance_labels(list(plan.singer_by_path), plan.corpus, report=False)
-        scoring.centring.require_known(labels.get(scoring.centring.label))
+        scoring.centring.require_known(read_domains(list(plan.singer_by_path), plan.corpus, scoring.centring.label))
 
 
 def evaluate_utterances(
@@ -167,6 +166,9 @@ def evaluate_utterances(
             log.warning("%s: %s", plan.trial_path, remark)
     settings = EvaluationSettings(scoring, trials, num_enrolment, num_resamples, seed, plan.conditions.names)
     metadata = _measure_metadata(utterances, plan, progress)
+    if scoring.centring is not None:
+        domains = read_domains(utterances.paths.tolist(), plan.corpus, scoring.centring.label)
+        metadata = replace(metadata, domains=domains)
 
     def show_stage(singers: Iterable[int], stage: str) -> Iterable[int]:
         return progress(singers, STAGE_DESCRIPTIONS[stage])

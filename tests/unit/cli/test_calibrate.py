@@ -254,3 +254,79 @@ def test_what_cannot_be_centred_by_is_refused(model: Path, two_styles: Path, tmp
     assert "has no labels; expected a column style" in refusal(
         "calibrate", model, two_styles, "--centre-by", "style", "--cohort", tmp_path / "others"
     )
+
+
+@pytest.fixture
+def two_corpora(corpus: Path) -> tuple[Path, Path]:
+    """Two corpora with singers of the same names, whose recordings lie apart."""
+    noise = np.random.default_rng(3)
+    other = corpus.with_name("other")
+    shutil.copytree(corpus, other)
+    for path in sorted(other.rglob("*.npy")):
+        frames = np.load(path) + noise.normal(0, 0.8, NUM_BINS) + 4.0 * np.eye(NUM_BINS)[0]
+        np.save(path, frames.astype(np.float32))
+    return corpus, other
+
+
+def test_several_corpora_are_centred_by_corpus(
+    model: Path, two_corpora: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Singers are named after their corpus, and each corpus is scored about its own mean."""
+    corpus, other = two_corpora
+    printed = json.loads(call("calibrate", model, corpus, other, "--centre-by", "corpus", "--json"))
+    assert printed["domains"] == ["corpus", "other"]
+    assert (printed["num_singers"], printed["num_cohort_singers"]) == (8, 12)
+    assert printed["origin"] == "8 singers of corpus/val, other/val"
+    scoring = load_model_scoring(load_model(model))
+    assert scoring.centring is not None
+    for folder in two_corpora:
+        rows, singers = embedded(model, folder / "train")
+        np.testing.assert_allclose(scoring.centring.means[folder.name], rows.mean(axis=0), atol=1e-5)
+        rows, singers = embedded(model, folder / "val")
+        trials = build_all_pairs(singers)
+        sides = scoring.prepare_embeddings(rows, [folder.name] * len(rows))
+        scores = scoring.compute_score_matrix(sides, sides)[trials.left, trials.right]
+        for options in ((), ("--domain", folder.name), ("--conditions", "none")):
+            evaluated = json.loads(call("evaluate", model, folder, "--resamples", 20, "--json", *options))
+            assert evaluated["metrics"]["eer"]["value"] == pytest.approx(compute_eer(scores, trials.is_target)[0])
+    assert "8 of 8 singers" not in caplog.text
+    third = other.rename(other.with_name("third"))
+    assert "corpus: third (12) among the recordings; the scoring centres embeddings of corpus, other only" in refusal(
+        "evaluate", model, third
+    )
+    call("evaluate", model, third, "--domain", "other", "--resamples", 20)
+
+
+def test_a_table_may_name_the_corpus_of_an_utterance(model: Path, two_corpora: tuple[Path, Path]) -> None:
+    corpus, other = two_corpora
+    singers = "".join(f"train{number},studio\nval{number % 4},studio\n" for number in range(0, 6, 2))
+    (other / "corpus.csv").write_text(f"singer,corpus\n{singers}")
+    centred = ("calibrate", model, corpus, other, "--centre-by", "corpus", "--json")
+    assert "other has 9 utterances by 3 singers; studio has 9 utterances by 3 singers; expected at least 10" in refusal(
+        *centred
+    )
+    (other / "corpus.csv").write_text(f"singer,corpus\n{singers}train1,studio\n")
+    assert "other has 6 utterances by 2 singers; expected at least 10" in refusal(*centred)
+    (other / "corpus.csv").write_text("singer,gender\ntrain0,f\nval0,m\n")
+    assert json.loads(call(*centred))["domains"] == ["corpus", "other"]
+
+
+def test_several_corpora_are_told_apart(model: Path, two_corpora: tuple[Path, Path], tmp_path: Path) -> None:
+    corpus, other = two_corpora
+    alone = json.loads(call("calibrate", model, corpus, "--centre-by", "corpus", "--json"))
+    assert (alone["domains"], alone["num_singers"]) == (["corpus"], 4)
+    both = json.loads(call("calibrate", model, corpus, other, "--norm", "s-norm", "--json"))
+    assert (both["num_singers"], both["num_cohort_singers"], both["domains"]) == (8, 12, [])
+    named = call("calibrate", model, corpus, other, "--norm", "s-norm", "--cohort", corpus, "--cohort", other, "--json")
+    assert json.loads(named) == both
+    shutil.copytree(corpus, tmp_path / "elsewhere/corpus")
+    for second in (corpus, tmp_path / "elsewhere/corpus"):
+        assert f"{corpus} and {second}: two corpora are in folders named corpus; singers are named after" in refusal(
+            "calibrate", model, corpus, second
+        )
+    assert "corpus: corpus (12) among the recordings; the scoring centres embeddings of other only" in refusal(
+        "calibrate", model, corpus, "--centre-by", "corpus", "--cohort", other
+    )
+    shutil.copytree(other / "train", tmp_path / "singers/other")
+    printed = call("calibrate", model, other, "--centre-by", "corpus", "--cohort", tmp_path / "singers/other", "--json")
+    assert json.loads(printed)["domains"] == ["other"]

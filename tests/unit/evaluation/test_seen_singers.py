@@ -58,3 +58,9 @@ def test_figures_at_a_threshold_that_was_fitted_here_are_named(
     met: dict[str, SingerOverlap | None], is_calibrated: bool, expected: list[str]
 ) -> None:
     assert find_fitted_metrics([*FIGURES, "cllr"] if is_calibrated else FIGURES, met) == expected
+
+
+def test_singers_are_compared_by_name_without_their_corpus() -> None:
+    seen = SeenSingers.from_names(["a/01", "02"], [7])
+    singers = ["b/01", "02", "a/02", "03", "b/04"]
+    assert compute_singer_overlap(seen, singers, [1, 2, 3, 4, 7]) == SingerOverlap(5, 1, 3)
