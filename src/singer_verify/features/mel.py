@@ -134,14 +134,18 @@ class MelSpectrogram(nn.Module):
         return None if is_filtered else self.n_fft // 2
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
+        return self._scale_levels(self.compute_bands(samples))
+
+    def compute_bands(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch frames bins"]:
+        """Compute the magnitudes of the bands, without floor and logarithm."""
         shortest = self.n_fft // 2 + 1  # half a window is reflected at each edge
         require_one_frame(samples.shape[-1], shortest, self.sample_rate)
         samples = self.waveform_filter(samples)
         magnitudes = compute_magnitudes(samples.reshape(-1, samples.shape[-1]), self.window, self.hop_samples)
-        levels = self._scale_levels((self.filterbank @ magnitudes).mT)
-        return levels.reshape(*samples.shape[:-1], *levels.shape[-2:])
+        bands = (self.filterbank @ magnitudes).mT
+        return bands.reshape(*samples.shape[:-1], *bands.shape[-2:])
 
-    def _scale_levels(self, bands: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch frames bins"]:
+    def _scale_levels(self, bands: Float[Tensor, "*batch frames bins"]) -> Float[Tensor, "*batch frames bins"]:
         audible = bands.clamp(min=10.0 ** (self.floor_db / 20.0))
         if self.level_scale == "log":
             return torch.log(audible)

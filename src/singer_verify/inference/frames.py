@@ -162,7 +162,7 @@ def load_frames(recording: Path | AudioClip, feature: Feature, normalisation: No
     Recordings of up to two minutes are decoded once. Of longer ones, only a few seconds are held in memory at a time:
     they are decoded twice, or three times where the normalisation needs statistics of the whole recording, and their
     frames are computed piece by piece. A recipe whose frames depend on the whole recording (WORLD, pitch, trimmed
-    silence, high-pass, `cqt`) holds all samples and frames, even of an hour.
+    silence, high-pass, `cqt`, `pcen`) holds all samples and frames, even of an hour.
 
     Raises:
         UtteranceError: it cannot be used; the message begins with its name.

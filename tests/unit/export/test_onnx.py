@@ -103,6 +103,7 @@ SLOW = pytest.mark.slow
         pytest.param("cqt", "none", {"pooling": "last"}, marks=SLOW),
         pytest.param("fbank", "utterance_mean", {"pooling": "last"}, marks=SLOW),
         pytest.param("ltas", "none", {"pooling": "mean"}, marks=SLOW),
+        pytest.param("pcen", "none", {"pooling": "mean"}, marks=SLOW),
     ],
 )
 def test_samples_to_embedding_at_every_length(
