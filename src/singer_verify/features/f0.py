@@ -1,4 +1,4 @@
-"""F0 and voicing from the WORLD vocoder (Morise, Yokomori, Ozawa 2016), through the package pyworld."""
+"""F0 and voicing: from the WORLD vocoder (Morise, Yokomori, Ozawa 2016), by the package pyworld, or from a network."""
 
 import importlib.util
 from functools import cache
@@ -14,9 +14,12 @@ from torch import Tensor
 from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
 from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
-F0_METHODS = ("dio", "harvest")
+F0_METHODS = ("dio", "harvest", "swift")
 MIN_F0_PERIODS = 3  # shortest utterance, in periods of the lowest f0
 MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # the defaults of the pitch recipes
+MIN_SWIFT_HZ, MAX_SWIFT_HZ = 46.875, 2093.75  # what SwiftF0 was trained on
+SWIFT_LEVEL = 0.1  # root mean square of what it is given, so that no recording is below its threshold of silence
+MIN_SWIFT_CONFIDENCE = 0.5  # of a voiced frame
 
 
 @cache
@@ -40,15 +43,39 @@ def load_pyworld() -> ModuleType:
     return module
 
 
+def require_swift_f0() -> None:
+    """Refuse to use SwiftF0 where its package is missing.
+
+    Raises:
+        SingerVerifyError: swift-f0 is not installed.
+    """
+    if importlib.util.find_spec("swift_f0") is None:
+        raise SingerVerifyError(
+            "f0_method=swift: needs the package swift-f0, which is not installed; run: "
+            "pip install 'singer_verify[f0]', or take f0_method=dio."
+        )
+
+
+@cache
+def load_swift_f0() -> Any:
+    """Load the detector of the package swift-f0, in one thread."""
+    require_swift_f0()
+    return importlib.import_module("swift_f0").SwiftF0(threads=1, spin=False)
+
+
 class F0Tracker:
-    """WORLD's f0 estimators: DIO (Morise, Kawahara, Katayose 2009) refined by StoneMask, or the slower Harvest (2017).
+    """F0 from WORLD or from a network.
+
+    WORLD's estimators are DIO (Morise, Kawahara, Katayose 2009), refined by StoneMask, and the slower Harvest (2017).
+    The network is SwiftF0 (Nieradzik 2025), which finds notes in noise as loud as the voice; its frames are 16 ms apart and
+    are interpolated, a frame being as voiced as the nearest of them.
 
     Shape: samples (samples,) → (frames,) in Hz, 0 where unvoiced; frame i at time i · hop, frames = 1 + samples // hop.
 
     Args:
         sample_rate: sample rate of the input, in Hz.
         hop_ms: hop between frames; must be a whole number of samples.
-        f0_method: dio or harvest.
+        f0_method: dio, harvest, or swift, which needs the extra `f0`.
         f0_min_hz: lower limit of the f0 search.
         f0_max_hz: upper limit of the f0 search.
     """
@@ -58,6 +85,9 @@ class F0Tracker:
         require_choice(F0_METHODS, f0_method=f0_method)
         require_between(40.0, sample_rate / 4, f0_min_hz=f0_min_hz, f0_max_hz=f0_max_hz)
         require_between(2.0 * f0_min_hz, sample_rate / 4, f0_max_hz=f0_max_hz)
+        if f0_method == "swift":
+            require_between(MIN_SWIFT_HZ, MAX_SWIFT_HZ, f0_min_hz=f0_min_hz, f0_max_hz=f0_max_hz)
+            require_swift_f0()
         self.sample_rate, self.hop_ms, self.f0_method = sample_rate, float(hop_ms), f0_method
         self.f0_min_hz, self.f0_max_hz = float(f0_min_hz), float(f0_max_hz)
         self.hop_samples = compute_hop_samples(hop_ms, sample_rate)
@@ -74,6 +104,8 @@ class F0Tracker:
     def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " frames"]:
         shortest = round(MIN_F0_PERIODS * self.sample_rate / self.f0_min_hz)
         require_one_frame(len(samples), shortest, self.sample_rate)
+        if self.f0_method == "swift":
+            return self._run_swift_f0(samples)
         world = load_pyworld()
         limits = {"f0_floor": self.f0_min_hz, "f0_ceil": self.f0_max_hz, "frame_period": self.hop_ms}
         f0_hz, times_s = getattr(world, self.f0_method)(samples, self.sample_rate, **limits)
@@ -81,6 +113,17 @@ class F0Tracker:
             f0_hz = world.stonemask(samples, f0_hz, times_s, self.sample_rate)
         expected = len(self.compute_times_s(len(samples)))  # WORLD may round its frame count differently
         return np.pad(f0_hz, (0, max(0, expected - len(f0_hz))), mode="edge")[:expected]
+
+    def _run_swift_f0(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " frames"]:
+        level = max(float(np.sqrt(np.square(samples).mean())), 1e-10)
+        scaled = (SWIFT_LEVEL / level * samples).astype(np.float32)
+        found = load_swift_f0().detect(scaled, self.sample_rate, self.f0_min_hz, self.f0_max_hz)
+        voiced, times_s = found.confidence >= MIN_SWIFT_CONFIDENCE, self.compute_times_s(len(samples))
+        if not voiced.any():
+            return np.zeros(len(times_s))
+        log_f0 = np.interp(times_s, found.timestamps[voiced], np.log(found.pitch_hz[voiced]))
+        nearest = np.rint(np.interp(times_s, found.timestamps, np.arange(len(voiced)))).astype(np.int64)
+        return np.where(voiced[nearest], np.exp(log_f0), 0.0)
 
 
 def convert_samples_for_world(samples: Float[Tensor, " samples"]) -> Float[np.ndarray, " samples"]:

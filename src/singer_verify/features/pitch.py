@@ -19,14 +19,14 @@ class Pitch:
     """The nearest equal-tempered semitone of each frame, one-hot: MIDI 36 to 81, then a bin for unvoiced frames.
 
     Notes outside the range are assigned to its outermost bins. This describes what is sung rather than who sings, so it
-    serves as a condition in stacks. F0 is estimated by WORLD, see `F0Tracker`.
+    serves as a condition in stacks. For f0, see `F0Tracker`.
 
     Shape: samples (samples,) → (frames, 47), frames = 1 + samples // hop.
 
     Args:
         sample_rate: sample rate of the input, in Hz.
         hop_ms: hop between frames; must be a whole number of samples.
-        f0_method: dio or harvest, see `F0Tracker`.
+        f0_method: dio, harvest or swift, see `F0Tracker`.
         f0_min_hz: lower limit of the f0 search.
         f0_max_hz: upper limit of the f0 search.
     """
@@ -72,7 +72,7 @@ class PitchContour:
     Args:
         sample_rate: sample rate of the input, in Hz.
         hop_ms: hop between frames; must be a whole number of samples.
-        f0_method: dio or harvest, see `F0Tracker`.
+        f0_method: dio, harvest or swift, see `F0Tracker`.
         f0_min_hz: lower limit of the f0 search.
         f0_max_hz: upper limit of the f0 search.
     """

@@ -1,6 +1,7 @@
 """Recipes of WORLD: pitch of known tones, envelopes against pyworld and slow loops, and what they refuse."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -30,9 +31,15 @@ def tone(f0_hz: float, seconds: float = 1.0, sample_rate: int = 16_000) -> torch
 NOISE = 0.01 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("f0_method", ["dio", "harvest"])
+def require_method(f0_method: str) -> None:
+    if f0_method == "swift":
+        pytest.importorskip("swift_f0")
+
+
+@pytest.mark.parametrize("f0_method", ["dio", "harvest", "swift"])
 @pytest.mark.parametrize("midi", [45, 57, 69, 80])
 def test_a_note_lights_its_semitone(midi: int, f0_method: str) -> None:
+    require_method(f0_method)
     frames = Pitch(f0_method=f0_method)(tone(440 * 2 ** ((midi - 69) / 12)))
     assert (frames.sum(dim=1) == 1).all()
     assert (frames[10:-10].argmax(dim=1) == midi - 36).all()
@@ -45,9 +52,11 @@ def test_bins_are_semitones_with_the_unvoiced_bin_last() -> None:
     assert Pitch()(torch.zeros(16_000))[:, UNVOICED_BIN].all()
 
 
-def test_a_contour_follows_a_glide_and_crosses_a_gap_straight() -> None:
+@pytest.mark.parametrize("f0_method", ["dio", "swift"])
+def test_a_contour_follows_a_glide_and_crosses_a_gap_straight(f0_method: str) -> None:
+    require_method(f0_method)
     samples = torch.cat([tone(220), torch.zeros(4800), tone(440)])
-    contour = PitchContour()(samples)
+    contour = PitchContour(f0_method=f0_method)(samples)
     octaves, voiced = contour.T
     assert octaves[50] == pytest.approx(-1, abs=0.01)
     assert octaves[180] == pytest.approx(0, abs=0.01)
@@ -60,6 +69,26 @@ def test_a_contour_follows_a_glide_and_crosses_a_gap_straight() -> None:
 def test_refuses_an_utterance_without_a_voiced_frame() -> None:
     with pytest.raises(UtteranceError, match="has no voiced frame"):
         PitchContour()(torch.zeros(16_000))
+
+
+def test_a_network_finds_the_same_f0_at_the_same_times_at_any_level() -> None:
+    require_method("swift")
+    samples = torch.cat([torch.zeros(8000), torch.from_numpy(sing(1)), torch.zeros(8000)])
+    for gain in (1.0, 1e-3, 10.0):
+        expected, found = PitchContour()(samples), PitchContour(f0_method="swift")(gain * samples)
+        assert found.shape == expected.shape
+        both = (expected[:, 1] == 1) & (found[:, 1] == 1)
+        assert both.float().mean() > 0.45
+        assert (expected[:, 1] != found[:, 1]).float().mean() < 0.05
+        assert (expected[both, 0] - found[both, 0]).abs().median() < 5 / 1200
+    assert not Pitch(f0_method="swift")(torch.zeros(8000))[:, :UNVOICED_BIN].any()
+    assert WorldEnvelope(f0_method="swift")(samples).isfinite().all()
+
+
+def test_a_network_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "swift_f0", None)
+    with pytest.raises(SingerVerifyError, match=r"f0_method=swift: needs .* pip install 'singer_verify\[f0\]'"):
+        Pitch(f0_method="swift")
 
 
 @pytest.mark.parametrize("num_samples", [16_000, 16_001, 16_159, 16_160])
@@ -155,7 +184,8 @@ def test_an_envelope_tells_little_of_the_pitch() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Pitch(f0_method="yin"), "f0_method=yin: expected one of dio, harvest"),
+        (lambda: Pitch(f0_method="yin"), "f0_method=yin: expected one of dio, harvest, swift"),
+        (lambda: Pitch(f0_method="swift", f0_min_hz=40), "f0_min_hz=40: expected a number between 46.875 and 2093.75"),
         (lambda: Pitch(f0_min_hz=300, f0_max_hz=400), "f0_max_hz=400: expected a number between 600 and 4000"),
         (lambda: WorldEnvelope(coding="lpc"), "coding=lpc: expected one of world, mfsc"),
         (lambda: WorldEnvelope(1000), "num_envelope_bins=1000: expected a number between 2 and 512"),
