@@ -17,7 +17,7 @@ from singer_verify.features.feature import compute_hop_samples, require_one_fram
 F0_METHODS = ("dio", "harvest", "swift")
 MIN_F0_PERIODS = 3  # shortest utterance, in periods of the lowest f0
 MIN_F0_HZ, MAX_F0_HZ = 60.0, 1100.0  # the defaults of the pitch recipes
-MIN_SWIFT_HZ, MAX_SWIFT_HZ = 46.875, 2093.75  # what SwiftF0 was trained on
+MIN_SWIFT_HZ, MAX_SWIFT_HZ = 46.875, 2093.75  # the range of SwiftF0
 SWIFT_LEVEL = 0.1  # root mean square of what it is given, so that no recording is below its threshold of silence
 MIN_SWIFT_CONFIDENCE = 0.5  # of a voiced frame
 
@@ -67,8 +67,8 @@ class F0Tracker:
     """F0 from WORLD or from a network.
 
     WORLD's estimators are DIO (Morise, Kawahara, Katayose 2009), refined by StoneMask, and the slower Harvest (2017).
-    The network is SwiftF0 (Nieradzik 2025), which finds notes in noise as loud as the voice; its frames are 16 ms apart and
-    are interpolated, a frame being as voiced as the nearest of them.
+    The network is SwiftF0 (Nieradzik 2025), which finds notes in noise as loud as the voice; its frames are 16 ms apart
+    and are interpolated, a frame being as voiced as the nearest of them.
 
     Shape: samples (samples,) → (frames,) in Hz, 0 where unvoiced; frame i at time i · hop, frames = 1 + samples // hop.
 
