@@ -33,6 +33,9 @@ def prepare(
     ] = None,
     test: Annotated[float | None, typer.Option(help="Singers of the test split: a fraction, or a number.")] = None,
     splits: Annotated[Path | None, typer.Option(help="A csv of singer,split that assigns singers to splits.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Divide the singers into folds, as the label fold, for data.folds=N.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw of splits, and of --balance.")] = 0,
     keep: Annotated[list[str] | None, typer.Option(help="label=value,value: prepare only these utterances.")] = None,
     balance: Annotated[
@@ -58,7 +61,7 @@ def prepare(
     settings = {"metadata": metadata, "snr_db": snr_db, "microphone": microphone}
     given = {name: value for name, value in settings.items() if value is not None}
     given |= _parse_reader_options(option or [])
-    choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed, labels)
+    choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed, labels, folds)
     chosen = select_recordings(corpus, source, given, choices, show_comparing)
     table = write(chosen, out, copy, lambda recordings: track(recordings, "Preparing", console=Console(stderr=True)))
     Console().print(build_corpus_table(table, str(out)))

@@ -50,7 +50,9 @@ def leaderboard(
     baseline: Annotated[
         str | None, typer.Option(help="Settings of the cell to compare with (default: features=mel40).")
     ] = None,
-    split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
+    split: Annotated[
+        str | None, typer.Option(help="The split to evaluate on (default: val; of runs with folds, the judged ones).")
+    ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/leaderboard).")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each cell embeds, on one core.")] = False,

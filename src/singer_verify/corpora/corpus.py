@@ -106,17 +106,19 @@ class Corpus:
         root: folder that the utterances' paths are relative to.
         splits: splits by name.
         part_roots: roots of the corpora that were combined; empty for a single corpus.
+        whole: the corpus with all its utterances in one split, where its splits are folds; their frames are stored
+            together.
     """
 
     root: Path
     splits: dict[str, Split]
     part_roots: tuple[Path, ...] = ()
+    whole: "Corpus | None" = None
 
     @property
     def has_precomputed_features(self) -> bool:
-        return any(
-            utterance.path.endswith(PRECOMPUTED_SUFFIX) for utterance in next(iter(self.splits.values())).utterances
-        )
+        first = next(iter(self.splits.values()), None)
+        return first is not None and any(utterance.path.endswith(PRECOMPUTED_SUFFIX) for utterance in first.utterances)
 
     def format_summary(self) -> str:
         """Return the numbers of singers and utterances per split and of ignored files, in one line."""

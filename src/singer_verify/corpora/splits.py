@@ -12,11 +12,12 @@ import numpy as np
 
 from singer_verify.corpora.corpus import SPLITS, Recording
 from singer_verify.corpora.duplicates import ShowFiles, remove_duplicates
+from singer_verify.corpora.folds import FOLD_LABEL, GENDER_LABEL, MIN_FOLDS, MIN_SINGERS_PER_FOLD, assign_folds
 from singer_verify.corpora.labels import NUM_NAMED, join_labels, raise_unmatched_labels, read_label_table
 from singer_verify.corpora.names import normalise_name
 from singer_verify.corpora.readers import read_recordings
 from singer_verify.corpora.tables import read_table
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, require_at_least
 
 log = logging.getLogger(__name__)
 MIN_SINGERS_PER_SPLIT = 2  # non-target trials need two
@@ -186,6 +187,7 @@ class SelectionSettings:
         test: likewise for the test split; None uses the data set's own split, or none.
         seed: random seed of all draws.
         labels: table of labels of utterances or singers, added to those that the reader knows.
+        folds: number of folds that the label `fold` divides the singers into; None gives no such label.
     """
 
     keep: tuple[str, ...] = ()
@@ -196,6 +198,7 @@ class SelectionSettings:
     test: float | None = None
     seed: int = 0
     labels: Path | None = None
+    folds: int | None = None
 
 
 def select_recordings(
@@ -221,7 +224,31 @@ def select_recordings(
     recordings = remove_duplicates(recordings, selection.drop_duplicates, progress)
     if selection.balance:
         recordings = balance_by_label(recordings, selection.balance, selection.seed)
-    return _assign_splits(recordings, selection)
+    recordings = _assign_splits(recordings, selection)
+    return recordings if selection.folds is None else add_fold_labels(recordings, selection.folds)
+
+
+def add_fold_labels(recordings: list[Recording], num_folds: int) -> list[Recording]:
+    """Return the recordings with the label `fold`, see `folds.assign_folds`; singers are balanced by their gender.
+
+    Raises:
+        SingerVerifyError: too few singers, or the recordings have that label.
+    """
+    require_at_least(MIN_FOLDS, **{"--folds": num_folds})
+    if any(FOLD_LABEL in recording.labels for recording in recordings):
+        raise SingerVerifyError(f"--folds {num_folds}: the recordings have a label {FOLD_LABEL} of their own.")
+    num_utterances = Counter(recording.singer for recording in recordings)
+    if len(num_utterances) < num_folds * MIN_SINGERS_PER_FOLD:
+        raise SingerVerifyError(
+            f"--folds {num_folds}: expected at least {num_folds * MIN_SINGERS_PER_FOLD} singers, "
+            f"{MIN_SINGERS_PER_FOLD} in each fold; found {len(num_utterances)}."
+        )
+    genders = {recording.singer: recording.labels.get(GENDER_LABEL, "") for recording in recordings}
+    folds = assign_folds(num_utterances, genders, num_folds)
+    return [
+        replace(recording, labels=recording.labels | {FOLD_LABEL: str(folds[recording.singer])})
+        for recording in recordings
+    ]
 
 
 def _read_recordings_with_folder_splits(reader: str, source: Path, settings: dict[str, Any]) -> list[Recording]:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.corpus import Corpus, read_corpora
+from singer_verify.corpora.folds import ALL_SPLIT, divide_into_folds
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
@@ -63,6 +64,8 @@ class SingerDataModule(pl.LightningDataModule):
         crop_seconds: length of a crop instead of `num_frames`, and of a window that is as long, whatever the hop.
         min_frames: length of the shortest training crop: each batch draws one length between this and that of a crop.
             None makes all crops equally long.
+        folds: number of folds that the singers of all splits are divided into; None takes the splits as they are.
+        fold: number of the fold that is judged, from 0, see `corpora.folds`.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -89,6 +92,8 @@ class SingerDataModule(pl.LightningDataModule):
         augmentation: AugmentationChain = NO_AUGMENTATION,
         crop_seconds: float | None = None,
         min_frames: int | None = None,
+        folds: int | None = None,
+        fold: int = 0,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # few windows, more ranks than groups of them
@@ -100,6 +105,7 @@ class SingerDataModule(pl.LightningDataModule):
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         require_choice(SINGERS_FROM_CHOICES, **{"data.singers_from": singers_from})
+        self.folds, self.fold = folds, fold
         self.corpus = self.read_corpus([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
         require_readable_labels(self.corpus)
         self.feature = (
@@ -130,7 +136,9 @@ class SingerDataModule(pl.LightningDataModule):
 
     def read_corpus(self, roots: list[Path]) -> Corpus:
         """List the utterances of a corpus, or of several."""
-        return read_corpora(roots)
+        if self.folds is None:
+            return read_corpora(roots)
+        return divide_into_folds(read_corpora(roots, required=()), self.folds, self.fold)
 
     @property
     def train_singers(self) -> tuple[str, ...]:
@@ -313,7 +321,10 @@ class SplitStores:
         """
         innermost = unwrap_feature(feature)
         dtype = innermost.dtype if isinstance(innermost, RawWaveform) else self.dtype
-        return load_or_compute_store(self.corpus, split, feature, self.root, dtype, self.num_workers)
+        if self.corpus.whole is None:
+            return load_or_compute_store(self.corpus, split, feature, self.root, dtype, self.num_workers)
+        store = load_or_compute_store(self.corpus.whole, ALL_SPLIT, feature, self.root, dtype, self.num_workers)
+        return store.select({utterance.path for utterance in self.corpus.splits[split].utterances})
 
     def log_contents(self) -> None:
         """Log a summary of the corpus, and a note if it comes with precomputed features."""

@@ -125,7 +125,7 @@ class CropFeatureExtractor:
             scaling = normalisation.compute_scaling(np.zeros((0, self.feature.num_bins)), np.zeros(2, np.int64))
         else:
             assert frames is not None
-            scaling = normalisation.compute_scaling(frames.frames, frames.offsets)
+            scaling = frames.compute_scaling(normalisation)
             rows = {path: row for row, path in enumerate(frames.paths.tolist())}
             if missing := [path for path in samples.paths.tolist() if path not in rows]:
                 raise SingerVerifyError(

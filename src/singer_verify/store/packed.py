@@ -14,9 +14,9 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from singer_verify.atomic_files import atomic_write_many
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
-from singer_verify.features.normalisation import Normalisation, compute_frame_statistics
+from singer_verify.features.normalisation import (
+    GLOBAL_NORMALISATIONS,
+    FrameStatistics,
+    Normalisation,
+    Scaling,
+    compute_frame_statistics,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +54,7 @@ class PackedStore:
 
     Attributes:
         frames: (total frames, bins), memory-mapped; never read as a whole.
-        offsets: (utterances + 1,), where each utterance starts in `frames`.
+        offsets: (stored utterances + 1,), where each utterance starts in `frames`.
         singer_index: (utterances,), index into `singers`.
         singers: sorted names.
         paths: (utterances,), paths relative to the corpus root.
@@ -57,6 +63,7 @@ class PackedStore:
         fingerprint: SHA-256 of the paths, singers and frames of all utterances.
         contents: (utterances,), identity of what each sounds like, see `audio.content`.
         file_hashes: checksum of the file of each utterance, also of skipped ones, by its path.
+        rows: (utterances,), number of each among the stored utterances, where this is a part of a store; else None.
     """
 
     frames: Num[np.ndarray, "total bins"]
@@ -69,6 +76,7 @@ class PackedStore:
     fingerprint: str = ""
     contents: Int[np.ndarray, " utterances"] = field(default_factory=lambda: np.zeros(0, np.int64))
     file_hashes: Mapping[str, str] = field(default_factory=dict)
+    rows: Int[np.ndarray, " utterances"] | None = None
 
     def format_summary(self) -> str:
         """Format the numbers of singers and utterances and the start of the fingerprint."""
@@ -76,11 +84,49 @@ class PackedStore:
 
     @property
     def num_frames(self) -> Int[np.ndarray, " utterances"]:
-        return np.diff(self.offsets)
+        lengths: np.ndarray = np.diff(self.offsets)
+        return lengths if self.rows is None else lengths[self.rows]
+
+    def select(self, paths: Collection[str]) -> "PackedStore":
+        """Return the store of some of the utterances, in the same order; frames are shared."""
+        chosen = np.flatnonzero([path in paths for path in self.paths.tolist()])
+        names = np.array(self.singers, object)[self.singer_index[chosen]]
+        singers, singer_index = np.unique(names, return_inverse=True)
+        rows = chosen if self.rows is None else self.rows[chosen]
+        identity = f"{self.fingerprint}\0" + "\0".join(self.paths[chosen])
+        return replace(
+            self,
+            singer_index=singer_index.astype(np.int64),
+            singers=tuple(singers.tolist()),
+            paths=self.paths[chosen],
+            skipped=(),
+            fingerprint=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
+            contents=self.contents[chosen],
+            rows=rows,
+        )
+
+    def compute_statistics(self) -> FrameStatistics:
+        """Compute the statistics of the frames of each utterance."""
+        if self.rows is None:
+            return compute_frame_statistics(self.frames, self.offsets)
+        of_all = compute_frame_statistics(self.frames, self.offsets)
+        return FrameStatistics(*(getattr(of_all, part.name)[self.rows] for part in fields(FrameStatistics)))
+
+    def compute_scaling(self, normalisation: Normalisation) -> Scaling:
+        """Compute the scaling of each utterance.
+
+        Raises:
+            SingerVerifyError: a global normalisation was not fitted.
+        """
+        if normalisation.name in GLOBAL_NORMALISATIONS:
+            offsets = np.zeros(len(self.num_frames) + 1, np.int64)
+            return normalisation.compute_scaling(np.zeros((0, self.frames.shape[1])), offsets)
+        return normalisation.compute_scaling_from_statistics(self.compute_statistics())
 
     def get_utterance_frames(self, index: int) -> Num[np.ndarray, "frames bins"]:
         """Return all frames of one utterance, as a view into the memory map."""
-        return self.frames[self.offsets[index] : self.offsets[index + 1]]
+        row = index if self.rows is None else self.rows[index]
+        return self.frames[self.offsets[row] : self.offsets[row + 1]]
 
     def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
@@ -90,12 +136,12 @@ class PackedStore:
         An utterance shorter than the window is repeated from its beginning until the window is full; its start is
         ignored. Zeros instead would tell the encoder how long a recording is, not who sings.
         """
-        bounds = self.offsets[utterances]
-        available = self.offsets[utterances + 1] - bounds
+        rows = utterances if self.rows is None else self.rows[utterances]
+        first, available = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         long_enough = available >= num_frames
         if long_enough.all():
             windows = sliding_window_view(self.frames, (num_frames, self.frames.shape[1]))[:, 0]
-            return windows[bounds + starts]
+            return windows[first + starts]
         crops = np.empty((len(utterances), num_frames, self.frames.shape[1]), self.frames.dtype)
         if long_enough.any():
             crops[long_enough] = self.read_crops(utterances[long_enough], starts[long_enough], num_frames)
@@ -191,9 +237,7 @@ class NormalisedStore:
 
     def __init__(self, store: PackedStore, normalisation: Normalisation) -> None:
         self.store = store
-        self.scaling = (
-            None if normalisation.name == "none" else normalisation.compute_scaling(store.frames, store.offsets)
-        )
+        self.scaling = None if normalisation.name == "none" else store.compute_scaling(normalisation)
 
     def read_crops(
         self, utterances: Int[np.ndarray, " crops"], starts: Int[np.ndarray, " crops"], num_frames: int
@@ -207,7 +251,7 @@ def fit_normalisation(normalisation: Normalisation, training: PackedStore) -> No
     """Fit a global normalisation to all stored frames of the training split; return any other unchanged."""
     if not normalisation.needs_training_split:
         return normalisation
-    return normalisation.fit(compute_frame_statistics(training.frames, training.offsets))
+    return normalisation.fit(training.compute_statistics())
 
 
 class StoreDamageError(SingerVerifyError):

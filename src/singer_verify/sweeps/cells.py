@@ -38,15 +38,25 @@ class FinishedRun:
     data: dict[str, Any]
     seconds: float | None
 
+    @property
+    def num_folds(self) -> int | None:
+        """Number of folds that the singers were divided into; None for a training on a corpus' own splits."""
+        return self.data.get("folds")
+
+    @property
+    def fold(self) -> int:
+        """Number of the fold that it has not heard; 0 without folds."""
+        return int(self.data.get("fold", 0)) if self.num_folds else 0
+
 
 @dataclass(frozen=True)
 class SweepCell:
-    """Runs that differ in their seed only, ordered by seed.
+    """Runs that differ in their seed and their fold only, ordered by these.
 
     Attributes:
         settings: overrides shared by all its runs.
         varied: overrides that distinguish it from other cells, sorted by name; they are its name.
-        runs: runs of the cell, one for each seed.
+        runs: runs of the cell, one for each seed and fold.
     """
 
     settings: frozenset[str]
@@ -60,6 +70,8 @@ class SweepCell:
 
 def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     """Return the cells below a folder, sorted by name, and the status of the runs left out, by path.
+
+    A seed that has not been trained for every fold is left out.
 
     Imported weights are cells of their own, named by their folder. In the folder of a sweep, a run inside that of a job
     is no trial of the sweep: it began with the job's weights.
@@ -83,6 +95,8 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
         read = _read_imported_run if summary.status == IMPORTED_STATUS else _read_finished_run
         run = read(sweep / summary.path)
         runs[run.settings].append(run)
+    for settings in list(runs):
+        _leave_out_incomplete_folds(runs, settings, sweep, left_out)
     if not runs:
         raise SingerVerifyError(
             f"{sweep}: holds no finished run ({_format_status_counts(left_out)}); give the folder of a sweep, and "
@@ -93,7 +107,7 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
         SweepCell(
             settings,
             tuple(sorted(settings & telling, key=_split_setting)),
-            tuple(sorted(cell_runs, key=lambda run: run.seed)),
+            tuple(sorted(cell_runs, key=lambda run: (run.seed, run.fold))),
         )
         for settings, cell_runs in runs.items()
     ]
@@ -156,7 +170,7 @@ def _read_finished_run(path: Path) -> FinishedRun:
         settings=frozenset(
             override
             for override in read_overrides(path)
-            if not (override.startswith("seed=") or is_result_neutral(override))
+            if not (override.startswith(("seed=", "data.fold=")) or is_result_neutral(override))
         ),
         seed=int(config["seed"]),
         data=config["data"],
@@ -170,11 +184,33 @@ def _read_imported_run(path: Path) -> FinishedRun:
 
 def _refuse_repeated_seeds(cell: SweepCell) -> None:
     for first, second in zip(cell.runs, cell.runs[1:], strict=False):
-        if first.seed == second.seed:
+        if (first.seed, first.fold) == (second.seed, second.fold):
+            fold = f" and fold {first.fold}" if first.num_folds else ""
             raise SingerVerifyError(
-                f"{first.path} and {second.path}: have the same settings and the same seed {first.seed}; expected "
-                f"another seed for each run of a cell; move one of them out of the sweep."
+                f"{first.path} and {second.path}: have the same settings and the same seed {first.seed}{fold}; "
+                f"expected another one for each run of a cell; move one of them out of the sweep."
             )
+
+
+def _leave_out_incomplete_folds(
+    runs: dict[frozenset[str], list[FinishedRun]], settings: frozenset[str], sweep: Path, left_out: dict[str, str]
+) -> None:
+    """Move the runs of seeds that lack a fold from the finished runs to those left out."""
+    of_seed: defaultdict[int, set[int]] = defaultdict(set)
+    for run in runs[settings]:
+        of_seed[run.seed].add(run.fold)
+    kept = []
+    for run in runs[settings]:
+        missing = sorted(set(range(run.num_folds or 1)) - of_seed[run.seed])
+        if missing:
+            folds = ", ".join(map(str, missing))
+            left_out[str(run.path.relative_to(sweep))] = f"seed {run.seed} has not been trained for fold {folds}"
+        else:
+            kept.append(run)
+    if kept:
+        runs[settings] = kept
+    else:
+        del runs[settings]
 
 
 def _format_status_counts(left_out: dict[str, str]) -> str:

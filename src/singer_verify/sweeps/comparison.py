@@ -26,20 +26,17 @@ from singer_verify.evaluation.metrics.registry import EER, METRICS, Metric
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
 from singer_verify.inference import load_model
-from singer_verify.logging_once import omit_repeated_messages
 from singer_verify.runs.tree import read_run_status
-from singer_verify.store import index
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
+from singer_verify.sweeps.judged_runs import load_fold_embeddings, load_run_embeddings
 from singer_verify.sweeps.split_embeddings import (
     SplitEmbeddings,
-    load_split_embeddings,
-    read_split_corpus,
-    require_one_corpus,
 )
 
 log = logging.getLogger(__name__)
+DEFAULT_SPLIT, FOLDS_SPLIT = "val", "folds"
 NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
 # Of the bootstrap over singers. No p is below 2 / resamples, and Holm multiplies it by the number of comparisons.
 MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL = 2000, 100
@@ -107,7 +104,8 @@ class Leaderboard:
     Attributes:
         entries: entries of the cells.
         baseline: name of the cell that the others are compared with; None where there is only one.
-        split: name of the split that they were evaluated on.
+        split: name of the split that they were evaluated on; `folds` where each singer was judged by the models that
+            had not heard them.
         num_singers: number of singers of that split.
         num_utterances: number of utterances of that split.
         num_targets: number of target trials.
@@ -140,12 +138,14 @@ class SharedTrials:
         singer_index: (utterances,), the singer of each, numbered from 0.
         draws: (resamples, singers), count of each singer; in the first row each singer counts once.
         conditions: named subsets of the trials.
+        blocks: (utterances,), within which utterances are paired; None for one block.
     """
 
     trials: Trials
     singer_index: Int[np.ndarray, " utterances"]
     draws: Int[np.ndarray, "draws singers"]
     conditions: dict[str, Bool[np.ndarray, " trials"]]
+    blocks: Int[np.ndarray, " utterances"] | None = None
 
     @property
     def singers(self) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
@@ -161,24 +161,30 @@ class SharedTrials:
         )
 
 
-def build_shared_trials(singers: np.ndarray, labels: dict[str, np.ndarray], num_resamples: int) -> SharedTrials:
+def build_shared_trials(
+    singers: np.ndarray,
+    labels: dict[str, np.ndarray],
+    num_resamples: int,
+    blocks: Int[np.ndarray, " utterances"] | None = None,
+) -> SharedTrials:
     """Build all pairs of a split's utterances, their conditions, and the draws of the bootstrap.
 
     Args:
         singers: (utterances,), name of the singer of each.
         labels: values of all utterances by label, empty where unknown.
         num_resamples: number of bootstrap resamples.
+        blocks: fold and corpus of each utterance, as a number; only utterances of the same are paired.
 
     Raises:
         SingerVerifyError: fewer than two singers, or no singer with two utterances.
     """
     names, singer_index = np.unique(singers, return_inverse=True)
-    trials = build_all_pairs(singer_index)
+    trials = build_all_pairs(singer_index, blocks)
     left, right = singer_index[trials.left], singer_index[trials.right]
     drawn = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
     draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
     conditions = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(trials.left, trials.right))
-    return SharedTrials(trials, singer_index, draws, conditions)
+    return SharedTrials(trials, singer_index, draws, conditions, blocks)
 
 
 def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
@@ -256,7 +262,7 @@ def _build_entry(
 ) -> tuple[LeaderboardEntry, Float[np.ndarray, " resamples"]]:
     """Compute a cell's metrics, and its EER in every resample."""
     scores = [compute_cosine_scores(run.embeddings, shared.trials) for run in runs]
-    verified = [verify_all_pairs(run.embeddings, shared.singer_index).metrics for run in runs]
+    verified = [verify_all_pairs(run.embeddings, shared.singer_index, shared.blocks).metrics for run in runs]
     resampled = _compute_resampled_means(
         scores, shared, {name: metric for name, metric in METRICS.items() if not metric.is_slow}
     )
@@ -332,14 +338,14 @@ def _add_differences(
 
 
 def build_leaderboard(
-    sweep: Path, wanted_baseline: str | None, split: str, corpus: Path | None, measures_speed: bool = False
+    sweep: Path, wanted_baseline: str | None, split: str | None, corpus: Path | None, measures_speed: bool = False
 ) -> Leaderboard:
-    """Compare the finished runs of a sweep on one split.
+    """Compare the finished runs of a sweep on one split, or each singer by the models that have not heard them.
 
     Args:
         sweep: folder of the runs.
         wanted_baseline: settings of the cell to compare with, separated by commas; None is `features=mel40`.
-        split: evaluated split.
+        split: evaluated split; None takes `val`, or the judged folds where the runs have folds.
         corpus: root folder of the corpus; None takes that of each run's configuration.
         measures_speed: whether the embedding speed of each cell is measured.
 
@@ -353,15 +359,19 @@ def build_leaderboard(
     for path, status in left_out.items():
         log.warning("Left out: %s (%s).", path, status)
     baseline = find_baseline_cell(cells, wanted_baseline)
-    root = require_one_corpus([run for cell in cells for run in cell.runs], corpus)
-    embeddings = _load_run_embeddings(cells, split, root)
-    require_same_trials(embeddings)
-    first = next(iter(embeddings.values()))
-    every = [utterance.path for utterance in read_split_corpus(root, split).splits[split].utterances]
-    labels = read_utterance_labels(first.paths.tolist(), root, others=every)
-    shared = build_shared_trials(first.singers, labels, max(MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL * len(cells)))
-    board = replace(compare_cells(cells, embeddings, shared, baseline, split), skipped_runs=left_out)
-    return _add_speeds(board, cells, [root / path for path in first.paths]) if measures_speed else board
+    pooled = corpus is None and split is None and any(run.num_folds for cell in cells for run in cell.runs)
+    judged = load_fold_embeddings(cells) if pooled else load_run_embeddings(cells, split or DEFAULT_SPLIT, corpus)
+    require_same_trials(judged.embeddings)
+    first = next(iter(judged.embeddings.values()))
+    every = [utterance.path for utterance in judged.corpus.splits[judged.split].utterances]
+    labels = read_utterance_labels(first.paths.tolist(), judged.corpus.root, judged.corpus.part_roots, others=every)
+    num_resamples = max(MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL * len(cells))
+    shared = build_shared_trials(first.singers, labels, num_resamples, judged.blocks)
+    shown = FOLDS_SPLIT if pooled else judged.split
+    board = compare_cells(judged.cells, judged.embeddings, shared, baseline, shown)
+    board = replace(board, skipped_runs=left_out)
+    paths = [judged.corpus.root / path for path in first.paths]
+    return _add_speeds(board, cells, paths) if measures_speed else board
 
 
 def _add_speeds(board: Leaderboard, cells: list[SweepCell], paths: list[Path]) -> Leaderboard:
@@ -380,12 +390,3 @@ def _find_unstarted_jobs(sweep: Path) -> dict[str, str]:
     """Return the jobs of the sweep's plan, if there is one, that have no run yet."""
     jobs = read_sweep_plan(sweep).jobs if (sweep / PLAN_FILENAME).is_file() else None
     return {job: "not begun" for job in jobs or [] if read_run_status(sweep / job) == "waiting"}
-
-
-def _load_run_embeddings(cells: list[SweepCell], split: str, root: Path) -> dict[str, SplitEmbeddings]:
-    runs = [run for cell in cells for run in cell.runs]
-    with omit_repeated_messages(index.log):  # runs share a corpus, and a file that cannot be used is named once
-        return {
-            str(run.path): load_split_embeddings(run, split, root, f"Embedding {number} of {len(runs)}")
-            for number, run in enumerate(runs, start=1)
-        }

@@ -10,14 +10,15 @@ from jaxtyping import Float
 from rich.console import Console
 
 from singer_verify.atomic_files import atomic_write
-from singer_verify.corpora.corpus import Corpus, read_corpus
+from singer_verify.corpora.corpus import Corpus, read_corpora, read_corpus
+from singer_verify.corpora.folds import divide_into_folds
+from singer_verify.data.datamodule import SplitStores
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference import load_model
 from singer_verify.inference.split import embed_store
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import BEST_CHECKPOINT
 from singer_verify.runs.provenance import compute_file_sha256
-from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.file_states import read_file_states
 from singer_verify.sweeps.cells import FinishedRun
 from singer_verify.worker_processes import count_available_cores
@@ -93,32 +94,45 @@ def require_one_corpus(runs: list[FinishedRun], corpus: Path | None) -> Path:
     return expected
 
 
-def load_split_embeddings(run: FinishedRun, split: str, root: Path, title: str) -> SplitEmbeddings:
+def read_run_folds(run: FinishedRun) -> Corpus:
+    """List the corpus of a run with its folds as splits.
+
+    Raises:
+        SingerVerifyError: the corpus has changed so that it cannot be divided, or cannot be read.
+    """
+    roots = run.data["root"]
+    return _read_folds((roots,) if isinstance(roots, str) else tuple(roots), run.num_folds or 0, run.fold)
+
+
+@functools.cache
+def _read_folds(roots: tuple[str, ...], num_folds: int, fold: int) -> Corpus:
+    return divide_into_folds(read_corpora([Path(root) for root in roots], required=()), num_folds, fold)
+
+
+def load_split_embeddings(run: FinishedRun, split: str, corpus: Corpus, title: str) -> SplitEmbeddings:
     """Read the run's embeddings of a split where its best model and the corpus are as they were, else compute them.
 
     Args:
         run: run whose best model embeds.
         split: name of the split.
-        root: root folder of the corpus.
+        corpus: corpus with that split.
         title: title of the progress bar.
 
     Raises:
         SingerVerifyError: the model or the corpus cannot be used.
     """
-    key, path = _compute_cache_key(run, root, split), run.path / f"embeddings-{split}.npz"
+    key, path = _compute_cache_key(run, corpus, split), run.path / f"embeddings-{split}.npz"
     if (kept := _read_cached_embeddings(path, key)) is not None:
         return kept
-    computed = _compute_split_embeddings(run, root, split, title)
+    computed = _compute_split_embeddings(run, corpus, split, title)
     _write_cached_embeddings(path, key, computed)
     return computed
 
 
-def _compute_split_embeddings(run: FinishedRun, root: Path, split: str, title: str) -> SplitEmbeddings:
+def _compute_split_embeddings(run: FinishedRun, corpus: Corpus, split: str, title: str) -> SplitEmbeddings:
     model = load_model(run.path)
     store_root, dtype = Path(run.data.get("store_root", DEFAULT_STORE_ROOT)), _get_store_dtype(run)
-    store = load_or_compute_store(
-        read_split_corpus(root, split), split, model.feature, store_root, dtype, count_available_cores()
-    )
+    store = SplitStores(corpus, store_root, dtype, count_available_cores()).open_split(split, model.feature)
     with Console(stderr=True).status(title):
         embeddings = embed_store(model.encoder, store, model.normalisation, model.window_frames)
     return SplitEmbeddings(
@@ -134,12 +148,13 @@ def _get_store_dtype(run: FinishedRun) -> str:
     return str(run.data.get("store_dtype", DEFAULT_STORE_DTYPE))
 
 
-def _compute_cache_key(run: FinishedRun, root: Path, split: str) -> str:
+def _compute_cache_key(run: FinishedRun, corpus: Corpus, split: str) -> str:
     """Hash the best model and the corpus: its folder, and the path and state of each file."""
-    digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{root.resolve()}\0{_get_store_dtype(run)}\0".encode())
+    folder, dtype = corpus.root.resolve(), _get_store_dtype(run)
+    digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{folder}\0{dtype}\0".encode())
     digest.update(bytes.fromhex(compute_file_sha256(run.path / BEST_CHECKPOINT)))
-    utterances = read_split_corpus(root, split).splits[split].utterances
-    for utterance, state in zip(utterances, read_file_states(root, utterances), strict=True):
+    utterances = corpus.splits[split].utterances
+    for utterance, state in zip(utterances, read_file_states(corpus.root, utterances), strict=True):
         digest.update(f"{utterance.path}\0{tuple(state)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 

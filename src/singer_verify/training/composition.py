@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.syntax import Syntax
 
+from singer_verify.corpora.folds import MIN_FOLDS
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.runs.folder import (
@@ -212,9 +213,20 @@ def format_first_seeds(num_seeds: int) -> str:
     return ",".join(str(seed) for seed in range(1, num_seeds + 1))
 
 
+def format_folds(num_folds: int) -> str:
+    """For instance 3 → "0,1,2", a choice sweep over folds.
+
+    Raises:
+        SingerVerifyError: not a whole number of at least 3.
+    """
+    require_at_least(MIN_FOLDS, **{"data.folds": num_folds})
+    return ",".join(map(str, range(num_folds)))
+
+
 OmegaConf.register_new_resolver("run_path", build_run_path, replace=True)
 OmegaConf.register_new_resolver("job_folder_name", build_job_folder_name, replace=True)
 OmegaConf.register_new_resolver("settings_help", format_settings_help, replace=True)
 OmegaConf.register_new_resolver("first_seeds", format_first_seeds, replace=True)
+OmegaConf.register_new_resolver("folds", format_folds, replace=True)
 # Resolved once: Lightning asks for the folder again when the run is in it.
 OmegaConf.register_new_resolver("run_folder", choose_run_folder, replace=True, use_cache=True)

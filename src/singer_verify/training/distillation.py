@@ -208,7 +208,13 @@ class DistillationDataModule(SingerDataModule):
         self.teacher_targets: Float[Tensor, "excerpts target"] | None = None
 
     def read_corpus(self, roots: list[Path]) -> Corpus:
-        """List the validation corpus, which needs no training split."""
+        """List the validation corpus, which needs no training split.
+
+        Raises:
+            SingerVerifyError: folds are asked for.
+        """
+        if self.folds is not None:
+            raise SingerVerifyError(f"data.folds={self.folds}: unlabelled voices have no folds; set data.folds=null.")
         return read_corpora(roots, required=("val",))
 
     @property

@@ -353,7 +353,7 @@ def test_embeddings_are_kept_until_the_model_or_the_corpus_changes(make_corpus: 
     ((cell,), _) = read_sweep_cells(sweep)
 
     def embed() -> SplitEmbeddings:
-        return load_split_embeddings(cell.runs[0], "val", corpus, "")
+        return load_split_embeddings(cell.runs[0], "val", read_corpus(corpus), "")
 
     first = embed()
     written = kept.stat().st_mtime_ns

@@ -18,11 +18,12 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
 from singer_verify.features.mel import MelSpectrogram
+from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.precomputed import read_feat_params
 from singer_verify.store import extraction, utterance_frames
 from singer_verify.store import packed as packed_store
 from singer_verify.store.extraction import load_or_compute_store
-from singer_verify.store.packed import PackedStore, open_store
+from singer_verify.store.packed import NormalisedStore, PackedStore, fit_normalisation, open_store
 from singer_verify.store.utterance_frames import extract_frames
 
 SPLITS = ("train", "val")
@@ -283,3 +284,40 @@ def test_a_recording_in_two_splits_is_refused(make_corpus: MakeCorpus, tmp_path:
         ):
             check()
         (root / "val/val_singer0" / copy).unlink()
+
+
+def test_a_part_of_a_store_is_a_store_of_these_utterances() -> None:
+    generator = np.random.default_rng(3)
+    lengths, singer_index = np.array([7, 12, 5, 9, 20]), np.array([0, 0, 1, 2, 2])
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    frames = generator.random((int(lengths.sum()), 3)).astype(np.float32)
+    paths = np.array([f"{name}.wav" for name in "abcde"], object)
+    whole = PackedStore(frames, offsets, singer_index, ("x", "y", "z"), paths, {}, contents=np.arange(5))
+    part = whole.select({"b.wav", "d.wav", "e.wav", "elsewhere.wav"})
+    kept = [1, 3, 4]
+    alone = PackedStore(
+        np.concatenate([whole.get_utterance_frames(row) for row in kept]),
+        np.concatenate([[0], lengths[kept].cumsum()]),
+        np.array([0, 1, 1]),
+        ("x", "z"),
+        paths[kept],
+        {},
+    )
+    assert (part.singers, part.paths.tolist()) == (alone.singers, alone.paths.tolist())
+    assert part.contents.tolist() == kept
+    np.testing.assert_array_equal(part.singer_index, alone.singer_index)
+    np.testing.assert_array_equal(part.num_frames, alone.num_frames)
+    rows, starts = np.array([2, 0, 1, 2]), np.array([8, 1, 0, 1])
+    for num_frames in (6, 11):  # and longer than some
+        np.testing.assert_array_equal(
+            part.read_crops(rows, starts, num_frames), alone.read_crops(rows, starts, num_frames)
+        )
+    for name in ("utterance_bins", "global_bins"):
+        crops = [
+            NormalisedStore(store, fit_normalisation(Normalisation(name), store)).read_crops(rows, starts, 6)
+            for store in (part, alone)
+        ]
+        np.testing.assert_array_equal(*crops)
+    again = part.select({"e.wav"})
+    np.testing.assert_array_equal(again.get_utterance_frames(0), whole.get_utterance_frames(4))
+    assert len({whole.fingerprint, part.fingerprint, again.fingerprint}) == 3

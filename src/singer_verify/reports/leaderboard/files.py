@@ -21,6 +21,7 @@ from singer_verify.reports.leaderboard.text import (
     format_eer,
     format_entry,
     format_short_name,
+    format_split,
     has_speeds,
     is_significant,
 )
@@ -64,7 +65,7 @@ def plot_leaderboard(board: Leaderboard) -> Figure:
     axes.set_yticks(range(num_cells), [format_short_name(entry, board) for entry in board.entries])
     axes.set_ylim(num_cells - 0.5, -0.5)
     axes.set_ylabel(build_headings(board)[0])
-    axes.set_xlabel(f"EER in %, {board.split} split, with 95 % intervals over {board.num_singers} singers")
+    axes.set_xlabel(f"EER in %, {format_split(board)}, with 95 % intervals over {board.num_singers} singers")
     axes.grid(axis="x", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=_build_legend(board), loc="outside upper center", ncols=4, frameon=False, fontsize="small")

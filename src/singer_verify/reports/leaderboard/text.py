@@ -11,7 +11,7 @@ from rich.text import Text
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
 from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
-from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
+from singer_verify.sweeps.comparison import FOLDS_SPLIT, Leaderboard, LeaderboardEntry
 
 MINUS, NAME_SEPARATOR = "−", " · "
 SIGNIFICANCE_LEVEL = 0.05
@@ -23,6 +23,11 @@ def build_headings(board: Leaderboard) -> list[str]:
     """Return the headings of the columns that `format_entry` fills."""
     headings = ["seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
     return [_format_name_heading(board), *headings, *(["× real time"] if has_speeds(board) else [])]
+
+
+def format_split(board: Leaderboard) -> str:
+    """Name what the cells were evaluated on."""
+    return "all folds" if board.split == FOLDS_SPLIT else f"split {board.split}"
 
 
 def has_speeds(board: Leaderboard) -> bool:
@@ -93,8 +98,8 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
     notes = [
         f"EER and minDCF (target prior 0.05) are means over seeds. In brackets: 95 % intervals from "
         f"{board.num_resamples} resamples of the singers (percentile bootstrap; the seeds are not resampled).",
-        f"Split {board.split}: {board.num_singers} singers, {board.num_utterances} utterances, {board.num_targets} "
-        f"target and {board.num_nontargets} non-target trials, the same for all runs.",
+        f"On {format_split(board)}: {board.num_singers} singers, {board.num_utterances} utterances, "
+        f"{board.num_targets} target and {board.num_nontargets} non-target trials, the same for all runs.",
     ]
     if board.baseline is not None and len(board.entries) > 1:
         notes.insert(
@@ -108,6 +113,11 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
         notes.append(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
             f"intervals resampled from so few are too narrow and p too small, if anything."
+        )
+    if board.split == FOLDS_SPLIT:
+        notes.append(
+            "Every singer is judged once, by a model that was neither trained nor chosen on them. Utterances are "
+            "paired within a fold and a corpus, and the scores of all folds are pooled."
         )
     if board.split == "val":
         notes.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
@@ -162,7 +172,7 @@ def _note_skipped_runs(board: Leaderboard) -> list[str]:
 
 def build_leaderboard_table(board: Leaderboard) -> Group:
     """Build the console table: a row per cell, the lowest EER first, significant differences in bold, notes below."""
-    table = Table(title=f"Leaderboard, {board.split} split", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = Table(title=f"Leaderboard, {format_split(board)}", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     name, *others = build_headings(board)
     table.add_column(name, overflow="fold", min_width=12)
     for heading in others:
