@@ -18,6 +18,7 @@ from rich.console import Console
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
 from support.cli import call, refusal
 
+from singer_verify.corpora.corpus import read_corpus
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.trials.trial_list import build_all_pairs, compute_cosine_scores
