@@ -22,6 +22,7 @@ from singer_verify.features.feature import Feature
 from singer_verify.features.ltas import LongTermAverage
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
+from singer_verify.features.modulation import ModulationSpectrum
 from singer_verify.features.normalisation import NORMALISATIONS, Normalisation
 from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.raw_waveform import RawWaveform
@@ -39,6 +40,7 @@ RECIPES = {
     "edges that are not reflected": Fbank(20),
     "frames that end with a hop": Fbank(20, frame_ms=20.0625),
     "a window longer than an utterance": LongTermAverage(MelSpectrogram(40)),
+    "modulations": ModulationSpectrum(4),
 }
 
 

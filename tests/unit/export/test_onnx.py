@@ -104,6 +104,7 @@ SLOW = pytest.mark.slow
         pytest.param("fbank", "utterance_mean", {"pooling": "last"}, marks=SLOW),
         pytest.param("ltas", "none", {"pooling": "mean"}, marks=SLOW),
         pytest.param("pcen", "none", {"pooling": "mean"}, marks=SLOW),
+        pytest.param("modulation", "none", {"pooling": "mean"}, marks=SLOW),
     ],
 )
 def test_samples_to_embedding_at_every_length(
@@ -293,6 +294,8 @@ def test_recipes_outside_torch_are_refused_and_told_the_way_out(feature: Feature
         "ltas",
         "lfcc",
         "gammatone",
+        "pcen",
+        "modulation",
         "mel128_44k",
     ],
 )
