@@ -117,18 +117,19 @@ def assign_frequencies(
         SingerVerifyError: the edges do not rise, or a band contains none of the frequencies.
     """
     lowest_hz, highest_hz = float(frequencies_hz[0]), float(frequencies_hz[-1])
-    if len(edges_hz) < 2 or not all(math.isfinite(edge) for edge in edges_hz) or min(np.diff(edges_hz)) <= 0:
-        raise SingerVerifyError(f"edges_hz={list(edges_hz)}: expected at least two rising numbers, such as [2, 4, 8].")
+    is_list = isinstance(edges_hz, Sequence) and len(edges_hz) > 1
+    if not is_list or not all(isinstance(edge, int | float) for edge in edges_hz) or not min(np.diff(edges_hz)) > 0:
+        raise SingerVerifyError(f"edges_hz={edges_hz}: expected a list of at least two rising numbers, as [2, 4, 8].")
     edges = np.array(edges_hz) - EDGE_TOLERANCE_HZ
     if edges_hz[0] < lowest_hz - EDGE_TOLERANCE_HZ or edges[-1] > highest_hz:
         raise SingerVerifyError(
-            f"edges_hz={list(edges_hz)}: expected edges from {lowest_hz:g} Hz, which window_ms resolves, to "
+            f"edges_hz={edges_hz}: expected edges from {lowest_hz:g} Hz, which window_ms resolves, to "
             f"{highest_hz:g} Hz, half the frame rate; use a longer window_ms for lower ones."
         )
     is_inside = (frequencies_hz >= edges[:-1, None]) & (frequencies_hz < edges[1:, None])
-    for band in np.flatnonzero(~is_inside.any(axis=1)):
+    for band in np.flatnonzero(~is_inside.any(axis=1)).tolist():
         raise SingerVerifyError(
-            f"edges_hz={list(edges_hz)}: the band from {edges_hz[band]:g} to {edges_hz[band + 1]:g} Hz is narrower "
+            f"edges_hz={edges_hz}: the band from {edges_hz[band]:g} to {edges_hz[band + 1]:g} Hz is narrower "
             f"than the {lowest_hz:g} Hz that window_ms resolves; use wider bands or a longer window_ms."
         )
     return is_inside

@@ -101,9 +101,10 @@ def test_batch_gives_what_each_gives_alone_however_short() -> None:
     ("settings", "said"),
     [
         ({"num_mels": 0}, "num_mels=0"),
-        ({"edges_hz": [4.0]}, r"edges_hz=\[4\.0\]: expected at least two rising numbers"),
-        ({"edges_hz": [4.0, 2.0]}, "expected at least two rising numbers"),
-        ({"edges_hz": [1.0, float("inf")]}, "expected at least two rising numbers"),
+        ({"edges_hz": [4.0]}, r"edges_hz=\[4\.0\]: expected a list of at least two rising numbers"),
+        ({"edges_hz": [4.0, 2.0]}, "expected a list of at least two rising numbers"),
+        ({"edges_hz": [1.0, float("nan")]}, "expected a list of at least two rising numbers"),
+        ({"edges_hz": [1.0, float("inf")]}, "to 50 Hz, half the frame rate"),
         ({"edges_hz": [0.5, 2.0]}, "expected edges from 1 Hz, which window_ms resolves, to 50 Hz"),
         ({"edges_hz": [4.0, 80.0]}, "to 50 Hz, half the frame rate"),
         ({"edges_hz": [4.2, 4.8, 8.0]}, r"the band from 4\.2 to 4\.8 Hz is narrower than the 1 Hz"),
