@@ -15,16 +15,18 @@ from singer_verify.features.mel import MelSpectrogram
 
 EDGE_TOLERANCE_HZ = 1e-6  # for the rounding of frequencies that lie on an edge
 SMALLEST_POWER = 1e-10  # of a modulation; keeps the gradient of the root finite
+REFERENCE_AMPLITUDE = 0.1  # in nepers; larger modulations are compressed
 
 
 class ModulationSpectrum(nn.Module):
-    """Amplitudes of the modulations of log mel bands, in bands of modulation frequency.
+    """Strengths of the modulations of log mel bands, in bands of modulation frequency.
 
     Vibrato and tremolo lie between 4 and 8 Hz, notes and syllables below. The levels of a mel band in a Hann window,
     less their mean, are transformed, and the powers of a modulation band summed (Kingsbury, Morgan and Greenberg 1998,
     "Robust speech recognition using the modulation spectrogram", section 2; Greenberg and Kingsbury 1997). Their root
-    is scaled so that a sinusoidal modulation inside a band gives its amplitude: 0.1 for levels that swing by
-    ± 0.1 · 8.7 dB. A gain and a fixed channel change nothing.
+    is scaled so that a sinusoidal modulation inside a band gives its amplitude A: 0.1 for levels that swing by
+    ± 0.87 dB. Frames hold ln(1 + A / 0.1), so that a dropout does not outweigh all of a voice. A gain and a fixed
+    channel change nothing.
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, on the device of the samples. Bin
     m · num_modulations + k is modulation band k of mel band m. The window is centred on its frame; where it reaches
@@ -35,6 +37,7 @@ class ModulationSpectrum(nn.Module):
         num_mels: mel bands.
         edges_hz: edges of the modulation bands, rising; a band holds its lower edge and not its upper one.
         window_ms: length of the window, rounded up to an even number of hops; it resolves 1000 / window_ms Hz.
+            In a longer one, a splice or dropout of the recording is in more frames.
         sample_rate: sample rate of the input, in Hz.
         n_fft: length of window and transform of a frame, in samples; 64 ms halve modulations of 16 Hz.
         hop_ms: hop between frames; must be a whole number of samples.
@@ -53,8 +56,8 @@ class ModulationSpectrum(nn.Module):
     def __init__(
         self,
         num_mels: int = 20,
-        edges_hz: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0),
-        window_ms: float = 1000.0,
+        edges_hz: Sequence[float] = (2.0, 4.0, 8.0, 16.0),
+        window_ms: float = 500.0,
         sample_rate: int = 16_000,
         n_fft: int = 1024,
         hop_ms: float = 10.0,
@@ -100,7 +103,8 @@ class ModulationSpectrum(nn.Module):
         rows = levels.reshape(-1, 1, levels.shape[-1])  # (utterances · mels, 1, frames)
         parts = nn.functional.conv1d(rows, self.kernels[:, None])
         amplitudes = (self.band_weights @ parts.square()).clamp(min=SMALLEST_POWER).sqrt()
-        frames = amplitudes.reshape(-1, self.num_bins, amplitudes.shape[-1]).mT
+        compressed = torch.log1p(amplitudes / REFERENCE_AMPLITUDE)
+        frames = compressed.reshape(-1, self.num_bins, compressed.shape[-1]).mT
         return frames.reshape(*samples.shape[:-1], *frames.shape[-2:])
 
 

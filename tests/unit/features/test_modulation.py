@@ -19,7 +19,7 @@ TIME_S = np.arange(32_000) / 16_000
 
 
 def compute_slowly(levels: np.ndarray, half_window: int, edges_hz: list[float], rate_hz: float) -> np.ndarray:
-    """The modulation spectrum of frames around which the window is inside: (frames, mels, modulations)."""
+    """Amplitudes of modulations of frames around which the window is inside: (frames, mels, modulations)."""
     window = np.hanning(2 * half_window + 1)[:-1]
     frequencies_hz = np.fft.rfftfreq(2 * half_window, 1 / rate_hz)
     frames = []
@@ -47,15 +47,15 @@ def test_frames_are_those_of_a_slow_computation(edges_hz: list[float], window_ms
     frames = ModulationSpectrum(10, edges_hz, window_ms, hop_ms=hop_ms)(samples).numpy()
     assert len(frames) == len(mel(samples))
     inner = frames[half_window : half_window + len(expected)].reshape(expected.shape)
-    np.testing.assert_allclose(inner, expected, atol=1e-4)
+    np.testing.assert_allclose(inner, np.log1p(10 * expected), atol=1e-4)
 
 
-@pytest.mark.parametrize(("rate_hz", "band"), [(1.0, 0), (3.0, 1), (6.0, 2), (11.0, 3)])
+@pytest.mark.parametrize(("rate_hz", "band"), [(2.0, 0), (6.0, 1), (12.0, 2)])
 def test_a_tremolo_lights_the_band_of_its_rate(rate_hz: float, band: int) -> None:
     tone = np.sin(2 * np.pi * 440 * TIME_S) * np.exp(0.2 * np.sin(2 * np.pi * rate_hz * TIME_S))
     feature = ModulationSpectrum()
     levels = feature.mel(torch.from_numpy(0.1 * tone.astype(np.float32)))
-    frame = feature(torch.from_numpy(0.1 * tone.astype(np.float32)))[100].reshape(20, 4)
+    frame = feature(torch.from_numpy(0.1 * tone.astype(np.float32)))[100].reshape(20, 3).expm1() / 10
     loudest = int(levels[100].argmax())
     assert frame[loudest].argmax() == band
     assert frame[loudest, band].square() > 0.7 * frame[loudest].square().sum()
@@ -63,19 +63,19 @@ def test_a_tremolo_lights_the_band_of_its_rate(rate_hz: float, band: int) -> Non
 
 def test_a_tremolo_gives_its_amplitude() -> None:
     tone = 0.1 * np.sin(2 * np.pi * 440 * TIME_S) * np.exp(0.2 * np.sin(2 * np.pi * 6 * TIME_S))
-    feature = ModulationSpectrum(n_fft=256, num_mels=4)  # so short a frame flattens no swing
-    frame = feature(torch.from_numpy(tone.astype(np.float32)))[100].reshape(4, 4)
-    assert frame[:, 2].max() == pytest.approx(0.2, rel=0.02)
+    feature = ModulationSpectrum(4, [2.0, 16.0], n_fft=256)  # so short a frame flattens no swing
+    frame = feature(torch.from_numpy(tone.astype(np.float32)))[100].expm1() / 10
+    assert frame.max() == pytest.approx(0.2, rel=0.02)
 
 
 def test_neither_a_gain_nor_a_steady_sound_modulates() -> None:
     samples = torch.from_numpy(sing(1, 1.0) + 0.02 * np.random.default_rng(0).standard_normal(16_000).astype("f4"))
     feature = ModulationSpectrum()
-    torch.testing.assert_close(feature(0.3 * samples), feature(samples), rtol=0, atol=1e-4)
+    torch.testing.assert_close(feature(0.3 * samples), feature(samples), rtol=0, atol=1e-3)
     period = 0.1 * np.random.default_rng(0).standard_normal(160)  # one hop: all frames are equal
     steady = torch.from_numpy(np.tile(period, 150).astype(np.float32))
-    assert feature(steady)[55:-55].max() < 1e-3
-    assert feature(torch.zeros(4000)).max() < 1e-4
+    assert feature(steady)[55:-55].max() < 1e-2
+    assert feature(torch.zeros(4000)).max() < 1e-3
 
 
 @pytest.mark.parametrize("num_samples", [30_000, 30_080, 30_079])
@@ -91,7 +91,7 @@ def test_long_recordings_are_computed_in_pieces(num_samples: int) -> None:
 def test_batch_gives_what_each_gives_alone_however_short() -> None:
     batch = torch.from_numpy(np.stack([sing(seed, 0.2) for seed in range(4)])).reshape(2, 2, -1)
     frames = ModulationSpectrum()(batch)
-    assert frames.shape == (2, 2, 21, 80)
+    assert frames.shape == (2, 2, 21, 60)
     torch.testing.assert_close(frames[1, 0], ModulationSpectrum()(batch[1, 0]), rtol=0, atol=1e-4)
     with pytest.raises(UtteranceError, match="lasts 32 ms, shorter than one frame"):
         ModulationSpectrum()(torch.zeros(512))
@@ -104,10 +104,10 @@ def test_batch_gives_what_each_gives_alone_however_short() -> None:
         ({"edges_hz": [4.0]}, r"edges_hz=\[4\.0\]: expected a list of at least two rising numbers"),
         ({"edges_hz": [4.0, 2.0]}, "expected a list of at least two rising numbers"),
         ({"edges_hz": [1.0, float("nan")]}, "expected a list of at least two rising numbers"),
-        ({"edges_hz": [1.0, float("inf")]}, "to 50 Hz, half the frame rate"),
-        ({"edges_hz": [0.5, 2.0]}, "expected edges from 1 Hz, which window_ms resolves, to 50 Hz"),
+        ({"edges_hz": [2.0, float("inf")]}, "to 50 Hz, half the frame rate"),
+        ({"edges_hz": [0.5, 3.0]}, "expected edges from 2 Hz, which window_ms resolves, to 50 Hz"),
         ({"edges_hz": [4.0, 80.0]}, "to 50 Hz, half the frame rate"),
-        ({"edges_hz": [4.2, 4.8, 8.0]}, r"the band from 4\.2 to 4\.8 Hz is narrower than the 1 Hz"),
+        ({"edges_hz": [4.2, 4.8, 8.0]}, r"the band from 4\.2 to 4\.8 Hz is narrower than the 2 Hz"),
         ({"window_ms": 10.0}, r"window_ms=10\.0: expected a number between 100 and 60000"),
     ],
 )
