@@ -12,7 +12,6 @@ from singer_verify.audio.loading import MAX_PEAK, MIN_PEAK
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.deltas import Deltas
 from singer_verify.features.feature import Feature
-from singer_verify.features.ltas import LongTermAverage
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.mfcc import Mfcc
 from singer_verify.features.normalisation import GLOBAL_NORMALISATIONS, MIN_RELATIVE_DEVIATION, Normalisation
@@ -114,7 +113,7 @@ def find_min_samples(feature: Feature) -> int:
 def _get_inner_features(feature: Feature) -> list[Feature]:
     if isinstance(feature, FeatureStack):
         return feature.parts
-    if isinstance(feature, Deltas | LongTermAverage):
+    if isinstance(feature, Deltas):
         return [feature.base]
     return [feature.mel] if isinstance(feature, Mfcc) else []
 
