@@ -97,6 +97,11 @@ def test_one_batch_is_learned_by_heart(corpus: Path, tmp_path: Path, monkeypatch
 def test_the_shipped_network_learns_one_batch_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At ten times this learning rate its rectified projection dies within five steps, and the loss stays at log 8."""
     settings = (f"data.root={ROOT / 'example_dataset'}", f"data.store_root={tmp_path / 'store'}", "debug=overfit")
-    quick = ("trainer.max_steps=120", "trainer.val_check_interval=120", "trainer.accelerator=cpu", "~callbacks.pictures")
+    quick = (
+        "trainer.max_steps=120",
+        "trainer.val_check_interval=120",
+        "trainer.accelerator=cpu",
+        "~callbacks.pictures",
+    )
     folder = run(monkeypatch, *settings, *quick, "~callbacks.progress_bar", folder=tmp_path / "run")
     assert read_losses(folder)[-1] < 0.1
