@@ -54,6 +54,21 @@ def compute_librosa_mfcc(samples: Samples, recipe: dict[str, Any]) -> object:
     return librosa.feature.mfcc(S=compute_librosa_mel(samples, recipe), n_mfcc=recipe["num_bins"])
 
 
+def compute_librosa_pcen(samples: Samples, recipe: dict[str, Any]) -> object:
+    hop_samples = recipe["sample_rate"] * recipe["hop_ms"] // 1000
+    bands = librosa.feature.melspectrogram(
+        y=samples,
+        sr=recipe["sample_rate"],
+        n_fft=recipe["n_fft"],
+        hop_length=hop_samples,
+        n_mels=recipe["num_bins"],
+        fmin=recipe["fmin_hz"],
+        fmax=recipe["fmax_hz"],
+        power=1.0,
+    )
+    return librosa.pcen(bands, sr=recipe["sample_rate"], hop_length=hop_samples, eps=recipe["epsilon"])
+
+
 def compute_librosa_cqt(samples: Samples, recipe: dict[str, Any]) -> object:
     return librosa.cqt(
         samples,
@@ -96,6 +111,7 @@ LIBRARY_CALLS: dict[str, Callable[[Samples, dict[str, Any]], object]] = {
     "mfcc": compute_librosa_mfcc,
     "energy": compute_librosa_rms,
     "cqt": compute_librosa_cqt,
+    "pcen": compute_librosa_pcen,
     "pitch": compute_pyworld_pitch,
     "pitch_contour": compute_pyworld_pitch,
     "world": compute_pyworld_envelope,

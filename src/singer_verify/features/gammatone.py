@@ -25,7 +25,7 @@ class Gammatone(nn.Module):
     its centre f (Glasberg and Moore 1990, "Derivation of auditory filter shapes from notched-noise data"); 0 dB at the
     centre. Its squared frequency response weights the powers of a Hann-windowed frame, and the band's magnitude is the
     root of their sum. `cubic_root` instead of the logarithm is the compression of gammatone cepstra (Shao, Jin, Wang
-    and Srinivasan 2009, "An auditory-based feature for robust speech recognition", section 2), which makes less of
+    and Srinivasan 2009, "An auditory-based feature for robust speech recognition"), which makes less of
     the differences of weak bands.
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, centred, reflected edges, on the

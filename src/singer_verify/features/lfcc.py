@@ -18,7 +18,7 @@ class Lfcc(nn.Module):
 
     They resolve high frequencies, where the vocal tract's length tells singers apart, as finely as low ones (Zhou,
     Garcia-Romero, Duraiswami, Espy-Wilson and Shamma 2011, "Linear versus mel frequency cepstral coefficients for
-    speaker recognition", section 2). A band sums the powers of a Hann-windowed frame, weighted by a triangle of height
+    speaker recognition"). A band sums the powers of a Hann-windowed frame, weighted by a triangle of height
     1 whose feet are the centres of its neighbours. Its magnitude is the root of that: with logarithms of powers, all
     coefficients would be twice those of `Mfcc`, too large for an LSTM to start from.
 

@@ -15,9 +15,9 @@ class LongTermAverage(nn.Module):
     """Means over a long window of the frames of a recipe, and optionally their standard deviations.
 
     With a spectrum in decibels as the recipe, this is the long-term average spectrum, in which vowels and notes average
-    out and the voice is left (Sundberg 1974, "Articulatory interpretation of the singing formant"; Löfqvist and
-    Mandersson 1987, "Long-time average spectrum of speech and voice analysis"). Those average powers; here levels are
-    averaged, so that loud notes count no more than soft ones and a gain moves all bins alike.
+    out and the voice is left (Löfqvist and Mandersson 1987, "Long-time average spectrum of speech and voice analysis").
+    It is usually a mean of powers; here levels are averaged, so that loud notes count no more than soft ones and a gain
+    moves all bins alike.
 
     Shape: samples (..., samples) → (..., frames, bins), as many frames as the recipe has, or with the deviation
     (..., frames, 2 · bins): means, deviations. The window of frame k is the frames from k - h to k + h, where h is half

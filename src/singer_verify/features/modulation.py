@@ -23,7 +23,7 @@ class ModulationSpectrum(nn.Module):
 
     Vibrato and tremolo lie between 4 and 8 Hz, notes and syllables below. The levels of a mel band in a Hann window,
     less their mean, are transformed, and the powers of a modulation band summed (Kingsbury, Morgan and Greenberg 1998,
-    "Robust speech recognition using the modulation spectrogram", section 2; Greenberg and Kingsbury 1997). Their root
+    "Robust speech recognition using the modulation spectrogram"). Their root
     is scaled so that a sinusoidal modulation inside a band gives its amplitude A: 0.1 for levels that swing by
     ± 0.87 dB. Frames hold ln(1 + A / 0.1), so that a dropout does not outweigh all of a voice. A gain and a fixed
     channel change nothing.

@@ -19,8 +19,8 @@ class Pcen(nn.Module):
 
     M[t] = (1 - s) M[t-1] + s E[t] in each band, M[0] = E[0]. Steady noise and the response of a room or microphone go
     away with the mean, onsets and vibrato stay (Wang, Getreuer, Hughes, Lyon and Saurous 2017, "Trainable frontend for
-    robust and far-field keyword spotting", section 3; Lostanlen et al. 2019, "Per-channel energy normalization: why
-    and how", section II). Frames depend on all of the utterance before them.
+    robust and far-field keyword spotting"; Lostanlen et al. 2019, "Per-channel energy normalization: why and how").
+    Frames depend on all of the utterance before them.
 
     Shape: samples (..., samples) → (..., frames, bins), frames = 1 + samples // hop, centred, reflected edges, on the
     device of the samples. Raises UtteranceError for an utterance too short to reflect half a window at its edges.
@@ -31,7 +31,7 @@ class Pcen(nn.Module):
         bias: δ, which keeps weak noise low.
         power: exponent r of the compression.
         time_constant_ms: T, over which the mean forgets: s = (√(1 + 4 T²) - 1) / (2 T²), with T in hops, so that the
-            smoother's squared response is halved at 1 / T radians per frame.
+            smoother's squared response is halved at about 1 / T radians per frame.
         epsilon: ε, the magnitude below which bands are not raised: at the active level of -40 dB, bands of a voice are
             around 1e-2, and without a voice below 1e-4. With a smaller one, each splice of a recording is an onset.
         sample_rate: sample rate of the input, in Hz.
