@@ -50,7 +50,7 @@ from singer_verify.training.run import train
 
 CONF = ROOT / "conf"
 SEARCHES = {"rates"}  # which draw values instead of going through a grid
-NUM_JOBS = {"features": 11 * 2 * 3, "full": 11 * 6 * 3 * 3, "losses": 11 * 3, "seeds": 3}
+NUM_JOBS = {"features": 11 * 2 * 3, "full": 11 * 6 * 3 * 3, "losses": 11 * 3, "seeds": 3, "encoders": 6, "folds": 5}
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +109,8 @@ def test_a_sweep_is_made_of_what_there_is_and_says_how_much_it_is(name):
             for value in values:
                 assert compose("train", [f"sweep={name}", f"{key}={value}"])[key.partition(".")[0]]
     assert config.hydra.mode.name == "MULTIRUN"
-    assert params["seed"] == ["1", "2", "3"]
-    assert name == "seeds" or config.hydra.sweep.dir == f"runs/sweep_{name}"
+    assert params["seed"] == (["1"] if name == "folds" else ["1", "2", "3"])
+    assert name in ("seeds", "folds") or config.hydra.sweep.dir == f"runs/sweep_{name}"
 
 
 def test_the_number_of_seeds_is_a_setting():
@@ -121,6 +121,16 @@ def test_the_number_of_seeds_is_a_setting():
         with pytest.raises(OmegaConfBaseException) as refusal:
             _ = config.hydra.sweeper.params.seed
     assert "sweep.seeds=0: expected an integer of at least 1" in format_user_error(refusal.value)
+
+
+def test_the_number_of_folds_is_a_setting():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["sweep=folds", "data.folds=3"], return_hydra_config=True)
+        assert config.hydra.sweeper.params["data.fold"] == "0,1,2"
+        config = compose("train", ["sweep=folds", "data.folds=2"], return_hydra_config=True)
+        with pytest.raises(OmegaConfBaseException) as refusal:
+            _ = config.hydra.sweeper.params["data.fold"]
+    assert "data.folds=2: expected an integer of at least 3" in format_user_error(refusal.value)
 
 
 def test_a_sweep_called_again_finishes_what_is_missing(monkeypatch, tmp_path, corpus):

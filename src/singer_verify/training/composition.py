@@ -18,7 +18,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.syntax import Syntax
 
-from singer_verify.corpora.folds import MIN_FOLDS
 from singer_verify.errors import SingerVerifyError, require_at_least
 from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.runs.folder import (
@@ -219,6 +218,8 @@ def format_folds(num_folds: int) -> str:
     Raises:
         SingerVerifyError: not a whole number of at least 3.
     """
+    from singer_verify.corpora.folds import MIN_FOLDS  # loads pandas, which --help does not need
+
     require_at_least(MIN_FOLDS, **{"data.folds": num_folds})
     return ",".join(map(str, range(num_folds)))
 
