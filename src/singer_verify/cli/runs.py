@@ -61,7 +61,7 @@ def leaderboard(
     """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
     from singer_verify.reports.evaluation.files import require_report_folder
     from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
-    from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table
+    from singer_verify.reports.leaderboard.text import build_leaderboard_table, count_min_columns
     from singer_verify.sweeps.comparison import build_leaderboard
 
     folder = out or sweep / "leaderboard"
@@ -72,7 +72,7 @@ def leaderboard(
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))
     else:
-        Console(width=max(Console().width, MIN_TABLE_COLUMNS)).print(build_leaderboard_table(board))
+        Console(width=max(Console().width, count_min_columns(board))).print(build_leaderboard_table(board))
         typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")
 
 

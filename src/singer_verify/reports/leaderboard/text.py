@@ -16,6 +16,7 @@ from singer_verify.sweeps.comparison import FOLDS_SPLIT, Leaderboard, Leaderboar
 MINUS, NAME_SEPARATOR = "−", " · "
 SIGNIFICANCE_LEVEL = 0.05
 MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
+SPEED_COLUMNS = 14  # more for the embedding speed
 FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
@@ -28,6 +29,11 @@ def build_headings(board: Leaderboard) -> list[str]:
 def format_split(board: Leaderboard) -> str:
     """Name what the cells were evaluated on."""
     return "all folds" if board.split == FOLDS_SPLIT else f"split {board.split}"
+
+
+def count_min_columns(board: Leaderboard) -> int:
+    """Count the columns of a terminal in which the table has room for names."""
+    return MIN_TABLE_COLUMNS + (SPEED_COLUMNS if has_speeds(board) else 0)
 
 
 def has_speeds(board: Leaderboard) -> bool:
