@@ -26,6 +26,7 @@ def corpus(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_training_with_all_augmentations_continues_exactly(monkeypatch, tmp_path, corpus):
     whole = run(monkeypatch, *tiny(corpus), *EVERYTHING, folder=tmp_path / "whole")
     folder = stopped_and_continued(monkeypatch, tmp_path / "stopped", "in the middle of a cycle", corpus, *EVERYTHING)

@@ -165,6 +165,7 @@ def test_a_damaged_store_is_computed_again_and_said(corpus, tmp_path, caplog, na
     assert again.fingerprint == whole.fingerprint
 
 
+@pytest.mark.slow
 def test_an_interrupted_extraction_with_a_damaged_index_is_repaired(corpus, tmp_path):
     frames = np.array(open_again(corpus, tmp_path).frames)
     folder = next(tmp_path.glob("*/"))

@@ -133,6 +133,7 @@ def test_the_number_of_folds_is_a_setting():
     assert "data.folds=2: expected an integer of at least 3" in format_user_error(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_sweep_called_again_finishes_what_is_missing(monkeypatch, tmp_path, corpus):
     """Killed in the second of four jobs: the first is left alone, and all end as if nothing had happened."""
     monkeypatch.chdir(tmp_path)
@@ -176,6 +177,7 @@ def test_a_job_that_fails_is_named_and_tried_again(monkeypatch, tmp_path, corpus
     assert read_sweep_status(tmp_path / "runs/s").num_finished == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_is_resumed_by_itself_keeps_its_place(monkeypatch, tmp_path, corpus):
     """One that was stopped, and then failed: it ends in its folder, in the cell of the others, and is left alone."""
     monkeypatch.chdir(tmp_path)
@@ -202,6 +204,7 @@ def train_at_a_valid_rate(config, **named):
     return train(config, **named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subdir", "folders"), [("${hydra.job.num}", ["0", "1"]), ("of seed/${seed}=é", ["of seed/1=é", "of seed/2=é"])]
 )

@@ -191,6 +191,7 @@ def test_the_default_is_all_of_the_rarer_kind_up_to_a_limit() -> None:
     assert compute_default_num_trials(build_full_pool(np.repeat([0, 1], 500))) == DEFAULT_MAX_TRIALS_PER_KIND
 
 
+@pytest.mark.slow
 def test_a_million_trials_of_thirty_thousand_utterances_take_seconds() -> None:
     singers = np.repeat(np.arange(300), 100)
     began = time.perf_counter()

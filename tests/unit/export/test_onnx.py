@@ -118,6 +118,7 @@ def test_samples_to_embedding_at_every_length(
         np.testing.assert_allclose(run(path, samples[None])[0], expected, rtol=0, atol=EXPORT_TOLERANCE / 10)
 
 
+@pytest.mark.slow
 def test_encoder_that_is_no_lstm_and_nothing_said_on_the_way(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     embedder = embedder_of("energy", encoder=StatisticsEncoder(1))
     path = written(embedder, tmp_path)

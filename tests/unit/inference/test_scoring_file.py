@@ -162,6 +162,7 @@ def test_foreign_and_damaged_files_are_refused_in_a_sentence(tmp_path: Path) -> 
         load_scoring(path.with_suffix(".npy"), OURS)
 
 
+@pytest.mark.slow
 def test_no_damaged_byte_is_taken_for_another_scoring(tmp_path: Path) -> None:
     """Of a file with a wrong byte, either a sentence comes, or the same scoring: the byte was of no use."""
     path, scoring = tmp_path / "scoring.npz", whole_scoring()

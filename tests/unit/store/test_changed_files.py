@@ -340,6 +340,7 @@ MODULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_stacked", [False, True])
 def test_code_of_another_package_or_in_a_function_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stacked: bool
