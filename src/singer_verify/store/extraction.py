@@ -6,8 +6,8 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -218,6 +218,12 @@ def _lock_store(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _iterate_with_progress(
+    extracted: Iterable[ExtractedFrames], description: str
+) -> Generator[ExtractedFrames, None, None]:
+    yield from track(extracted, description)
+
+
 def _extract_utterances(
     dataset: UtteranceFrameDataset,
     folder: Path,
@@ -246,11 +252,12 @@ def _extract_utterances(
         num_workers=num_workers,
         multiprocessing_context=choose_start_method(num_workers),
     )
-    computed = iter(track(loader, f"Frames of {folder.name.rpartition('-')[0]}"))
     register = read_register(folder, dataset.root)
     name = folder.name.rpartition("-")[0]
     summary = DecodingSummary(name, dataset.feature.hop_ms / 1000.0)
     with (
+        # an error ends the progress display too: one left behind can block the display of the next extraction
+        closing(_iterate_with_progress(loader, f"Frames of {name}")) as computed,
         open(folder / FRAMES_NAME, "ab") as frames_file,
         open(folder / INDEX_NAME, "a", encoding="utf-8", errors="surrogateescape", newline="") as index_file,
     ):

@@ -321,3 +321,21 @@ def test_a_part_of_a_store_is_a_store_of_these_utterances() -> None:
     again = part.select({"e.wav"})
     np.testing.assert_array_equal(again.get_utterance_frames(0), whole.get_utterance_frames(4))
     assert len({whole.fingerprint, part.fingerprint, again.fingerprint}) == 3
+
+
+def test_a_refusal_ends_the_progress_display(
+    make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads would block the display of the next extraction in the same process, as in a sweep."""
+
+    def refuse(*_: object) -> None:
+        raise SingerVerifyError("two singers")
+
+    monkeypatch.setattr(extraction, "skip_copy", refuse)
+    threads = set(threading.enumerate())
+    with pytest.raises(SingerVerifyError, match="two singers") as refusal:
+        load_or_compute_store(read_corpus(make_corpus()), "train", MelSpectrogram(40), tmp_path / "store")
+    started = set(threading.enumerate()) - threads
+    for thread in started:
+        thread.join(timeout=2)
+    assert not any(thread.is_alive() for thread in started), refusal.traceback  # which holds what was under way
