@@ -1,0 +1,102 @@
+"""The command that probes what embeddings tell besides the singer."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from singer_verify.cli.application import CorpusArgument, DeviceOption, JsonOption, app, show_progress, takes_trust
+
+
+@app.command("probe")
+@takes_trust
+def probe_embeddings(
+    model_paths: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Run folders, .ckpt or saved_model.pt files, to compare.")
+    ],
+    corpus: CorpusArgument,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels separated by commas; singer, and pitch and duration, which are measured, can be among them "
+            "(default: singer, and every label with two values or more)."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split to probe.")] = "val",
+    numbers: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels to be predicted as numbers, separated by commas, or none (default: those with 20 different "
+            "numbers or more)."
+        ),
+    ] = None,
+    disjoint: Annotated[
+        str | None,
+        typer.Option(
+            help="What a probe of the singer is tested on another one of: a label, or recording (default: song, "
+            "sentence, ..., as far as the corpus has it)."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds of a probe; fewer where one would not hold two singers.")] = 5,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over singers.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for probes.json, .csv, .tex, .png and .svg.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="The .png of the bars to write.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as csv.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print the table in LaTeX.")] = False,
+) -> None:
+    """Probe what frozen embeddings tell of labels, on singers a linear probe was not fitted to, and of the singer."""
+    from singer_verify.inference import load_model
+    from singer_verify.inference.probing import plan_probes, probe_models
+    from singer_verify.reports.probes import (
+        build_probe_summary,
+        build_probe_table,
+        format_probes_csv,
+        format_probes_latex,
+        write_probe_figure,
+        write_probes,
+    )
+
+    _check_probe_options(folds, resamples, seed, out, figure, as_json + as_csv + as_latex)
+    plan = plan_probes(corpus, split, _split_names(label), _split_names(numbers), disjoint)
+    models = [load_model(path, device) for path in model_paths]
+    report = probe_models(models, plan, folds, resamples, seed, show_progress)
+    if as_json:
+        typer.echo(json.dumps(build_probe_summary(report), indent=2))
+    elif as_csv:
+        typer.echo(format_probes_csv(report), nl=False)
+    elif as_latex:
+        typer.echo(format_probes_latex(report), nl=False)
+    else:
+        Console().print(build_probe_table(report))
+    if out is not None:  # after the results were printed: a full disk does not take them
+        write_probes(report, out)
+    if figure is not None:
+        write_probe_figure(report, figure)
+
+
+def _split_names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _check_probe_options(
+    folds: int, resamples: int, seed: int, out: Path | None, figure: Path | None, num_forms: int
+) -> None:
+    """Refuse what would otherwise fail only after the work."""
+    from singer_verify.cli.console import require_output_file
+    from singer_verify.errors import SingerVerifyError, require_at_least
+    from singer_verify.reports.evaluation.files import require_report_folder
+
+    require_at_least(2, **{"--folds": folds})
+    require_at_least(20, **{"--resamples": resamples})
+    require_at_least(0, **{"--seed": seed})
+    if num_forms > 1:
+        raise SingerVerifyError("--json, --csv, --latex: print one form each; give one of them, or --out for all.")
+    if out is not None:
+        require_report_folder(out)
+    if figure is not None:
+        require_output_file("--figure", figure, ".png")

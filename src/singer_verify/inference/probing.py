@@ -1,0 +1,295 @@
+"""Probes of models on a split: embed its utterances, read or measure its labels, and probe them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from singer_verify.corpora.corpus import read_corpus
+from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_utterance_labels
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.conditions import UNKNOWN
+from singer_verify.evaluation.probe_tasks import (
+    RECORDING,
+    SINGER,
+    ProbeTask,
+    format_names,
+    plan_label_task,
+    plan_singer_task,
+)
+from singer_verify.evaluation.probes import NUM_FOLDS, LabelProbes, correct_p_values, probe_label
+from singer_verify.evaluation.results import EvaluatedUtterances
+from singer_verify.evaluation.scoring.scoring import COSINE
+from singer_verify.evaluation.seen_singers import SingerOverlap
+from singer_verify.inference.evaluation import Progress, embed_split, measure_median_f0, read_durations, show_nothing
+from singer_verify.inference.evaluation_context import build_evaluation_context
+from singer_verify.inference.model import Model
+from singer_verify.worker_processes import count_available_cores
+
+log = logging.getLogger(__name__)
+PITCH, DURATION = "pitch", "duration"
+MEASURED_LABELS = (
+    PITCH,
+    DURATION,
+)  # measured where the corpus has no such label: MIDI number of the median f0, seconds
+SONG_LABELS = ("song", "sentence", "statement", "excerpt", "exercise", "text")  # the first there is tells songs apart
+NO_LABELS = "none"
+A4_HZ, A4_MIDI = 440.0, 69.0
+Embed = Callable[[Model, Path, str, Progress], EvaluatedUtterances]
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """What is probed, checked before anything is embedded.
+
+    Attributes:
+        corpus: root folder of the corpus.
+        split: name of the split.
+        labels: names of the labels to probe.
+        is_chosen: whether the user named them; then those that cannot be probed are an error, otherwise a note.
+        numbers: names of the labels that are numbers; None finds out.
+        disjoint: label whose values train and test of a probe of the singer do not share; `recording` for none.
+    """
+
+    corpus: Path
+    split: str
+    labels: tuple[str, ...]
+    is_chosen: bool
+    numbers: frozenset[str] | None
+    disjoint: str
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """The probes of several models on a split.
+
+    Attributes:
+        models: names of the models, the first of which the others are compared with.
+        corpus: name of the corpus.
+        split: name of the split.
+        num_singers: number of singers.
+        num_utterances: number of utterances that every model can embed.
+        num_resamples: number of bootstrap resamples of the singers.
+        probes: the probes of each label.
+        refused: why a label was not probed, by its name.
+        overlaps: number of singers each model has seen before, see `EvaluationContext`.
+    """
+
+    models: tuple[str, ...]
+    corpus: str
+    split: str
+    num_singers: int
+    num_utterances: int
+    num_resamples: int
+    probes: tuple[LabelProbes, ...]
+    refused: dict[str, str] = field(default_factory=dict)
+    overlaps: tuple[dict[str, SingerOverlap | None], ...] = ()
+
+
+def plan_probes(
+    corpus: Path,
+    split: str,
+    labels: Sequence[str] | None = None,
+    numbers: Sequence[str] | None = None,
+    disjoint: str | None = None,
+) -> ProbePlan:
+    """Choose what is probed, and refuse what the labels do not allow, before an hour's work is begun.
+
+    Args:
+        corpus: root folder of the corpus.
+        split: name of the split.
+        labels: names of labels; None takes the singer and every label with two values or more.
+        numbers: names of the labels that are numbers, `none` for none of them; None finds out.
+        disjoint: label whose values train and test of a probe of the singer do not share, or `recording`; None takes
+            the first of `SONG_LABELS` that the corpus has.
+
+    Raises:
+        SingerVerifyError: an unknown label, one that cannot be probed, or none that can.
+    """
+    read = read_corpus(corpus, splits=(split,), required=(split,))
+    utterances = read.splits[split].utterances
+    table = read_utterance_labels([utterance.path for utterance in utterances], corpus, report=False)
+    _require_known_labels(table, labels, numbers, disjoint, corpus, not read.has_precomputed_features)
+    if disjoint is None:
+        disjoint = next((label for label in SONG_LABELS if label in table and _has_values(table[label])), RECORDING)
+    names = tuple(labels) if labels is not None else (SINGER, *(name for name in table if _has_values(table[name])))
+    number_names = None if numbers is None else frozenset(numbers) - {NO_LABELS}
+    plan = ProbePlan(corpus, split, tuple(dict.fromkeys(names)), labels is not None, number_names, disjoint)
+    singers, singer_index = np.unique([utterance.singer for utterance in utterances], return_inverse=True)
+    readable = {name: table[name] for name in plan.labels if name in table}
+    _, refused = _plan_tasks(plan, readable, table.get(disjoint), singers.tolist(), singer_index)
+    if plan.is_chosen and refused:
+        raise SingerVerifyError(next(iter(refused.values())))
+    if set(plan.labels) <= set(refused):
+        raise SingerVerifyError(f"{corpus}: no label can be probed. {' '.join(refused.values())}")
+    return plan  # tasks are planned again when it is known which utterances can be used
+
+
+def _has_values(values: np.ndarray) -> bool:
+    return len({value for value in values.tolist() if value != UNKNOWN}) >= 2
+
+
+def _require_known_labels(
+    table: dict[str, np.ndarray],
+    labels: Sequence[str] | None,
+    numbers: Sequence[str] | None,
+    disjoint: str | None,
+    corpus: Path,
+    is_measurable: bool,
+) -> None:
+    """Refuse names of labels that the corpus does not have, listing those it has."""
+    there = f"{corpus / CORPUS_TABLE_NAME} has " + (f"the labels {', '.join(table)}" if table else "no labels")
+    for name in labels or ():
+        if name in MEASURED_LABELS and name not in table and not is_measurable:
+            raise SingerVerifyError(
+                f"--label {name}: {there}, and precomputed features have no sound to measure it in."
+            )
+        if name not in (SINGER, *table, *MEASURED_LABELS):
+            choices = ", ".join((SINGER, *(name for name in MEASURED_LABELS if name not in table)))
+            raise SingerVerifyError(f"--label {name}: {there}; expected one of them, or {choices}.")
+    for name in numbers or ():
+        if name not in (*table, NO_LABELS):
+            raise SingerVerifyError(f"--numbers {name}: {there}; expected one of them, or {NO_LABELS}.")
+    if disjoint is not None and disjoint not in (*table, RECORDING):
+        raise SingerVerifyError(f"--disjoint {disjoint}: {there}; expected one of them, or {RECORDING}.")
+
+
+def probe_models(
+    models: Sequence[Model],
+    plan: ProbePlan,
+    num_folds: int = NUM_FOLDS,
+    num_resamples: int = 500,
+    seed: int = 0,
+    progress: Progress = show_nothing,
+    embed: Embed = embed_split,
+) -> ProbeReport:
+    """Embed a split with each of several models, and probe the labels of the utterances that all of them can embed.
+
+    Args:
+        models: models; the first is what the others are compared with.
+        plan: what is probed.
+        num_folds: number of folds of each probe.
+        num_resamples: number of bootstrap resamples of the singers.
+        seed: seed of folds and resamples.
+        progress: wrapper that reports the progress of long loops.
+        embed: function that embeds a split.
+
+    Raises:
+        SingerVerifyError: a model is given twice, no utterance can be used by all models, or no label can be probed.
+    """
+    names = _name_apart([_get_model_path(model) for model in models])
+    embedded = [embed(model, plan.corpus, plan.split, progress) for model in models]
+    shared, embeddings = _select_shared(embedded, plan)
+    labels = _collect_labels(plan, shared, progress)
+    songs = shared.labels.get(plan.disjoint)
+    tasks, refused = _plan_tasks(plan, labels, songs, list(shared.singers), shared.singer_index)
+    if not tasks:
+        raise SingerVerifyError(f"{plan.corpus}: no label can be probed. {' '.join(refused.values())}")
+    probes = [
+        probe_label(embeddings, task, num_folds, num_resamples, seed)
+        for task in progress(tasks, "Probing", total=len(tasks))
+    ]
+    contexts = [
+        build_evaluation_context(model, plan.corpus, plan.split, COSINE, utterances)
+        for model, utterances in zip(models, embedded, strict=True)
+    ]
+    return ProbeReport(
+        models=names,
+        corpus=contexts[0].corpus,
+        split=plan.split,
+        num_singers=len(np.unique(shared.singer_index)),
+        num_utterances=len(shared.paths),
+        num_resamples=num_resamples,
+        probes=tuple(correct_p_values(probes)),
+        refused=refused,
+        overlaps=tuple(dict(context.overlaps) for context in contexts),
+    )
+
+
+def _get_model_path(model: Model) -> Path:
+    assert model.checkpoint is not None
+    return model.checkpoint.model_path.resolve()
+
+
+def _name_apart(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Name models by their last folder, and by as many above it as tell them apart."""
+    longest = max(len(path.parts) for path in paths)
+    for number in range(1, longest + 1):
+        names = tuple("/".join(path.parts[-number:]) for path in paths)
+        if len(set(names)) == len(names):
+            return names
+    raise SingerVerifyError(f"{paths[0]}: is given twice; give each model once.")
+
+
+def _select_shared(
+    embedded: Sequence[EvaluatedUtterances], plan: ProbePlan
+) -> tuple[EvaluatedUtterances, list[Float[np.ndarray, "shared _"]]]:
+    """Select the utterances that all models can embed; those that one model cannot are logged."""
+    first = embedded[0]
+    common = set(first.paths.tolist()).intersection(*(utterances.paths.tolist() for utterances in embedded[1:]))
+    if not common:
+        raise SingerVerifyError(f"{plan.corpus}: no utterance of the split {plan.split} can be used by all models.")
+    if most := max(len(utterances.paths) for utterances in embedded) - len(common):
+        log.warning("Utterances left out, which one of the models cannot use: %d.", most)
+    rows = [np.flatnonzero([path in common for path in utterances.paths.tolist()]) for utterances in embedded]
+    embeddings = [utterances.embeddings[kept] for utterances, kept in zip(embedded, rows, strict=True)]
+    kept = rows[0]
+    labels = {label: values[kept] for label, values in first.labels.items()}
+    contents = first.contents[kept] if len(first.contents) else first.contents
+    singer_index = first.singer_index[kept]
+    return EvaluatedUtterances(
+        first.paths[kept], first.singers, singer_index, labels, first.embeddings[kept], contents
+    ), embeddings
+
+
+def _collect_labels(plan: ProbePlan, utterances: EvaluatedUtterances, progress: Progress) -> dict[str, np.ndarray]:
+    """Collect the labels to probe, measuring those that the corpus does not have."""
+    files = [plan.corpus / str(path) for path in utterances.paths]
+    labels = dict[str, np.ndarray]()
+    for name in plan.labels:
+        if name in utterances.labels:
+            labels[name] = utterances.labels[name]
+        elif name == PITCH:
+            measured = progress(measure_median_f0(files, count_available_cores()), "Measuring pitch", total=len(files))
+            labels[name] = A4_MIDI + 12.0 * np.log2(np.array(list(measured)) / A4_HZ)
+        elif name == DURATION:
+            labels[name] = np.array(list(progress(read_durations(files), "Measuring durations", total=len(files))))
+    return labels
+
+
+def _plan_tasks(
+    plan: ProbePlan,
+    labels: dict[str, np.ndarray],
+    songs: np.ndarray | None,
+    singers: list[str],
+    singer_index: np.ndarray,
+) -> tuple[list[ProbeTask], dict[str, str]]:
+    """Plan the probe of each label that is given; return also why others cannot be probed."""
+    tasks, refused = list[ProbeTask](), dict[str, str]()
+    for name in plan.labels:
+        try:
+            if name == SINGER:
+                tasks.append(plan_singer_task(singers, singer_index, plan.disjoint, songs))
+            elif name in labels:
+                is_number = None if plan.numbers is None else name in plan.numbers
+                tasks.append(plan_label_task(name, labels[name], singer_index, is_number))
+        except SingerVerifyError as error:
+            refused[name] = str(error)
+    return tasks, refused
+
+
+def describe_task(task: ProbeTask) -> list[str]:
+    """Say which utterances of a task were left out."""
+    sentences = []
+    if task.num_unknown:
+        total = task.num_unknown + len(task.rows)
+        sentences.append(f"{task.label}: {task.num_unknown} of {total} utterances without a value left out.")
+    if task.left_out:
+        number, unit, names = len(task.left_out), task.disjoint, format_names(task.left_out)
+        kind = "singer" if task.label == SINGER else "value"
+        which = f"1 {kind} with one {unit}" if number == 1 else f"{number} {kind}s with one {unit} each"
+        sentences.append(f"{task.label}: {which} left out ({names}).")
+    return sentences
