@@ -35,7 +35,7 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, OSError)  # besides Singe
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
     """Run one training, or a job of a sweep; returns the best value of the monitored metric."""
-    set_torch_environment()  # before torch is loaded
+    set_torch_environment((config.get("trainer") or {}).get("precision"))  # before torch is loaded
     silence_library_warnings()
     run = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode == RunMode.MULTIRUN:

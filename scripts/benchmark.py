@@ -27,7 +27,7 @@ import numpy as np
 
 from singer_verify.environment import set_torch_environment
 
-set_torch_environment()  # before torch is loaded
+set_torch_environment("bf16-mixed")  # before torch is loaded
 
 # isort: split
 import librosa

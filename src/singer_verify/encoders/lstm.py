@@ -1,5 +1,7 @@
 """LSTM stack, pooling, projection to an embedding of unit length."""
 
+import functools
+import logging
 from typing import Any
 
 import torch
@@ -9,6 +11,9 @@ from torch.nn.functional import normalize
 
 from singer_verify.encoders.pooling import build_pooling
 from singer_verify.errors import require_at_least, require_between, require_choice
+from singer_verify.logging_once import warn_once
+
+log = logging.getLogger(__name__)
 
 STATISTICS_POOLINGS = ("statistics", "attentive_statistics")
 POOLINGS = ("last", "mean", "attention", *STATISTICS_POOLINGS)
@@ -77,11 +82,24 @@ class LSTMEncoder(nn.Module):
             self._initialise_orthogonally()
 
     def forward(self, frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch embedding"]:
-        outputs, (hidden, _) = self.lstm(frames)
+        outputs, hidden = self._run_lstm(frames)
         projected = self.linear(self._pool(outputs, hidden)).float()
         if self.settings["relu"]:
             projected = projected.relu()
         return normalize(projected, dim=1)
+
+    def _run_lstm(
+        self, frames: Float[Tensor, "batch frames bins"]
+    ) -> tuple[Float[Tensor, "batch frames width"], Float[Tensor, "states batch hidden"]]:
+        """Run the stack, in single precision where the processor runs none in bfloat16."""
+        wants_bf16 = frames.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if wants_bf16 and not can_run_bf16_lstm():
+            warn_once(log, "This processor runs no LSTM in bfloat16: the LSTM stays in single precision, the rest not.")
+            with torch.autocast("cpu", enabled=False):
+                outputs, (hidden, _) = self.lstm(frames.float())
+        else:
+            outputs, (hidden, _) = self.lstm(frames)
+        return outputs, hidden
 
     def _pool(
         self, outputs: Float[Tensor, "batch frames width"], hidden: Float[Tensor, "states batch hidden"]
@@ -110,3 +128,17 @@ class LSTMEncoder(nn.Module):
                     parameter[hidden_size : 2 * hidden_size] = 1.0
         nn.init.orthogonal_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+
+@functools.cache
+def can_run_bf16_lstm() -> bool:
+    """Whether this processor runs an LSTM in bfloat16, which torch leaves to oneDNN; found by running a small one."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        lstm = nn.LSTM(8, 8)
+        try:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                outputs, _ = lstm(torch.zeros(2, 1, 8))
+            outputs.float().sum().backward()
+        except RuntimeError:
+            return False
+    return True

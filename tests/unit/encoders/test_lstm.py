@@ -1,11 +1,17 @@
 """The encoder: unit rows, every setting does something, and the state dict bears the names others expect."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from singer_verify.encoders import lstm
 from singer_verify.encoders.encoder import build_encoder
 from singer_verify.encoders.lstm import POOLINGS, LSTMEncoder
 from singer_verify.errors import SingerVerifyError
+from singer_verify.logging_once import forget_messages
 
 FRAMES = torch.rand(5, 12, 8, generator=torch.Generator().manual_seed(0))
 
@@ -79,3 +85,40 @@ def test_settings_rebuild_the_encoder() -> None:
 def test_refuses_settings(settings: dict, said: str) -> None:
     with pytest.raises(SingerVerifyError, match=said):
         LSTMEncoder(**settings)
+
+
+def test_the_lstm_stays_in_single_precision_where_a_processor_runs_none_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lstm, "can_run_bf16_lstm", lambda: False)
+    forget_messages()
+    encoder = LSTMEncoder(8, 16, 2, 10)
+    outputs: list[torch.Tensor] = []
+    encoder.lstm.register_forward_hook(lambda module, inputs, output: outputs.append(output[0]))
+    exact = encoder(FRAMES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = encoder(FRAMES)
+        encoder(FRAMES).sum().backward()
+    torch.testing.assert_close(outputs[1], outputs[0], atol=0, rtol=0)
+    torch.testing.assert_close(mixed, exact, atol=0.02, rtol=0)  # the projection is in bfloat16
+    assert not torch.equal(mixed, exact)
+    assert caplog.text.count("runs no LSTM in bfloat16") == 1
+
+
+def test_the_processor_is_asked_once_and_leaves_the_random_state() -> None:
+    state = torch.get_rng_state()
+    lstm.can_run_bf16_lstm.cache_clear()
+    assert lstm.can_run_bf16_lstm() is lstm.can_run_bf16_lstm()
+    torch.testing.assert_close(torch.get_rng_state(), state, atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_processor_of_avx2_trains_in_mixed_precision() -> None:
+    """OneDNN may be told that the processor has no more than AVX2, for which it has no LSTM in bfloat16."""
+    script = (
+        "import torch\nfrom singer_verify.encoders.lstm import LSTMEncoder, can_run_bf16_lstm\n"
+        "encoder = LSTMEncoder(8, 16, 2, 10)\n"
+        "with torch.autocast('cpu', dtype=torch.bfloat16):\n    encoder(torch.rand(5, 12, 8)).sum().backward()\n"
+        "assert encoder.lstm.weight_hh_l0.grad.norm() > 0\nassert not can_run_bf16_lstm()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"})
