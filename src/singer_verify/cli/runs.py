@@ -46,7 +46,7 @@ def _print_sweep_progress(folder: Path) -> None:
 @app.command()
 @takes_trust
 def leaderboard(
-    sweep: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
+    sweep: Annotated[Path, typer.Argument(help="The folder of a sweep, or of exported results.")],
     baseline: Annotated[
         str | None, typer.Option(help="Settings of the cell to compare with (default: features=mel40).")
     ] = None,
@@ -56,6 +56,13 @@ def leaderboard(
     corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/leaderboard).")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each cell embeds, on one core.")] = False,
+    export_results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for what the leaderboard needs of the runs: embeddings, labels, settings. This command on "
+            "that folder gives the same table, without models or audio."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
@@ -67,7 +74,7 @@ def leaderboard(
     folder = out or sweep / "leaderboard"
     require_report_folder(folder)
     with show_progress_on_stderr():
-        board = build_leaderboard(sweep, baseline, split, corpus, speed)
+        board = build_leaderboard(sweep, baseline, split, corpus, speed, export_results)
     write_leaderboard(board, folder)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))

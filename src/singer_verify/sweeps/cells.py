@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from singer_verify.sweeps.jobs import PLAN_FILENAME
 
 DEFAULT_BASELINE = "features=mel40"
 UNNORMALISED_SETTING = "features.normalise=none"  # of several cells with the default baseline, the one taken
+EXPORTED_FILENAME = "exported-{}.npz"  # embeddings of a split, in the folder of a run of exported results
 DEFAULT_CELL_NAME = "as configured"  # the name of a cell for which nothing was typed that others do not share
 
 
@@ -30,6 +31,7 @@ class FinishedRun:
         seed: seed of the training.
         data: `data` group of the configuration; without a `root` for imported weights.
         seconds: training time, over all its sessions; None for imported weights.
+        is_exported: whether there are only its exported results, and no model.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class FinishedRun:
     seed: int
     data: dict[str, Any]
     seconds: float | None
+    is_exported: bool = False
 
     @property
     def num_folds(self) -> int | None:
@@ -89,11 +92,12 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     for summary in summaries:
         if summary.path in left_out:
             continue
-        if not (sweep / summary.path / BEST_CHECKPOINT).is_file():
+        is_exported = any((sweep / summary.path).glob(EXPORTED_FILENAME.format("*")))
+        if not is_exported and not (sweep / summary.path / BEST_CHECKPOINT).is_file():
             left_out[summary.path] = f"has no {BEST_CHECKPOINT}"
             continue
         read = _read_imported_run if summary.status == IMPORTED_STATUS else _read_finished_run
-        run = read(sweep / summary.path)
+        run = replace(read(sweep / summary.path), is_exported=is_exported)
         runs[run.settings].append(run)
     for settings in list(runs):
         _leave_out_incomplete_folds(runs, settings, sweep, left_out)

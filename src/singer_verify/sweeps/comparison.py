@@ -5,54 +5,41 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from rich.console import Console
 from rich.progress import track
 
-from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, Conditions, UtteranceMetadata
 from singer_verify.evaluation.metrics.bootstrap import (
     Estimate,
     apply_holm_correction,
-    build_trial_matrix,
     compute_percentile_interval,
     compute_resampled_metrics,
     compute_two_sided_p_value,
-    draw_bootstrap_weights,
 )
 from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid, compute_miss_rates
 from singer_verify.evaluation.metrics.registry import EER, METRICS, Metric
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
-from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs, compute_cosine_scores
+from singer_verify.evaluation.trials.trial_list import compute_cosine_scores
 from singer_verify.inference import load_model
 from singer_verify.runs.tree import read_run_status
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
-from singer_verify.sweeps.judged_runs import load_fold_embeddings, load_run_embeddings
-from singer_verify.sweeps.split_embeddings import (
-    SplitEmbeddings,
+from singer_verify.sweeps.judged_runs import (
+    DEFAULT_SPLIT,
+    export_judged_runs,
+    load_fold_embeddings,
+    load_run_embeddings,
+    read_judged_labels,
 )
+from singer_verify.sweeps.shared_trials import ConditionSize, SharedTrials, build_shared_trials, require_same_trials
+from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
 log = logging.getLogger(__name__)
-DEFAULT_SPLIT, FOLDS_SPLIT = "val", "folds"
 NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
 # Of the bootstrap over singers. No p is below 2 / resamples, and Holm multiplies it by the number of comparisons.
 MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL = 2000, 100
-
-
-@dataclass(frozen=True)
-class ConditionSize:
-    """A named subset of the trials, and how many of either kind it has."""
-
-    name: str
-    num_targets: int
-    num_nontargets: int
-
-    @property
-    def has_enough_trials(self) -> bool:
-        return min(self.num_targets, self.num_nontargets) >= MIN_TRIALS_PER_KIND
 
 
 @dataclass(frozen=True)
@@ -127,95 +114,6 @@ class Leaderboard:
     conditions: tuple[ConditionSize, ...]
     false_alarms: Float[np.ndarray, " points"]
     skipped_runs: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SharedTrials:
-    """Trials and resamples that all cells are compared on.
-
-    Attributes:
-        trials: all pairs of utterances.
-        singer_index: (utterances,), the singer of each, numbered from 0.
-        draws: (resamples, singers), count of each singer; in the first row each singer counts once.
-        conditions: named subsets of the trials.
-        blocks: (utterances,), within which utterances are paired; None for one block.
-    """
-
-    trials: Trials
-    singer_index: Int[np.ndarray, " utterances"]
-    draws: Int[np.ndarray, "draws singers"]
-    conditions: dict[str, Bool[np.ndarray, " trials"]]
-    blocks: Int[np.ndarray, " utterances"] | None = None
-
-    @property
-    def singers(self) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
-        """The singers of both sides of each trial."""
-        return self.singer_index[self.trials.left], self.singer_index[self.trials.right]
-
-    def count_condition_trials(self) -> tuple[ConditionSize, ...]:
-        """Count the target and non-target trials of each condition."""
-        is_target = self.trials.is_target
-        return tuple(
-            ConditionSize(name, int((chosen & is_target).sum()), int((chosen & ~is_target).sum()))
-            for name, chosen in self.conditions.items()
-        )
-
-
-def build_shared_trials(
-    singers: np.ndarray,
-    labels: dict[str, np.ndarray],
-    num_resamples: int,
-    blocks: Int[np.ndarray, " utterances"] | None = None,
-) -> SharedTrials:
-    """Build all pairs of a split's utterances, their conditions, and the draws of the bootstrap.
-
-    Args:
-        singers: (utterances,), name of the singer of each.
-        labels: values of all utterances by label, empty where unknown.
-        num_resamples: number of bootstrap resamples.
-        blocks: fold and corpus of each utterance, as a number; only utterances of the same are paired.
-
-    Raises:
-        SingerVerifyError: fewer than two singers, or no singer with two utterances.
-    """
-    names, singer_index = np.unique(singers, return_inverse=True)
-    trials = build_all_pairs(singer_index, blocks)
-    left, right = singer_index[trials.left], singer_index[trials.right]
-    drawn = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
-    draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
-    conditions = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(trials.left, trials.right))
-    return SharedTrials(trials, singer_index, draws, conditions, blocks)
-
-
-def require_same_trials(embeddings: dict[str, SplitEmbeddings]) -> None:
-    """Check that all runs are compared on the same utterances by the same singers.
-
-    Args:
-        embeddings: embeddings by path of the run.
-
-    Raises:
-        SingerVerifyError: the utterances or singers of two runs differ; names examples.
-    """
-    (first, reference), *others = embeddings.items()
-    expected = dict(zip(reference.paths.tolist(), reference.singers.tolist(), strict=True))
-    for path, run in others:
-        actual = dict(zip(run.paths.tolist(), run.singers.tolist(), strict=True))
-        if actual == expected:
-            continue
-        missing, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
-        differing = sorted(file for file in expected.keys() & actual.keys() if expected[file] != actual[file])
-        raise SingerVerifyError(
-            f"{path} cannot be compared with {first}, because their trials differ: it "
-            f"{_format_difference('lacks', missing)}, "
-            f"{_format_difference('adds', extra)}, and "
-            f"{_format_difference('has another singer for', differing)}; expected the same utterances by the same "
-            f"singers; leave one of the runs out, or evaluate all on one corpus with --corpus."
-        )
-
-
-def _format_difference(verb: str, paths: list[str]) -> str:
-    shown = f" ({', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''})" if paths else ""
-    return f"{verb} {len(paths)} utterances{shown}"
 
 
 def compare_cells(
@@ -338,16 +236,22 @@ def _add_differences(
 
 
 def build_leaderboard(
-    sweep: Path, wanted_baseline: str | None, split: str | None, corpus: Path | None, measures_speed: bool = False
+    sweep: Path,
+    wanted_baseline: str | None,
+    split: str | None,
+    corpus: Path | None,
+    measures_speed: bool = False,
+    export_to: Path | None = None,
 ) -> Leaderboard:
     """Compare the finished runs of a sweep on one split, or each singer by the models that have not heard them.
 
     Args:
-        sweep: folder of the runs.
+        sweep: folder of the runs, or of results that were exported from them.
         wanted_baseline: settings of the cell to compare with, separated by commas; None is `features=mel40`.
         split: evaluated split; None takes `val`, or the judged folds where the runs have folds.
         corpus: root folder of the corpus; None takes that of each run's configuration.
         measures_speed: whether the embedding speed of each cell is measured.
+        export_to: folder for what the leaderboard needs of the runs; None exports nothing.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
@@ -362,20 +266,20 @@ def build_leaderboard(
     pooled = corpus is None and split is None and any(run.num_folds for cell in cells for run in cell.runs)
     judged = load_fold_embeddings(cells) if pooled else load_run_embeddings(cells, split or DEFAULT_SPLIT, corpus)
     require_same_trials(judged.embeddings)
-    first = next(iter(judged.embeddings.values()))
-    every = [utterance.path for utterance in judged.corpus.splits[judged.split].utterances]
-    labels = read_utterance_labels(first.paths.tolist(), judged.corpus.root, judged.corpus.part_roots, others=every)
+    if export_to is not None:
+        export_judged_runs(judged, cells, sweep, export_to)
+    singers = next(iter(judged.embeddings.values())).singers
     num_resamples = max(MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL * len(cells))
-    shared = build_shared_trials(first.singers, labels, num_resamples, judged.blocks)
-    shown = FOLDS_SPLIT if pooled else judged.split
-    board = compare_cells(judged.cells, judged.embeddings, shared, baseline, shown)
+    shared = build_shared_trials(singers, read_judged_labels(judged, sweep), num_resamples, judged.blocks)
+    board = compare_cells(judged.cells, judged.embeddings, shared, baseline, judged.split)
     board = replace(board, skipped_runs=left_out)
-    paths = [judged.corpus.root / path for path in first.paths]
-    return _add_speeds(board, cells, paths) if measures_speed else board
+    return _add_speeds(board, cells, judged.audio_files) if measures_speed else board
 
 
 def _add_speeds(board: Leaderboard, cells: list[SweepCell], paths: list[Path]) -> Leaderboard:
     """Measure the embedding speed of each cell by its first run, one after another."""
+    if not paths:
+        raise SingerVerifyError("--speed: exported results hold no models; measure the runs that they come from.")
     speeds = {}
     for cell in track(cells, "Measuring speed", console=Console(stderr=True), transient=True):
         speeds[cell.name] = measure_embedding_speed(load_model(cell.runs[0].path, device="cpu"), paths)

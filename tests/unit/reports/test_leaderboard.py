@@ -17,12 +17,12 @@ import yaml
 from rich.console import Console
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
 from support.cli import call, refusal
+from support.sweep_runs import write_run
 
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.trials.trial_list import build_all_pairs, compute_cosine_scores
-from singer_verify.features.mel import MelSpectrogram
 from singer_verify.reports.leaderboard.files import (
     build_leaderboard_records,
     format_leaderboard_csv,
@@ -33,16 +33,10 @@ from singer_verify.reports.leaderboard.files import (
 )
 from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table, format_count
 from singer_verify.runs.folder import identify_process
-from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.sweeps.cells import FinishedRun, SweepCell, find_baseline_cell, read_sweep_cells
-from singer_verify.sweeps.comparison import (
-    Leaderboard,
-    build_leaderboard,
-    build_shared_trials,
-    compare_cells,
-    require_same_trials,
-)
+from singer_verify.sweeps.comparison import Leaderboard, build_leaderboard, compare_cells
 from singer_verify.sweeps.jobs import SweepPlan, write_sweep_plan
+from singer_verify.sweeps.shared_trials import build_shared_trials, require_same_trials
 from singer_verify.sweeps.split_embeddings import (
     SplitEmbeddings,
     load_split_embeddings,
@@ -51,30 +45,6 @@ from singer_verify.sweeps.split_embeddings import (
 
 SINGERS = np.repeat([f"singer{number}" for number in range(8)], 6)
 PATHS = np.array([f"val/{singer}/{number}.wav" for number, singer in enumerate(SINGERS)])
-
-
-def write_run(sweep: Path, *settings: str, corpus: Path | None = None, stopped: str | None = "step limit") -> Path:
-    """A run folder with an untrained model, as if trained with these settings, `features=mel<bins>` among them."""
-    run = sweep / ",".join(settings)
-    values = dict(setting.split("=") for setting in settings)
-    (run / "checkpoints").mkdir(parents=True)
-    torch.manual_seed(int(values.get("seed", 1)))
-    num_bins = int(values["features"].removeprefix("mel"))
-    encoder = LSTMEncoder(num_bins, 8, 1, 4)
-    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    card = ModelMetadata(MelSpectrogram(num_bins).recipe, encoder.settings, 30, ("a", "b"))
-    torch.save({"state_dict": state, METADATA_KEY: card.to_dict()}, run / "checkpoints/best.ckpt")
-    data = {"root": str(corpus), "store_root": str(sweep.parent / "store"), "store_dtype": "float16"}
-    features = {"_target_": "singer_verify.features.mel.MelSpectrogram", "num_bins": num_bins}
-    config = {"features": features, "loss": {"terms": {"ge2e": {}}}, "seed": int(values.get("seed", 1)), "data": data}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    (run / "overrides.yaml").write_text(yaml.safe_dump(list(settings)))
-    gone = identify_process() | {"began": 0.0}
-    (run / "run.json").write_text(json.dumps({"process": gone}))
-    if stopped:
-        best = {"step": 4, "val/eer": 0.3}
-        (run / "metrics.json").write_text(json.dumps({"steps": 4, "best": best, "stopped": stopped, "seconds": 12.0}))
-    return run
 
 
 def cell(name: str, num_seeds: int = 2) -> SweepCell:

@@ -11,7 +11,8 @@ from rich.text import Text
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
 from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
-from singer_verify.sweeps.comparison import FOLDS_SPLIT, Leaderboard, LeaderboardEntry
+from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
+from singer_verify.sweeps.judged_runs import FOLDS_SPLIT
 
 MINUS, NAME_SEPARATOR = "−", " · "
 SIGNIFICANCE_LEVEL = 0.05

@@ -1,0 +1,175 @@
+"""What a leaderboard needs of its runs, in small files that can be committed: no checkpoint, no audio, no corpus.
+
+A folder of exported results holds a table of the evaluated utterances, `utterances-<name>.csv`, with the singer and the
+labels of each, and a folder for each run: its settings, metrics and record as in a run folder, and
+`exported-<name>.npz`, the embeddings that were compared. `<name>` is `folds`, or the split. Paths of utterances begin
+at the folder of their corpus, and of folders in settings only the last name is kept, so that results of several
+machines can be put together.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from singer_verify.atomic_files import atomic_write, write_bytes_atomically
+from singer_verify.corpora.tables import read_table
+from singer_verify.errors import SingerVerifyError
+from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
+from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, write_json
+from singer_verify.runs.settings import read_overrides, read_settings
+from singer_verify.sweeps.cells import EXPORTED_FILENAME, FinishedRun
+from singer_verify.sweeps.split_embeddings import SplitEmbeddings
+
+UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
+KEPT_RECORDS = ("name", "started", "python", "packages", "git_commit", "imported")  # of run.json
+NO_PROCESS = {"id": 0, "host": "", "began": 0.0}
+# An absolute path in an override or a setting, alone or in a list or dictionary, up to its end.
+ABSOLUTE_PATH_PATTERN = re.compile(r"(?P<before>(?:^|[\[(,]\s*|:\s+)['\"]?)(?P<path>/[^,\])}'\"]*)")
+
+
+@dataclass(frozen=True)
+class UtteranceTable:
+    """The utterances that models were evaluated on.
+
+    Attributes:
+        paths: (utterances,), of each utterance, from the folder of its corpus on.
+        singers: (utterances,), singer of each.
+        labels: values of all utterances by label, empty where unknown.
+    """
+
+    paths: np.ndarray
+    singers: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+def get_table_path(folder: Path, name: str) -> Path:
+    """Return the table of the evaluated utterances in a folder of exported results."""
+    return folder / f"utterances-{name}.csv"
+
+
+def read_utterance_table(folder: Path, name: str) -> UtteranceTable:
+    """Read the table of evaluated utterances.
+
+    Raises:
+        SingerVerifyError: the folder has none of this name, or it cannot be read.
+    """
+    path = get_table_path(folder, name)
+    if not path.is_file():
+        raise SingerVerifyError(f"{path}: no such file; expected it beside exported results: export them again.")
+    table = read_table(path, "", (UTTERANCE_COLUMN,), {})
+    if SINGER_COLUMN not in table.columns:
+        raise SingerVerifyError(f"{path}: has no column {SINGER_COLUMN}; expected the table of exported results.")
+    columns = {str(column): table[column].to_numpy(object) for column in table.columns}
+    return UtteranceTable(columns.pop(UTTERANCE_COLUMN), columns.pop(SINGER_COLUMN), columns)
+
+
+def read_exported_embeddings(run: FinishedRun, name: str) -> SplitEmbeddings:
+    """Read the embeddings of a run that holds exported results.
+
+    Raises:
+        SingerVerifyError: they were not exported for this split, or the file is damaged.
+    """
+    path = run.path / EXPORTED_FILENAME.format(name)
+    if not path.is_file():
+        prefix, suffix = EXPORTED_FILENAME.split("{}")
+        present = sorted(file.name[len(prefix) : -len(suffix)] for file in run.path.glob(EXPORTED_FILENAME.format("*")))
+        raise SingerVerifyError(
+            f"{run.path}: holds exported results on {', '.join(present)}, but not on {name}; export those of its run "
+            f"on {name} too, with --export-results."
+        )
+    try:
+        stored = read_npz(path)
+        return SplitEmbeddings(
+            stored["embeddings"].astype(np.float32),
+            stored["paths"].astype(str),
+            stored["singers"].astype(str),
+            int(stored["num_parameters"]),
+            int(stored["num_bins"]),
+        )
+    except ARRAY_READ_ERRORS as error:
+        raise SingerVerifyError(f"{path}: is damaged ({error}); export the results of this run again.") from error
+
+
+def export_results(
+    sweep: Path,
+    runs: Sequence[FinishedRun],
+    embeddings: Mapping[str, SplitEmbeddings],
+    utterances: UtteranceTable,
+    name: str,
+    folder: Path,
+) -> None:
+    """Write what a leaderboard needs of some runs; runs that the folder already holds are written again.
+
+    Args:
+        sweep: folder of the runs.
+        runs: the runs.
+        embeddings: embeddings by path of the run.
+        utterances: the utterances of all of them.
+        name: name of the split, or `folds`.
+        folder: folder to write to.
+
+    Raises:
+        SingerVerifyError: the folder holds results on other utterances, or cannot be written to.
+    """
+    if folder.resolve() == sweep.resolve():
+        raise SingerVerifyError(f"--export-results {folder}: is the folder of the runs; give another one.")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_utterance_table(get_table_path(folder, name), utterances)
+    for run in runs:
+        target = folder / run.path.relative_to(sweep)
+        target.mkdir(parents=True, exist_ok=True)
+        _write_settings(run, target)
+        with atomic_write(target / EXPORTED_FILENAME.format(name)) as part, open(part, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **asdict(embeddings[str(run.path)]))
+
+
+def _write_utterance_table(path: Path, utterances: UtteranceTable) -> None:
+    columns = {UTTERANCE_COLUMN: utterances.paths, SINGER_COLUMN: utterances.singers, **utterances.labels}
+    content = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n").encode()
+    if path.is_file() and path.read_bytes() != content:
+        raise SingerVerifyError(
+            f"{path}: holds other utterances or labels than the runs to export were evaluated on; export them to "
+            f"another folder."
+        )
+    write_bytes_atomically(path, content)
+
+
+def _write_settings(run: FinishedRun, target: Path) -> None:
+    """Copy the settings, metrics and record of a run, without the folders of this machine."""
+    overrides = [_strip_folders(override) for override in read_overrides(run.path)]
+    config = _strip_folders(read_settings(run.path))
+    for filename, content in (("overrides.yaml", overrides), ("config.yaml", config)):
+        write_bytes_atomically(target / filename, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
+    if (run.path / METRICS_FILENAME).is_file():
+        write_bytes_atomically(target / METRICS_FILENAME, (run.path / METRICS_FILENAME).read_bytes())
+    record = json.loads((run.path / RUN_FILENAME).read_text(encoding="utf-8"))
+    kept = {key: record[key] for key in KEPT_RECORDS if key in record}
+    write_json(target / RUN_FILENAME, kept | {"process": NO_PROCESS})
+
+
+def _strip_folders(settings: Any) -> Any:
+    """Return settings in which absolute paths are their last names."""
+    if isinstance(settings, dict):
+        return {name: _strip_folders(value) for name, value in settings.items()}
+    if isinstance(settings, list):
+        return [_strip_folders(value) for value in settings]
+    if not isinstance(settings, str):
+        return settings
+    name, equals, value = settings.rpartition("=") if "=" in settings else ("", "", settings)
+    return name + equals + ABSOLUTE_PATH_PATTERN.sub(lambda found: found["before"] + Path(found["path"]).name, value)
+
+
+def strip_prefixes(paths: np.ndarray, prefixes: Mapping[str, str]) -> np.ndarray:
+    """Return paths in which the prefix that each begins with, one of the keys, is replaced."""
+    stripped = []
+    for path in paths.tolist():
+        prefix = next((prefix for prefix in prefixes if path.startswith(prefix)), "")
+        stripped.append(prefixes.get(prefix, "") + path[len(prefix) :])
+    return np.array(stripped)

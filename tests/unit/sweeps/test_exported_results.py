@@ -1,0 +1,154 @@
+"""Exported results: small files of a sweep's runs from which its leaderboard is drawn again, to the last digit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from support.audio import SAMPLE_RATE, sing
+from support.cli import call, refusal
+from support.sweep_runs import write_run
+
+from singer_verify.reports.leaderboard.files import format_leaderboard_csv, format_leaderboard_markdown
+from singer_verify.sweeps import comparison
+from singer_verify.sweeps.comparison import build_leaderboard
+from singer_verify.sweeps.exported_results import _strip_folders
+
+NUM_FOLDS = 3
+
+
+def write_corpus(root: Path, seed: int) -> Path:
+    """Six singers of two splits, two utterances each, with labels."""
+    rows = ["utterance,gender,song"]
+    for singer in range(6):
+        for song in range(2):
+            path = f"{'train' if singer < 4 else 'val'}/{root.name[0]}{singer}/take {song}.flac"
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(root / path, sing(100 * seed + 10 * singer + song, 0.6), SAMPLE_RATE)
+            rows.append(f'{path},{"female" if singer % 2 else "male"},"la, {song}"')
+    (root / "corpus.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def write_fold_runs(
+    sweep: Path, corpora: list[Path], features: str = "mel40", folds: tuple[int, ...] = (0, 1, 2)
+) -> None:
+    roots = f"data.root=[{','.join(map(str, corpora))}]"
+    for fold in folds:
+        settings = f"features={features}", f"data.fold={fold}", "seed=1"
+        run = write_run(sweep, *settings, corpus=corpora, folds=NUM_FOLDS, fold=fold)
+        (run / "overrides.yaml").write_text(yaml.safe_dump([*settings, "sweep=folds", roots, "logger=none"]))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two corpora in different folders, and a sweep of two recipes over three folds."""
+    folder = tmp_path_factory.mktemp("world")
+    corpora = [write_corpus(folder / "here/first", 1), write_corpus(folder / "there/second", 2)]
+    for features in ("mel40", "mel80"):
+        write_fold_runs(folder / "sweep", corpora, features)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "MIN_RESAMPLES", 40)
+    monkeypatch.setattr(comparison, "NUM_RESAMPLES_PER_CELL", 20)
+    monkeypatch.setattr(comparison, "NUM_CONDITION_RESAMPLES", 20)
+
+
+def build_tables(sweep: Path, results: Path | None = None) -> tuple[str, str]:
+    """The leaderboard of a folder as csv and Markdown; its results are exported as well where a folder is given."""
+    board = build_leaderboard(sweep, None, None, None, export_to=results)
+    return format_leaderboard_csv(board), format_leaderboard_markdown(board)
+
+
+def test_small_files_give_the_same_table(world: Path, tmp_path: Path) -> None:
+    """Without checkpoints, audio and corpora, and without a folder of the machine in any of the files."""
+    results = tmp_path / "results"
+    shown = build_tables(world / "sweep", results)
+    assert build_tables(world / "sweep") == shown
+    names = {path.name for path in results.rglob("*") if path.is_file()}
+    assert names == {
+        *("utterances-folds.csv", "exported-folds.npz", "config.yaml", "overrides.yaml", "metrics.json", "run.json")
+    }
+    for path in results.rglob("*"):
+        assert not path.is_file() or str(world).encode() not in path.read_bytes()
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                assert stored["embeddings"].dtype == np.float16
+                assert all(name.startswith(("first/", "second/")) for name in stored["paths"].tolist())
+    hidden = world.rename(world.parent / "hidden")
+    try:
+        assert build_tables(results) == shown
+        assert call("runs", results).count("finished") == 6
+    finally:
+        hidden.rename(world)
+    assert "same song" in shown[0]
+
+
+@pytest.mark.slow
+def test_results_are_put_together_part_by_part(world: Path, tmp_path: Path) -> None:
+    """Two machines, whose corpora lie in other folders, export to one folder; the same runs again change nothing."""
+    for number, features in enumerate(("mel40", "mel80")):
+        moved = tmp_path / f"machine{number}"
+        shutil.copytree(world / "here", moved / "data/here")
+        shutil.copytree(world / "there/second", moved / "second")
+        write_fold_runs(moved / "sweep", [moved / "data/here/first", moved / "second"], features)
+        for _ in range(2):
+            build_leaderboard(moved / "sweep", f"features={features}", None, None, export_to=tmp_path / "parts")
+    assert build_tables(tmp_path / "parts") == build_tables(world / "sweep")
+
+
+def test_a_split_is_exported_as_it_was_evaluated(world: Path, tmp_path: Path) -> None:
+    """In single precision, so that the error rates stay those of `evaluate`."""
+    sweep, corpus = tmp_path / "sweep", world / "here/first"
+    for features in ("mel40", "mel80"):
+        write_run(sweep, f"features={features}", "seed=1", corpus=corpus)
+    shown = json.loads(call("leaderboard", sweep, "--json", "--export-results", tmp_path / "results"))
+    assert json.loads(call("leaderboard", tmp_path / "results", "--json")) == shown
+    other = refusal("leaderboard", tmp_path / "results", "--split", "test")
+    assert "holds exported results on val, but not on test" in other
+
+
+def test_what_cannot_be_exported_or_put_together_is_refused(world: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    call("leaderboard", world / "sweep", "--out", tmp_path / "a", "--export-results", results)
+    assert "exported results hold no models" in refusal("leaderboard", results, "--speed")
+    again = refusal("leaderboard", results, "--export-results", tmp_path / "again")
+    assert "holds exported results already; copy the folder" in again
+    own = refusal("leaderboard", world / "sweep", "--export-results", world / "sweep")
+    assert "is the folder of the runs; give another one" in own
+    table = results / "utterances-folds.csv"
+    table.write_text(table.read_text().replace("female", "contralto"))
+    said = refusal("leaderboard", world / "sweep", "--out", tmp_path / "a", "--export-results", results)
+    assert "utterances-folds.csv: holds other utterances or labels than the runs to export" in said
+    table.write_text("\n".join(table.read_text().splitlines()[:-2]))
+    assert "has no row for" in refusal("leaderboard", results)
+    write_fold_runs(results, [world / "here/first", world / "there/second"], "mel24")
+    assert "expected exported results only, or none" in refusal("leaderboard", results, "--baseline", "features=mel24")
+    shutil.rmtree(results)
+    results.mkdir()
+    call("leaderboard", world / "sweep", "--out", tmp_path / "a", "--export-results", results)
+    file = next(results.rglob("*.npz"))
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "is damaged" in refusal("leaderboard", results)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"),
+    [
+        ("data.root=[/work/a b/first,'/x/second']", "data.root=[first,'second']"),
+        ("init_from=/work/runs/r1", "init_from=r1"),
+        ("features=conf/mine.yaml", "features=conf/mine.yaml"),
+        ("+x={a: /b/c, d: e/f}", "+x={a: c, d: e/f}"),
+        ("note=https://example.org/a", "note=https://example.org/a"),
+        ("optimizer.lr=3e-4", "optimizer.lr=3e-4"),
+        ({"root": ["/a/b"], "n": 1, "none": None}, {"root": ["b"], "n": 1, "none": None}),
+    ],
+)
+def test_folders_of_the_machine_are_left_out_of_settings(setting: object, kept: object) -> None:
+    assert _strip_folders(setting) == kept
