@@ -250,6 +250,7 @@ def write_precomputed_teacher(folder: Path) -> Path:
         ("data.num_frames=51", r"data\.num_frames=51: an excerpt of data\.changes\.excerpt_s=0\.5 has 50 frames"),
         ("data.min_frames=21", r"data\.min_frames=21: expected at most 20"),
         ("data.on_the_fly=true", r"on the fly|on_the_fly"),
+        ("data.max_minutes=3", r"data\.max_minutes=3: who sings in unlabelled voices is not known"),
         ("data.changes.num_changes=-1", r"num_changes=-1"),
         ("data.changes.excerpt_s=long", r"data\.changes\.excerpt_s=long: expected a number"),
         ("+data.changes.pitch=3", r"data\.changes\.pitch=3: VoiceChanges has no such setting"),

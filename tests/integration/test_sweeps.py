@@ -51,6 +51,8 @@ from singer_verify.training.run import train
 CONF = ROOT / "conf"
 SEARCHES = {"rates"}  # which draw values instead of going through a grid
 NUM_JOBS = {"features": 11 * 2 * 3, "full": 11 * 6 * 3 * 3, "losses": 11 * 3, "seeds": 3, "encoders": 6, "folds": 5}
+NUM_JOBS |= {"data_size": 4 * 3 * 5 * 2}
+SEEDS = {"folds": ["1"], "data_size": ["1", "2"]}  # of the others, three
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,7 @@ def test_a_sweep_is_made_of_what_there_is_and_says_how_much_it_is(name):
             for value in values:
                 assert compose("train", [f"sweep={name}", f"{key}={value}"])[key.partition(".")[0]]
     assert config.hydra.mode.name == "MULTIRUN"
-    assert params["seed"] == (["1"] if name == "folds" else ["1", "2", "3"])
+    assert params["seed"] == SEEDS.get(name, ["1", "2", "3"])
     assert name in ("seeds", "folds") or config.hydra.sweep.dir == f"runs/sweep_{name}"
 
 

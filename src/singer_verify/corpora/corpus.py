@@ -106,8 +106,8 @@ class Corpus:
         root: folder that the utterances' paths are relative to.
         splits: splits by name.
         part_roots: roots of the corpora that were combined; empty for a single corpus.
-        whole: the corpus with all its utterances in one split, where its splits are folds; their frames are stored
-            together.
+        whole: where splits are parts, the corpus whose frames are computed and stored: with all its utterances in one
+            split, for folds, or with the complete training split, for a subset of its singers.
     """
 
     root: Path

@@ -1,8 +1,7 @@
 """The data of a training: singer × utterance batches of a corpus, and its evaluation utterances in windows."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,25 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.corpus import Corpus, read_corpora
-from singer_verify.corpora.folds import ALL_SPLIT, divide_into_folds
+from singer_verify.corpora.folds import divide_into_folds
 from singer_verify.corpora.labels import read_utterance_labels
+from singer_verify.corpora.subsets import choose_utterances, limit_singers, require_positive_minutes
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
 from singer_verify.data.sampler import BatchShape, SingerSampler, build_sampler, require_divisible_batches
+from singer_verify.data.split_stores import SplitStores, require_disjoint_recordings
 from singer_verify.data.windows import build_window_groups, require_crop_range, resolve_crop_lengths
 from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.feature import Feature
 from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
-from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.features.trimming import substitute_precomputed_feature
-from singer_verify.features.voice import unwrap_feature
-from singer_verify.store.extraction import load_or_compute_store
 from singer_verify.store.packed import STORE_DTYPES, NormalisedStore, PackedStore, fit_normalisation
 from singer_verify.worker_processes import choose_start_method, count_available_cores, ignore_signals_in_worker
 
+MS_PER_MINUTE = 60_000
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
 SINGERS_FROM_CHOICES = ("one_corpus", "all")
 log = logging.getLogger(__name__)
@@ -66,6 +64,9 @@ class SingerDataModule(pl.LightningDataModule):
             None makes all crops equally long.
         folds: number of folds that the singers of all splits are divided into; None takes the splits as they are.
         fold: number of the fold that is judged, from 0, see `corpora.folds`.
+        max_singers: largest number of singers to learn from, see `corpora.subsets`; None takes all.
+        max_minutes: largest number of minutes of each singer to learn from, as they are after pauses are left out; None
+            takes all.
 
     Raises:
         SingerVerifyError: a setting out of range, or a corpus that cannot be used.
@@ -94,6 +95,8 @@ class SingerDataModule(pl.LightningDataModule):
         min_frames: int | None = None,
         folds: int | None = None,
         fold: int = 0,
+        max_singers: int | None = None,
+        max_minutes: float | None = None,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # few windows, more ranks than groups of them
@@ -105,7 +108,9 @@ class SingerDataModule(pl.LightningDataModule):
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         require_choice(SINGERS_FROM_CHOICES, **{"data.singers_from": singers_from})
-        self.folds, self.fold = folds, fold
+        require_positive_minutes(max_minutes)
+        self.folds, self.fold, self.seed = folds, fold, seed
+        self.max_singers, self.max_minutes = max_singers, max_minutes
         self.corpus = self.read_corpus([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
         require_readable_labels(self.corpus)
         self.feature = (
@@ -119,7 +124,7 @@ class SingerDataModule(pl.LightningDataModule):
         if min_frames is not None:
             require_crop_range(min_frames, self.num_frames, on_the_fly)
         self.min_frames = min_frames
-        self.normalisation, self.seed, self.singers_from = normalisation, seed, singers_from
+        self.normalisation, self.singers_from = normalisation, singers_from
         crop_frames = (
             CropFeatureExtractor(self.feature, self.num_frames, samples_dtype, normalisation) if on_the_fly else None
         )
@@ -137,8 +142,10 @@ class SingerDataModule(pl.LightningDataModule):
     def read_corpus(self, roots: list[Path]) -> Corpus:
         """List the utterances of a corpus, or of several."""
         if self.folds is None:
-            return read_corpora(roots)
-        return divide_into_folds(read_corpora(roots, required=()), self.folds, self.fold)
+            corpus = read_corpora(roots)
+        else:
+            corpus = divide_into_folds(read_corpora(roots, required=()), self.folds, self.fold)
+        return limit_singers(corpus, self.max_singers, self.seed)
 
     @property
     def train_singers(self) -> tuple[str, ...]:
@@ -154,6 +161,11 @@ class SingerDataModule(pl.LightningDataModule):
     def targets(self) -> Float[Tensor, "singers target"] | None:
         """Return what a loss term that takes `targets` is given: a row for each training singer; None without any."""
         return None
+
+    @property
+    def train_minutes(self) -> float:
+        """Minutes that are learned from, of all singers together, as they are after pauses are left out."""
+        return float(self._compute_minutes(self.stores["train"]).sum())
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -192,6 +204,8 @@ class SingerDataModule(pl.LightningDataModule):
         training = of_frames.get("train")
         if self.crop_extractor is not None and self.crop_extractor.needs_stored_frames:
             training = self.split_stores.open_split("train", self.feature)
+            if self.max_minutes is not None:
+                training = training.select(set(self.stores["train"].paths.tolist()))
         if self.normalisation.needs_training_split:
             assert training is not None
             self.normalisation = fit_normalisation(self.normalisation, training)
@@ -267,8 +281,30 @@ class SingerDataModule(pl.LightningDataModule):
 
     def _open_store(self, split: str) -> PackedStore:
         """Open the frames of a split; of the training split, if frames are computed on the fly, its samples."""
-        on_the_fly = self.crop_extractor if split == "train" else None
-        return self.split_stores.open_split(split, on_the_fly.stored_samples if on_the_fly else self.feature)
+        if split != "train":
+            return self.split_stores.open_split(split, self.feature)
+        of_samples = self.crop_extractor.stored_samples if self.crop_extractor else self.feature
+        return self._limit_minutes(self.split_stores.open_split(split, of_samples))
+
+    def _compute_minutes(self, training: PackedStore) -> Float[np.ndarray, " utterances"]:
+        frame_ms = 1000.0 / self.feature.sample_rate if self.crop_extractor else self.feature.hop_ms
+        minutes: np.ndarray = training.num_frames * frame_ms / MS_PER_MINUTE
+        return minutes
+
+    def _limit_minutes(self, training: PackedStore) -> PackedStore:
+        """Leave out utterances of the training split that are more than `max_minutes` of their singer."""
+        if self.max_minutes is None:
+            return training
+        singers, minutes = [training.singers[row] for row in training.singer_index], self._compute_minutes(training)
+        of_corpus = self.corpus, singers, training.paths.tolist()
+        kept = training.select(choose_utterances(*of_corpus, minutes, self.max_minutes, self.seed))
+        left = np.bincount(kept.singer_index, self._compute_minutes(kept))
+        log.info(
+            "data.max_minutes=%g: learning from %d of %d utterances and %.1f of %.1f minutes, %.2f to %.2f of each "
+            "singer.",
+            *(self.max_minutes, len(kept.paths), len(singers), left.sum(), minutes.sum(), left.min(), left.max()),
+        )
+        return kept
 
     def _build_sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
         store = self.test_store if split == "test" else self.stores[split]
@@ -297,45 +333,6 @@ class ResumableStepSampler(Sampler[int]):
         return iter(range(self.first, self.num_steps))
 
 
-@dataclass(frozen=True)
-class SplitStores:
-    """Open the store of a split of a corpus, and compute it on first use.
-
-    Attributes:
-        corpus: the corpus with its splits.
-        root: folder that holds all stores.
-        dtype: float16 or float32, the dtype of frames on disk; raw samples have a dtype of their own.
-        num_workers: number of extraction processes.
-    """
-
-    corpus: Corpus
-    root: Path
-    dtype: str
-    num_workers: int
-
-    def open_split(self, split: str, feature: Feature) -> PackedStore:
-        """Open the store of one split for one feature, computing it if needed.
-
-        Raises:
-            SingerVerifyError: see `load_or_compute_store`.
-        """
-        innermost = unwrap_feature(feature)
-        dtype = innermost.dtype if isinstance(innermost, RawWaveform) else self.dtype
-        if self.corpus.whole is None:
-            return load_or_compute_store(self.corpus, split, feature, self.root, dtype, self.num_workers)
-        store = load_or_compute_store(self.corpus.whole, ALL_SPLIT, feature, self.root, dtype, self.num_workers)
-        return store.select({utterance.path for utterance in self.corpus.splits[split].utterances})
-
-    def log_contents(self) -> None:
-        """Log a summary of the corpus, and a note if it comes with precomputed features."""
-        log.info(self.corpus.format_summary())
-        if self.corpus.has_precomputed_features:
-            log.info(
-                "%s contains precomputed features: its feat_params.yaml is the recipe, the features group is ignored.",
-                self.corpus.root,
-            )
-
-
 def require_readable_labels(corpus: Corpus) -> None:
     """Check that the tables of labels, if there are any, can be read and have rows for the corpus.
 
@@ -359,37 +356,3 @@ def warn_of_short_utterances(utterance_lengths: Int[np.ndarray, " utterances"], 
             num_frames,
             int(np.median(utterance_lengths)),
         )
-
-
-def require_disjoint_recordings(root: Path, training: PackedStore, validation: PackedStore) -> None:
-    """Check that no recording is both in the training split and in one it is evaluated on, whoever is said to sing.
-
-    Recordings are compared by what they sound like, see `audio.content`: the same in another format is found as well.
-
-    Args:
-        root: folder of the corpus.
-        training: store of the training split.
-        validation: store of the validation or test split.
-
-    Raises:
-        SingerVerifyError: a recording is in both splits; the message names one pair of files.
-    """
-    train_paths = dict(zip(training.contents.tolist(), training.paths, strict=True))
-    train_paths.pop(NO_CONTENT, None)
-    pairs = [
-        (train_paths[content], path)
-        for content, path in zip(validation.contents.tolist(), validation.paths, strict=True)
-        if content in train_paths
-    ]
-    if pairs:
-        first, second = pairs[0]
-        raise SingerVerifyError(
-            f"{root / first} and {root / second}: the same recording in both splits ({len(pairs)} such pairs in all); "
-            f"a model must be evaluated on unseen recordings, so delete one file of each pair."
-        )
-
-
-def collect_recording_ids(stores: Mapping[str, PackedStore]) -> dict[str, Int[Tensor, " utterances"]]:
-    """Return the identities of the usable recordings, see `audio.content`, by split, each once."""
-    distinct = {split: list(dict.fromkeys(store.contents.tolist())) for split, store in stores.items()}
-    return {split: torch.tensor(contents, dtype=torch.int64) for split, contents in distinct.items()}

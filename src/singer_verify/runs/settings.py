@@ -30,6 +30,7 @@ FIXED_SETTINGS = (
     "data.singers_per_batch",
     "data.utterances_per_singer",
     "data.singers_from",
+    *("data.max_singers", "data.max_minutes"),
     "data.store_dtype",
     "data.on_the_fly",
     "data.samples_dtype",

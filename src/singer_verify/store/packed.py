@@ -90,6 +90,8 @@ class PackedStore:
     def select(self, paths: Collection[str]) -> "PackedStore":
         """Return the store of some of the utterances, in the same order; frames are shared."""
         chosen = np.flatnonzero([path in paths for path in self.paths.tolist()])
+        if len(chosen) == len(self.paths):
+            return self
         names = np.array(self.singers, object)[self.singer_index[chosen]]
         singers, singer_index = np.unique(names, return_inverse=True)
         rows = chosen if self.rows is None else self.rows[chosen]

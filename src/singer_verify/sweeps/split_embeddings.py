@@ -12,7 +12,7 @@ from rich.console import Console
 from singer_verify.atomic_files import atomic_write
 from singer_verify.corpora.corpus import Corpus, read_corpora, read_corpus
 from singer_verify.corpora.folds import divide_into_folds
-from singer_verify.data.datamodule import SplitStores
+from singer_verify.data.split_stores import SplitStores
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference import load_model
 from singer_verify.inference.split import embed_store

@@ -211,8 +211,13 @@ class DistillationDataModule(SingerDataModule):
         """List the validation corpus, which needs no training split.
 
         Raises:
-            SingerVerifyError: folds are asked for.
+            SingerVerifyError: folds or a subset of singers are asked for.
         """
+        for name, limit in (("max_singers", self.max_singers), ("max_minutes", self.max_minutes)):
+            if limit is not None:
+                raise SingerVerifyError(
+                    f"data.{name}={limit}: who sings in unlabelled voices is not known; set data.{name}=null."
+                )
         if self.folds is not None:
             raise SingerVerifyError(f"data.folds={self.folds}: unlabelled voices have no folds; set data.folds=null.")
         return read_corpora(roots, required=("val",))

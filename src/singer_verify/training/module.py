@@ -20,7 +20,8 @@ from torchmetrics.utilities import dim_zero_cat
 from singer_verify.corpora.corpus import Corpus, compute_corpus_indices
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.data.batches import SingerBatch, WindowBatch
-from singer_verify.data.datamodule import SingerDataModule, collect_recording_ids
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.data.split_stores import collect_recording_ids
 from singer_verify.encoders.encoder import group_parameters_by_rate
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group

@@ -69,6 +69,7 @@ class RunResult:
         stopped: why it ended: step limit, no further improvement, interrupted, nothing to train.
         num_train_singers: number of training singers.
         num_val_singers: number of validation singers.
+        train_minutes: minutes learned from, of all training singers together, without pauses.
     """
 
     run: Path
@@ -81,6 +82,7 @@ class RunResult:
     stopped: str
     num_train_singers: int
     num_val_singers: int
+    train_minutes: float
 
     @property
     def best_value(self) -> float | None:
@@ -256,6 +258,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         stopped=stopped,
         num_train_singers=len(data.train_singers),
         num_val_singers=len(data.stores["val"].singers),
+        train_minutes=round(data.train_minutes, 3),
     )
 
 

@@ -15,7 +15,8 @@ import torch
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.data.datamodule import SingerDataModule, collect_recording_ids, require_disjoint_recordings
+from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.data.split_stores import collect_recording_ids, require_disjoint_recordings
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import recipe
 from singer_verify.features.energy import Energy

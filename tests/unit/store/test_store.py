@@ -13,7 +13,7 @@ import torch
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
 
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.data.datamodule import require_disjoint_recordings
+from singer_verify.data.split_stores import require_disjoint_recordings
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features import recipe
 from singer_verify.features.energy import Energy
