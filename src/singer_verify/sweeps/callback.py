@@ -123,7 +123,7 @@ def _parse_sweep_overrides(config: DictConfig) -> list[Override]:
 def _find_excluded_keys(config: DictConfig) -> list[str]:
     """Return the keys that have one value for all jobs; they are left out of the names of their folders."""
     typed = {override.key_or_group: override for override in _parse_sweep_overrides(config)}
-    named = {*config.hydra.runtime.choices, *(config.hydra.sweeper.get("params") or {})}
+    named = {*config.hydra.runtime.choices, *(config.hydra.sweeper.get("params") or {})} - {"experiment"}
     excluded = set(config.hydra.job.config.override_dirname.exclude_keys)
     alike = {key for key, override in typed.items() if key not in named and not override.is_sweep_override()}
     return sorted(excluded | alike) if alike - excluded != typed.keys() - excluded else sorted(excluded)
