@@ -133,7 +133,7 @@ class LSTMEncoder(nn.Module):
 @functools.cache
 def can_run_bf16_lstm() -> bool:
     """Whether this processor runs an LSTM in bfloat16, which torch leaves to oneDNN; found by running a small one."""
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         lstm = nn.LSTM(8, 8)
         try:
             with torch.autocast("cpu", dtype=torch.bfloat16):
