@@ -9,8 +9,10 @@ from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid,
 from singer_verify.evaluation.results import (
     ConditionMetrics,
     ConfusedSingers,
+    DegradedResult,
     EvaluatedUtterances,
     EvaluationResult,
+    RobustnessResult,
     ScoredTrial,
     ScoreHistogram,
     SingerMetrics,
@@ -58,6 +60,33 @@ def build_evaluation_result(utterances: EvaluatedUtterances) -> EvaluationResult
         tuple(_scored(trials, scores, false_alarms)),
         500,
     )
+
+
+def build_robustness_result(sides: str = "test") -> RobustnessResult:
+    """Noise of three strengths, a change of key, and reverberation that leaves nothing to evaluate."""
+    clean = np.random.default_rng(0).uniform(0.1, 0.2, 100)
+    strengths = {
+        "noise": ((20.0, "20 dB"), (0.0, "0 dB")),
+        "pitch_shift": ((-2.0, "-2 semitones"), (2.0, "+2 semitones")),
+    }
+    entries = [
+        DegradedResult(
+            kind,
+            strength,
+            text,
+            6,
+            {"0.flac": "0.flac: holds no voice"} if strength == 0.0 else {},
+            {"eer": Estimate(0.2, 0.1, 0.3), "auc": Estimate(0.9, np.nan, np.nan)},
+            {"eer": Estimate(0.15, 0.1, 0.2), "auc": Estimate(0.95, 0.9, 1.0)},
+            clean + 0.05,
+            clean,
+        )
+        for kind, listed in strengths.items()
+        for strength, text in listed
+    ]
+    empty = np.zeros(0)
+    failed = DegradedResult("reverb", 9.0, "9 s", 0, {}, {}, {}, empty, empty, "0 target trials")
+    return RobustnessResult((*entries, failed), sides, Estimate(0.15, 0.1, 0.2), "3 files")
 
 
 def _scored(trials: Trials, scores: np.ndarray, chosen: np.ndarray) -> list[ScoredTrial]:

@@ -21,10 +21,12 @@ from singer_verify.cli.application import (
 )
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
-    from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
+    from singer_verify.data.degradations import Degradation
+    from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, RobustnessResult
     from singer_verify.inference.evaluation_context import EvaluationContext
 
 MIN_CONSOLE_COLUMNS = 120  # width of the tables, so that a condition fits on one line
+MIN_ROBUSTNESS_COLUMNS = 80
 
 
 @app.command("evaluate")
@@ -49,8 +51,23 @@ def evaluate_model(
     domain: DomainOption = None,
     enrol: Annotated[int, typer.Option(help="Enrolment utterances per singer, for identification.")] = 3,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over singers.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of the draw of enrolment utterances.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the bootstrap, of the draw of enrolment utterances and of degradations.")
+    ] = 0,
     umap: Annotated[bool, typer.Option("--umap", help="Draw a UMAP of the embeddings as well.")] = False,
+    degrade: Annotated[
+        str | None,
+        typer.Option(
+            help="Evaluate again after degradations: standard, or noise, reverb, mp3, band_limit, gain, accompaniment, "
+            "pitch_shift, tempo, clipping, opus, aac, separated by commas; with strengths: noise=20:10:0,mp3=64."
+        ),
+    ] = None,
+    degrade_sides: Annotated[
+        str, typer.Option(help="What is degraded: test (the other side stays clean) or both sides of a trial.")
+    ] = "test",
+    accompaniment: Annotated[
+        Path | None, typer.Option(help="Folder of audio files to accompany the voice (default: synthesised).")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -65,13 +82,20 @@ def evaluate_model(
         require_known_domains,
     )
     from singer_verify.inference.evaluation_context import build_evaluation_context, describe_models
+    from singer_verify.inference.robustness import evaluate_degradations, require_audio
     from singer_verify.reports.evaluation.files import write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)
+    degradations = _parse_degradation_options(degrade, degrade_sides, accompaniment, seed)
     plan = plan_evaluation(corpus, split, trials, conditions)
+    if degradations:
+        require_audio(None, plan)
     model = load_model(model_path, device)
     model_scoring = load_model_scoring(model, scoring, threshold, domain)
     require_known_domains(model_scoring, plan)
+    if degradations:
+        require_audio(model, plan)
+    scoring_as_loaded = model_scoring
     utterances = embed_split(model, corpus, split, show_progress)
     result = evaluate_utterances(utterances, model_scoring, plan, enrol, resamples, seed, show_progress)
     source = "all pairs" if trials is None else f"those of {trials.name}"
@@ -79,12 +103,18 @@ def evaluate_model(
         source += f" ({describe_models(result.models)})"
         model_scoring = select_models_scoring(model_scoring, result.models)
     context = build_evaluation_context(model, corpus, split, model_scoring, utterances, source)
-    _print_evaluation(result, utterances, context, as_json)
+    if not (as_json and degradations):  # which are one JSON
+        _print_evaluation(result, utterances, context, as_json)
+    robustness = None
+    if degradations:
+        arguments = (model, utterances, result, scoring_as_loaded, plan, degradations, degrade_sides)
+        robustness = evaluate_degradations(*arguments, enrol, resamples, seed, show_progress)
+        _print_robustness(robustness, result, utterances, context, as_json)
     if out is not None:  # after the metrics were printed: a full disk does not take them
         methods = ("tsne", "umap") if umap else ("tsne",)
         has_map = len(utterances.paths) >= MIN_MAP_UTTERANCES
         maps = [map_utterances(utterances.embeddings, method) for method in methods if has_map]
-        write_evaluation_report(result, utterances, context, out, corpus, maps)
+        write_evaluation_report(result, utterances, context, out, corpus, maps, robustness)
     if not as_json:
         typer.echo(
             f"{out}: report.html and its figures and tables." if out else "--out DIR writes a report with figures."
@@ -106,6 +136,41 @@ def _check_evaluation_options(enrol: int, resamples: int, seed: int, umap: bool,
         )
     if out is not None:
         require_report_folder(out)
+
+
+def _parse_degradation_options(
+    degrade: str | None, sides: str, accompaniment: Path | None, seed: int
+) -> "tuple[Degradation, ...]":
+    """Return the degradations that are asked for, none without --degrade."""
+    from singer_verify.errors import SingerVerifyError, require_choice
+
+    require_choice(("test", "both"), **{"--degrade-sides": sides})
+    if degrade is None:
+        if accompaniment is not None or sides != "test":
+            option = f"--degrade-sides {sides}" if accompaniment is None else f"--accompaniment {accompaniment}"
+            raise SingerVerifyError(f"{option}: nothing is degraded; add --degrade, or leave it out.")
+        return ()
+    from singer_verify.data.accompaniment import find_accompaniment
+    from singer_verify.data.degradations import parse_degradations
+
+    parse_degradations(degrade, seed)  # whose mistakes are found sooner than a folder is searched
+    return parse_degradations(degrade, seed, () if accompaniment is None else find_accompaniment(accompaniment))
+
+
+def _print_robustness(
+    robustness: "RobustnessResult",
+    result: "EvaluationResult",
+    utterances: "EvaluatedUtterances",
+    context: "EvaluationContext",
+    as_json: bool,
+) -> None:
+    from singer_verify.reports.evaluation.files import build_evaluation_record
+    from singer_verify.reports.evaluation.robustness import build_robustness_table
+
+    if as_json:
+        typer.echo(json.dumps(build_evaluation_record(result, utterances, context, robustness), indent=2))
+    else:
+        Console(width=max(Console().width, MIN_ROBUSTNESS_COLUMNS)).print(build_robustness_table(robustness))
 
 
 def _print_evaluation(

@@ -21,8 +21,8 @@ from singer_verify.evaluation.metrics.registry import EER, METRICS, TARGET_PRIOR
 from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, ConditionCounts, TrialCounts
 from singer_verify.evaluation.results import ConditionMetrics, EvaluationResult, SingerMetrics
 from singer_verify.evaluation.scoring.enrolment import SingerModels, enrol_models
-from singer_verify.evaluation.scoring.scoring import Scoring
-from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource, TrialSource
+from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.evaluation.trials.blocks import AllPairsSource, TrialListSource, TrialSource, build_test_trials
 from singer_verify.evaluation.trials.trial_list import Trials
 
 MAX_BOOTSTRAP_UNITS = 1000  # more singers are resampled in groups
@@ -59,6 +59,7 @@ def evaluate(
     descriptions: UtteranceMetadata,
     evaluation: EvaluationSettings,
     progress: ProgressCallback = lambda singers, _: singers,
+    test_embeddings: Float[np.ndarray, "utterances embedding"] | None = None,
 ) -> EvaluationResult:
     """Score the trials and compute everything that a report shows.
 
@@ -71,6 +72,8 @@ def evaluate(
         descriptions: labels and measurements that define the conditions.
         evaluation: settings.
         progress: iterates over singers and reports; its second argument is `COUNTING_STAGE` or `COMPARING_STAGE`.
+        test_embeddings: embeddings of the same utterances as test recordings, where these differ from what is enrolled:
+            a pair of utterances is then two trials, as either is the test recording once. Without conditions.
 
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, embeddings that are not finite, or a scoring
@@ -79,22 +82,21 @@ def evaluate(
     scoring, trials = evaluation.scoring, evaluation.trials
     sides = scoring.prepare_embeddings(embeddings, descriptions.domains)
     num_singers = int(singer_index.max(initial=-1)) + 1
-    source: TrialSource = AllPairsSource(sides, singer_index, scoring)
+    tests = None if test_embeddings is None else scoring.prepare_embeddings(test_embeddings, descriptions.domains)
+    source: TrialSource = AllPairsSource(sides, singer_index, scoring, tests)
     models = None if trials is None else trials.models
-    if trials is not None and models is not None:
-        both = sides.join(enrol_models(sides, singer_index, models, scoring))
-        source = TrialListSource(both, np.concatenate([singer_index, models.singer_index]), scoring, trials)
+    if trials is not None:
+        source = _build_list_source(sides, tests, singer_index, scoring, trials)
+    if models is not None:
         descriptions = descriptions.join_models(singer_index, models)
         scoring = select_models_scoring(scoring, models)
-    elif trials is not None:
-        source = TrialListSource(sides, singer_index, scoring, trials)
     draws = _build_bootstrap_weights(source, num_singers, evaluation)
     conditions = Conditions(descriptions, evaluation.conditions)
     counts = TrialCounts(source, conditions, draws, progress(range(num_singers), COUNTING_STAGE))
     decisions = DecisionCosts(_build_decision_thresholds(scoring), draws)
     details = ErrorAnalysis(source, counts, decisions, progress(range(num_singers), COMPARING_STAGE))
     settings = evaluation.num_enrolment, evaluation.num_resamples, evaluation.seed
-    identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings)
+    identified = compute_identification_metrics(sides, singer_index, evaluation.scoring, *settings, tests)
     pairs = details.confusions
     return EvaluationResult(
         metrics=_compute_overall_metrics(counts, details) | _compute_decision_metrics(decisions) | identified,
@@ -109,7 +111,26 @@ def evaluate(
         worst_false_alarms=details.false_alarms.list_worst(),
         num_resamples=evaluation.num_resamples,
         models=models,
+        resampled_eers=METRICS[EER].compute(counts.by_condition[ALL_TRIALS].resampled_counts.build_binned_counts()),
     )
+
+
+def _build_list_source(
+    sides: TrialEmbeddings,
+    tests: TrialEmbeddings | None,
+    singer_index: Int[np.ndarray, " utterances"],
+    scoring: Scoring,
+    trials: Trials,
+) -> TrialListSource:
+    """Return the trials of a list; sides are the utterances, then models, then the test recordings if they differ."""
+    everyone, models = singer_index, trials.models
+    if models is not None:
+        sides = sides.join(enrol_models(sides, singer_index, models, scoring))
+        everyone = np.concatenate([singer_index, models.singer_index])
+    if tests is not None:
+        trials = build_test_trials(trials, len(singer_index), len(sides))
+        sides, everyone = sides.join(tests), np.concatenate([everyone, singer_index])
+    return TrialListSource(sides, everyone, scoring, trials)
 
 
 def select_models_scoring(scoring: Scoring, models: SingerModels | None) -> Scoring:

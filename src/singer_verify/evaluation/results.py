@@ -1,12 +1,12 @@
 """Results of an evaluation: everything a report shows, as plain numbers and names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval
 from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.scoring.enrolment import SingerModels
 
@@ -148,6 +148,7 @@ class EvaluationResult:
         worst_false_alarms: non-target trials with the highest scores.
         num_resamples: number of bootstrap resamples.
         models: singers that are sides of trials, if the list of trials names singers; otherwise None.
+        resampled_eers: (resamples,), equal error rate of all trials in each resample of the singers.
     """
 
     metrics: dict[str, Estimate]
@@ -160,6 +161,7 @@ class EvaluationResult:
     worst_false_alarms: tuple[ScoredTrial, ...]
     num_resamples: int
     models: SingerModels | None = None
+    resampled_eers: Float[np.ndarray, " resamples"] = field(default_factory=lambda: np.zeros(0))
 
     def name_side(self, number: int, utterances: EvaluatedUtterances) -> tuple[str, str | None]:
         """Return the singer of one side of a trial, and the path of the utterance; None if the side is the singer."""
@@ -172,3 +174,83 @@ class EvaluationResult:
         whole = self.conditions[0]
         eer = f"EER {whole.eer.value:.2%}" if whole.eer else "too few trials for an EER"
         return f"EvaluationResult({eer}; {whole.num_targets} target and {whole.num_nontargets} non-target trials)"
+
+
+@dataclass(frozen=True, repr=False)
+class DegradedResult:
+    """The trials of an evaluation after one degradation, beside the same trials as they are.
+
+    Attributes:
+        kind: name of the degradation.
+        strength: its strength.
+        strength_text: its strength with the unit.
+        num_singers: number of singers that have a usable recording.
+        unusable: reason by path of each recording that the degradation makes unusable: left out from both.
+        metrics: metrics of the degraded trials by name; empty if there are too few recordings left.
+        clean: metrics of the same trials of clean recordings.
+        resampled_eers: (resamples,), equal error rate of the degraded trials in each resample of the singers.
+        resampled_clean: (resamples,), that of the clean trials in the same resamples.
+        failure: why there are no metrics; else empty.
+    """
+
+    kind: str
+    strength: float
+    strength_text: str
+    num_singers: int
+    unusable: Mapping[str, str]
+    metrics: Mapping[str, Estimate]
+    clean: Mapping[str, Estimate]
+    resampled_eers: Float[np.ndarray, " resamples"]
+    resampled_clean: Float[np.ndarray, " resamples"]
+    failure: str = ""
+
+    @property
+    def difference(self) -> Estimate | None:
+        """Equal error rate minus that of the clean trials, with the interval of the paired difference."""
+        if not self.metrics:
+            return None
+        value = self.metrics[EER].value - self.clean[EER].value
+        return compute_percentile_interval(value, self.resampled_eers - self.resampled_clean)
+
+
+@dataclass(frozen=True, repr=False)
+class RobustnessResult:
+    """An evaluation after each of some degradations.
+
+    Attributes:
+        entries: results, in the order in which they were asked for.
+        sides: which sides of the trials are degraded, `test` or `both`.
+        clean: equal error rate of all trials as they are.
+        accompaniment: what accompaniments were mixed from; empty where there was none.
+    """
+
+    entries: tuple[DegradedResult, ...]
+    sides: str
+    clean: Estimate
+    accompaniment: str = ""
+
+    @property
+    def mean_eer(self) -> Estimate | None:
+        """Mean over kinds of the mean over their strengths; no interval where singers are lost to some of them."""
+        return self._average(lambda entry: (entry.metrics[EER].value, entry.resampled_eers))
+
+    @property
+    def mean_difference(self) -> Estimate | None:
+        """The same mean of the differences from clean trials."""
+        return self._average(
+            lambda entry: (
+                entry.metrics[EER].value - entry.clean[EER].value,
+                entry.resampled_eers - entry.resampled_clean,
+            )
+        )
+
+    def _average(self, measure: Callable[[DegradedResult], tuple[float, np.ndarray]]) -> Estimate | None:
+        if not self.entries or any(not entry.metrics for entry in self.entries):
+            return None
+        kinds = list(dict.fromkeys(entry.kind for entry in self.entries))
+        by_kind = [[measure(entry) for entry in self.entries if entry.kind == kind] for kind in kinds]
+        value = float(np.mean([np.mean([value for value, _ in measured]) for measured in by_kind]))
+        if len({entry.num_singers for entry in self.entries}) > 1:  # whose resamples are of other singers
+            return Estimate.without_interval(value)
+        resampled = np.mean([np.mean([values for _, values in measured], axis=0) for measured in by_kind], axis=0)
+        return compute_percentile_interval(value, resampled)

@@ -160,7 +160,7 @@ def evaluate_utterances(
     progress: Progress = show_nothing,
 ) -> EvaluationResult:
     """Evaluate embedded utterances; arguments as for `evaluate`."""
-    trials = _select_usable_trials(utterances, plan)
+    trials = select_usable_trials(utterances, plan)
     if trials is not None and trials.models is not None:
         for remark in describe_enrolment_mismatch(scoring, int(trials.models.num_recordings.max())):
             log.warning("%s: %s", plan.trial_path, remark)
@@ -256,13 +256,22 @@ def read_split_singers(corpus: Path, split: str) -> dict[Path, str]:
     return {corpus / utterance.path: utterance.singer for utterance in utterances}
 
 
-def _select_usable_trials(utterances: EvaluatedUtterances, plan: EvaluationPlan) -> Trials | None:
-    """Select the trials of a list whose utterances can be used; its faults are logged."""
+def select_usable_trials(utterances: EvaluatedUtterances, plan: EvaluationPlan, report: bool = True) -> Trials | None:
+    """Select the trials of a list whose utterances can be used; None for all pairs.
+
+    Args:
+        utterances: utterances that can be used.
+        plan: what is evaluated.
+        report: whether faults of the list are logged.
+
+    Raises:
+        SingerVerifyError: none of its trials can be used, or none of one kind.
+    """
     if plan.trials is None:
         return None
     unusable = plan.singer_by_path.keys() - set(utterances.paths) - utterances.copies.keys()
     validation = validate_trials(plan.trials, plan.corpus, plan.singer_by_path, utterances.copies, unusable)
-    for message in format_fault_messages(validation):
+    for message in format_fault_messages(validation) if report else []:
         log.warning("%s: %s", plan.trial_path, message)
     usable = {path: plan.singer_by_path[path] for path in utterances.paths.tolist()}
     return _index_trials(select_valid_trials(plan.trials, validation), usable)

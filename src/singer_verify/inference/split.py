@@ -30,7 +30,7 @@ from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.inference.model import Model
 from singer_verify.store.packed import NormalisedStore, PackedStore
-from singer_verify.store.utterance_frames import ExtractedFrames, UtteranceFrameDataset, skip_copy
+from singer_verify.store.utterance_frames import ExtractedFrames, SampleChange, UtteranceFrameDataset, skip_copy
 from singer_verify.worker_processes import choose_start_method, count_available_cores, is_worker_death
 
 EMPTY_STORE = PackedStore(
@@ -77,6 +77,7 @@ def embed_utterances(
     report_skipped: Callable[[str], None],
     progress: Callable[[Iterable[ExtractedFrames]], Iterable[ExtractedFrames]] = iter,
     register: RecordingRegister | None = None,
+    change: SampleChange | None = None,
 ) -> tuple[list[int], Float[np.ndarray, "kept embedding"]]:
     """Embed utterances from their files, a block of them at a time, so that frames never fill the memory.
 
@@ -89,6 +90,7 @@ def embed_utterances(
         report_skipped: function that is given the reason why an utterance cannot be used.
         progress: iterates over the frames of utterances and reports progress.
         register: takes down what the utterances sound like.
+        change: changes each recording first, see `extract_frames`.
 
     Returns:
         which utterances were embedded, and their embeddings.
@@ -102,7 +104,7 @@ def embed_utterances(
     blocks: list[np.ndarray] = []
     extracted = (
         skip_copy(utterance, frames, register)
-        for utterance, frames in zip(listed, progress(_extract_frames(model, root, listed)), strict=True)
+        for utterance, frames in zip(listed, progress(_extract_frames(model, root, listed, change)), strict=True)
     )
     for block in _iterate_blocks(extracted, indices, report_skipped):
         offsets = np.concatenate([[0], np.cumsum([len(frames) for frames in block])])
@@ -132,10 +134,12 @@ def _iterate_blocks(
         yield block
 
 
-def _extract_frames(model: Model, root: Path, utterances: tuple[Utterance, ...]) -> Iterator[ExtractedFrames]:
+def _extract_frames(
+    model: Model, root: Path, utterances: tuple[Utterance, ...], change: SampleChange | None
+) -> Iterator[ExtractedFrames]:
     """Compute frames in workers, like a store's: a worker has one thread, however many the process has."""
     dtype: torch.dtype = getattr(torch, model.frames_dtype)
-    dataset = UtteranceFrameDataset(root, utterances, model.feature, dtype)
+    dataset = UtteranceFrameDataset(root, utterances, model.feature, dtype, change=change)
     num_workers = min(count_available_cores(), len(utterances))
     loader = DataLoader(
         dataset, batch_size=None, num_workers=num_workers, multiprocessing_context=choose_start_method(num_workers)

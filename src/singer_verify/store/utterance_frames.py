@@ -1,6 +1,8 @@
 """Frames of one utterance from its file, or the reason for skipping it."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,9 @@ import torch
 from jaxtyping import Float, Num
 from torch.utils.data import Dataset
 
-from singer_verify.audio.channels import choose_channel_mix
+from singer_verify.audio.channels import ChannelMix, choose_channel_mix
 from singer_verify.audio.content import NO_CONTENT, ContentHasher, compute_frames_content
-from singer_verify.audio.decoding import decode_blocks
+from singer_verify.audio.decoding import AudioBlock, decode_blocks
 from singer_verify.audio.loading import downmix_and_resample
 from singer_verify.corpora.corpus import Utterance
 from singer_verify.corpora.duplicates import RecordingRegister
@@ -20,10 +22,16 @@ from singer_verify.features.precomputed import PrecomputedFeature, read_precompu
 from singer_verify.store.file_states import compute_file_hash
 from singer_verify.store.packed import describe_rounding_loss
 
+SampleChange = Callable[[Float[np.ndarray, " samples"], int], Float[np.ndarray, " changed"]]
+
 
 @torch.inference_mode()
 def extract_frames(
-    path: Path, feature: Feature, hasher: ContentHasher | None = None, notes: "DecodingNotes | None" = None
+    path: Path,
+    feature: Feature,
+    hasher: ContentHasher | None = None,
+    notes: "DecodingNotes | None" = None,
+    change: SampleChange | None = None,
 ) -> Float[torch.Tensor, "frames bins"]:
     """Compute the frames of an audio file, or read them from an `.npy` file of precomputed features.
 
@@ -32,6 +40,7 @@ def extract_frames(
         feature: feature that computes the frames.
         hasher: watches the samples as they are decoded.
         notes: filled while the recording is decoded.
+        change: changes the recording, mixed to one channel and at its own sample rate in Hz, before anything else.
 
     Raises:
         UtteranceError: the file cannot be used; the message starts with its path.
@@ -41,6 +50,7 @@ def extract_frames(
             return torch.from_numpy(feature.check_frames_fit(read_precomputed_frames(path)))
         mix, blocks = choose_channel_mix(lambda: decode_blocks(path))
         blocks = blocks if hasher is None else hasher.watch(blocks, mix)
+        blocks = blocks if change is None else _change_recording(blocks, mix, str(path), change)
         samples = downmix_and_resample(blocks, mix, str(path), feature.sample_rate, feature.bandwidth_hz)
         whole = np.concatenate(list(samples))
         if notes is not None:
@@ -52,6 +62,17 @@ def extract_frames(
     if not frames.isfinite().all():
         raise UtteranceError(f"{path}: its frames contain NaN or infinite values; check the recording.")
     return frames
+
+
+def _change_recording(
+    blocks: Iterator[AudioBlock], mix: ChannelMix, name: str, change: SampleChange
+) -> Iterator[AudioBlock]:
+    """Yield a recording as one changed block of one channel, at the sample rate of its beginning."""
+    first = next(blocks, None)
+    rate = 0 if first is None else first.sample_rate
+    whole = chain([] if first is None else [first], blocks)
+    samples = np.concatenate(list(downmix_and_resample(whole, mix, name, rate, 0.0)))
+    yield AudioBlock(change(samples, rate)[:, None], rate)
 
 
 @dataclass
@@ -97,6 +118,7 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         feature: feature that computes the frames.
         dtype: data type that frames are rounded to.
         hashes_files: whether to compute the checksum of each file as well.
+        change: changes each recording first, see `extract_frames`; its content stays that of the file.
     """
 
     def __init__(
@@ -106,9 +128,10 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         feature: Feature,
         dtype: torch.dtype,
         hashes_files: bool = False,
+        change: SampleChange | None = None,
     ) -> None:
         self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
-        self.hashes_files = hashes_files
+        self.hashes_files, self.change = hashes_files, change
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -120,7 +143,7 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         none, hasher = torch.zeros(0, self.feature.num_bins, dtype=self.dtype), ContentHasher()
         notes = DecodingNotes()
         try:
-            frames = extract_frames(path, self.feature, hasher, notes)
+            frames = extract_frames(path, self.feature, hasher, notes, self.change)
         except UtteranceError as error:
             return ExtractedFrames(none, str(error), file_hash=file_hash)
         is_precomputed = isinstance(self.feature, PrecomputedFeature)

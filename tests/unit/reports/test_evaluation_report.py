@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from rich.console import Console
 from support.audio import SAMPLE_RATE, sing
-from support.evaluations import build_evaluated_utterances, build_evaluation_result
+from support.evaluations import build_evaluated_utterances, build_evaluation_result, build_robustness_result
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.embedding_map import map_utterances
@@ -30,6 +30,7 @@ from singer_verify.reports.det_figure import AXIS_LENGTH, MAX_NAMED_CURVES, comp
 from singer_verify.reports.evaluation.excerpts import EXCERPT_SECONDS, ExcerptEncoder, find_loudest_excerpt
 from singer_verify.reports.evaluation.figures import plot_singer_eers
 from singer_verify.reports.evaluation.files import write_evaluation_report
+from singer_verify.reports.evaluation.robustness import build_robustness_table
 from singer_verify.reports.evaluation.text import build_conditions_table, build_evaluation_table
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{$", "_hidden", "name\x01\udcff", "名前", "plain")
@@ -62,7 +63,8 @@ def folder(result: EvaluationResult, utterances: EvaluatedUtterances, tmp_path_f
     for trial in result.worst_misses:
         soundfile.write(root / f"{trial.left}.flac", sing(trial.left, seconds=9.0), SAMPLE_RATE)
     out = tmp_path_factory.mktemp("report") / "new" / "folder"
-    write_evaluation_report(result, utterances, ABOUT, out, root, [map_utterances(utterances.embeddings)])
+    maps = [map_utterances(utterances.embeddings)]
+    write_evaluation_report(result, utterances, ABOUT, out, root, maps, build_robustness_result())
     return out
 
 
@@ -93,9 +95,10 @@ def page(folder: Path) -> Parser:
 
 
 def test_folder_holds_every_form_and_nothing_half_written(folder: Path) -> None:
-    figures = ("det", "scores", "map_tsne", "similarity", "singers")
+    figures = ("det", "scores", "map_tsne", "similarity", "singers", "robustness")
     assert {path.name for path in folder.iterdir()} == {
         *("report.html", "evaluation.json", "conditions.csv", "singers.csv", "worst_trials.csv"),
+        *("robustness.csv", "robustness.tex"),
         *(f"{name}.{suffix}" for name in figures for suffix in ("png", "svg")),
     }
     assert all(path.stat().st_size for path in folder.iterdir())
@@ -211,7 +214,7 @@ def test_the_same_result_makes_the_same_files(
     result: EvaluationResult, utterances: EvaluatedUtterances, folder: Path, tmp_path: Path
 ) -> None:
     maps = [map_utterances(utterances.embeddings)]
-    write_evaluation_report(result, utterances, ABOUT, tmp_path, tmp_path, maps)
+    write_evaluation_report(result, utterances, ABOUT, tmp_path, tmp_path, maps, build_robustness_result())
     for path in folder.iterdir():
         if path.suffix in (".svg", ".csv", ".json"):
             assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
@@ -304,3 +307,34 @@ def test_worst_singers_stand_on_top_with_their_nearest(
     assert names[0] == escape_figure_text(utterances.singers[worst.singer])
     assert axes.texts[0].get_text() == f"most like {escape_figure_text(utterances.singers[worst.nearest])}"
     assert axes.get_title() == "too few trials for an EER: 1"
+
+
+def test_robustness_is_a_table_a_figure_and_a_section_of_the_page(folder: Path) -> None:
+    rows = list(csv.DictReader(StringIO((folder / "robustness.csv").read_text())))
+    assert [(row["degradation"], row["strength"]) for row in rows] == [
+        *(("noise", "20.0"), ("noise", "0.0"), ("pitch_shift", "-2.0"), ("pitch_shift", "2.0"), ("reverb", "9.0")),
+    ]
+    assert [rows[1][name] for name in ("eer", "clean_eer", "num_unusable", "auc_low")] == ["0.2", "0.15", "1", ""]
+    assert float(rows[1]["eer_difference_low"]) == pytest.approx(0.05)
+    assert rows[4]["eer"] == ""
+    latex = (folder / "robustness.tex").read_text()
+    assert r"pitch\_shift & -2 semitones & 20.00 [10.0, 30.0] & +5.00 [+5.0, +5.0] & 0 \\" in latex
+    assert r"\toprule" in latex
+    page = (folder / "report.html").read_text()
+    assert "<h2>After degradation</h2>" in page
+    assert "reverb 9 s: not evaluated: 0 target trials" in page
+    drawing = (folder / "robustness.svg").read_text()
+    assert all(f">{text}<" in drawing for text in ("noise", "pitch shift", "semitones", "EER in %"))
+    record = json.loads((folder / "evaluation.json").read_text())["robustness"]
+    assert record["degradations"][1]["unusable"] == {"0.flac": "0.flac: holds no voice"}
+    assert record["mean_eer"] is None  # one of them could not be evaluated
+
+
+def test_the_table_of_robustness_fits_80_columns() -> None:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(build_robustness_table(build_robustness_result("both")))
+    printed = capture.get()
+    assert "pitch_shift  -2 semitones  20.00 [10.0, 30.0]  +5.00 [+5.0, +5.0]         0" in printed
+    assert "Both recordings of every trial are degraded." in printed
+    assert "at most 1 (noise 0 dB)" in " ".join(printed.split())

@@ -48,9 +48,14 @@ class NormalisedRanks:
 
 
 def compute_normalised_ranks(
-    sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, seed: int
+    sides: TrialEmbeddings,
+    singer_index: Int[np.ndarray, " utterances"],
+    scoring: Scoring,
+    seed: int,
+    tests: TrialEmbeddings | None = None,
 ) -> NormalisedRanks:
     """Rank utterances for each query: every utterance whose singer has another one, or a draw of `MAX_RANK_QUERIES`."""
+    tests = sides if tests is None else tests
     num_utterances = np.bincount(singer_index)
     queries = np.flatnonzero(num_utterances[singer_index] > 1)
     if len(queries) > MAX_RANK_QUERIES:
@@ -59,7 +64,7 @@ def compute_normalised_ranks(
     step = max(1, MAX_RANK_SCORES_PER_BLOCK // len(sides))
     for first in range(0, len(queries), step):
         block = queries[first : first + step]
-        for place, scores in enumerate(scoring.compute_score_matrix(sides[block], sides), first):
+        for place, scores in enumerate(scoring.compute_score_matrix(tests[block], sides), first):
             above[place] = _count_above(scores, int(queries[place]), singer_index, len(num_utterances))
     return NormalisedRanks(singer_index[queries], above, num_utterances)
 
@@ -83,6 +88,7 @@ def compute_identification_metrics(
     num_enrolment: int,
     num_resamples: int,
     seed: int = 0,
+    tests: TrialEmbeddings | None = None,
 ) -> dict[str, Estimate]:
     """Compute identification accuracy and the mean normalised rank, with 95 % intervals from a bootstrap over singers.
 
@@ -98,6 +104,7 @@ def compute_identification_metrics(
         num_enrolment: number of enrolment utterances per singer.
         num_resamples: number of bootstrap resamples.
         seed: seed of all draws.
+        tests: prepared embeddings of the same utterances as queries; None where they are those enrolled.
 
     Returns:
         `top_1` and `top_5`, shares of queries whose singer is among the first; `mean_normalised_rank`. Trivial or
@@ -114,10 +121,10 @@ def compute_identification_metrics(
     any_two = np.broadcast_to(np.True_, (len(counts), len(counts)))
     draws = draw_bootstrap_weights(any_two, num_resamples, seed).astype(np.float64)
     metrics: dict[str, Estimate] = {}
-    for top, hits in zip(TOP_RANKS, _compute_top_hits(sides, gallery, scoring), strict=True):
+    for top, hits in zip(TOP_RANKS, _compute_top_hits(tests or sides, gallery, scoring), strict=True):
         if len(gallery.singers) > top:
             metrics[f"top_{top}"] = _estimate_hit_rate(hits, singer_index[gallery.queries], draws)
-    ranks = compute_normalised_ranks(sides, singer_index, scoring, seed)
+    ranks = compute_normalised_ranks(sides, singer_index, scoring, seed, tests)
     value = ranks.compute_mean_rank(np.ones((1, len(counts))))[0]
     metrics["mean_normalised_rank"] = compute_percentile_interval(float(value), ranks.compute_mean_rank(draws))
     return metrics

@@ -55,16 +55,30 @@ class TrialSource(Protocol):
 class AllPairsSource:
     """Every utterance against every other, once; the singer of the lower number is on the left.
 
+    Where test recordings differ from those enrolled, every pair is scored twice: either of its utterances is the test
+    recording once.
+
     Args:
         sides: prepared embeddings of the utterances.
         singer_index: singer of each utterance.
         scoring: scoring that prepared the sides.
+        tests: prepared embeddings of the same utterances as test recordings; None where they are the same.
     """
 
-    def __init__(self, sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring) -> None:
+    def __init__(
+        self,
+        sides: TrialEmbeddings,
+        singer_index: Int[np.ndarray, " utterances"],
+        scoring: Scoring,
+        tests: TrialEmbeddings | None = None,
+    ) -> None:
         self.singer_index, self.scoring = singer_index, scoring
         self.order = np.argsort(singer_index, kind="stable")
-        self.sides = sides[self.order]
+        enrolled = sides[self.order]
+        self.directions = [(enrolled, enrolled)]
+        if tests is not None:
+            tested = tests[self.order]
+            self.directions = [(enrolled, tested), (tested, enrolled)]
         singers = np.arange(int(singer_index.max(initial=-1)) + 2)
         self.bounds: list[int] = np.searchsorted(singer_index[self.order], singers).tolist()
 
@@ -89,14 +103,33 @@ class AllPairsSource:
         rows_at_once = max(MAX_TRIALS_PER_BLOCK // max(width, 1), 1)
         for row in range(first, end if width else first, rows_at_once):
             rows = slice(row, min(row + rows_at_once, end))
-            scores = self.scoring.compute_score_matrix(self.sides[rows], self.sides[right_first:right_end])
             left, right = self.order[rows][:, None], self.order[right_first:right_end][None]
-            if right_first != first:
-                yield TrialBlock(singer, left, right, scores, is_target=False)
-                continue
-            is_once = np.arange(right_first, right_end) > np.arange(rows.start, rows.stop)[:, None]
-            row_index, column_index = np.nonzero(is_once)
-            yield TrialBlock(singer, left[row_index, 0], right[0, column_index], scores[is_once], is_target=True)
+            for left_sides, right_sides in self.directions:
+                scores = self.scoring.compute_score_matrix(left_sides[rows], right_sides[right_first:right_end])
+                if right_first != first:
+                    yield TrialBlock(singer, left, right, scores, is_target=False)
+                    continue
+                is_once = np.arange(right_first, right_end) > np.arange(rows.start, rows.stop)[:, None]
+                row_index, column_index = np.nonzero(is_once)
+                yield TrialBlock(singer, left[row_index, 0], right[0, column_index], scores[is_once], is_target=True)
+
+
+def build_test_trials(trials: Trials, num_utterances: int, first_test: int) -> Trials:
+    """Return trials whose test recordings are numbered from `first_test`: those of a singer against an utterance once,
+    those of two utterances twice, as either of them is the test recording once.
+
+    Args:
+        trials: trials by the numbers of their utterances; models are numbered after the utterances.
+        num_utterances: number of utterances.
+        first_test: number of the first utterance as a test recording; they are in the order of the utterances.
+    """
+    by_right, by_left = trials.right < num_utterances, trials.left < num_utterances
+    return Trials(
+        np.concatenate([trials.left[by_right], first_test + trials.left[by_left]]),
+        np.concatenate([first_test + trials.right[by_right], trials.right[by_left]]),
+        np.concatenate([trials.is_target[by_right], trials.is_target[by_left]]),
+        trials.models,
+    )
 
 
 class TrialListSource:

@@ -15,19 +15,34 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.embedding_map import EmbeddingMap
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import METRICS
-from singer_verify.evaluation.results import ConditionMetrics, ConfusedSingers, EvaluatedUtterances, EvaluationResult
+from singer_verify.evaluation.results import (
+    ConditionMetrics,
+    ConfusedSingers,
+    EvaluatedUtterances,
+    EvaluationResult,
+    RobustnessResult,
+)
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import render_figure_files
 from singer_verify.reports.evaluation.excerpts import ExcerptEncoder
 from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst_first
 from singer_verify.reports.evaluation.page import PageMedia, render_evaluation_page
+from singer_verify.reports.evaluation.robustness import (
+    build_robustness_record,
+    format_robustness_csv,
+    format_robustness_latex,
+    plot_robustness,
+)
 from singer_verify.reports.evaluation.text import describe_overlaps, find_fitted_metrics
 
 REPORT_FILE_NAME, EVALUATION_FILE_NAME = "report.html", "evaluation.json"
 
 
 def build_evaluation_record(
-    result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext
+    result: EvaluationResult,
+    utterances: EvaluatedUtterances,
+    context: EvaluationContext,
+    robustness: RobustnessResult | None = None,
 ) -> dict[str, Any]:
     """Build the contents of evaluation.json; rates are between 0 and 1, None where there is no value or interval.
 
@@ -57,6 +72,7 @@ def build_evaluation_record(
         "metrics": {name: _build_estimate_record(estimate) for name, estimate in result.metrics.items()},
         "conditions": [_build_condition_record(condition) for condition in result.conditions],
         "confused": [_build_confusion_record(pair, utterances.singers) for pair in result.confused],
+        **({} if robustness is None else {"robustness": build_robustness_record(robustness)}),
     }
 
 
@@ -174,8 +190,11 @@ def write_evaluation_report(
     folder: Path,
     audio_root: Path,
     maps: Sequence[EmbeddingMap] = (),
+    robustness: RobustnessResult | None = None,
 ) -> None:
     """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv and the figures as png and svg.
+
+    With robustness, robustness.csv and robustness.tex as well.
 
     Args:
         result: metrics, conditions, worst trials.
@@ -184,17 +203,21 @@ def write_evaluation_report(
         folder: target folder, created if missing.
         audio_root: folder that the utterances' paths are relative to, for the sound of the worst trials.
         maps: maps of the embeddings.
+        robustness: the same trials after degradations.
 
     Raises:
         SingerVerifyError: the folder cannot be written to.
     """
     figures = plot_evaluation(result, utterances, context, maps)
+    if robustness is not None:
+        figures["robustness"] = plot_robustness(robustness)
     pictures = {name: render_figure_files(figure) for name, figure in figures.items()}
     parts = PageMedia({name: files["svg"] for name, files in pictures.items()}, ExcerptEncoder(audio_root))
     contents = {
-        REPORT_FILE_NAME: render_evaluation_page(result, utterances, context, parts).encode(),
-        EVALUATION_FILE_NAME: format_json(build_evaluation_record(result, utterances, context)),
+        REPORT_FILE_NAME: render_evaluation_page(result, utterances, context, parts, robustness).encode(),
+        EVALUATION_FILE_NAME: format_json(build_evaluation_record(result, utterances, context, robustness)),
         **_format_evaluation_tables(result, utterances),
+        **_format_robustness_tables(robustness),
         **{f"{name}.{suffix}": file for name, files in pictures.items() for suffix, file in files.items()},
     }
     write_files_atomically(contents, folder)
@@ -206,3 +229,9 @@ def _format_evaluation_tables(result: EvaluationResult, utterances: EvaluatedUtt
         "singers.csv": format_singers_csv(result, utterances),
         "worst_trials.csv": format_worst_trials_csv(result, utterances),
     }
+
+
+def _format_robustness_tables(robustness: RobustnessResult | None) -> dict[str, bytes]:
+    if robustness is None:
+        return {}
+    return {"robustness.csv": format_robustness_csv(robustness), "robustness.tex": format_robustness_latex(robustness)}

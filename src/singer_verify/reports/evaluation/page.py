@@ -11,12 +11,14 @@ from singer_verify.evaluation.results import (
     ConfusedSingers,
     EvaluatedUtterances,
     EvaluationResult,
+    RobustnessResult,
     ScoredTrial,
     SingerMetrics,
 )
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.reports.evaluation.excerpts import EXCERPT_SECONDS, ExcerptEncoder
 from singer_verify.reports.evaluation.figures import FIGURE_CAPTIONS, sort_worst_first
+from singer_verify.reports.evaluation.robustness import HEADINGS, build_robustness_notes, build_robustness_rows
 from singer_verify.reports.evaluation.text import (
     build_evaluation_notes,
     build_metric_rows,
@@ -44,7 +46,11 @@ class PageMedia:
 
 
 def render_evaluation_page(
-    result: EvaluationResult, utterances: EvaluatedUtterances, context: EvaluationContext, parts: PageMedia
+    result: EvaluationResult,
+    utterances: EvaluatedUtterances,
+    context: EvaluationContext,
+    parts: PageMedia,
+    robustness: RobustnessResult | None = None,
 ) -> str:
     """Render a self-contained HTML page: pictures and sounds are embedded, and it may not load anything."""
     rows = _UtteranceRows(result, utterances, parts.excerpts)
@@ -59,6 +65,9 @@ def render_evaluation_page(
         notes=build_evaluation_notes(result, utterances, context),
         condition_headings=["condition", "EER", *costs.values(), "target", "non-target"],
         condition_rows=[_build_condition_row(condition, list(costs)) for condition in result.conditions],
+        robustness_headings=HEADINGS,
+        robustness_rows=[] if robustness is None else build_robustness_rows(robustness),
+        robustness_notes=[] if robustness is None else build_robustness_notes(robustness),
         pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
         singer_rows=[
             rows.build_singer_row(singer) for singer in sort_worst_first(result.by_singer, utterances.singers)
