@@ -15,6 +15,7 @@ from rich.text import Text
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.results import DegradedResult, RobustnessResult
+from singer_verify.inference.robustness import BOTH_SIDES
 from singer_verify.plotting import BLUE, VERMILION
 
 HEADINGS = ("degradation", "strength", "EER in % [95 %]", "minus clean [95 %]", "unusable")
@@ -93,7 +94,7 @@ def format_difference(estimate: Estimate | None) -> str:
 
 def build_robustness_notes(robustness: RobustnessResult) -> list[str]:
     """Build the notes that a reader must know to interpret the table."""
-    if robustness.sides == "both":
+    if robustness.sides == BOTH_SIDES:
         notes = ["Both recordings of every trial are degraded."]
     else:
         notes = [
