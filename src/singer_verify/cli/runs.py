@@ -54,6 +54,10 @@ def leaderboard(
         str | None, typer.Option(help="The split to evaluate on (default: val; of runs with folds, the judged ones).")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
+    unseen: Annotated[
+        list[Path] | None,
+        typer.Option(help="A corpus that no run was trained on, for a column of its own; may be given several times."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/leaderboard).")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each cell embeds, on one core.")] = False,
     export_results: Annotated[
@@ -74,7 +78,7 @@ def leaderboard(
     folder = out or sweep / "leaderboard"
     require_report_folder(folder)
     with show_progress_on_stderr():
-        board = build_leaderboard(sweep, baseline, split, corpus, speed, export_results)
+        board = build_leaderboard(sweep, baseline, split, corpus, speed, export_results, unseen or ())
     write_leaderboard(board, folder)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))

@@ -1,8 +1,10 @@
 """The content of a leaderboard: the finished runs of a sweep folder, compared cell by cell on the same trials."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,18 +14,26 @@ from rich.progress import track
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.bootstrap import (
     Estimate,
-    apply_holm_correction,
+    PairedDifference,
+    compare_paired,
     compute_percentile_interval,
-    compute_resampled_metrics,
-    compute_two_sided_p_value,
 )
 from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid, compute_miss_rates
-from singer_verify.evaluation.metrics.registry import EER, METRICS, Metric
+from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import compute_cosine_scores
 from singer_verify.inference import load_model
 from singer_verify.runs.tree import read_run_status
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
+from singer_verify.sweeps.corpus_comparison import (
+    CorpusResult,
+    CorpusSize,
+    CorpusTrials,
+    Winner,
+    build_corpus_trials,
+    compare_on_corpus,
+    find_winner,
+)
 from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
@@ -31,6 +41,7 @@ from singer_verify.sweeps.judged_runs import (
     export_judged_runs,
     load_fold_embeddings,
     load_run_embeddings,
+    load_unseen_embeddings,
     read_judged_labels,
 )
 from singer_verify.sweeps.shared_trials import ConditionSize, SharedTrials, build_shared_trials, require_same_trials
@@ -61,6 +72,7 @@ class LeaderboardEntry:
         difference: difference of its EER from the baseline's; None for the baseline, and without a baseline.
         p: two-sided p value of that difference.
         p_holm: the same p value, corrected for the number of comparisons.
+        corpora: EER and difference on each corpus by name.
     """
 
     name: str
@@ -77,6 +89,7 @@ class LeaderboardEntry:
     difference: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
+    corpora: dict[str, CorpusResult] = field(default_factory=dict)
 
     @property
     def eer(self) -> Estimate:
@@ -101,6 +114,8 @@ class Leaderboard:
         conditions: conditions of the trials, from the corpus' labels.
         false_alarms: false-alarm rates at which each entry's `miss` is taken.
         skipped_runs: status of the runs that are not compared, by path.
+        corpora: corpora that cells are compared on one by one, too; none where there is only one.
+        winners: what can be said of the lowest EER, on all trials first, then on each corpus.
     """
 
     entries: tuple[LeaderboardEntry, ...]
@@ -114,6 +129,8 @@ class Leaderboard:
     conditions: tuple[ConditionSize, ...]
     false_alarms: Float[np.ndarray, " points"]
     skipped_runs: dict[str, str] = field(default_factory=dict)
+    corpora: tuple[CorpusSize, ...] = ()
+    winners: tuple[Winner, ...] = ()
 
 
 def compare_cells(
@@ -122,6 +139,7 @@ def compare_cells(
     shared: SharedTrials,
     baseline: SweepCell | None,
     split: str,
+    corpora: Sequence[CorpusTrials] = (),
 ) -> Leaderboard:
     """Compute the metrics of every cell with intervals over singers, and the differences from the baseline's EER.
 
@@ -131,6 +149,7 @@ def compare_cells(
         shared: trials and resamples to compare on.
         baseline: name of the cell to compare with.
         split: name of the embedded split.
+        corpora: corpora that cells are compared on one by one, too.
     """
     false_alarms = build_false_alarm_grid()
     entries, resampled = [], {}
@@ -138,8 +157,17 @@ def compare_cells(
         runs = [embeddings[str(run.path)] for run in cell.runs]
         entry, resampled[cell.name] = _build_entry(cell, runs, shared, false_alarms)
         entries.append(entry)
-    if baseline is not None:
-        entries = _add_differences(entries, resampled, baseline.name)
+    eers = {entry.name: entry.eer.value for entry in entries}
+    compared = {} if baseline is None else compare_paired(eers, resampled, baseline.name)
+    by_corpus = [compare_on_corpus(corpus, None if baseline is None else baseline.name) for corpus in corpora]
+    entries = [
+        replace(
+            entry,
+            corpora={corpus.name: results[entry.name] for corpus, results, _ in by_corpus},
+            **_flatten_difference(compared.get(entry.name)),
+        )
+        for entry in entries
+    ]
     num_targets = int(shared.trials.is_target.sum())
     return Leaderboard(
         entries=tuple(sorted(entries, key=lambda entry: (entry.eer.value, entry.name))),
@@ -149,10 +177,18 @@ def compare_cells(
         num_utterances=len(shared.singer_index),
         num_targets=num_targets,
         num_nontargets=len(shared.trials.is_target) - num_targets,
-        num_resamples=len(shared.draws) - 1,
+        num_resamples=len(shared.draws),
         conditions=shared.count_condition_trials(),
         false_alarms=false_alarms,
+        corpora=tuple(corpus for corpus, _, _ in by_corpus),
+        winners=(find_winner("", eers, resampled), *(winner for _, _, winner in by_corpus)),
     )
+
+
+def _flatten_difference(compared: PairedDifference | None) -> dict[str, Any]:
+    if compared is None:
+        return {}
+    return {"difference": compared.estimate, "p": compared.p, "p_holm": compared.p_holm}
 
 
 def _build_entry(
@@ -161,18 +197,16 @@ def _build_entry(
     """Compute a cell's metrics, and its EER in every resample."""
     scores = [compute_cosine_scores(run.embeddings, shared.trials) for run in runs]
     verified = [verify_all_pairs(run.embeddings, shared.singer_index, shared.blocks).metrics for run in runs]
-    resampled = _compute_resampled_means(
-        scores, shared, {name: metric for name, metric in METRICS.items() if not metric.is_slow}
-    )
+    resampled = shared.resample(scores, {name: metric for name, metric in METRICS.items() if not metric.is_slow})
     slow = {name: metric for name, metric in METRICS.items() if metric.is_slow}
-    resampled |= _compute_resampled_means(scores, shared, slow, NUM_CONDITION_RESAMPLES)
+    resampled |= shared.resample(scores, slow, NUM_CONDITION_RESAMPLES)
     entry = LeaderboardEntry(
         name=cell.name,
         varied=cell.varied,
         seeds=tuple(run.seed for run in cell.runs),
         metrics={
             name: compute_percentile_interval(
-                float(np.mean([metrics[name].value for metrics in verified])), resampled[name][1:]
+                float(np.mean([metrics[name].value for metrics in verified])), resampled[name]
             )
             for name in METRICS
         },
@@ -185,54 +219,17 @@ def _build_entry(
         num_bins=runs[0].num_bins,
         seconds=float(np.mean(times)) if (times := [run.seconds for run in cell.runs if run.seconds]) else None,
     )
-    return entry, resampled[EER][1:]
-
-
-def _compute_resampled_means(
-    scores: list[np.ndarray],
-    shared: SharedTrials,
-    metrics: dict[str, Metric],
-    num_resamples: int | None = None,
-    chosen: np.ndarray | slice = slice(None),
-) -> dict[str, Float[np.ndarray, " draws"]]:
-    """Compute metrics of some of the trials in each draw, as means over the seeds."""
-    left, right = (singers[chosen] for singers in shared.singers)
-    draws = shared.draws if num_resamples is None else shared.draws[: num_resamples + 1]
-    by_seed = [compute_resampled_metrics(seed_scores[chosen], left, right, draws, metrics) for seed_scores in scores]
-    return {name: np.mean([resampled[name] for resampled in by_seed], axis=0) for name in metrics}
+    return entry, resampled[EER]
 
 
 def _compute_condition_eers(scores: list[np.ndarray], shared: SharedTrials) -> dict[str, Estimate]:
-    eers = {
-        condition.name: _compute_resampled_means(
-            scores, shared, {EER: METRICS[EER]}, NUM_CONDITION_RESAMPLES, shared.conditions[condition.name]
-        )[EER]
-        for condition in shared.count_condition_trials()
-        if condition.has_enough_trials
-    }
-    return {name: compute_percentile_interval(float(values[0]), values[1:]) for name, values in eers.items()}
-
-
-def _add_differences(
-    entries: list[LeaderboardEntry], resampled: dict[str, np.ndarray], baseline: str
-) -> list[LeaderboardEntry]:
-    """Add the difference of each entry's EER from the baseline's, on shared resamples."""
-    level = next(entry.eer.value for entry in entries if entry.name == baseline)
-    others = [entry for entry in entries if entry.name != baseline]
-    differences = [resampled[entry.name] - resampled[baseline] for entry in others]
-    p_values = [compute_two_sided_p_value(difference) for difference in differences]
-    compared = {
-        entry.name: replace(
-            entry,
-            difference=compute_percentile_interval(entry.eer.value - level, difference),
-            p=p,
-            p_holm=p_holm,
-        )
-        for entry, difference, p, p_holm in zip(
-            others, differences, p_values, apply_holm_correction(p_values), strict=True
-        )
-    }
-    return [compared.get(entry.name, entry) for entry in entries]
+    eers = {}
+    for condition in shared.count_condition_trials():
+        if condition.has_enough_trials:
+            chosen = shared.conditions[condition.name]
+            resampled = shared.resample(scores, {EER: METRICS[EER]}, NUM_CONDITION_RESAMPLES, chosen)[EER]
+            eers[condition.name] = compute_percentile_interval(shared.compute_eer(scores, chosen), resampled)
+    return eers
 
 
 def build_leaderboard(
@@ -242,6 +239,7 @@ def build_leaderboard(
     corpus: Path | None,
     measures_speed: bool = False,
     export_to: Path | None = None,
+    unseen: Sequence[Path] = (),
 ) -> Leaderboard:
     """Compare the finished runs of a sweep on one split, or each singer by the models that have not heard them.
 
@@ -252,6 +250,8 @@ def build_leaderboard(
         corpus: root folder of the corpus; None takes that of each run's configuration.
         measures_speed: whether the embedding speed of each cell is measured.
         export_to: folder for what the leaderboard needs of the runs; None exports nothing.
+        unseen: further corpora, none of them trained on, that all models are evaluated on one by one. Exported results
+            are compared on those that they hold.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
@@ -265,13 +265,16 @@ def build_leaderboard(
     baseline = find_baseline_cell(cells, wanted_baseline)
     pooled = corpus is None and split is None and any(run.num_folds for cell in cells for run in cell.runs)
     judged = load_fold_embeddings(cells) if pooled else load_run_embeddings(cells, split or DEFAULT_SPLIT, corpus)
-    require_same_trials(judged.embeddings)
-    if export_to is not None:
-        export_judged_runs(judged, cells, sweep, export_to)
+    worlds = load_unseen_embeddings(cells, sweep, unseen)
+    for world in (judged, *worlds):
+        require_same_trials(world.embeddings)
+        if export_to is not None:
+            export_judged_runs(world, cells, sweep, export_to)
     singers = next(iter(judged.embeddings.values())).singers
     num_resamples = max(MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL * len(cells))
     shared = build_shared_trials(singers, read_judged_labels(judged, sweep), num_resamples, judged.blocks)
-    board = compare_cells(judged.cells, judged.embeddings, shared, baseline, judged.split)
+    corpora = build_corpus_trials(judged, worlds, num_resamples)
+    board = compare_cells(judged.cells, judged.embeddings, shared, baseline, judged.split, corpora)
     board = replace(board, skipped_runs=left_out)
     return _add_speeds(board, cells, judged.audio_files) if measures_speed else board
 

@@ -54,6 +54,18 @@ def get_table_path(folder: Path, name: str) -> Path:
     return folder / f"utterances-{name}.csv"
 
 
+def list_exported_tables(folder: Path) -> list[str]:
+    """List the names of what the results of a folder were evaluated on, sorted."""
+    pattern = get_table_path(folder, "*").name
+    prefix, suffix = pattern.split("*")
+    return sorted(path.name[len(prefix) : -len(suffix)] for path in folder.glob(pattern))
+
+
+def has_exported_embeddings(run: FinishedRun, name: str) -> bool:
+    """Return whether a run's results hold embeddings of this name."""
+    return (run.path / EXPORTED_FILENAME.format(name)).is_file()
+
+
 def read_utterance_table(folder: Path, name: str) -> UtteranceTable:
     """Read the table of evaluated utterances.
 

@@ -1,8 +1,9 @@
 """Embeddings of the same utterances by all runs of a sweep: of a split, or of all singers over folds."""
 
+import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from jaxtyping import Int
 
 from singer_verify.corpora.corpus import CORPUS_SEPARATOR, Corpus
 from singer_verify.corpora.folds import ALL_SPLIT, JUDGED_SPLIT
-from singer_verify.corpora.labels import read_utterance_labels
+from singer_verify.corpora.labels import get_corpus_name, read_utterance_labels
 from singer_verify.errors import SingerVerifyError
 from singer_verify.logging_once import omit_repeated_messages
 from singer_verify.store import index
@@ -20,6 +21,8 @@ from singer_verify.sweeps.cells import FinishedRun, SweepCell
 from singer_verify.sweeps.exported_results import (
     UtteranceTable,
     export_results,
+    has_exported_embeddings,
+    list_exported_tables,
     read_exported_embeddings,
     read_utterance_table,
     strip_prefixes,
@@ -29,10 +32,13 @@ from singer_verify.sweeps.split_embeddings import (
     load_split_embeddings,
     read_run_folds,
     read_split_corpus,
+    read_whole_corpus,
     require_one_corpus,
 )
 
+log = logging.getLogger(__name__)
 DEFAULT_SPLIT, FOLDS_SPLIT = "val", "folds"
+UNSEEN_PREFIX = "unseen-"
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class JudgedRuns:
         cells: the cells; with folds, the runs of one seed count as one, whose path is that of its first fold.
         embeddings: embeddings by path of the run, of the same utterances in the same order.
         run_embeddings: what each run embedded, by its path; with folds, the judged utterances of its fold, rounded.
-        split: name of the split; `folds` where all singers are judged over folds.
+        split: name of the split; `folds` where all singers are judged over folds, `unseen-<name>` for all utterances
+            of an unseen corpus.
         corpus: corpus of the utterances; None where only exported results of it are there.
         blocks: (utterances,), fold and corpus as a number: utterances of the same are compared; None for one block.
     """
@@ -59,6 +66,11 @@ class JudgedRuns:
     def paths(self) -> list[str]:
         """Paths of the utterances, relative to the root of the corpus."""
         return list(next(iter(self.embeddings.values())).paths.tolist())
+
+    @property
+    def corpus_name(self) -> str:
+        """Name of an unseen corpus."""
+        return self.split.removeprefix(UNSEEN_PREFIX)
 
     @property
     def audio_files(self) -> list[Path]:
@@ -131,6 +143,74 @@ def load_fold_embeddings(cells: list[SweepCell]) -> JudgedRuns:
     return JudgedRuns(pooled, embeddings, run_embeddings, FOLDS_SPLIT, whole, blocks)
 
 
+def load_unseen_embeddings(cells: list[SweepCell], sweep: Path, roots: Sequence[Path]) -> list[JudgedRuns]:
+    """Embed all utterances of each of some corpora by every run; with folds, the models of all folds do.
+
+    Embeddings are rounded to half precision, in which they are exported. Where only exported results are there, those
+    of all unseen corpora that every run was evaluated on are read.
+
+    Args:
+        cells: cells of a sweep.
+        sweep: folder of the runs.
+        roots: root folders of the corpora.
+
+    Raises:
+        SingerVerifyError: a run was trained on one of the corpora, two have the same name, or a model or a corpus
+            cannot be used.
+    """
+    runs = [run for cell in cells for run in cell.runs]
+    if _are_exported(runs):
+        if roots:
+            raise SingerVerifyError(
+                f"--unseen {roots[0]}: exported results are compared on the corpora that they hold; leave it out."
+            )
+        return _read_unseen_embeddings(cells, sweep)
+    names = [get_corpus_name(root) for root in roots]
+    judged = []
+    for root, name in zip(roots, names, strict=True):
+        if names.count(name) > 1:
+            raise SingerVerifyError(f"--unseen: two corpora are in folders named {name}; rename one of them.")
+        for run in runs:
+            if any(root.resolve() == Path(trained).resolve() for trained in _list_roots(run)):
+                raise SingerVerifyError(f"--unseen {root}: {run.path} was trained on it; give one of other singers.")
+        corpus, split = read_whole_corpus(root), f"{UNSEEN_PREFIX}{name}"
+        embeddings = {}
+        with omit_repeated_messages(index.log):
+            for number, run in enumerate(runs, start=1):
+                title = f"Embedding {name}, {number} of {len(runs)}"
+                loaded = load_split_embeddings(run, ALL_SPLIT, corpus, title, split)
+                embeddings[str(run.path)] = _round_to_half(loaded)
+        judged.append(_join_unseen(cells, embeddings, split, corpus))
+    return judged
+
+
+def _read_unseen_embeddings(cells: list[SweepCell], sweep: Path) -> list[JudgedRuns]:
+    runs, judged = [run for cell in cells for run in cell.runs], []
+    for split in list_exported_tables(sweep):
+        if not split.startswith(UNSEEN_PREFIX):
+            continue
+        if lacking := [run for run in runs if not has_exported_embeddings(run, split)]:
+            log.warning(
+                "Left out: the corpus %s, on which %d of %d runs were not evaluated (%s).",
+                *(split.removeprefix(UNSEEN_PREFIX), len(lacking), len(runs), lacking[0].path.name),
+            )
+            continue
+        embeddings = {str(run.path): read_exported_embeddings(run, split) for run in runs}
+        judged.append(_join_unseen(cells, embeddings, split, None))
+    return judged
+
+
+def _join_unseen(
+    cells: list[SweepCell], embeddings: dict[str, SplitEmbeddings], split: str, corpus: Corpus | None
+) -> JudgedRuns:
+    joined = {path: _join_embeddings([rounded]) for path, rounded in embeddings.items()}
+    return JudgedRuns(cells, joined, embeddings, split, corpus)
+
+
+def _round_to_half(embeddings: SplitEmbeddings) -> SplitEmbeddings:
+    return replace(embeddings, embeddings=embeddings.embeddings.astype(np.float16).astype(np.float32))
+
+
 def _are_exported(runs: list[FinishedRun]) -> bool:
     """Return whether there are only exported results of the runs.
 
@@ -160,7 +240,7 @@ def _build_fold_loader(whole: Corpus, num_runs: int) -> Callable[[FinishedRun], 
         num_loaded += 1
         split, corpus = (JUDGED_SPLIT, read_run_folds(run)) if run.num_folds else (ALL_SPLIT, whole)
         loaded = load_split_embeddings(run, split, corpus, f"Embedding {num_loaded} of {num_runs}")
-        return replace(loaded, embeddings=loaded.embeddings.astype(np.float16).astype(np.float32))
+        return _round_to_half(loaded)
 
     return load
 
@@ -209,7 +289,8 @@ def export_judged_runs(judged: JudgedRuns, cells: list[SweepCell], sweep: Path, 
     first = next(iter(judged.embeddings.values()))
     paths = strip_prefixes(first.paths, prefixes)
     table = UtteranceTable(paths, first.singers, read_judged_labels(judged, sweep))
-    dtype = np.float16 if judged.split == FOLDS_SPLIT else np.float32
+    is_rounded = judged.split == FOLDS_SPLIT or judged.split.startswith(UNSEEN_PREFIX)
+    dtype = np.float16 if is_rounded else np.float32
     embeddings = {
         path: replace(run, embeddings=run.embeddings.astype(dtype), paths=strip_prefixes(run.paths, prefixes))
         for path, run in judged.run_embeddings.items()
@@ -217,9 +298,14 @@ def export_judged_runs(judged: JudgedRuns, cells: list[SweepCell], sweep: Path, 
     export_results(sweep, [run for cell in cells for run in cell.runs], embeddings, table, judged.split, folder)
 
 
+def _list_roots(run: FinishedRun) -> list[str]:
+    """List the corpora that a run was trained on; none for imported weights."""
+    roots = run.data.get("root", [])
+    return [roots] if isinstance(roots, str) else list(roots)
+
+
 def _get_division(run: FinishedRun) -> tuple[Any, ...]:
-    roots = run.data["root"]
-    return run.num_folds, *sorted([roots] if isinstance(roots, str) else roots)
+    return run.num_folds, *sorted(_list_roots(run))
 
 
 def _describe_division(run: FinishedRun) -> str:

@@ -1,13 +1,21 @@
 """The trials that all cells of a sweep are compared on, their conditions, and the resamples of their singers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, Conditions, UtteranceMetadata
-from singer_verify.evaluation.metrics.bootstrap import build_trial_matrix, draw_bootstrap_weights
+from singer_verify.evaluation.metrics.bootstrap import (
+    build_trial_matrix,
+    compute_resampled_metrics,
+    draw_bootstrap_weights,
+)
+from singer_verify.evaluation.metrics.error_rates import compute_eer
+from singer_verify.evaluation.metrics.registry import Metric
+from singer_verify.evaluation.metrics.trial_counts import MAX_RESAMPLED_LEVELS
 from singer_verify.evaluation.trials.trial_list import Trials, build_all_pairs
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
@@ -32,14 +40,14 @@ class SharedTrials:
     Attributes:
         trials: all pairs of utterances.
         singer_index: (utterances,), the singer of each, numbered from 0.
-        draws: (resamples, singers), count of each singer; in the first row each singer counts once.
+        draws: (resamples, singers), count of each singer.
         conditions: named subsets of the trials.
         blocks: (utterances,), within which utterances are paired; None for one block.
     """
 
     trials: Trials
     singer_index: Int[np.ndarray, " utterances"]
-    draws: Int[np.ndarray, "draws singers"]
+    draws: Int[np.ndarray, "resamples singers"]
     conditions: dict[str, Bool[np.ndarray, " trials"]]
     blocks: Int[np.ndarray, " utterances"] | None = None
 
@@ -47,6 +55,34 @@ class SharedTrials:
     def singers(self) -> tuple[Int[np.ndarray, " trials"], Int[np.ndarray, " trials"]]:
         """The singers of both sides of each trial."""
         return self.singer_index[self.trials.left], self.singer_index[self.trials.right]
+
+    def compute_eer(self, scores: Sequence[np.ndarray], chosen: np.ndarray | slice = slice(None)) -> float:
+        """Compute the mean equal error rate of some models on all trials, or on some of them."""
+        is_target = self.trials.is_target[chosen]
+        return float(np.mean([compute_eer(model_scores[chosen], is_target)[0] for model_scores in scores]))
+
+    def resample(
+        self,
+        scores: Sequence[np.ndarray],
+        metrics: Mapping[str, Metric],
+        num_resamples: int | None = None,
+        chosen: np.ndarray | slice = slice(None),
+    ) -> dict[str, Float[np.ndarray, " resamples"]]:
+        """Compute metrics in each resample of the singers, as means over some models.
+
+        Args:
+            scores: scores of all trials by each model.
+            metrics: metrics by name.
+            num_resamples: number of resamples to take; None takes all.
+            chosen: the trials to take.
+        """
+        left, right = (singers[chosen] for singers in self.singers)
+        draws = self.draws[:num_resamples]
+        by_model = [
+            compute_resampled_metrics(model_scores[chosen], left, right, draws, metrics, MAX_RESAMPLED_LEVELS)
+            for model_scores in scores
+        ]
+        return {name: np.mean([resampled[name] for resampled in by_model], axis=0) for name in metrics}
 
     def count_condition_trials(self) -> tuple[ConditionSize, ...]:
         """Count the target and non-target trials of each condition."""
@@ -77,8 +113,7 @@ def build_shared_trials(
     names, singer_index = np.unique(singers, return_inverse=True)
     trials = build_all_pairs(singer_index, blocks)
     left, right = singer_index[trials.left], singer_index[trials.right]
-    drawn = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
-    draws = np.vstack([np.ones((1, len(names)), np.int64), drawn])
+    draws = draw_bootstrap_weights(build_trial_matrix(left, right, len(names)), num_resamples)
     conditions = dict(Conditions(UtteranceMetadata(labels)).iterate_masks(trials.left, trials.right))
     return SharedTrials(trials, singer_index, draws, conditions, blocks)
 

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ from jaxtyping import Float
 from rich.console import Console
 
 from singer_verify.atomic_files import atomic_write
-from singer_verify.corpora.corpus import Corpus, read_corpora, read_corpus
-from singer_verify.corpora.folds import divide_into_folds
+from singer_verify.corpora.corpus import Corpus, Split, read_corpora, read_corpus
+from singer_verify.corpora.folds import ALL_SPLIT, divide_into_folds
 from singer_verify.data.split_stores import SplitStores
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference import load_model
@@ -109,7 +109,19 @@ def _read_folds(roots: tuple[str, ...], num_folds: int, fold: int) -> Corpus:
     return divide_into_folds(read_corpora([Path(root) for root in roots], required=()), num_folds, fold)
 
 
-def load_split_embeddings(run: FinishedRun, split: str, corpus: Corpus, title: str) -> SplitEmbeddings:
+@functools.cache
+def read_whole_corpus(root: Path) -> Corpus:
+    """List all utterances of a corpus, whatever their split, as one split."""
+    corpus = read_corpus(root, required=())
+    utterances = [utterance for split in corpus.splits.values() for utterance in split.utterances]
+    utterances.sort(key=lambda utterance: (utterance.singer, utterance.path))
+    num_ignored = sum(split.num_ignored for split in corpus.splits.values())
+    return replace(corpus, splits={ALL_SPLIT: Split(ALL_SPLIT, tuple(utterances), num_ignored)})
+
+
+def load_split_embeddings(
+    run: FinishedRun, split: str, corpus: Corpus, title: str, kept_as: str | None = None
+) -> SplitEmbeddings:
     """Read the run's embeddings of a split where its best model and the corpus are as they were, else compute them.
 
     Args:
@@ -117,11 +129,12 @@ def load_split_embeddings(run: FinishedRun, split: str, corpus: Corpus, title: s
         split: name of the split.
         corpus: corpus with that split.
         title: title of the progress bar.
+        kept_as: name that the embeddings are kept under in the run's folder; None is that of the split.
 
     Raises:
         SingerVerifyError: the model or the corpus cannot be used.
     """
-    key, path = _compute_cache_key(run, corpus, split), run.path / f"embeddings-{split}.npz"
+    key, path = _compute_cache_key(run, corpus, split), run.path / f"embeddings-{kept_as or split}.npz"
     if (kept := _read_cached_embeddings(path, key)) is not None:
         return kept
     computed = _compute_split_embeddings(run, corpus, split, title)

@@ -45,9 +45,10 @@ def write_fold_runs(
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two corpora in different folders, and a sweep of two recipes over three folds."""
+    """Two corpora in different folders, a sweep of two recipes over three folds, and an unseen corpus."""
     folder = tmp_path_factory.mktemp("world")
     corpora = [write_corpus(folder / "here/first", 1), write_corpus(folder / "there/second", 2)]
+    write_corpus(folder / "unseen/third", 3)
     for features in ("mel40", "mel80"):
         write_fold_runs(folder / "sweep", corpora, features)
     return folder
@@ -60,27 +61,30 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "NUM_CONDITION_RESAMPLES", 20)
 
 
-def build_tables(sweep: Path, results: Path | None = None) -> tuple[str, str]:
+def build_tables(sweep: Path, results: Path | None = None, unseen: tuple[Path, ...] = ()) -> tuple[str, str]:
     """The leaderboard of a folder as csv and Markdown; its results are exported as well where a folder is given."""
-    board = build_leaderboard(sweep, None, None, None, export_to=results)
+    board = build_leaderboard(sweep, None, None, None, export_to=results, unseen=unseen)
     return format_leaderboard_csv(board), format_leaderboard_markdown(board)
 
 
 def test_small_files_give_the_same_table(world: Path, tmp_path: Path) -> None:
     """Without checkpoints, audio and corpora, and without a folder of the machine in any of the files."""
     results = tmp_path / "results"
-    shown = build_tables(world / "sweep", results)
-    assert build_tables(world / "sweep") == shown
+    unseen = (world / "unseen/third",)
+    shown = build_tables(world / "sweep", results, unseen)
+    assert build_tables(world / "sweep", unseen=unseen) == shown
     names = {path.name for path in results.rglob("*") if path.is_file()}
     assert names == {
-        *("utterances-folds.csv", "exported-folds.npz", "config.yaml", "overrides.yaml", "metrics.json", "run.json")
+        *("utterances-folds.csv", "exported-folds.npz", "utterances-unseen-third.csv", "exported-unseen-third.npz"),
+        *("config.yaml", "overrides.yaml", "metrics.json", "run.json"),
     }
     for path in results.rglob("*"):
         assert not path.is_file() or str(world).encode() not in path.read_bytes()
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 assert stored["embeddings"].dtype == np.float16
-                assert all(name.startswith(("first/", "second/")) for name in stored["paths"].tolist())
+                roots = ("train/", "val/") if "unseen" in path.name else ("first/", "second/")
+                assert all(name.startswith(roots) for name in stored["paths"].tolist())
     hidden = world.rename(world.parent / "hidden")
     try:
         assert build_tables(results) == shown
@@ -88,6 +92,10 @@ def test_small_files_give_the_same_table(world: Path, tmp_path: Path) -> None:
     finally:
         hidden.rename(world)
     assert "same song" in shown[0]
+    assert all(f"eer on {corpus}" in shown[0] for corpus in ("first", "second", "third"))
+    for path in results.glob("*mel80*/exported-unseen-third.npz"):
+        path.unlink()
+    assert "eer on third" not in build_tables(results)[0]  # on which not all were evaluated
 
 
 @pytest.mark.slow
@@ -120,6 +128,11 @@ def test_what_cannot_be_exported_or_put_together_is_refused(world: Path, tmp_pat
     assert "exported results hold no models" in refusal("leaderboard", results, "--speed")
     again = refusal("leaderboard", results, "--export-results", tmp_path / "again")
     assert "holds exported results already; copy the folder" in again
+    assert "compared on the corpora that they hold" in refusal(
+        "leaderboard", results, "--unseen", world / "unseen/third"
+    )
+    trained = refusal("leaderboard", world / "sweep", "--unseen", world / "here/first")
+    assert "was trained on it; give one of other singers" in trained
     own = refusal("leaderboard", world / "sweep", "--export-results", world / "sweep")
     assert "is the folder of the runs; give another one" in own
     table = results / "utterances-folds.csv"

@@ -18,6 +18,7 @@ from singer_verify.evaluation.metrics.registry import Metric
 
 # With fewer singers, an error rate varies by several percentage points between sets of singers.
 MIN_RELIABLE_SINGERS = 30
+SIGNIFICANCE_LEVEL = 0.05  # of a corrected p value, to call two systems different
 MAX_SCORE_LEVELS = 10_000  # of one system's resamples: beyond that, a rate's step is under a ten-thousandth
 MAX_EXACT_FLOAT32_INTEGER = 1 << 24  # integers below are exact in single precision, whose products are twice as fast
 MAX_PENDING_VALUES = 1 << 22  # number of values that may await weighting
@@ -75,6 +76,44 @@ def apply_holm_correction(p_values: list[float]) -> list[float]:
     corrected = np.empty_like(values)
     corrected[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
     return [float(p) for p in corrected]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Difference of a system's metric from a reference's, on the same resamples.
+
+    Attributes:
+        estimate: the difference and its interval.
+        p: two-sided p value.
+        p_holm: the same p value, corrected for the number of systems compared.
+    """
+
+    estimate: Estimate
+    p: float
+    p_holm: float
+
+    @property
+    def is_significant(self) -> bool:
+        return self.p_holm < SIGNIFICANCE_LEVEL
+
+
+def compare_paired(
+    values: Mapping[str, float], resampled: Mapping[str, Float[np.ndarray, " resamples"]], reference: str
+) -> dict[str, PairedDifference]:
+    """Compare a metric of all systems with that of a reference, as one family of comparisons (Holm).
+
+    Args:
+        values: the metric of each system by name.
+        resampled: the metric in each resample; all systems were resampled with the same draws.
+        reference: name of the system that the others are compared with.
+    """
+    differences = {name: resampled[name] - resampled[reference] for name in values if name != reference}
+    p_values = [compute_two_sided_p_value(difference) for difference in differences.values()]
+    corrected = zip(differences.items(), p_values, apply_holm_correction(p_values), strict=True)
+    return {
+        name: PairedDifference(compute_percentile_interval(values[name] - values[reference], difference), p, p_holm)
+        for (name, difference), p, p_holm in corrected
+    }
 
 
 def build_trial_matrix(
@@ -221,10 +260,11 @@ def compute_resampled_metrics(
     right_singers: Int[np.ndarray, " trials"],
     draws: Int[np.ndarray, "resamples singers"],
     metrics: Mapping[str, Metric],
+    max_levels: int = MAX_SCORE_LEVELS,
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
     """Compute metrics in each resample; NaN where it leaves no target or no non-target trial.
 
-    A resample of every singer once gives the metrics themselves, but for `MAX_SCORE_LEVELS`.
+    A resample of every singer once gives the metrics themselves, but for `max_levels`.
 
     Args:
         scores: scores of one system.
@@ -232,6 +272,7 @@ def compute_resampled_metrics(
         right_singers: the same singer in a target trial.
         draws: (resamples, singers), count of each singer.
         metrics: metrics by name.
+        max_levels: number of score levels of target trials up to which rates are exact.
 
     Raises:
         SingerVerifyError: a score is NaN or infinite.
@@ -241,7 +282,7 @@ def compute_resampled_metrics(
     is_target = left_singers == right_singers
     if not is_target.any():
         return {name: np.full(len(draws), np.nan) for name in metrics}
-    bins = ScoreBins.from_target_scores(scores[is_target]).thin(MAX_SCORE_LEVELS)
+    bins = ScoreBins.from_target_scores(scores[is_target]).thin(max_levels)
     resampled = ResampledCounts(draws, bins)
     for singer in np.unique(left_singers).tolist():
         for kind in (True, False):

@@ -16,10 +16,12 @@ from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF
 from singer_verify.reports.html import render_template
 from singer_verify.reports.leaderboard.text import (
     build_conditions_note,
+    build_corpus_table,
     build_headings,
     build_leaderboard_notes,
     format_eer,
     format_entry,
+    format_paired_difference,
     format_short_name,
     format_split,
     has_speeds,
@@ -108,6 +110,18 @@ def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str
             f"eer {condition.name}": _get_estimate_value(entry.condition_eers.get(condition.name))
             for condition in board.conditions
         },
+        "p_holm_from_best": board.winners[0].p_holm.get(entry.name) if board.winners else None,
+        **{key: value for corpus in board.corpora for key, value in _flatten_corpus(corpus.name, entry).items()},
+    }
+
+
+def _flatten_corpus(name: str, entry: LeaderboardEntry) -> dict[str, float | None]:
+    result = entry.corpora[name]
+    difference = result.difference
+    return {
+        **_flatten_estimate(f"eer on {name}", result.eer),
+        **_flatten_estimate(f"difference on {name}", None if difference is None else difference.estimate),
+        f"p_holm on {name}": None if difference is None else difference.p_holm,
     }
 
 
@@ -128,6 +142,8 @@ def format_leaderboard_csv(board: Leaderboard) -> str:
 def format_leaderboard_markdown(board: Leaderboard) -> str:
     """Format the table, the EERs by condition if there are any, and the notes."""
     parts = [_format_markdown_table(build_headings(board), [format_entry(entry, board) for entry in board.entries])]
+    if board.corpora:
+        parts.append(f"By corpus:\n\n{_format_markdown_table(*build_corpus_table(board))}")
     if any(condition.has_enough_trials for condition in board.conditions):
         parts.append(f"EER in % by condition:\n\n{_format_markdown_table(*build_condition_table(board))}")
     said = [*build_leaderboard_notes(board), *filter(None, [build_conditions_note(board)])]
@@ -197,6 +213,8 @@ def render_leaderboard_page(board: Leaderboard) -> str:
         headings=build_headings(board),
         rows=[_build_page_row(entry, board, colours[entry.name]) for entry in board.entries],
         notes=build_leaderboard_notes(board),
+        corpus_headings=build_corpus_table(board)[0],
+        corpus_rows=[_build_page_corpus_row(entry, board) for entry in board.entries] if board.corpora else [],
         conditions=[condition for condition in board.conditions if condition.has_enough_trials],
         condition_rows=[_build_page_condition_row(entry, board) for entry in board.entries],
         conditions_note=build_conditions_note(board),
@@ -231,6 +249,19 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
             round(AXIS_LENGTH - compute_axis_position(entry.eer.value), 1),
         ),
     }
+
+
+def _build_page_corpus_row(entry: LeaderboardEntry, board: Leaderboard) -> list[tuple[str, str | float]]:
+    name = format_short_name(entry, board)
+    row: list[tuple[str, str | float]] = [(name, name)]
+    for corpus in board.corpora:
+        result = entry.corpora[corpus.name]
+        row.append((format_eer(result.eer), result.eer.value))
+        if board.baseline is not None:
+            difference, texts = result.difference, format_paired_difference(result.difference)
+            keys = (0.0, LAST_SORT_KEY) if difference is None else (difference.estimate.value, difference.p_holm)
+            row += zip(texts, keys, strict=True)
+    return row
 
 
 def _build_page_condition_row(entry: LeaderboardEntry, board: Leaderboard) -> list[tuple[str, str | float]]:

@@ -9,15 +9,23 @@ from rich.table import Table
 from rich.text import Text
 
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
-from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
+from singer_verify.evaluation.metrics.bootstrap import (
+    MIN_RELIABLE_SINGERS,
+    SIGNIFICANCE_LEVEL,
+    Estimate,
+    PairedDifference,
+)
 from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
+from singer_verify.sweeps.corpus_comparison import Winner
 from singer_verify.sweeps.judged_runs import FOLDS_SPLIT
 
 MINUS, NAME_SEPARATOR = "−", " · "
-SIGNIFICANCE_LEVEL = 0.05
 MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
 SPEED_COLUMNS = 14  # more for the embedding speed
+MAX_NAMES = 6  # of cells that a sentence lists
+CORPUS_HEADINGS = ("EER %", "difference", "p")
+DIFFERENCE_MARK = "*"
 FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
@@ -128,7 +136,8 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
         )
     if board.split == "val":
         notes.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
-    return [*notes, *_note_missing_seeds(board), *_note_skipped_runs(board)]
+    corpora = [note] if (note := build_corpora_note(board)) else []
+    return [*build_winner_notes(board), *notes, *corpora, *_note_missing_seeds(board), *_note_skipped_runs(board)]
 
 
 def build_conditions_note(board: Leaderboard) -> str:
@@ -139,6 +148,84 @@ def build_conditions_note(board: Leaderboard) -> str:
         for condition in small
     )
     return f"Fewer than {MIN_TRIALS_PER_KIND} trials of one kind, so no EER: {listed}." if small else ""
+
+
+def format_winner(board: Leaderboard, winner: Winner) -> str:
+    """Say which cells can be told from the one with the lowest EER; nothing if there is no other."""
+    names = {entry.name: format_short_name(entry, board) for entry in board.entries}
+    best, equals, num_others = names[winner.name], winner.equals, len(winner.p_holm)
+    where = f"On {winner.corpus}, " if winner.corpus else ""
+    if not num_others:
+        return ""
+    if not equals:
+        whom = {1: "the other one", 2: "both others"}.get(num_others, f"all {num_others} others")
+        return f"{where}{best} is better than {whom} at 95 %."
+    if len(equals) == num_others > 1:
+        return (
+            f"{where}{'n' if where else 'N'}one of the other {num_others} can be told from the best, {best}, at 95 %."
+        )
+    num_worse = num_others - len(equals)
+    worse = f"; the other {f'{num_worse} are' if num_worse > 1 else 'one is'} worse" if num_worse else ""
+    return (
+        f"{where}{_join_names([names[name] for name in equals])} cannot be told from the best, {best}, at 95 %{worse}."
+    )
+
+
+def _join_names(names: list[str]) -> str:
+    shown = names if len(names) <= MAX_NAMES else [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} others"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def build_winner_notes(board: Leaderboard) -> list[str]:
+    """Say which cells can be told from the best, on all trials and on each corpus, and how that was found."""
+    said = [format_winner(board, winner) for winner in board.winners]
+    if not any(said):
+        return []
+    how = (
+        f"Compared with the best: the same resamples, with Holm's correction for {len(board.entries) - 1} comparisons. "
+        f"The best was chosen by the same trials, which makes the others look worse, if anything."
+    )
+    return [*filter(None, said), how] if len(board.entries) > 2 else list(filter(None, said))
+
+
+def build_corpus_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Build headings and rows of the EER, difference and p value of each cell on each corpus."""
+    columns = [f"{corpus.name}: {heading}" for corpus in board.corpora for heading in CORPUS_HEADINGS]
+    if board.baseline is None:
+        columns = [f"{corpus.name}: {CORPUS_HEADINGS[0]}" for corpus in board.corpora]
+    rows = []
+    for entry in board.entries:
+        row = [format_short_name(entry, board)]
+        for corpus in board.corpora:
+            result = entry.corpora[corpus.name]
+            row.append(format_eer(result.eer))
+            if board.baseline is not None:
+                row += format_paired_difference(result.difference)
+        rows.append(row)
+    return [_format_name_heading(board), *columns], rows
+
+
+def format_paired_difference(difference: PairedDifference | None) -> list[str]:
+    """Format a difference from the baseline and its p value; None is the baseline itself."""
+    if difference is None:
+        return ["baseline", ""]
+    return [format_eer_difference(difference.estimate), format_p_value(difference.p_holm)]
+
+
+def build_corpora_note(board: Leaderboard) -> str:
+    """Say what the corpora are and how cells are compared on them; nothing if there are none."""
+    if not board.corpora:
+        return ""
+    listed = "; ".join(
+        f"{corpus.name}{' (unseen)' if corpus.is_unseen else ''}: {corpus.num_singers} singers, "
+        f"{corpus.num_utterances} utterances, {corpus.num_targets} target and {corpus.num_nontargets} non-target trials"
+        for corpus in board.corpora
+    )
+    unseen = " On an unseen corpus, the EER is the mean over the models of all folds and seeds."
+    return (
+        f"By corpus: {listed}. Its own singers are resampled, and p is corrected for the comparisons on it."
+        f"{unseen if any(corpus.is_unseen for corpus in board.corpora) else ''}"
+    )
 
 
 def is_significant(entry: LeaderboardEntry) -> bool:
@@ -190,4 +277,22 @@ def build_leaderboard_table(board: Leaderboard) -> Group:
             texts[column] = texts[column].replace("0.", ".")
         cells = [Text(text) for text in texts]  # not markup: an interval's brackets would be lost
         table.add_row(*cells, style="bold" if is_significant(entry) else None)
-    return Group(table, *(Text(f"* {note}") for note in build_leaderboard_notes(board)))
+    tables = [table, "", _build_corpora_table(board), ""] if board.corpora else [table]
+    return Group(*tables, *(Text(f"* {note}") for note in build_leaderboard_notes(board)))
+
+
+def _build_corpora_table(board: Leaderboard) -> Table:
+    """Build the console table of EERs by corpus; those that differ from the baseline's have an asterisk."""
+    title = "EER % by corpus" + ("" if board.baseline is None else f" ({DIFFERENCE_MARK} differs from the baseline)")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column(_format_name_heading(board), overflow="fold", min_width=12)
+    for corpus in board.corpora:
+        table.add_column(f"{corpus.name}{' (unseen)' if corpus.is_unseen else ''}", justify="right", no_wrap=True)
+    for entry in board.entries:
+        cells = [format_short_name(entry, board)]
+        for corpus in board.corpora:
+            result = entry.corpora[corpus.name]
+            differs = result.difference is not None and result.difference.is_significant
+            cells.append(format_eer(result.eer) + (DIFFERENCE_MARK if differs else " "))
+        table.add_row(*map(Text, cells))
+    return table
