@@ -87,6 +87,43 @@ def leaderboard(
         typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")
 
 
+@app.command("learning-curve")
+@takes_trust
+def draw_learning_curve(
+    sweep: Annotated[
+        Path, typer.Argument(help="The folder of a sweep over data.max_singers or data.max_minutes (sweep=data_size).")
+    ],
+    target_eer: Annotated[
+        float, typer.Option(help="An error rate in %: how many singers or minutes would it take?")
+    ] = 5.0,
+    split: Annotated[
+        str | None, typer.Option(help="The split to evaluate on (default: val; of runs with folds, the judged ones).")
+    ] = None,
+    corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/learning-curve).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plot the EER against the number of singers and minutes learned from; writes csv, md, tex and a figure."""
+    from singer_verify.reports.evaluation.files import require_report_folder
+    from singer_verify.reports.leaderboard.learning_curves import (
+        build_curve_records,
+        build_curves_table,
+        write_learning_curves,
+    )
+    from singer_verify.sweeps.learning_curves import build_learning_curves
+
+    folder = out or sweep / "learning-curve"
+    require_report_folder(folder)
+    with show_progress_on_stderr():
+        curves = build_learning_curves(sweep, target_eer, split, corpus)
+    write_learning_curves(curves, folder)
+    if as_json:
+        typer.echo(json.dumps(build_curve_records(curves), indent=2))
+    else:
+        Console().print(build_curves_table(curves))
+        typer.echo(f"{folder}: learning-curve.csv, -fits.csv, .md, .tex, .png and .svg.")
+
+
 @app.command()
 def models(as_json: JsonOption = False) -> None:
     """List the weights of other programs that can be imported: origin, licence, and error rates on singing."""

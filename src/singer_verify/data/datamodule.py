@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader, Sampler
 from singer_verify.corpora.corpus import Corpus, read_corpora
 from singer_verify.corpora.folds import divide_into_folds
 from singer_verify.corpora.labels import read_utterance_labels
-from singer_verify.corpora.subsets import choose_utterances, limit_singers, require_positive_minutes
+from singer_verify.corpora.subsets import limit_singers, require_positive_minutes
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
 from singer_verify.data.sampler import BatchShape, SingerSampler, build_sampler, require_divisible_batches
-from singer_verify.data.split_stores import SplitStores, require_disjoint_recordings
+from singer_verify.data.split_stores import SplitStores, limit_minutes, require_disjoint_recordings
 from singer_verify.data.windows import build_window_groups, require_crop_range, resolve_crop_lengths
 from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.feature import Feature
@@ -295,16 +295,7 @@ class SingerDataModule(pl.LightningDataModule):
         """Leave out utterances of the training split that are more than `max_minutes` of their singer."""
         if self.max_minutes is None:
             return training
-        singers, minutes = [training.singers[row] for row in training.singer_index], self._compute_minutes(training)
-        of_corpus = self.corpus, singers, training.paths.tolist()
-        kept = training.select(choose_utterances(*of_corpus, minutes, self.max_minutes, self.seed))
-        left = np.bincount(kept.singer_index, self._compute_minutes(kept))
-        log.info(
-            "data.max_minutes=%g: learning from %d of %d utterances and %.1f of %.1f minutes, %.2f to %.2f of each "
-            "singer.",
-            *(self.max_minutes, len(kept.paths), len(singers), left.sum(), minutes.sum(), left.min(), left.max()),
-        )
-        return kept
+        return limit_minutes(training, self._compute_minutes(training), self.corpus, self.max_minutes, self.seed)
 
     def _build_sampler(self, split: str, utterances_per_singer: int, seed: int) -> SingerSampler:
         store = self.test_store if split == "test" else self.stores[split]

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.corpus import Corpus
 from singer_verify.corpora.folds import ALL_SPLIT
+from singer_verify.corpora.subsets import choose_utterances
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature
 from singer_verify.features.raw_waveform import RawWaveform
@@ -60,6 +62,35 @@ class SplitStores:
                 "%s contains precomputed features: its feat_params.yaml is the recipe, the features group is ignored.",
                 self.corpus.root,
             )
+
+
+def limit_minutes(
+    training: PackedStore,
+    minutes: Float[np.ndarray, " utterances"],
+    corpus: Corpus,
+    max_minutes: float,
+    seed: int,
+) -> PackedStore:
+    """Leave out utterances of a training split that are more than so many minutes of their singer.
+
+    Args:
+        training: store of the training split.
+        minutes: duration of each of its utterances.
+        corpus: the corpus.
+        max_minutes: largest number of minutes of each singer.
+        seed: seed of the order in which utterances are taken, see `corpora.subsets`.
+    """
+    singers = [training.singers[row] for row in training.singer_index]
+    chosen = choose_utterances(corpus, singers, training.paths.tolist(), minutes, max_minutes, seed)
+    kept = training.select(chosen)
+    is_kept = [path in chosen for path in training.paths.tolist()]
+    of_singer = np.bincount(kept.singer_index, minutes[is_kept])
+    log.info(
+        "data.max_minutes=%g: learning from %d of %d utterances and %.1f of %.1f minutes, %.2f to %.2f of each singer.",
+        *(max_minutes, len(kept.paths), len(singers), of_singer.sum(), minutes.sum()),
+        *(of_singer.min(), of_singer.max()),
+    )
+    return kept
 
 
 def require_disjoint_recordings(root: Path, training: PackedStore, validation: PackedStore) -> None:

@@ -37,10 +37,8 @@ from singer_verify.sweeps.corpus_comparison import (
 from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
-    DEFAULT_SPLIT,
     export_judged_runs,
-    load_fold_embeddings,
-    load_run_embeddings,
+    load_judged_runs,
     load_unseen_embeddings,
     read_judged_labels,
 )
@@ -256,15 +254,9 @@ def build_leaderboard(
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
     """
-    cells, left_out = read_sweep_cells(sweep)
-    left_out = {
-        path: _format_run_status(sweep / path, status) for path, status in left_out.items()
-    } | _find_unstarted_jobs(sweep)
-    for path, status in left_out.items():
-        log.warning("Left out: %s (%s).", path, status)
+    cells, left_out = read_compared_cells(sweep)
     baseline = find_baseline_cell(cells, wanted_baseline)
-    pooled = corpus is None and split is None and any(run.num_folds for cell in cells for run in cell.runs)
-    judged = load_fold_embeddings(cells) if pooled else load_run_embeddings(cells, split or DEFAULT_SPLIT, corpus)
+    judged = load_judged_runs(cells, split, corpus)
     worlds = load_unseen_embeddings(cells, sweep, unseen)
     for world in (judged, *worlds):
         require_same_trials(world.embeddings)
@@ -287,6 +279,23 @@ def _add_speeds(board: Leaderboard, cells: list[SweepCell], paths: list[Path]) -
     for cell in track(cells, "Measuring speed", console=Console(stderr=True), transient=True):
         speeds[cell.name] = measure_embedding_speed(load_model(cell.runs[0].path, device="cpu"), paths)
     return replace(board, entries=tuple(replace(entry, speed=speeds[entry.name]) for entry in board.entries))
+
+
+def read_compared_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
+    """Read the cells of a sweep, and tell which of its runs are left out.
+
+    Returns:
+        the cells, and why a run is left out, by its path.
+
+    Raises:
+        SingerVerifyError: see `read_sweep_cells`.
+    """
+    cells, left_out = read_sweep_cells(sweep)
+    reasons = {path: _format_run_status(sweep / path, status) for path, status in left_out.items()}
+    reasons |= _find_unstarted_jobs(sweep)
+    for path, reason in reasons.items():
+        log.warning("Left out: %s (%s).", path, reason)
+    return cells, reasons
 
 
 def _format_run_status(run: Path, status: str) -> str:

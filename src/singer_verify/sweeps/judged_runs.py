@@ -78,6 +78,22 @@ class JudgedRuns:
         return [] if self.corpus is None else [self.corpus.root / path for path in self.paths]
 
 
+def load_judged_runs(cells: list[SweepCell], split: str | None, corpus: Path | None) -> JudgedRuns:
+    """Embed the same utterances by every run.
+
+    Args:
+        cells: cells of a sweep.
+        split: evaluated split; None takes `val`, or the judged folds where the runs have folds.
+        corpus: root folder of the corpus; None takes that of the runs.
+
+    Raises:
+        SingerVerifyError: see `load_fold_embeddings` and `load_run_embeddings`.
+    """
+    if corpus is None and split is None and any(run.num_folds for cell in cells for run in cell.runs):
+        return load_fold_embeddings(cells)
+    return load_run_embeddings(cells, split or DEFAULT_SPLIT, corpus)
+
+
 def load_run_embeddings(cells: list[SweepCell], split: str, corpus: Path | None) -> JudgedRuns:
     """Embed one split of one corpus by every run.
 
