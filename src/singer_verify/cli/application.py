@@ -4,10 +4,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from singer_verify.data.degradations import Degradation
 
 
 class Application(typer.Typer):
@@ -86,6 +89,25 @@ def describe(
     ] = False,
 ) -> None:
     """Who sings? Compare recordings, find singers, evaluate and export models, prepare corpora, keep track of runs."""
+
+
+def parse_degradation_options(
+    degrade: str | None, accompaniment: Path | None, seed: int = 0
+) -> "tuple[Degradation, ...]":
+    """Parse the options --degrade and --accompaniment; no degradation without the former."""
+    from singer_verify.errors import SingerVerifyError
+
+    if degrade is None:
+        if accompaniment is not None:
+            raise SingerVerifyError(
+                f"--accompaniment {accompaniment}: nothing is degraded; add --degrade, or leave it out."
+            )
+        return ()
+    from singer_verify.data.accompaniment import find_accompaniment
+    from singer_verify.data.degradations import parse_degradations
+
+    parse_degradations(degrade, seed)  # whose mistakes are found sooner than a folder is searched
+    return parse_degradations(degrade, seed, () if accompaniment is None else find_accompaniment(accompaniment))
 
 
 def takes_trust(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,12 +16,12 @@ from singer_verify.cli.application import (
     ScoringOption,
     ThresholdOption,
     app,
+    parse_degradation_options,
     show_progress,
     takes_trust,
 )
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
-    from singer_verify.data.degradations import Degradation
     from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, RobustnessResult
     from singer_verify.inference.evaluation_context import EvaluationContext
 
@@ -86,7 +86,8 @@ def evaluate_model(
     from singer_verify.reports.evaluation.files import write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)
-    degradations = _parse_degradation_options(degrade, degrade_sides, accompaniment, seed)
+    _check_degraded_sides(degrade, degrade_sides)
+    degradations = parse_degradation_options(degrade, accompaniment, seed)
     plan = plan_evaluation(corpus, split, trials, conditions)
     if degradations:
         require_audio(None, plan)
@@ -138,23 +139,13 @@ def _check_evaluation_options(enrol: int, resamples: int, seed: int, umap: bool,
         require_report_folder(out)
 
 
-def _parse_degradation_options(
-    degrade: str | None, sides: str, accompaniment: Path | None, seed: int
-) -> "tuple[Degradation, ...]":
-    """Return the degradations that are asked for, none without --degrade."""
+def _check_degraded_sides(degrade: str | None, sides: str) -> None:
     from singer_verify.errors import SingerVerifyError, require_choice
+    from singer_verify.inference.robustness import SIDES, TEST_SIDE
 
-    require_choice(("test", "both"), **{"--degrade-sides": sides})
-    if degrade is None:
-        if accompaniment is not None or sides != "test":
-            option = f"--degrade-sides {sides}" if accompaniment is None else f"--accompaniment {accompaniment}"
-            raise SingerVerifyError(f"{option}: nothing is degraded; add --degrade, or leave it out.")
-        return ()
-    from singer_verify.data.accompaniment import find_accompaniment
-    from singer_verify.data.degradations import parse_degradations
-
-    parse_degradations(degrade, seed)  # whose mistakes are found sooner than a folder is searched
-    return parse_degradations(degrade, seed, () if accompaniment is None else find_accompaniment(accompaniment))
+    require_choice(SIDES, **{"--degrade-sides": sides})
+    if degrade is None and sides != TEST_SIDE:
+        raise SingerVerifyError(f"--degrade-sides {sides}: nothing is degraded; add --degrade, or leave it out.")
 
 
 def _print_robustness(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import JsonOption, app, takes_trust
+from singer_verify.cli.application import JsonOption, app, parse_degradation_options, takes_trust
 from singer_verify.cli.console import show_progress_on_stderr
 
 
@@ -67,6 +67,13 @@ def leaderboard(
             "that folder gives the same table, without models or audio."
         ),
     ] = None,
+    degrade: Annotated[
+        str | None,
+        typer.Option(help="Evaluate again after degradations of test recordings, as `evaluate --degrade`: a column."),
+    ] = None,
+    accompaniment: Annotated[
+        Path | None, typer.Option(help="Folder of audio files to accompany the voice (default: synthesised).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
@@ -75,10 +82,11 @@ def leaderboard(
     from singer_verify.reports.leaderboard.text import build_leaderboard_table, count_min_columns
     from singer_verify.sweeps.comparison import build_leaderboard
 
+    degradations = parse_degradation_options(degrade, accompaniment)
     folder = out or sweep / "leaderboard"
     require_report_folder(folder)
     with show_progress_on_stderr():
-        board = build_leaderboard(sweep, baseline, split, corpus, speed, export_results, unseen or ())
+        board = build_leaderboard(sweep, baseline, split, corpus, speed, export_results, unseen or (), degradations)
     write_leaderboard(board, folder)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))

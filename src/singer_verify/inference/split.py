@@ -78,6 +78,7 @@ def embed_utterances(
     progress: Callable[[Iterable[ExtractedFrames]], Iterable[ExtractedFrames]] = iter,
     register: RecordingRegister | None = None,
     change: SampleChange | None = None,
+    frames_dtype: str | None = None,
 ) -> tuple[list[int], Float[np.ndarray, "kept embedding"]]:
     """Embed utterances from their files, a block of them at a time, so that frames never fill the memory.
 
@@ -91,6 +92,7 @@ def embed_utterances(
         progress: iterates over the frames of utterances and reports progress.
         register: takes down what the utterances sound like.
         change: changes each recording first, see `extract_frames`.
+        frames_dtype: data type that frames are rounded to; None is that of the model.
 
     Returns:
         which utterances were embedded, and their embeddings.
@@ -104,7 +106,9 @@ def embed_utterances(
     blocks: list[np.ndarray] = []
     extracted = (
         skip_copy(utterance, frames, register)
-        for utterance, frames in zip(listed, progress(_extract_frames(model, root, listed, change)), strict=True)
+        for utterance, frames in zip(
+            listed, progress(_extract_frames(model, root, listed, change, frames_dtype)), strict=True
+        )
     )
     for block in _iterate_blocks(extracted, indices, report_skipped):
         offsets = np.concatenate([[0], np.cumsum([len(frames) for frames in block])])
@@ -135,10 +139,14 @@ def _iterate_blocks(
 
 
 def _extract_frames(
-    model: Model, root: Path, utterances: tuple[Utterance, ...], change: SampleChange | None
+    model: Model,
+    root: Path,
+    utterances: tuple[Utterance, ...],
+    change: SampleChange | None,
+    frames_dtype: str | None,
 ) -> Iterator[ExtractedFrames]:
     """Compute frames in workers, like a store's: a worker has one thread, however many the process has."""
-    dtype: torch.dtype = getattr(torch, model.frames_dtype)
+    dtype: torch.dtype = getattr(torch, frames_dtype or model.frames_dtype)
     dataset = UtteranceFrameDataset(root, utterances, model.feature, dtype, change=change)
     num_workers = min(count_available_cores(), len(utterances))
     loader = DataLoader(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from rich.console import Console
 from rich.progress import track
 
+from singer_verify.data.degradations import Degradation
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.bootstrap import (
     Estimate,
@@ -34,6 +35,7 @@ from singer_verify.sweeps.corpus_comparison import (
     compare_on_corpus,
     find_winner,
 )
+from singer_verify.sweeps.degraded_runs import CellRobustness, measure_robustness
 from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
@@ -71,6 +73,7 @@ class LeaderboardEntry:
         p: two-sided p value of that difference.
         p_holm: the same p value, corrected for the number of comparisons.
         corpora: EER and difference on each corpus by name.
+        robustness: error rates after degradations; None if they were not measured.
     """
 
     name: str
@@ -88,6 +91,7 @@ class LeaderboardEntry:
     p: float | None = None
     p_holm: float | None = None
     corpora: dict[str, CorpusResult] = field(default_factory=dict)
+    robustness: CellRobustness | None = None
 
     @property
     def eer(self) -> Estimate:
@@ -114,6 +118,8 @@ class Leaderboard:
         skipped_runs: status of the runs that are not compared, by path.
         corpora: corpora that cells are compared on one by one, too; none where there is only one.
         winners: what can be said of the lowest EER, on all trials first, then on each corpus.
+        degradations: those after which cells were evaluated again.
+        max_unusable: largest number of recordings that one of them makes unusable.
     """
 
     entries: tuple[LeaderboardEntry, ...]
@@ -129,6 +135,8 @@ class Leaderboard:
     skipped_runs: dict[str, str] = field(default_factory=dict)
     corpora: tuple[CorpusSize, ...] = ()
     winners: tuple[Winner, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
+    max_unusable: int = 0
 
 
 def compare_cells(
@@ -238,6 +246,7 @@ def build_leaderboard(
     measures_speed: bool = False,
     export_to: Path | None = None,
     unseen: Sequence[Path] = (),
+    degradations: tuple[Degradation, ...] = (),
 ) -> Leaderboard:
     """Compare the finished runs of a sweep on one split, or each singer by the models that have not heard them.
 
@@ -250,6 +259,7 @@ def build_leaderboard(
         export_to: folder for what the leaderboard needs of the runs; None exports nothing.
         unseen: further corpora, none of them trained on, that all models are evaluated on one by one. Exported results
             are compared on those that they hold.
+        degradations: degradations of test recordings after which all cells are evaluated again.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
@@ -268,6 +278,10 @@ def build_leaderboard(
     corpora = build_corpus_trials(judged, worlds, num_resamples)
     board = compare_cells(judged.cells, judged.embeddings, shared, baseline, judged.split, corpora)
     board = replace(board, skipped_runs=left_out)
+    if degradations:
+        robustness, max_unusable = measure_robustness(cells, judged, shared, degradations)
+        entries = tuple(replace(entry, robustness=robustness[entry.name]) for entry in board.entries)
+        board = replace(board, entries=entries, degradations=degradations, max_unusable=max_unusable)
     return _add_speeds(board, cells, judged.audio_files) if measures_speed else board
 
 

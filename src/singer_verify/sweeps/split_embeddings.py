@@ -134,17 +134,17 @@ def load_split_embeddings(
     Raises:
         SingerVerifyError: the model or the corpus cannot be used.
     """
-    key, path = _compute_cache_key(run, corpus, split), run.path / f"embeddings-{kept_as or split}.npz"
-    if (kept := _read_cached_embeddings(path, key)) is not None:
+    key, path = compute_cache_key(run, corpus, split), run.path / f"embeddings-{kept_as or split}.npz"
+    if (kept := read_cached_embeddings(path, key)) is not None:
         return kept
     computed = _compute_split_embeddings(run, corpus, split, title)
-    _write_cached_embeddings(path, key, computed)
+    write_cached_embeddings(path, key, computed)
     return computed
 
 
 def _compute_split_embeddings(run: FinishedRun, corpus: Corpus, split: str, title: str) -> SplitEmbeddings:
     model = load_model(run.path)
-    store_root, dtype = Path(run.data.get("store_root", DEFAULT_STORE_ROOT)), _get_store_dtype(run)
+    store_root, dtype = Path(run.data.get("store_root", DEFAULT_STORE_ROOT)), get_store_dtype(run)
     store = SplitStores(corpus, store_root, dtype, count_available_cores()).open_split(split, model.feature)
     with Console(stderr=True).status(title):
         embeddings = embed_store(model.encoder, store, model.normalisation, model.window_frames)
@@ -157,13 +157,14 @@ def _compute_split_embeddings(run: FinishedRun, corpus: Corpus, split: str, titl
     )
 
 
-def _get_store_dtype(run: FinishedRun) -> str:
+def get_store_dtype(run: FinishedRun) -> str:
+    """Return the data type of the stored frames that a run is evaluated on."""
     return str(run.data.get("store_dtype", DEFAULT_STORE_DTYPE))
 
 
-def _compute_cache_key(run: FinishedRun, corpus: Corpus, split: str) -> str:
+def compute_cache_key(run: FinishedRun, corpus: Corpus, split: str) -> str:
     """Hash the best model and the corpus: its folder, and the path and state of each file."""
-    folder, dtype = corpus.root.resolve(), _get_store_dtype(run)
+    folder, dtype = corpus.root.resolve(), get_store_dtype(run)
     digest = hashlib.sha256(f"{EMBEDDINGS_FORMAT_VERSION}\0{folder}\0{dtype}\0".encode())
     digest.update(bytes.fromhex(compute_file_sha256(run.path / BEST_CHECKPOINT)))
     utterances = corpus.splits[split].utterances
@@ -172,7 +173,7 @@ def _compute_cache_key(run: FinishedRun, corpus: Corpus, split: str) -> str:
     return digest.hexdigest()
 
 
-def _read_cached_embeddings(path: Path, key: str) -> SplitEmbeddings | None:
+def read_cached_embeddings(path: Path, key: str) -> SplitEmbeddings | None:
     """Read the embeddings cached under this key; return None if the file is missing, damaged or of another key."""
     try:
         stored = read_npz(path)
@@ -184,6 +185,7 @@ def _read_cached_embeddings(path: Path, key: str) -> SplitEmbeddings | None:
         return None
 
 
-def _write_cached_embeddings(path: Path, key: str, computed: SplitEmbeddings) -> None:
+def write_cached_embeddings(path: Path, key: str, computed: SplitEmbeddings) -> None:
+    """Keep embeddings under a key."""
     with atomic_write(path) as part, open(part, "wb") as file:
         np.savez(file, allow_pickle=False, key=np.array(key), **asdict(computed))

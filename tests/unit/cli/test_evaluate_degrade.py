@@ -58,6 +58,7 @@ def test_what_changes_no_recording_changes_no_metric(model: Path, make_corpus: M
     assert (robustness["sides"], robustness["accompaniment"]) == ("test", None)
 
 
+@pytest.mark.slow
 def test_level_tells_no_singer_where_the_recipe_sets_it(tmp_path: Path, make_corpus: MakeCorpus) -> None:
     model = make_run(tmp_path / "run", activity_db=35.0, level_db=-40.0, pause_s=0.0)
     for entry in evaluate_degraded(model, make_corpus(val=3), "gain")["robustness"]["degradations"]:
@@ -66,6 +67,7 @@ def test_level_tells_no_singer_where_the_recipe_sets_it(tmp_path: Path, make_cor
                 assert entry["metrics"][name]["value"] == pytest.approx(entry["clean_metrics"][name]["value"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_both_sides_lists_and_the_table(model: Path, make_corpus: MakeCorpus, tmp_path: Path) -> None:
     root = make_corpus(val=2)
     files = sorted((root / "val").rglob("*.flac"))
@@ -86,6 +88,7 @@ def test_both_sides_lists_and_the_table(model: Path, make_corpus: MakeCorpus, tm
     assert table.index("clean") < table.index("gain") < table.index("1.1 times") < table.index("mean")
 
 
+@pytest.mark.slow
 def test_a_degraded_copy_of_the_corpus_gives_the_same_embeddings(
     model: Path, make_corpus: MakeCorpus, tmp_path: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_recordings_that_become_unusable_are_left_out_of_both(
     assert record["clean_eer"] != fewer["eer"]
 
 
+@pytest.mark.slow
 def test_a_degradation_that_leaves_nothing_is_said(
     model: Path, make_corpus: MakeCorpus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,6 +173,7 @@ def test_what_cannot_be_degraded_is_refused_before_the_work(
     assert said.startswith("--degrade: the model was trained on precomputed features")
 
 
+@pytest.mark.slow
 def test_degradations_do_not_depend_on_the_other_recordings(model: Path, make_corpus: MakeCorpus) -> None:
     root = make_corpus()
     loaded = load_model(model)

@@ -104,6 +104,8 @@ def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str
         "num_parameters": entry.num_parameters,
         "num_bins": entry.num_bins,
         "speed": entry.speed,
+        **_flatten_estimate("degraded_eer", None if entry.robustness is None else entry.robustness.eer),
+        **_flatten_estimate("degraded_minus_clean", None if entry.robustness is None else entry.robustness.difference),
         "split": board.split,
         "num_singers": board.num_singers,
         **{
@@ -235,6 +237,7 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
         LAST_SORT_KEY if entry.seconds is None else entry.seconds,
         entry.num_parameters,
         entry.num_bins,
+        *([] if entry.robustness is None else [entry.robustness.eer.value]),
         *([LAST_SORT_KEY if entry.speed is None else -entry.speed] if has_speeds(board) else []),
     ]
     return {

@@ -18,6 +18,7 @@ from singer_verify.evaluation.metrics.bootstrap import (
 from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 from singer_verify.sweeps.corpus_comparison import Winner
+from singer_verify.sweeps.degraded_runs import NUM_ROBUSTNESS_RESAMPLES
 from singer_verify.sweeps.judged_runs import FOLDS_SPLIT
 
 MINUS, NAME_SEPARATOR = "−", " · "
@@ -26,12 +27,14 @@ SPEED_COLUMNS = 14  # more for the embedding speed
 MAX_NAMES = 6  # of cells that a sentence lists
 CORPUS_HEADINGS = ("EER %", "difference", "p")
 DIFFERENCE_MARK = "*"
+ROBUSTNESS_COLUMNS = 20  # more for the EER after degradations
 FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
 def build_headings(board: Leaderboard) -> list[str]:
     """Return the headings of the columns that `format_entry` fills."""
     headings = ["seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
+    headings += ["degraded EER %"] if board.degradations else []
     return [_format_name_heading(board), *headings, *(["× real time"] if has_speeds(board) else [])]
 
 
@@ -42,7 +45,8 @@ def format_split(board: Leaderboard) -> str:
 
 def count_min_columns(board: Leaderboard) -> int:
     """Count the columns of a terminal in which the table has room for names."""
-    return MIN_TABLE_COLUMNS + (SPEED_COLUMNS if has_speeds(board) else 0)
+    wider = ROBUSTNESS_COLUMNS if board.degradations else 0
+    return MIN_TABLE_COLUMNS + wider + (SPEED_COLUMNS if has_speeds(board) else 0)
 
 
 def has_speeds(board: Leaderboard) -> bool:
@@ -67,6 +71,7 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         NO_VALUE if entry.seconds is None else f"{entry.seconds:.0f}",
         format_count(entry.num_parameters),
         str(entry.num_bins),
+        *([] if entry.robustness is None else [format_eer(entry.robustness.eer)]),
         *([NO_VALUE if entry.speed is None else f"{entry.speed:.0f}"] if has_speeds(board) else []),
     ]
 
@@ -122,6 +127,8 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
             f"Difference: the EER minus that of {board.baseline}, in percentage points, in the same resamples. "
             f"p: two-sided, from these, after Holm's correction for {len(board.entries) - 1} comparisons.",
         )
+    if board.degradations:
+        notes.append(_note_degradations(board))
     if has_speeds(board):
         notes.append("× real time: seconds of audio embedded per second of processor time, on one core, with decoding.")
     if board.num_singers < MIN_RELIABLE_SINGERS:
@@ -249,6 +256,18 @@ def _find_common_settings(board: Leaderboard) -> Sequence[str]:
     """Return the names of the varied settings if all cells share them."""
     names = {tuple(setting.partition("=")[0] for setting in entry.varied) for entry in board.entries}
     return names.pop() if len(names) == 1 else ()
+
+
+def _note_degradations(board: Leaderboard) -> str:
+    by_kind: dict[str, list[str]] = {}
+    for degradation in board.degradations:
+        by_kind.setdefault(degradation.kind, []).append(degradation.strength_text)
+    listed = "; ".join(f"{kind} {', '.join(strengths)}" for kind, strengths in by_kind.items())
+    lost = f" At most {board.max_unusable} recordings became unusable and were left out." if board.max_unusable else ""
+    return (
+        f"Degraded EER: mean over kinds of the means over strengths, test recordings degraded ({listed}); intervals "
+        f"from {min(NUM_ROBUSTNESS_RESAMPLES, board.num_resamples)} resamples.{lost}"
+    )
 
 
 def _note_missing_seeds(board: Leaderboard) -> list[str]:

@@ -1,0 +1,106 @@
+"""`leaderboard --degrade`: the judged trials of all cells after degradations, over folds and on a split."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from support.audio import SAMPLE_RATE, sing
+from support.cli import call, refusal
+from support.sweep_runs import write_run
+
+from singer_verify.data.degradations import parse_degradations
+from singer_verify.inference import split
+from singer_verify.reports.leaderboard.files import format_leaderboard_markdown, render_leaderboard_page
+from singer_verify.sweeps import comparison, degraded_runs
+from singer_verify.sweeps.comparison import build_leaderboard
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recipes over three folds of six singers."""
+    folder = tmp_path_factory.mktemp("world")
+    for singer in range(6):
+        for song in range(2):
+            path = folder / f"corpus/train/s{singer}/{song}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, sing(10 * singer + song, 0.6), SAMPLE_RATE)
+    for features in ("mel40", "mel80"):
+        for fold in range(3):
+            write_run(
+                folder / "sweep",
+                *(f"features={features}", f"data.fold={fold}", "seed=1"),
+                corpus=[folder / "corpus"],
+                folds=3,
+                fold=fold,
+            )
+    return folder / "sweep"
+
+
+@pytest.fixture(autouse=True)
+def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "MIN_RESAMPLES", 40)
+    monkeypatch.setattr(comparison, "NUM_RESAMPLES_PER_CELL", 20)
+    monkeypatch.setattr(comparison, "NUM_CONDITION_RESAMPLES", 20)
+    monkeypatch.setattr(split, "count_available_cores", lambda: 0)
+
+
+def test_what_changes_no_recording_leaves_the_error_rates_of_all_folds(sweep: Path) -> None:
+    board = build_leaderboard(sweep, None, None, None, degradations=parse_degradations("band_limit=8000"))
+    for entry in board.entries:
+        assert entry.robustness is not None
+        assert entry.robustness.eer.value == pytest.approx(entry.eer.value, abs=1e-12)
+        assert entry.robustness.difference.value == 0.0
+        assert (entry.robustness.difference.low, entry.robustness.difference.high) == (0.0, 0.0)
+
+
+@pytest.mark.slow
+def test_the_column_is_a_mean_over_kinds_and_kept_for_the_next_call(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(wanted: str) -> dict[str, float]:
+        board = build_leaderboard(sweep, None, None, None, degradations=parse_degradations(wanted))
+        return {entry.name: entry.robustness.eer.value for entry in board.entries if entry.robustness}
+
+    loud, soft, clean = measure("noise=0"), measure("noise=20"), measure("band_limit=8000")
+    monkeypatch.setattr(degraded_runs, "embed_utterances", None)  # nothing is embedded any more
+    both = measure("noise=20:0,band_limit=8000")
+    assert both.keys() == {"features=mel40", "features=mel80"}
+    for name, value in both.items():
+        assert value == pytest.approx(((loud[name] + soft[name]) / 2 + clean[name]) / 2)
+    board = build_leaderboard(sweep, None, None, None, degradations=parse_degradations("noise=20:0"))
+    markdown = format_leaderboard_markdown(board)
+    assert "degraded EER %" in markdown
+    assert "test recordings degraded (noise 20 dB, 0 dB); intervals from 40 resamples." in markdown
+    assert "degraded EER %" in render_leaderboard_page(board)
+    records = json.loads(call("leaderboard", sweep, "--degrade", "noise=0", "--json"))
+    assert {record["cell"]: record["degraded_eer"] for record in records} == loud
+    assert all(
+        record["degraded_minus_clean"] == pytest.approx(record["degraded_eer"] - record["eer"]) for record in records
+    )
+
+
+@pytest.mark.slow
+def test_recordings_that_one_cell_cannot_use_are_left_out_of_all(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embed = degraded_runs.embed_utterances
+
+    def lose_one(model, root, utterances, report, **settings):  # type: ignore[no-untyped-def]
+        kept = utterances[1:] if model.feature.num_bins == 80 else utterances
+        indices, embeddings = embed(model, root, kept, report, **settings)
+        return [index + len(utterances) - len(kept) for index in indices], embeddings
+
+    monkeypatch.setattr(degraded_runs, "embed_utterances", lose_one)
+    board = build_leaderboard(sweep, None, None, None, degradations=parse_degradations("gain=-3"))
+    assert board.max_unusable == 3  # one in each fold
+    assert "At most 3 recordings became unusable and were left out." in format_leaderboard_markdown(board)
+    monkeypatch.setattr(degraded_runs, "embed_utterances", embed)
+    for path in sweep.rglob("embeddings-folds-gain=-3.npz"):
+        assert len(np.load(path)["paths"]) in (3, 4)
+
+
+def test_what_cannot_be_degraded_is_refused(sweep: Path, tmp_path: Path) -> None:
+    assert "--degrade=echo: expected one of noise" in refusal("leaderboard", sweep, "--degrade", "echo")
+    assert "nothing is degraded; add --degrade" in refusal("leaderboard", sweep, "--accompaniment", tmp_path)
+    call("leaderboard", sweep, "--export-results", tmp_path / "results")
+    assert "exported results hold no audio" in refusal("leaderboard", tmp_path / "results", "--degrade", "noise=0")
