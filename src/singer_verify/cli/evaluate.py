@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it d
     from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, RobustnessResult
     from singer_verify.inference.evaluation_context import EvaluationContext
 
+MAX_CONFOUND_COLUMNS = 80
 MIN_CONSOLE_COLUMNS = 120  # width of the tables, so that a condition fits on one line
 MIN_ROBUSTNESS_COLUMNS = 80
 
@@ -54,6 +55,9 @@ def evaluate_model(
     seed: Annotated[
         int, typer.Option(help="Seed of the bootstrap, of the draw of enrolment utterances and of degradations.")
     ] = 0,
+    confounds: Annotated[
+        bool, typer.Option(help="Tell what labels, levels and durations alone would score, and how conditions differ.")
+    ] = True,
     umap: Annotated[bool, typer.Option("--umap", help="Draw a UMAP of the embeddings as well.")] = False,
     degrade: Annotated[
         str | None,
@@ -82,13 +86,14 @@ def evaluate_model(
         require_known_domains,
     )
     from singer_verify.inference.evaluation_context import build_evaluation_context, describe_models
+    from singer_verify.inference.recording_measures import find_f0_settings
     from singer_verify.inference.robustness import evaluate_degradations, require_audio
     from singer_verify.reports.evaluation.files import write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)
     _check_degraded_sides(degrade, degrade_sides)
     degradations = parse_degradation_options(degrade, accompaniment, seed)
-    plan = plan_evaluation(corpus, split, trials, conditions)
+    plan = plan_evaluation(corpus, split, trials, conditions, confounds)
     if degradations:
         require_audio(None, plan)
     model = load_model(model_path, device)
@@ -97,8 +102,9 @@ def evaluate_model(
     if degradations:
         require_audio(model, plan)
     scoring_as_loaded = model_scoring
-    utterances = embed_split(model, corpus, split, show_progress)
-    result = evaluate_utterances(utterances, model_scoring, plan, enrol, resamples, seed, show_progress)
+    utterances = embed_split(model, corpus, split, show_progress, confounds)
+    settings = enrol, resamples, seed, show_progress, find_f0_settings(model.feature.recipe)
+    result = evaluate_utterances(utterances, model_scoring, plan, *settings)
     source = "all pairs" if trials is None else f"those of {trials.name}"
     if result.models is not None:
         source += f" ({describe_models(result.models)})"
@@ -167,6 +173,7 @@ def _print_robustness(
 def _print_evaluation(
     result: "EvaluationResult", utterances: "EvaluatedUtterances", context: "EvaluationContext", as_json: bool
 ) -> None:
+    from singer_verify.reports.evaluation.confounds import build_confound_table
     from singer_verify.reports.evaluation.files import build_evaluation_record
     from singer_verify.reports.evaluation.text import build_conditions_table, build_evaluation_table
 
@@ -176,3 +183,5 @@ def _print_evaluation(
     console = Console(width=max(Console().width, MIN_CONSOLE_COLUMNS))
     console.print(build_evaluation_table(result, utterances, context))
     console.print(build_conditions_table(result.conditions))
+    if result.confounds is not None:
+        console.print(build_confound_table(result), width=min(console.width, MAX_CONFOUND_COLUMNS))

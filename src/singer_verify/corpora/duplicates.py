@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from singer_verify.audio.content import MIN_CONTENT_S, NO_CONTENT, compute_content, compute_frames_content
+from singer_verify.audio.measures import RecordingMeasures
 from singer_verify.corpora.corpus import CORPUS_SEPARATOR, PRECOMPUTED_SUFFIX, Recording
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.logging_once import warn_once
@@ -142,16 +143,19 @@ class RecordingRegister:
 
     Args:
         root: folder of the corpus.
+        measures_recordings: whether whoever reads the recordings is to measure them as well.
 
     Attributes:
         contents: identity of each usable recording that is no copy, by its path.
         copies: for the path of each copy, that of the earlier recording of the same singer that sounds the same.
+        measures: measures of the usable recordings that were measured, by path; not of precomputed frames.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, measures_recordings: bool = False) -> None:
+        self.root, self.measures_recordings = root, measures_recordings
         self.contents: dict[str, int] = {}
         self.copies: dict[str, str] = {}
+        self.measures: dict[str, RecordingMeasures] = {}
         self._singers: dict[str, str] = {}
         self._originals: dict[tuple[str, int], str] = {}
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, Conditions, UtteranceMetadata
+from singer_verify.evaluation.confounds import NuisanceVariables, measure_confounds
 from singer_verify.evaluation.confusions import ErrorAnalysis, SingerConfusionMatrix
 from singer_verify.evaluation.metrics.bootstrap import (
     BootstrapWeights,
@@ -60,6 +61,7 @@ def evaluate(
     evaluation: EvaluationSettings,
     progress: ProgressCallback = lambda singers, _: singers,
     test_embeddings: Float[np.ndarray, "utterances embedding"] | None = None,
+    nuisances: NuisanceVariables | None = None,
 ) -> EvaluationResult:
     """Score the trials and compute everything that a report shows.
 
@@ -74,6 +76,7 @@ def evaluate(
         progress: iterates over singers and reports; its second argument is `COUNTING_STAGE` or `COMPARING_STAGE`.
         test_embeddings: embeddings of the same utterances as test recordings, where these differ from what is enrolled:
             a pair of utterances is then two trials, as either is the test recording once. Without conditions.
+        nuisances: properties of the utterances whose confounding is to be measured; None measures none.
 
     Raises:
         SingerVerifyError: trials of one kind only, fewer than two singers, embeddings that are not finite, or a scoring
@@ -89,6 +92,7 @@ def evaluate(
         source = _build_list_source(sides, tests, singer_index, scoring, trials)
     if models is not None:
         descriptions = descriptions.join_models(singer_index, models)
+        nuisances = None if nuisances is None else nuisances.join_models(singer_index, models)
         scoring = select_models_scoring(scoring, models)
     draws = _build_bootstrap_weights(source, num_singers, evaluation)
     conditions = Conditions(descriptions, evaluation.conditions)
@@ -112,6 +116,9 @@ def evaluate(
         num_resamples=evaluation.num_resamples,
         models=models,
         resampled_eers=METRICS[EER].compute(counts.by_condition[ALL_TRIALS].resampled_counts.build_binned_counts()),
+        confounds=None
+        if nuisances is None
+        else measure_confounds(counts, nuisances, len(singer_index), evaluation.seed),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
+from singer_verify.evaluation.confounds import Confounds
 from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval
 from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.scoring.enrolment import SingerModels
@@ -24,6 +25,7 @@ class EvaluatedUtterances:
         contents: (utterances,), identity of what each sounds like, see `audio.content`; empty if unknown.
         copies: path of an utterance that sounds the same as one of the same singer, by the path of the copy, which is
             none of the utterances.
+        measures: (utterances,) each, by name, NaN where unknown: duration_s, level_db, ...; empty if not measured.
     """
 
     paths: np.ndarray
@@ -33,6 +35,7 @@ class EvaluatedUtterances:
     embeddings: Float[np.ndarray, "utterances embedding"]
     contents: Int[np.ndarray, " listed"] = field(default_factory=lambda: np.zeros(0, np.int64))
     copies: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, Float[np.ndarray, " utterances"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class EvaluationResult:
         num_resamples: number of bootstrap resamples.
         models: singers that are sides of trials, if the list of trials names singers; otherwise None.
         resampled_eers: (resamples,), equal error rate of all trials in each resample of the singers.
+        confounds: what else than the voice tells the singers apart; None if not measured.
     """
 
     metrics: dict[str, Estimate]
@@ -162,6 +166,7 @@ class EvaluationResult:
     num_resamples: int
     models: SingerModels | None = None
     resampled_eers: Float[np.ndarray, " resamples"] = field(default_factory=lambda: np.zeros(0))
+    confounds: Confounds | None = None
 
     def name_side(self, number: int, utterances: EvaluatedUtterances) -> tuple[str, str | None]:
         """Return the singer of one side of a trial, and the path of the utterance; None if the side is the singer."""

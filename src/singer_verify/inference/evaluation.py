@@ -1,24 +1,23 @@
 """Evaluation of a model on a split: embed its utterances, measure what conditions need, score the trials."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch.utils.data import DataLoader, Dataset
 
-from singer_verify.audio import load_audio
-from singer_verify.audio.decoding import probe_audio
+from singer_verify.audio.content import NO_CONTENT
+from singer_verify.audio.measures import RecordingMeasures
 from singer_verify.corpora.corpus import Utterance, read_corpus
 from singer_verify.corpora.duplicates import RecordingRegister
 from singer_verify.corpora.labels import read_domains, read_utterance_labels
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.conditions import ConditionSelection, UtteranceMetadata, select_conditions
+from singer_verify.evaluation.confounds import F0_SEMITONES, VOICED_SHARE, NuisanceVariables
 from singer_verify.evaluation.evaluate import COMPARING_STAGE, COUNTING_STAGE, EvaluationSettings
 from singer_verify.evaluation.evaluate import evaluate as evaluate_embeddings
 from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult
@@ -32,19 +31,17 @@ from singer_verify.evaluation.trials.validation import (
     select_valid_trials,
     validate_trials,
 )
-from singer_verify.features.f0 import MAX_F0_HZ, MIN_F0_HZ, F0Tracker, convert_samples_for_world
 from singer_verify.inference.enrolment import describe_enrolment_mismatch
 from singer_verify.inference.model import Model, load_model
+from singer_verify.inference.recording_measures import PitchMeasures, find_f0_settings, measure_pitch, read_durations
 from singer_verify.inference.scoring_file import load_model_scoring
 from singer_verify.inference.split import embed_utterances
 from singer_verify.store.utterance_frames import ExtractedFrames
-from singer_verify.worker_processes import choose_start_method, count_available_cores
+from singer_verify.worker_processes import count_available_cores
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 STAGE_DESCRIPTIONS = {COUNTING_STAGE: "Counting trials", COMPARING_STAGE: "Comparing singers"}
-PITCH_SAMPLE_RATE, PITCH_HOP_MS = 16_000, 10.0
-MIN_RECORDINGS_FOR_WORKERS = 16  # for fewer recordings, starting processes takes longer than measuring
 NUM_FAULT_EXAMPLES = 3
 
 
@@ -71,6 +68,7 @@ def evaluate(
     num_enrolment: int = 3,
     num_resamples: int = 500,
     seed: int = 0,
+    confounds: bool = True,
     progress: Progress = show_nothing,
 ) -> EvaluationResult:
     """Evaluate a model on the singers of a split: error rates and costs with 95 % intervals, by condition.
@@ -88,17 +86,19 @@ def evaluate(
         num_enrolment: utterances from which a singer is enrolled, for identification.
         num_resamples: number of bootstrap resamples of the singers.
         seed: random seed of the bootstrap and of the draw of enrolment utterances.
+        confounds: whether to measure what else than the voice tells the singers apart.
         progress: wrapper that reports the progress of long loops.
 
     Raises:
         SingerVerifyError: the model, the corpus or the trials cannot be used.
     """
-    plan = plan_evaluation(Path(corpus), split, None if trials is None else Path(trials), conditions)
+    plan = plan_evaluation(Path(corpus), split, None if trials is None else Path(trials), conditions, confounds)
     model = model if isinstance(model, Model) else load_model(model)
     scoring = load_model_scoring(model) if scoring is None else scoring
     require_known_domains(scoring, plan)
-    utterances = embed_split(model, plan.corpus, split, progress)
-    return evaluate_utterances(utterances, scoring, plan, num_enrolment, num_resamples, seed, progress)
+    utterances = embed_split(model, plan.corpus, split, progress, measures_recordings=confounds)
+    settings = num_enrolment, num_resamples, seed, progress, find_f0_settings(model.feature.recipe)
+    return evaluate_utterances(utterances, scoring, plan, *settings)
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class EvaluationPlan:
         trial_path: path of the list of trials; None for all pairs.
         trials: content of that list.
         singer_by_path: singer of each utterance of the split, whether it can be used or not.
+        confounds: whether confounds are measured.
     """
 
     corpus: Path
@@ -120,9 +121,12 @@ class EvaluationPlan:
     trial_path: Path | None = None
     trials: TrialList | None = None
     singer_by_path: Mapping[str, str] = field(default_factory=dict)
+    confounds: bool = True
 
 
-def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: str | None) -> EvaluationPlan:
+def plan_evaluation(
+    corpus: Path, split: str, trials: Path | None, conditions: str | None, confounds: bool = True
+) -> EvaluationPlan:
     """Read the list of trials and choose the conditions, before an hour's work is begun.
 
     Raises:
@@ -137,7 +141,7 @@ def plan_evaluation(corpus: Path, split: str, trials: Path | None, conditions: s
     paths = list(singer_by_path)
     labels = read_utterance_labels(paths, corpus, report=False)  # embedding reports
     selection = select_conditions(conditions, labels, is_measurable=not read.has_precomputed_features)
-    return EvaluationPlan(corpus, split, selection, trials, listed, singer_by_path)
+    return EvaluationPlan(corpus, split, selection, trials, listed, singer_by_path, confounds)
 
 
 def require_known_domains(scoring: Scoring, plan: EvaluationPlan) -> None:
@@ -158,14 +162,29 @@ def evaluate_utterances(
     num_resamples: int = 500,
     seed: int = 0,
     progress: Progress = show_nothing,
+    f0_settings: Mapping[str, Any] | None = None,
 ) -> EvaluationResult:
-    """Evaluate embedded utterances; arguments as for `evaluate`."""
+    """Evaluate embedded utterances.
+
+    Args:
+        utterances: the embedded utterances.
+        scoring: scoring of the embeddings.
+        plan: what is evaluated.
+        num_enrolment, num_resamples, seed, progress: see `evaluate`.
+        f0_settings: settings of the f0 tracker of the model's recipe; None if it has none.
+    """
     trials = select_usable_trials(utterances, plan)
     if trials is not None and trials.models is not None:
         for remark in describe_enrolment_mismatch(scoring, int(trials.models.num_recordings.max())):
             log.warning("%s: %s", plan.trial_path, remark)
     settings = EvaluationSettings(scoring, trials, num_enrolment, num_resamples, seed, plan.conditions.names)
-    metadata = _measure_metadata(utterances, plan, progress)
+    pitch = None
+    if plan.conditions.needs_pitch or (plan.confounds and utterances.measures and f0_settings is not None):
+        recordings = [plan.corpus / str(path) for path in utterances.paths]
+        measured = measure_pitch(recordings, count_available_cores(), f0_settings)
+        pitch = list(progress(measured, "Measuring pitch", total=len(recordings)))
+    metadata = _collect_metadata(utterances, plan, pitch)
+    nuisances = _collect_nuisances(utterances, pitch, f0_settings is not None) if plan.confounds else None
     if scoring.centring is not None:
         domains = read_domains(utterances.paths.tolist(), plan.corpus, scoring.centring.label)
         metadata = replace(metadata, domains=domains)
@@ -173,7 +192,8 @@ def evaluate_utterances(
     def show_stage(singers: Iterable[int], stage: str) -> Iterable[int]:
         return progress(singers, STAGE_DESCRIPTIONS[stage])
 
-    return evaluate_embeddings(utterances.embeddings, utterances.singer_index, metadata, settings, show_stage)
+    index = utterances.singer_index
+    return evaluate_embeddings(utterances.embeddings, index, metadata, settings, show_stage, nuisances=nuisances)
 
 
 def embed_files(
@@ -199,10 +219,12 @@ def embed_files(
     return kept, np.stack(embeddings)
 
 
-def embed_split(model: Model, corpus: Path, split: str, progress: Progress = show_nothing) -> EvaluatedUtterances:
-    """Embed the usable utterances of a split as validation does, with their singers and labels."""
+def embed_split(
+    model: Model, corpus: Path, split: str, progress: Progress = show_nothing, measures_recordings: bool = False
+) -> EvaluatedUtterances:
+    """Embed the usable utterances of a split as validation does, with their singers, labels and measures."""
     utterances = read_corpus(corpus, splits=(split,), required=(split,)).splits[split].utterances
-    register = RecordingRegister(corpus)
+    register = RecordingRegister(corpus, measures_recordings)
     indices, embeddings = embed_usable_utterances(model, corpus, utterances, progress, register)
     singers, singer_index = np.unique([utterances[index].singer for index in indices], return_inverse=True)
     paths = [utterances[index].path for index in indices]
@@ -212,7 +234,15 @@ def embed_split(model: Model, corpus: Path, split: str, progress: Progress = sho
         *(np.array(paths, object), tuple(singers.tolist()), singer_index, labels, embeddings),
         contents=np.array(contents, np.int64),
         copies=register.copies,
+        measures=_tabulate_measures([register.measures[path] for path in paths]) if register.measures else {},
     )
+
+
+def _tabulate_measures(recordings: list[RecordingMeasures]) -> dict[str, Float[np.ndarray, " utterances"]]:
+    return {
+        name: np.array([getattr(recording, name) for recording in recordings])
+        for name in ("duration_s", "level_db", "noise_db", "snr_db", "bandwidth_hz")
+    }
 
 
 def embed_usable_utterances(
@@ -285,66 +315,30 @@ def _index_trials(trials: TrialList, singer_by_path: Mapping[str, str]) -> Trial
     return index_singer_trials(trials, singer_by_path, singers.tolist(), singer_index)
 
 
-def _measure_metadata(utterances: EvaluatedUtterances, plan: EvaluationPlan, progress: Progress) -> UtteranceMetadata:
-    """Measure what the conditions need, and no more: pitch takes as long to measure as embeddings to compute."""
-    paths = [plan.corpus / str(path) for path in utterances.paths]
+def _collect_metadata(
+    utterances: EvaluatedUtterances, plan: EvaluationPlan, pitch: list[PitchMeasures] | None
+) -> UtteranceMetadata:
+    """Collect what the conditions need, and no more."""
     labels = {label: values for label, values in utterances.labels.items() if label in plan.conditions.labels}
     seconds = median_f0_hz = None
     if plan.conditions.needs_length:
-        seconds = np.array(list(read_durations(paths)))
-    if plan.conditions.needs_pitch:
-        measured = measure_median_f0(paths, count_available_cores())
-        median_f0_hz = np.array(list(progress(measured, "Measuring pitch", total=len(paths))))
+        seconds = np.array(list(read_durations([plan.corpus / str(path) for path in utterances.paths])))
+    if plan.conditions.needs_pitch and pitch is not None:
+        median_f0_hz = np.array([measures.median_f0_hz for measures in pitch])
     return UtteranceMetadata(labels, seconds, median_f0_hz)
 
 
-class MedianF0Dataset(Dataset[float]):
-    """Median f0 of each recording in Hz; NaN where it has none.
-
-    Args:
-        paths: paths of the recordings.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
-        self.f0 = F0Tracker(PITCH_SAMPLE_RATE, PITCH_HOP_MS, "dio", MIN_F0_HZ, MAX_F0_HZ)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> float:
-        try:
-            samples = load_audio(self.paths[index], PITCH_SAMPLE_RATE)
-            f0_hz = self.f0(convert_samples_for_world(torch.from_numpy(samples)))
-        except UtteranceError:  # reported when this recording was embedded
-            return np.nan
-        voiced = f0_hz[f0_hz > 0.0]
-        return float(np.median(voiced)) if len(voiced) else np.nan
-
-
-def measure_median_f0(paths: Sequence[Path], num_workers: int) -> Iterator[float]:
-    """Measure the median f0 of each recording in Hz, in order.
-
-    Args:
-        paths: paths of audio files.
-        num_workers: processes to use; a few recordings are measured in this one.
-    """
-    num_workers = 0 if len(paths) < MIN_RECORDINGS_FOR_WORKERS else num_workers
-    yield from DataLoader(
-        MedianF0Dataset(paths),
-        batch_size=None,
-        num_workers=num_workers,
-        multiprocessing_context=choose_start_method(num_workers),
-    )
-
-
-def read_durations(paths: Sequence[Path]) -> Iterator[float]:
-    """Measure the duration of each recording in seconds, in order; NaN where it cannot be decoded."""
-    for path in paths:
-        try:
-            yield probe_audio(path).duration_s
-        except UtteranceError:
-            yield np.nan
+def _collect_nuisances(
+    utterances: EvaluatedUtterances, pitch: list[PitchMeasures] | None, uses_pitch: bool
+) -> NuisanceVariables:
+    """Collect the labels and measurements whose confounding is measured."""
+    measures = dict(utterances.measures)
+    if pitch is not None:
+        measures[F0_SEMITONES] = 12.0 * np.log2([recording.median_f0_hz for recording in pitch])
+        measures[VOICED_SHARE] = np.array([recording.voiced_share for recording in pitch])
+    contents = utterances.contents[utterances.contents != NO_CONTENT]
+    num_shared = len(contents) - len(np.unique(contents))  # of one singer, they would be copies
+    return NuisanceVariables(utterances.labels, measures, len(utterances.copies), num_shared, uses_pitch)
 
 
 def collect_fault_examples(validation: TrialListValidation) -> dict[str, list[str]]:

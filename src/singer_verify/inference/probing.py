@@ -24,9 +24,10 @@ from singer_verify.evaluation.probes import NUM_FOLDS, LabelProbes, correct_p_va
 from singer_verify.evaluation.results import EvaluatedUtterances
 from singer_verify.evaluation.scoring.scoring import COSINE
 from singer_verify.evaluation.seen_singers import SingerOverlap
-from singer_verify.inference.evaluation import Progress, embed_split, measure_median_f0, read_durations, show_nothing
+from singer_verify.inference.evaluation import Progress, embed_split, show_nothing
 from singer_verify.inference.evaluation_context import build_evaluation_context
 from singer_verify.inference.model import Model
+from singer_verify.inference.recording_measures import measure_pitch, read_durations
 from singer_verify.worker_processes import count_available_cores
 
 log = logging.getLogger(__name__)
@@ -253,8 +254,8 @@ def _collect_labels(plan: ProbePlan, utterances: EvaluatedUtterances, progress: 
         if name in utterances.labels:
             labels[name] = utterances.labels[name]
         elif name == PITCH:
-            measured = progress(measure_median_f0(files, count_available_cores()), "Measuring pitch", total=len(files))
-            labels[name] = A4_MIDI + 12.0 * np.log2(np.array(list(measured)) / A4_HZ)
+            measured = progress(measure_pitch(files, count_available_cores()), "Measuring pitch", total=len(files))
+            labels[name] = A4_MIDI + 12.0 * np.log2(np.array([pitch.median_f0_hz for pitch in measured]) / A4_HZ)
         elif name == DURATION:
             labels[name] = np.array(list(progress(read_durations(files), "Measuring durations", total=len(files))))
     return labels

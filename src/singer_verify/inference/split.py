@@ -107,7 +107,9 @@ def embed_utterances(
     extracted = (
         skip_copy(utterance, frames, register)
         for utterance, frames in zip(
-            listed, progress(_extract_frames(model, root, listed, change, frames_dtype)), strict=True
+            listed,
+            progress(_extract_frames(model, root, listed, change, frames_dtype, register.measures_recordings)),
+            strict=True,
         )
     )
     for block in _iterate_blocks(extracted, indices, report_skipped):
@@ -144,10 +146,11 @@ def _extract_frames(
     utterances: tuple[Utterance, ...],
     change: SampleChange | None,
     frames_dtype: str | None,
+    measures_recordings: bool,
 ) -> Iterator[ExtractedFrames]:
     """Compute frames in workers, like a store's: a worker has one thread, however many the process has."""
     dtype: torch.dtype = getattr(torch, frames_dtype or model.frames_dtype)
-    dataset = UtteranceFrameDataset(root, utterances, model.feature, dtype, change=change)
+    dataset = UtteranceFrameDataset(root, utterances, model.feature, dtype, False, change, measures_recordings)
     num_workers = min(count_available_cores(), len(utterances))
     loader = DataLoader(
         dataset, batch_size=None, num_workers=num_workers, multiprocessing_context=choose_start_method(num_workers)

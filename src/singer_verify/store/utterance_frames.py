@@ -14,6 +14,7 @@ from singer_verify.audio.channels import ChannelMix, choose_channel_mix
 from singer_verify.audio.content import NO_CONTENT, ContentHasher, compute_frames_content
 from singer_verify.audio.decoding import AudioBlock, decode_blocks
 from singer_verify.audio.loading import downmix_and_resample
+from singer_verify.audio.measures import RecordingMeasures, measure_recording
 from singer_verify.corpora.corpus import Utterance
 from singer_verify.corpora.duplicates import RecordingRegister
 from singer_verify.errors import UtteranceError
@@ -55,6 +56,7 @@ def extract_frames(
         whole = np.concatenate(list(samples))
         if notes is not None:
             notes.duration_s, notes.channel_remark = len(whole) / feature.sample_rate, mix.remark
+            notes.measures = measure_recording(whole, feature.sample_rate) if notes.takes_measures else None
         frames = feature(torch.from_numpy(whole))
     except UtteranceError as error:
         message = str(error)
@@ -82,10 +84,14 @@ class DecodingNotes:
     Attributes:
         duration_s: duration of the recording, in seconds; 0 if it was not decoded.
         channel_remark: what had to be chosen to mix its channels, see `ChannelMix`.
+        takes_measures: whether the recording is to be measured.
+        measures: its measures; None if it was not measured.
     """
 
     duration_s: float = 0.0
     channel_remark: str = ""
+    takes_measures: bool = False
+    measures: RecordingMeasures | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         dtype: data type that frames are rounded to.
         hashes_files: whether to compute the checksum of each file as well.
         change: changes each recording first, see `extract_frames`; its content stays that of the file.
+        measures_recordings: whether to measure each recording as well, see `audio.measures`.
     """
 
     def __init__(
@@ -129,9 +136,10 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         dtype: torch.dtype,
         hashes_files: bool = False,
         change: SampleChange | None = None,
+        measures_recordings: bool = False,
     ) -> None:
         self.root, self.utterances, self.feature, self.dtype = root, utterances, feature, dtype
-        self.hashes_files, self.change = hashes_files, change
+        self.hashes_files, self.change, self.measures_recordings = hashes_files, change, measures_recordings
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -141,7 +149,7 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         # Before it is decoded: of a file that is replaced meanwhile, the frames must not pass for those of the new one.
         file_hash = compute_file_hash(path) if self.hashes_files else ""
         none, hasher = torch.zeros(0, self.feature.num_bins, dtype=self.dtype), ContentHasher()
-        notes = DecodingNotes()
+        notes = DecodingNotes(takes_measures=self.measures_recordings)
         try:
             frames = extract_frames(path, self.feature, hasher, notes, self.change)
         except UtteranceError as error:
@@ -159,5 +167,7 @@ def skip_copy(utterance: Utterance, extracted: ExtractedFrames, register: Record
     """Skip an utterance that sounds like an earlier one of its singer; add others to the register."""
     if extracted.skipped:
         return extracted
+    if extracted.notes.measures is not None:
+        register.measures[utterance.path] = extracted.notes.measures
     reason = register.add(utterance.path, utterance.singer, extracted.content)
     return replace(extracted, frames=extracted.frames[:0], skipped=reason) if reason else extracted

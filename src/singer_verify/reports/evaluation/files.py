@@ -12,9 +12,10 @@ import pandas as pd
 
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.confounds import AUC, Confounds, FloorMetrics
 from singer_verify.evaluation.embedding_map import EmbeddingMap
 from singer_verify.evaluation.metrics.bootstrap import Estimate
-from singer_verify.evaluation.metrics.registry import METRICS
+from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.results import (
     ConditionMetrics,
     ConfusedSingers,
@@ -24,6 +25,7 @@ from singer_verify.evaluation.results import (
 )
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import render_figure_files
+from singer_verify.reports.evaluation.confounds import build_confound_remarks
 from singer_verify.reports.evaluation.excerpts import ExcerptEncoder
 from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst_first
 from singer_verify.reports.evaluation.page import PageMedia, render_evaluation_page
@@ -48,7 +50,8 @@ def build_evaluation_record(
 
     `seen_singers` counts the evaluated singers who were used for `training`, `model_selection` (of the best step),
     `threshold`, `calibration` and `cohort`: None where that is not recorded. `fitted_metrics` names the metrics whose
-    threshold or calibration was fitted to singers evaluated here; `remarks` says the same in sentences.
+    threshold or calibration was fitted to singers evaluated here; `remarks` says the same in sentences. `confounds` is
+    what labels and measurements of the recordings alone would score, and in what conditions differ.
     """
     everything = result.conditions[0]
     return {
@@ -71,6 +74,7 @@ def build_evaluation_record(
         "num_resamples": result.num_resamples,
         "metrics": {name: _build_estimate_record(estimate) for name, estimate in result.metrics.items()},
         "conditions": [_build_condition_record(condition) for condition in result.conditions],
+        "confounds": _build_confound_record(result),
         "confused": [_build_confusion_record(pair, utterances.singers) for pair in result.confused],
         **({} if robustness is None else {"robustness": build_robustness_record(robustness)}),
     }
@@ -127,6 +131,24 @@ def format_worst_trials_csv(result: EvaluationResult, utterances: EvaluatedUtter
     return _format_records_csv(rows)
 
 
+def format_confounds_csv(confounds: Confounds) -> bytes:
+    """Format a row per property of the recordings and condition."""
+    records = []
+    for floor in confounds.floors:
+        for condition in floor.conditions:
+            record: dict[str, Any] = {"property": floor.name, "kind": "label" if floor.is_label else "measurement"}
+            record |= {name: value for name, value in asdict(condition).items() if name != "metrics"}
+            for name in (EER, AUC):
+                values = _build_estimate_record(condition.metrics.get(name)) or {}
+                record |= {
+                    name: values.get("value"),
+                    f"{name}_low": values.get("low"),
+                    f"{name}_high": values.get("high"),
+                }
+            records.append(record)
+    return _format_records_csv(records)
+
+
 def _format_records_csv(rows: list[dict[str, Any]]) -> bytes:
     return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
 
@@ -166,6 +188,38 @@ def _build_confusion_record(pair: ConfusedSingers, singers: tuple[str, ...]) -> 
     }
 
 
+def _build_confound_record(result: EvaluationResult) -> dict[str, Any] | None:
+    """Build the plain values of the confounds; None if they were not measured.
+
+    Rates and shares are between 0 and 1, f0 in semitones above 1 Hz.
+    """
+    confounds = result.confounds
+    if confounds is None:
+        return None
+    return {
+        "remarks": build_confound_remarks(result),
+        "num_trials": confounds.num_trials,
+        "is_sampled": confounds.is_sampled,
+        "num_copies": confounds.num_copies,
+        "num_shared": confounds.num_shared,
+        "alone": [
+            {
+                "property": floor.name,
+                "kind": "label" if floor.is_label else "measurement",
+                "conditions": [_build_floor_record(condition) for condition in floor.conditions],
+            }
+            for floor in confounds.floors
+        ],
+        "conditions": [asdict(group) for group in confounds.conditions],
+        "labels": [{"label": comparison.label, **asdict(comparison.own)} for comparison in confounds.values],
+    }
+
+
+def _build_floor_record(floor: FloorMetrics) -> dict[str, Any]:
+    metrics = {name: _build_estimate_record(floor.metrics.get(name)) for name in (EER, AUC)}
+    return {**{name: value for name, value in asdict(floor).items() if name != "metrics"}, **metrics}
+
+
 def require_report_folder(folder: Path, setting: str = "--out") -> None:
     """Check that a folder can be written to, before anything is computed; create nothing yet.
 
@@ -192,7 +246,7 @@ def write_evaluation_report(
     maps: Sequence[EmbeddingMap] = (),
     robustness: RobustnessResult | None = None,
 ) -> None:
-    """Write report.html, evaluation.json, conditions.csv, singers.csv, worst_trials.csv and the figures as png and svg.
+    """Write report.html, evaluation.json, tables as csv and the figures as png and svg.
 
     With robustness, robustness.csv and robustness.tex as well.
 
@@ -224,7 +278,9 @@ def write_evaluation_report(
 
 
 def _format_evaluation_tables(result: EvaluationResult, utterances: EvaluatedUtterances) -> dict[str, bytes]:
+    confounds = {} if result.confounds is None else {"confounds.csv": format_confounds_csv(result.confounds)}
     return {
+        **confounds,
         "conditions.csv": format_conditions_csv(result),
         "singers.csv": format_singers_csv(result, utterances),
         "worst_trials.csv": format_worst_trials_csv(result, utterances),

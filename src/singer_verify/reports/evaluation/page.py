@@ -16,6 +16,14 @@ from singer_verify.evaluation.results import (
     SingerMetrics,
 )
 from singer_verify.inference.evaluation_context import EvaluationContext
+from singer_verify.reports.evaluation.confounds import (
+    build_confound_remarks,
+    build_floor_condition_rows,
+    build_floor_rows,
+    build_group_rows,
+    get_property_name,
+    list_group_headings,
+)
 from singer_verify.reports.evaluation.excerpts import EXCERPT_SECONDS, ExcerptEncoder
 from singer_verify.reports.evaluation.figures import FIGURE_CAPTIONS, sort_worst_first
 from singer_verify.reports.evaluation.robustness import HEADINGS, build_robustness_notes, build_robustness_rows
@@ -68,6 +76,7 @@ def render_evaluation_page(
         robustness_headings=HEADINGS,
         robustness_rows=[] if robustness is None else build_robustness_rows(robustness),
         robustness_notes=[] if robustness is None else build_robustness_notes(robustness),
+        confounds=_build_confound_tables(result),
         pictures=[(FIGURE_CAPTIONS[name], _encode_svg_uri(svg)) for name, svg in parts.pictures.items()],
         singer_rows=[
             rows.build_singer_row(singer) for singer in sort_worst_first(result.by_singer, utterances.singers)
@@ -138,6 +147,22 @@ def _build_condition_row(condition: ConditionMetrics, names: list[str]) -> list[
     counts = [(str(count), float(count)) for count in (condition.num_targets, condition.num_nontargets)]
     rate = (format_condition_eer(condition), MISSING_SORT_KEY if condition.eer is None else condition.eer.value)
     return [(condition.condition, condition.condition), rate, *costs, *counts]
+
+
+def _build_confound_tables(result: EvaluationResult) -> dict[str, Any] | None:
+    """Build what the page shows of the confounds; None if they were not measured."""
+    confounds = result.confounds
+    if confounds is None:
+        return None
+    return {
+        "remarks": build_confound_remarks(result),
+        "floors": build_floor_rows(confounds),
+        "names": [get_property_name(floor.name) for floor in confounds.floors],
+        "conditions": build_floor_condition_rows(result, confounds),
+        "group_headings": list_group_headings(confounds),
+        "groups": build_group_rows(confounds),
+        "num_drawn": confounds.num_trials if confounds.is_sampled else None,
+    }
 
 
 def _encode_svg_uri(svg: bytes) -> str:
