@@ -34,6 +34,7 @@ TELEPHONE_HZ = (300.0, 3400.0)  # channel of a telephone (ITU-T G.712)
 STOP_BAND_DB, TRANSITION = 80.0, 0.05  # of the filter of a limited band; its transition relative to the upper edge
 TELEPHONE_TRANSITION_HZ = 60.0
 BLOCK_SAMPLES = 1 << 15
+FORMANT_BLOCK_SAMPLES, FORMANT_MARGIN_SAMPLES = 1 << 20, 1 << 16  # multiples of a window of 64 ms at any sample rate
 STANDARD = "standard"
 Samples = Float[np.ndarray, " _"]
 
@@ -124,8 +125,18 @@ def shift_pitch(samples: Samples, context: DegradationContext) -> Samples:
     ratio = 2.0 ** (context.strength / 12.0)
     rate = context.sample_rate
     faster = np.ascontiguousarray(soxr.resample(samples, rate * ratio, rate, quality="HQ"), np.float32)
-    restored = shift_formants(torch.from_numpy(faster)[None], torch.tensor([1.0 / ratio]), rate)[0].numpy()
-    return _fit_length(_change_tempo(restored, rate, 1.0 / ratio), len(samples))
+    return _fit_length(_change_tempo(_shift_formants(faster, 1.0 / ratio, rate), rate, 1.0 / ratio), len(samples))
+
+
+def _shift_formants(samples: Samples, ratio: float, sample_rate: int) -> Samples:
+    """Shift formants part by part, so that spectra of a long recording do not fill the memory."""
+    parts = []
+    for first in range(0, len(samples), FORMANT_BLOCK_SAMPLES):
+        start = max(first - FORMANT_MARGIN_SAMPLES, 0)
+        part = torch.from_numpy(samples[start : first + FORMANT_BLOCK_SAMPLES + FORMANT_MARGIN_SAMPLES])
+        shifted = shift_formants(part[None], torch.tensor([ratio]), sample_rate)[0].numpy()
+        parts.append(shifted[first - start :][:FORMANT_BLOCK_SAMPLES])
+    return np.concatenate(parts)
 
 
 def change_tempo(samples: Samples, context: DegradationContext) -> Samples:

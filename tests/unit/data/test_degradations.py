@@ -178,6 +178,13 @@ def test_formants_stay_where_pitch_is_shifted(voice: np.ndarray) -> None:
     assert abs(np.log(compute_centroid_hz(degrade(voice, "pitch_shift=4")) / compute_centroid_hz(voice))) < 0.6 * moved
 
 
+def test_long_recordings_are_shifted_part_by_part(voice: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = degrade(voice, "pitch_shift=3")
+    monkeypatch.setattr(degradations, "FORMANT_BLOCK_SAMPLES", 1 << 13)
+    monkeypatch.setattr(degradations, "FORMANT_MARGIN_SAMPLES", 1 << 12)
+    assert np.abs(degrade(voice, "pitch_shift=3") - whole).max() < 1e-5
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25, 2.0])
 def test_tempo_changes_duration_but_not_pitch(factor: float) -> None:
     note = make_note(220.0)
