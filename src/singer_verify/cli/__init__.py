@@ -11,7 +11,7 @@ from singer_verify.environment import set_torch_environment
 
 COMMAND_MODULES = (  # in the order of --help
     *("verify", "galleries", "diarize", "embed", "demo"),
-    *("evaluate", "probe", "calibrate", "trials", "map"),
+    *("evaluate", "probe", "similarity", "calibrate", "trials", "map"),
     *("prepare", "runs", "interpolate", "export"),
 )
 for module in COMMAND_MODULES:
