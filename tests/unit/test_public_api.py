@@ -97,7 +97,7 @@ def test_a_command_reads_its_model_once(
     arguments = {
         "verify": [left, right],
         "identify": [gallery, right],
-        "diarize": [gallery, right, "--out", tmp_path / "out"],
+        "diarize": [right, "--gallery", gallery, "--out", tmp_path / "out"],
         "enrol": [gallery, "anna", left],
         "embed": [left, "--out", tmp_path / "a.npz"],
         "table": [root, "--out", tmp_path / "table.npz"],

@@ -10,7 +10,6 @@ from rich.console import Console
 from singer_verify.cli.application import (
     DeviceOption,
     DomainOption,
-    GalleryArgument,
     JsonOption,
     ModelArgument,
     PriorOption,
@@ -21,6 +20,7 @@ from singer_verify.cli.application import (
 )
 from singer_verify.cli.console import LOGGER
 from singer_verify.cli.verify import build_threshold_record, load_model_and_scoring
+from singer_verify.errors import SingerVerifyError
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.inference.diarization import Diarization
@@ -33,9 +33,24 @@ MAX_DEFAULT_WINDOW_S = 3.0  # a model validated on whole recordings could not te
 @takes_trust
 def diarize(
     model_path: ModelArgument,
-    gallery: GalleryArgument,
     file: Annotated[Path, typer.Argument(help="A recording of any length.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    gallery: Annotated[
+        Path | None, typer.Option(help="The .npz of enrolled singers; without it, singers are found and numbered.")
+    ] = None,
+    num_singers: Annotated[
+        int | None, typer.Option(help="Without a gallery: number of singers (default: it is found).")
+    ] = None,
+    max_singers: Annotated[int, typer.Option(help="Without a gallery: largest number that is found.")] = 8,
+    reference: Annotated[
+        Path | None, typer.Option(help="The .rttm of who truly sings when: prints the diarization error rate.")
+    ] = None,
+    collar: Annotated[
+        float, typer.Option(help="With --reference: seconds on each side of a boundary that do not count.")
+    ] = 0.25,
+    skip_overlap: Annotated[
+        bool, typer.Option("--skip-overlap", help="With --reference: leave out time in which several sing.")
+    ] = False,
     window_s: Annotated[
         float | None, typer.Option(help="Length of a window (default: as the model was validated, at most 3.0).")
     ] = None,
@@ -50,38 +65,64 @@ def diarize(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find who of a gallery sings when; writes diarization.png, diarization.svg, segments.csv and windows.csv.
+    """Find who sings when, among the singers of a gallery or without one.
 
-    The time around each window is embedded like a recording and scored against each singer. The singer with the highest
-    score is named, `unknown` where that is under the threshold, `silent` where no one sings. Times are in seconds.
+    Writes diarization.png, .svg and .rttm, segments.csv and windows.csv. With a gallery, the time around each window is
+    scored against each singer; the best is named, `unknown` under the threshold, `silent` where no one sings. Without
+    one, windows are clustered: `singer 1` is the first to sing. Their number is estimated, given by --num-singers, or
+    follows from --threshold. Times are in seconds.
     """
     from singer_verify.atomic_files import write_files_atomically
+    from singer_verify.errors import require_at_least
     from singer_verify.inference import Gallery
+    from singer_verify.inference.clustering import diarize_unknown_singers
     from singer_verify.inference.diarization import diarize as diarize_windows
+    from singer_verify.inference.rttm import compute_diarization_error, format_rttm, read_rttm
     from singer_verify.plotting import render_figure_files
     from singer_verify.reports.diarization import (
         build_segments_table,
+        format_diarization_error,
         format_segments_csv,
         format_windows_csv,
         plot_diarization,
     )
+    from singer_verify.reports.evaluation.files import require_report_folder
 
-    model, of_model = load_model_and_scoring(model_path, scoring, threshold, False, prior, device, domain)
+    require_report_folder(out)
+    require_at_least(1, **{"--max-singers": max_singers})
+    if num_singers is not None:
+        require_at_least(1, **{"--num-singers": num_singers})
+    if gallery is not None and num_singers is not None:
+        raise SingerVerifyError("--num-singers: has no effect with --gallery, whose singers are known.")
+    if reference is None and skip_overlap:
+        raise SingerVerifyError("--skip-overlap: has no effect without --reference.")
+    model, fitted = load_model_and_scoring(model_path, scoring, threshold, False, prior, device, domain)
     window_s = min(MAX_DEFAULT_WINDOW_S, model.window_s) if window_s is None else window_s
     hop = min(MAX_DEFAULT_HOP_S, window_s) if hop_s is None else hop_s
-    singers = Gallery.load(gallery, model, of_model)
+    singers = None if gallery is None else Gallery.load(gallery, model, fitted)
     with Console(stderr=True).status("Embedding"):
-        diarization = diarize_windows(singers, model.embed_windows(file, window_s=window_s, hop_s=hop), smooth_s, prior)
+        recording = model.embed_windows(file, window_s=window_s, hop_s=hop)
+        truth = None if reference is None else read_rttm(reference, file.stem, recording.seconds)
+        if singers is not None:
+            diarization = diarize_windows(singers, recording, smooth_s, prior)
+        else:
+            given = fitted.threshold if threshold is not None else None
+            diarization = diarize_unknown_singers(recording, fitted, smooth_s, num_singers, given, max_singers)
+    error = None if truth is None else compute_diarization_error(diarization, truth, collar, skip_overlap)
     contents = {"segments.csv": format_segments_csv(diarization), "windows.csv": format_windows_csv(diarization)}
+    contents |= {"diarization.rttm": format_rttm(diarization, file.stem)}
     pictures = render_figure_files(plot_diarization(diarization, file.name))
     write_files_atomically(contents | {f"diarization.{suffix}": content for suffix, content in pictures.items()}, out)
     for remark in diarization.remarks:
         LOGGER.warning("%s", remark)
     if as_json:
-        typer.echo(json.dumps(_build_diarization_record(diarization, file), indent=2))
+        record = _build_diarization_record(diarization, file)
+        typer.echo(json.dumps(record if error is None else record | {"error": vars(error)}, indent=2))
     else:
         Console().print(build_segments_table(diarization, str(file)))
-        typer.echo(f"{out}: diarization.png, diarization.svg, segments.csv, windows.csv.")
+        if error is not None:
+            typer.echo(format_diarization_error(error))
+        typer.echo(f"{out}: diarization.png, .svg and .rttm, segments.csv, windows.csv.")
 
 
 def _build_diarization_record(diarization: "Diarization", file: Path) -> dict[str, Any]:

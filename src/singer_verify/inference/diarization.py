@@ -53,6 +53,7 @@ class Diarization:
         thresholds: threshold of each singer; empty where none is known.
         seconds: duration of the recording.
         remarks: sentences on what makes the result doubtful.
+        is_clustered: whether the singers were found in the recording itself, and only numbered.
     """
 
     singers: tuple[str, ...]
@@ -67,6 +68,7 @@ class Diarization:
     thresholds: tuple[Threshold, ...]
     seconds: float
     remarks: tuple[str, ...]
+    is_clustered: bool = False
 
     def __repr__(self) -> str:
         return (

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from singer_verify.inference.diarization import Diarization, format_minutes
 from singer_verify.inference.enrolment import SILENT, UNKNOWN_SINGER
+from singer_verify.inference.rttm import DiarizationError
 from singer_verify.plotting import COLOURS, UNKNOWN_GREY
 from singer_verify.reports.console_tables import format_threshold
 
@@ -42,9 +43,23 @@ def build_segments_table(diarization: Diarization, recording: str) -> Table:
     return table
 
 
+def format_diarization_error(error: DiarizationError) -> str:
+    """Format the diarization error rate, what it is made of, and how it was computed."""
+    overlap = "without time in which several sing" if error.skips_overlap else "time in which several sing included"
+    parts = {"missed": error.missed_s, "false alarm": error.false_alarm_s, "confusion": error.confusion_s}
+    shares = ", ".join(f"{name} {100 * seconds / error.total_s:.1f}" for name, seconds in parts.items())
+    return (
+        f"Diarization error rate {100 * error.rate:.1f} % of {error.total_s:.1f} s ({shares}); collar "
+        f"{error.collar_s:g} s on each side, {overlap}. Singers: {error.num_singers} found, "
+        f"{error.num_reference_singers} in the reference."
+    )
+
+
 def _format_thresholds(diarization: Diarization) -> str:
     """Format a line per threshold, with its singers if there are several."""
     different = dict.fromkeys(diarization.thresholds)
+    if not different and diarization.is_clustered:
+        return f"{len(diarization.singers)} singers found, numbered as they appear"
     if len(different) < 2:
         return f"threshold {format_threshold(next(iter(different), None))}"
     whose = {
@@ -109,7 +124,7 @@ def plot_diarization(diarization: Diarization, title: str) -> Figure:
         title: title of the figure.
     """
     singers = choose_drawn_singers(diarization)
-    bars_inches = ROW_INCHES * (len(singers) + 1) + 0.4
+    bars_inches = ROW_INCHES * (len(singers) + (not diarization.is_clustered)) + 0.4
     figure = Figure(figsize=(DIARIZATION_WIDTH_INCHES, bars_inches + SCORE_PANEL_INCHES + 0.6), layout="constrained")
     bars, scores = figure.subplots(2, 1, sharex=True, height_ratios=(bars_inches, SCORE_PANEL_INCHES))
     _draw_bars(bars, diarization, singers)
@@ -138,7 +153,7 @@ def choose_tick_step_s(seconds: float) -> int:
 
 
 def _draw_bars(axes: Axes, diarization: Diarization, singers: list[str]) -> None:
-    rows = [*singers, UNKNOWN_SINGER]
+    rows = [*singers, *([] if diarization.is_clustered else [UNKNOWN_SINGER])]
     for row, name in enumerate(rows):
         spans = [
             (segment.start_s, segment.end_s - segment.start_s)

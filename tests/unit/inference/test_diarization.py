@@ -198,11 +198,13 @@ def test_the_command_writes_all_of_it(tmp_path: Path) -> None:
         runner.invoke(
             app, ["enrol", str(run), gallery_path, name, str(tmp_path / f"{number}.wav")], catch_exceptions=False
         )
-    command = ["diarize", str(run), gallery_path, str(tmp_path / "song.wav"), "--out", str(out), "--threshold", "0.5"]
+    command = ["diarize", str(run), str(tmp_path / "song.wav"), "--gallery", gallery_path, "--out", str(out)]
+    command += ["--threshold", "0.5"]
     result = runner.invoke(app, [*command, "--hop-s", "0.2", "--json"], catch_exceptions=False)
     record = json.loads(result.stdout)
     assert sorted(path.name for path in out.iterdir()) == [
         "diarization.png",
+        "diarization.rttm",
         "diarization.svg",
         "segments.csv",
         "windows.csv",
