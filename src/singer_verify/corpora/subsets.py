@@ -24,6 +24,7 @@ from singer_verify.errors import SingerVerifyError, require_at_least
 
 log = logging.getLogger(__name__)
 MIN_SINGERS = 2  # that a training can tell apart, in each corpus
+MAX_NAMED = 8  # singers that the log names
 ROUNDING = 1e-9  # share of a limit that sums of minutes may be above it by rounding
 
 
@@ -53,11 +54,16 @@ def limit_singers(corpus: Corpus, max_singers: int | None, seed: int) -> Corpus:
     why = "" if len(kept) == max_singers else ", because the first singers of each corpus come two at a time"
     log.info(
         "data.max_singers=%d: learning from %d of %d training singers%s: %s.",
-        *(max_singers, len(kept), len(training.singers), why, ", ".join(sorted(kept))),
+        *(max_singers, len(kept), len(training.singers), why, _format_names(sorted(kept))),
     )
     utterances = tuple(utterance for utterance in training.utterances if utterance.singer in kept)
     limited = Split(training.name, utterances, training.num_ignored)
     return replace(corpus, splits=corpus.splits | {training.name: limited}, whole=corpus.whole or corpus)
+
+
+def _format_names(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:MAX_NAMED])
+    return listed if len(names) <= MAX_NAMED else f"{listed} and {len(names) - MAX_NAMED} others"
 
 
 def _read_genders(corpus: Corpus, split: Split) -> dict[str, str]:
