@@ -1,10 +1,11 @@
-"""Shared parts of all figures: colours, names as text, rendering to PNG and SVG, the picture of similarities.
+"""Shared parts of all figures: colours, names as text, rendering to PNG, SVG and PDF, the picture of similarities.
 
 The colours are those of Okabe & Ito, which colour-blind readers can tell apart. Files are reproducible to the byte.
 """
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,7 +31,9 @@ MAX_NAME_LENGTH, MAX_TITLE_LENGTH = 28, 110
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 DPI = 200
 SVG_HASH_SALT = "singer_verify"  # of the identifiers within an SVG, which would otherwise be random
-NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}}
+# Text stays text in an SVG, and a PDF embeds TrueType fonts, which journals ask for.
+RENDERING: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SALT, "pdf.fonttype": 42}
+NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
 POINTS_PER_INCH = 72
 
@@ -49,20 +52,24 @@ def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
-def render_figure_files(figure: Figure) -> dict[str, bytes]:
-    """Render a figure as `png` and `svg`.
+def render_figure_files(figure: Figure, suffixes: tuple[str, ...] = ("png", "svg")) -> dict[str, bytes]:
+    """Render a figure as `png` and `svg`, or in other formats.
 
     Text stays text in the SVG: smaller, searchable, and drawn with the reader's fonts.
+
+    Args:
+        figure: the figure.
+        suffixes: formats among `png`, `svg` and `pdf`.
 
     Returns:
         the contents of both files, by suffix.
     """
-    return {suffix: _render_figure(figure, suffix) for suffix in ("png", "svg")}
+    return {suffix: _render_figure(figure, suffix) for suffix in suffixes}
 
 
 def _render_figure(figure: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SALT}):
+    with warnings.catch_warnings(), rc_context(RENDERING):
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font"
         )  # in the PNG only: the SVG has the character

@@ -74,9 +74,23 @@ def leaderboard(
     accompaniment: Annotated[
         Path | None, typer.Option(help="Folder of audio files to accompany the voice (default: synthesised).")
     ] = None,
+    power: Annotated[
+        bool, typer.Option("--power", help="Estimate how many singers it takes to tell the next cells from the best.")
+    ] = False,
+    effects: Annotated[
+        str, typer.Option(help="Differences of EERs in percentage points that --power is for, separated by commas.")
+    ] = "1,2,3",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of the LaTeX table, separated by commas: metrics (eer, min_dcf_0.05, ...), difference, p, "
+            "corpora, conditions, seeds, params, bins, train_s (default: eer,difference,p)."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the cells of a sweep with a baseline; writes csv, md, tex, a figure and a page."""
+    """Compare the cells of a sweep with a baseline; writes csv, md, tex, figures and a page."""
+    from singer_verify.errors import SingerVerifyError
     from singer_verify.reports.evaluation.files import require_report_folder
     from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
     from singer_verify.reports.leaderboard.text import build_leaderboard_table, count_min_columns
@@ -85,14 +99,23 @@ def leaderboard(
     degradations = parse_degradation_options(degrade, accompaniment)
     folder = out or sweep / "leaderboard"
     require_report_folder(folder)
+    try:
+        points = tuple(float(effect) / 100 for effect in effects.split(","))
+    except ValueError:
+        points = ()
+    if not points or not all(0.0 < point < 1.0 for point in points):
+        raise SingerVerifyError(f"--effects {effects}: expected percentage points above 0, for example 1,2,3.")
     with show_progress_on_stderr():
-        board = build_leaderboard(sweep, baseline, split, corpus, speed, export_results, unseen or (), degradations)
-    write_leaderboard(board, folder)
+        board = build_leaderboard(
+            sweep, baseline, split, corpus, speed, export_results, unseen or (), degradations, power
+        )
+    files = write_leaderboard(board, folder, columns.split(",") if columns else None, points)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))
     else:
-        Console(width=max(Console().width, count_min_columns(board))).print(build_leaderboard_table(board))
-        typer.echo(f"{folder}: leaderboard.csv, .md, .tex, .html, .png and .svg.")
+        console = Console(width=max(Console().width, count_min_columns(board)))
+        console.print(build_leaderboard_table(board, points))
+        typer.echo(f"{folder}: {', '.join(files)}.")
 
 
 @app.command("learning-curve")

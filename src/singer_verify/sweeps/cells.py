@@ -32,6 +32,7 @@ class FinishedRun:
         data: `data` group of the configuration; without a `root` for imported weights.
         seconds: training time, over all its sessions; None for imported weights.
         is_exported: whether there are only its exported results, and no model.
+        encoder: module of its encoder: lstm, for instance.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class FinishedRun:
     data: dict[str, Any]
     seconds: float | None
     is_exported: bool = False
+    encoder: str = ""
 
     @property
     def num_folds(self) -> int | None:
@@ -179,11 +181,19 @@ def _read_finished_run(path: Path) -> FinishedRun:
         seed=int(config["seed"]),
         data=config["data"],
         seconds=metrics["seconds"],
+        encoder=_read_encoder_name(config),
     )
 
 
 def _read_imported_run(path: Path) -> FinishedRun:
-    return FinishedRun(path, frozenset({f"imported={path.name}"}), seed=0, data={}, seconds=None)
+    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    settings = frozenset({f"imported={path.name}"})
+    return FinishedRun(path, settings, seed=0, data={}, seconds=None, encoder=_read_encoder_name(config))
+
+
+def _read_encoder_name(config: dict[str, Any]) -> str:
+    target = str(config.get("encoder", {}).get("_target_", ""))
+    return target.rpartition(".")[0].rpartition(".")[2]
 
 
 def _refuse_repeated_seeds(cell: SweepCell) -> None:

@@ -1,12 +1,13 @@
 """The content of a leaderboard: the finished runs of a sweep folder, compared cell by cell on the same trials."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from rich.console import Console
 from rich.progress import track
@@ -20,10 +21,11 @@ from singer_verify.evaluation.metrics.bootstrap import (
     compute_percentile_interval,
 )
 from singer_verify.evaluation.metrics.error_rates import build_false_alarm_grid, compute_miss_rates
+from singer_verify.evaluation.metrics.power import PowerCurve, SingerPairCounts, compute_power_curves
 from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import compute_cosine_scores
-from singer_verify.inference import load_model
+from singer_verify.inference import Model, load_model
 from singer_verify.runs.tree import read_run_status
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.corpus_comparison import (
@@ -36,9 +38,9 @@ from singer_verify.sweeps.corpus_comparison import (
     find_winner,
 )
 from singer_verify.sweeps.degraded_runs import CellRobustness, measure_robustness
-from singer_verify.sweeps.embedding_speed import measure_embedding_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
+    JudgedRuns,
     export_judged_runs,
     load_judged_runs,
     load_unseen_embeddings,
@@ -51,6 +53,9 @@ log = logging.getLogger(__name__)
 NUM_CONDITION_RESAMPLES = 500  # intervals of the conditions need no p values, so fewer do
 # Of the bootstrap over singers. No p is below 2 / resamples, and Holm multiplies it by the number of comparisons.
 MIN_RESAMPLES, NUM_RESAMPLES_PER_CELL = 2000, 100
+MIN_SPEED_SECONDS, MAX_SPEED_RECORDINGS = 30.0, 32  # of audio that is embedded to measure
+NUM_SPEED_REPETITIONS = 2  # the faster one counts
+MAX_POWER_CELLS = 8  # cells next to the best whose power is estimated
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,10 @@ class LeaderboardEntry:
         num_bins: number of bins of its frames.
         seconds: mean training time of its runs; None for imported weights.
         speed: seconds of audio that it embeds in a second on one core; None if that was not measured.
-        difference: difference of its EER from the baseline's; None for the baseline, and without a baseline.
-        p: two-sided p value of that difference.
-        p_holm: the same p value, corrected for the number of comparisons.
+        compared: difference of its EER from the baseline's; None for the baseline, and without a baseline.
         corpora: EER and difference on each corpus by name.
         robustness: error rates after degradations; None if they were not measured.
+        encoder: module of its encoder.
     """
 
     name: str
@@ -87,16 +91,27 @@ class LeaderboardEntry:
     num_bins: int
     seconds: float | None
     speed: float | None = None
-    difference: Estimate | None = None
-    p: float | None = None
-    p_holm: float | None = None
+    compared: PairedDifference | None = None
     corpora: dict[str, CorpusResult] = field(default_factory=dict)
     robustness: CellRobustness | None = None
+    encoder: str = ""
 
     @property
     def eer(self) -> Estimate:
         """The equal error rate, by which cells are sorted and compared."""
         return self.metrics[EER]
+
+    @property
+    def difference(self) -> Estimate | None:
+        return None if self.compared is None else self.compared.estimate
+
+    @property
+    def p(self) -> float | None:
+        return None if self.compared is None else self.compared.p
+
+    @property
+    def p_holm(self) -> float | None:
+        return None if self.compared is None else self.compared.p_holm
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,7 @@ class Leaderboard:
         winners: what can be said of the lowest EER, on all trials first, then on each corpus.
         degradations: those after which cells were evaluated again.
         max_unusable: largest number of recordings that one of them makes unusable.
+        power: of the cells next to the best one, how many singers it takes to tell them from it; empty if not asked.
     """
 
     entries: tuple[LeaderboardEntry, ...]
@@ -137,6 +153,7 @@ class Leaderboard:
     winners: tuple[Winner, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     max_unusable: int = 0
+    power: dict[str, PowerCurve] = field(default_factory=dict)
 
 
 def compare_cells(
@@ -170,7 +187,7 @@ def compare_cells(
         replace(
             entry,
             corpora={corpus.name: results[entry.name] for corpus, results, _ in by_corpus},
-            **_flatten_difference(compared.get(entry.name)),
+            compared=compared.get(entry.name),
         )
         for entry in entries
     ]
@@ -189,12 +206,6 @@ def compare_cells(
         corpora=tuple(corpus for corpus, _, _ in by_corpus),
         winners=(find_winner("", eers, resampled), *(winner for _, _, winner in by_corpus)),
     )
-
-
-def _flatten_difference(compared: PairedDifference | None) -> dict[str, Any]:
-    if compared is None:
-        return {}
-    return {"difference": compared.estimate, "p": compared.p, "p_holm": compared.p_holm}
 
 
 def _build_entry(
@@ -224,6 +235,7 @@ def _build_entry(
         num_parameters=runs[0].num_parameters,
         num_bins=runs[0].num_bins,
         seconds=float(np.mean(times)) if (times := [run.seconds for run in cell.runs if run.seconds]) else None,
+        encoder=cell.runs[0].encoder,
     )
     return entry, resampled[EER]
 
@@ -247,6 +259,7 @@ def build_leaderboard(
     export_to: Path | None = None,
     unseen: Sequence[Path] = (),
     degradations: tuple[Degradation, ...] = (),
+    estimates_power: bool = False,
 ) -> Leaderboard:
     """Compare the finished runs of a sweep on one split, or each singer by the models that have not heard them.
 
@@ -260,6 +273,7 @@ def build_leaderboard(
         unseen: further corpora, none of them trained on, that all models are evaluated on one by one. Exported results
             are compared on those that they hold.
         degradations: degradations of test recordings after which all cells are evaluated again.
+        estimates_power: whether the number of singers is estimated that it takes to tell the next cells from the best.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
@@ -282,7 +296,23 @@ def build_leaderboard(
         robustness, max_unusable = measure_robustness(cells, judged, shared, degradations)
         entries = tuple(replace(entry, robustness=robustness[entry.name]) for entry in board.entries)
         board = replace(board, entries=entries, degradations=degradations, max_unusable=max_unusable)
+    if estimates_power:
+        board = replace(board, power=_estimate_power(board, judged, shared))
     return _add_speeds(board, cells, judged.audio_files) if measures_speed else board
+
+
+def _estimate_power(board: Leaderboard, judged: JudgedRuns, shared: SharedTrials) -> dict[str, PowerCurve]:
+    """Estimate how many singers it takes to tell the cells with the lowest EERs from the best."""
+    best, *others = [entry.name for entry in board.entries][: MAX_POWER_CELLS + 1]
+    runs = {cell.name: [judged.embeddings[str(run.path)].embeddings for run in cell.runs] for cell in judged.cells}
+    systems = {
+        name: [
+            SingerPairCounts.from_scores(compute_cosine_scores(embeddings, shared.trials), *shared.singers)
+            for embeddings in runs[name]
+        ]
+        for name in (best, *others)
+    }
+    return dict(zip(others, compute_power_curves(systems, [(best, name) for name in others]), strict=True))
 
 
 def _add_speeds(board: Leaderboard, cells: list[SweepCell], paths: list[Path]) -> Leaderboard:
@@ -310,6 +340,35 @@ def read_compared_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     for path, reason in reasons.items():
         log.warning("Left out: %s (%s).", path, reason)
     return cells, reasons
+
+
+def measure_embedding_speed(model: Model, paths: list[Path]) -> float:
+    """Measure how many seconds of audio a model embeds in a second of processor time, on one core.
+
+    Files are decoded, and frames computed, as `Model.embed` does. At least 30 s of audio are embedded, if the first 32
+    recordings hold that much; before, one recording is embedded that does not count.
+
+    Args:
+        model: the model, on the CPU.
+        paths: recordings that can be used, of which the first ones are embedded.
+    """
+    paths = paths[:MAX_SPEED_RECORDINGS]
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model.embed(paths[0])
+        return max(_embed_once(model, paths) for _ in range(NUM_SPEED_REPETITIONS))
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _embed_once(model: Model, paths: list[Path]) -> float:
+    embedded_s, start = 0.0, time.process_time()
+    for path in paths:
+        embedded_s += model.embed_windows(path).seconds
+        if embedded_s >= MIN_SPEED_SECONDS:
+            break
+    return embedded_s / (time.process_time() - start)
 
 
 def _format_run_status(run: Path, status: str) -> str:

@@ -23,12 +23,13 @@ from singer_verify.corpora.tables import read_table
 from singer_verify.errors import SingerVerifyError
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, write_json
-from singer_verify.runs.settings import read_overrides, read_settings
+from singer_verify.runs.settings import is_result_neutral, read_overrides, read_settings
 from singer_verify.sweeps.cells import EXPORTED_FILENAME, FinishedRun
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
 UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
 KEPT_RECORDS = ("name", "started", "python", "packages", "git_commit", "imported")  # of run.json
+OVERRIDES_FILENAME = "overrides.yaml"
 NO_PROCESS = {"id": 0, "host": "", "began": 0.0}
 # An absolute path in an override or a setting, alone or in a list or dictionary, up to its end.
 ABSOLUTE_PATH_PATTERN = re.compile(r"(?P<before>(?:^|[\[(,]\s*|:\s+)['\"]?)(?P<path>/[^,\])}'\"]*)")
@@ -55,10 +56,10 @@ def get_table_path(folder: Path, name: str) -> Path:
 
 
 def list_exported_tables(folder: Path) -> list[str]:
-    """List the names of what the results of a folder were evaluated on, sorted."""
+    """List the names of what the results in a folder, or in folders below it, were evaluated on, sorted."""
     pattern = get_table_path(folder, "*").name
     prefix, suffix = pattern.split("*")
-    return sorted(path.name[len(prefix) : -len(suffix)] for path in folder.glob(pattern))
+    return sorted({path.name[len(prefix) : -len(suffix)] for path in folder.rglob(pattern)})
 
 
 def has_exported_embeddings(run: FinishedRun, name: str) -> bool:
@@ -67,14 +68,22 @@ def has_exported_embeddings(run: FinishedRun, name: str) -> bool:
 
 
 def read_utterance_table(folder: Path, name: str) -> UtteranceTable:
-    """Read the table of evaluated utterances.
+    """Read the table of evaluated utterances; each of several folders of results below has the same one.
 
     Raises:
-        SingerVerifyError: the folder has none of this name, or it cannot be read.
+        SingerVerifyError: there is none of this name, several differ, or it cannot be read.
     """
-    path = get_table_path(folder, name)
-    if not path.is_file():
-        raise SingerVerifyError(f"{path}: no such file; expected it beside exported results: export them again.")
+    paths = sorted(folder.rglob(get_table_path(folder, name).name))
+    if not paths:
+        raise SingerVerifyError(
+            f"{get_table_path(folder, name)}: no such file; expected it beside exported results: export them again."
+        )
+    path, *others = paths
+    if differing := [other for other in others if other.read_bytes() != path.read_bytes()]:
+        raise SingerVerifyError(
+            f"{path} and {differing[0]}: hold other utterances or labels, so their runs cannot be compared; give the "
+            f"folder of one of them."
+        )
     table = read_table(path, "", (UTTERANCE_COLUMN,), {})
     if SINGER_COLUMN not in table.columns:
         raise SingerVerifyError(f"{path}: has no column {SINGER_COLUMN}; expected the table of exported results.")
@@ -136,6 +145,7 @@ def export_results(
     _write_utterance_table(get_table_path(folder, name), utterances)
     for run in runs:
         target = folder / run.path.relative_to(sweep)
+        _refuse_other_run(run, target)
         target.mkdir(parents=True, exist_ok=True)
         _write_settings(run, target)
         with atomic_write(target / EXPORTED_FILENAME.format(name)) as part, open(part, "wb") as file:
@@ -153,11 +163,22 @@ def _write_utterance_table(path: Path, utterances: UtteranceTable) -> None:
     write_bytes_atomically(path, content)
 
 
+def _refuse_other_run(run: FinishedRun, target: Path) -> None:
+    if not (target / OVERRIDES_FILENAME).is_file():
+        return
+    present, added = set(read_overrides(target)), set(_strip_folders(read_overrides(run.path)))
+    if differing := [setting for setting in sorted(present ^ added) if not is_result_neutral(setting)]:
+        raise SingerVerifyError(
+            f"{target}: holds the results of another run of that name ({differing[0]} is not a setting of both); "
+            f"export each sweep to a folder of its own below {target.parent}, whose leaderboard compares all."
+        )
+
+
 def _write_settings(run: FinishedRun, target: Path) -> None:
     """Copy the settings, metrics and record of a run, without the folders of this machine."""
     overrides = [_strip_folders(override) for override in read_overrides(run.path)]
     config = _strip_folders(read_settings(run.path))
-    for filename, content in (("overrides.yaml", overrides), ("config.yaml", config)):
+    for filename, content in ((OVERRIDES_FILENAME, overrides), ("config.yaml", config)):
         write_bytes_atomically(target / filename, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
     if (run.path / METRICS_FILENAME).is_file():
         write_bytes_atomically(target / METRICS_FILENAME, (run.path / METRICS_FILENAME).read_bytes())

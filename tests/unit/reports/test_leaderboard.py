@@ -5,10 +5,13 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.colors
 import numpy as np
 import pytest
 import soundfile
@@ -23,15 +26,21 @@ from singer_verify.corpora.corpus import read_corpus
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.trials.trial_list import build_all_pairs, compute_cosine_scores
+from singer_verify.reports.leaderboard.figures import plot_leaderboard
 from singer_verify.reports.leaderboard.files import (
     build_leaderboard_records,
     format_leaderboard_csv,
     format_leaderboard_latex,
     format_leaderboard_markdown,
-    render_leaderboard_page,
     write_leaderboard,
 )
-from singer_verify.reports.leaderboard.text import MIN_TABLE_COLUMNS, build_leaderboard_table, format_count
+from singer_verify.reports.leaderboard.names import group_entries
+from singer_verify.reports.leaderboard.page import render_leaderboard_page
+from singer_verify.reports.leaderboard.text import (
+    MIN_TABLE_COLUMNS,
+    build_leaderboard_table,
+    format_count,
+)
 from singer_verify.runs.folder import identify_process
 from singer_verify.sweeps.cells import FinishedRun, SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.comparison import Leaderboard, build_leaderboard, compare_cells
@@ -136,9 +145,75 @@ def test_latex_is_booktabs_with_every_special_character_escaped(board: Leaderboa
     assert r"\textbf{$<$world$>$}" in text  # significant
     assert text.isascii()
     rows = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0].strip().splitlines()
-    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [8, 8, 8]
-    assert not re.search(r"(?<!\\)[%#]", text)
-    assert "features=mel40, in percentage points" in text
+    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [3, 3, 3]
+    required, _, rest = text.partition("\n")
+    assert required == r"% requires \usepackage{booktabs}"
+    assert not re.search(r"(?<!\\)[%#]", rest)
+    assert "Difference: from mel40, in points" in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment"),
+    [
+        (None, "table"),
+        (["eer"], "table"),
+        (["eer", "min_dcf_0.01", "difference", "p", "cross song", "params"], "table*"),
+    ],
+)
+def test_latex_fits_a_column_or_spans_two(board: Leaderboard, columns: list[str] | None, environment: str) -> None:
+    text = format_leaderboard_latex(board, columns)
+    opened, closed = (re.findall(rf"\\{name}{{(.*?)}}", text) for name in ("begin", "end"))
+    assert opened == closed[::-1] == [environment, "tabular"]
+    assert text.count("{") == text.count("}")
+    if environment == "table":
+        rows = re.sub(r"\\textbf|[{}$\\]", "", text.partition(r"\toprule")[2].partition(r"\bottomrule")[0]).split("\n")
+        assert max(map(len, rows)) <= 70
+    assert len(re.search(r"\\caption\[.*?\]{(.*)}", text)[1]) < 200
+    if columns:
+        heading = text.partition(r"\toprule")[2].partition(r"\\")[0]
+        assert len(re.findall("&", heading)) == len(columns)
+
+
+def test_latex_refuses_a_column_that_is_not_there(board: Leaderboard) -> None:
+    with pytest.raises(Exception, match=r"--columns=ear: expected one of .*eer.*, difference, p, .*cross song"):
+        format_leaderboard_latex(board, ["ear"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [None, ["eer", "min_cllr", "difference", "p", "cross song", "train_s", "seeds"]])
+def test_latex_compiles(board: Leaderboard, tmp_path: Path, columns: list[str] | None) -> None:
+    command = next(filter(shutil.which, ("tectonic", "pdflatex")), None)
+    if command is None:
+        pytest.skip("neither tectonic nor pdflatex is installed")
+    table = format_leaderboard_latex(board, columns)
+    document = "\\documentclass[twocolumn]{article}\n\\usepackage{booktabs}\n\\begin{document}\n%s\\end{document}\n"
+    (tmp_path / "paper.tex").write_text(document % table)
+    options = ["-interaction=nonstopmode", "-halt-on-error"] if command == "pdflatex" else []
+    done = subprocess.run([command, *options, "paper.tex"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Overfull" not in done.stdout + done.stderr
+
+
+def test_cells_are_grouped_by_encoder_in_figures(board: Leaderboard) -> None:
+    """A group's names leave out what its cells share; a cell of its own encoder needs no title."""
+    encoders = dict(zip((entry.name for entry in board.entries), ("lstm", "campplus", "lstm"), strict=True))
+    grouped = replace(board, entries=tuple(replace(entry, encoder=encoders[entry.name]) for entry in board.entries))
+    groups = group_entries(grouped)
+    assert list(groups) == ["lstm", "campplus"]
+    assert [name for _, name in groups["lstm"]] == ["<world>", board.entries[2].varied[0].partition("=")[2]]
+    figure = plot_leaderboard(grouped)
+    assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == ["lstm", "campplus"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        name for entries in groups.values() for _, name in entries
+    ]
+    for line in figure.axes[0].lines:  # readable without colours
+        red, green, blue = matplotlib.colors.to_rgb(line.get_color())
+        assert red == green == blue
+    page = render_leaderboard_page(grouped)
+    assert page.count("<circle ") == 3
+    assert 'font-style="italic">campplus' in page
 
 
 def test_markdown_has_a_line_per_cell_and_says_what_limits_it(board: Leaderboard) -> None:
@@ -165,7 +240,7 @@ def test_terminal_table_fits_a_hundred_columns(board: Leaderboard) -> None:
 class Parser(HTMLParser):
     """Collects elements, and fails where an element is closed that is not open."""
 
-    VOID = ("meta", "link", "line", "rect", "br")
+    VOID = ("meta", "link", "line", "rect", "circle", "br")
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,7 +281,7 @@ def test_page_is_whole_and_needs_nothing_else(board: Leaderboard) -> None:
 def test_folder_holds_every_form(board: Leaderboard, tmp_path: Path) -> None:
     write_leaderboard(board, tmp_path / "out")
     sizes = {path.suffix: path.stat().st_size for path in (tmp_path / "out").iterdir()}
-    assert set(sizes) == {".csv", ".md", ".tex", ".html", ".png", ".svg"}
+    assert set(sizes) == {".csv", ".md", ".tex", ".html", ".png", ".svg", ".pdf"}
     assert all(sizes.values())
 
 

@@ -117,7 +117,13 @@ def test_a_split_is_exported_as_it_was_evaluated(world: Path, tmp_path: Path) ->
     for features in ("mel40", "mel80"):
         write_run(sweep, f"features={features}", "seed=1", corpus=corpus)
     shown = json.loads(call("leaderboard", sweep, "--json", "--export-results", tmp_path / "results"))
-    assert json.loads(call("leaderboard", tmp_path / "results", "--json")) == shown
+    again = call("leaderboard", tmp_path / "results", "--json", "--power", "--columns", "eer,min_cllr")
+    assert json.loads(again) == shown
+    written = {path.name for path in (tmp_path / "results/leaderboard").iterdir()}
+    assert {"power.csv", "power.png", "power.svg", "power.pdf", "leaderboard.pdf"} <= written
+    assert "minimum Cllr" in (tmp_path / "results/leaderboard/leaderboard.tex").read_text()
+    assert "Singers needed for 80 % power" in (tmp_path / "results/leaderboard/leaderboard.md").read_text()
+    assert "expected percentage points above 0" in refusal("leaderboard", tmp_path / "results", "--effects", "1,x")
     other = refusal("leaderboard", tmp_path / "results", "--split", "test")
     assert "holds exported results on val, but not on test" in other
 
@@ -149,6 +155,29 @@ def test_what_cannot_be_exported_or_put_together_is_refused(world: Path, tmp_pat
     file = next(results.rglob("*.npz"))
     file.write_bytes(file.read_bytes()[:1000])
     assert "is damaged" in refusal("leaderboard", results)
+
+
+@pytest.mark.slow
+def test_several_sweeps_are_compared_from_folders_of_their_own(world: Path, tmp_path: Path) -> None:
+    """Their runs may have the same names; in one folder, one would take the place of another, which is refused."""
+    (other := tmp_path / "other").mkdir()
+    for run in (world / "sweep").glob("*mel40*"):
+        shutil.copytree(run, other / run.name)
+        overrides = yaml.safe_load((run / "overrides.yaml").read_text())
+        (other / run.name / "overrides.yaml").write_text(yaml.safe_dump([*overrides, "encoder=lstm"]))
+    results = tmp_path / "results"
+    for number, sweep in enumerate((world / "sweep", other)):
+        build_leaderboard(sweep, "features=mel40", None, None, export_to=results / f"sweep{number}")
+    board = build_leaderboard(results, "features=mel40,encoder=lstm", None, None)
+    assert [len(entry.seeds) for entry in board.entries] == [1, 1, 1]
+    assert len({entry.name for entry in board.entries}) == 3
+    with pytest.raises(
+        Exception, match=r"holds the results of another run of that name \(encoder=lstm is not a setting"
+    ):
+        build_leaderboard(other, None, None, None, export_to=results / "sweep0")
+    table = results / "sweep1/utterances-folds.csv"
+    table.write_text(table.read_text().replace("female", "contralto"))
+    assert "hold other utterances or labels" in refusal("leaderboard", results, "--baseline", "features=mel80")
 
 
 @pytest.mark.parametrize(

@@ -212,16 +212,34 @@ class ResampledSums:
             return
         singers, others, sums = zip(*self._pending, strict=True)
         left, right = np.repeat(singers, [len(part) for part in others]), np.concatenate(others)
-        summed = np.concatenate(sums)
-        largest = summed.sum(axis=0).max(initial=0) * self.max_weight**2
-        is_exact = np.issubdtype(summed.dtype, np.integer) and largest < MAX_EXACT_FLOAT32_INTEGER
-        singer_weights = self.singer_weights.astype(np.float32 if is_exact else np.float64)
-        weights = singer_weights[left]
-        weights[left == right] = 1.0
-        weights *= singer_weights[right]
-        self._sums += weights.T @ summed.astype(weights.dtype)
+        self._sums += sum_weighted_pairs(self.singer_weights, left, right, np.concatenate(sums), self.max_weight)
         self._pending.clear()
         self._num_pending = 0
+
+
+def sum_weighted_pairs(
+    singer_weights: Int[np.ndarray, "singers resamples"],
+    left: Int[np.ndarray, " pairs"],
+    right: Int[np.ndarray, " pairs"],
+    sums: Num[np.ndarray, "pairs width"],
+    max_weight: int,
+) -> Float[np.ndarray, "resamples width"]:
+    """Sum values of pairs of singers in each resample, weighted by how often both count.
+
+    Args:
+        singer_weights: how often each singer counts; a singer's weights are read in one go.
+        left: one singer of each pair.
+        right: the other; the same where a pair stands for the target trials of one singer.
+        sums: values of each pair.
+        max_weight: the largest weight.
+    """
+    largest = sums.sum(axis=0).max(initial=0) * max_weight**2
+    is_exact = np.issubdtype(sums.dtype, np.integer) and largest < MAX_EXACT_FLOAT32_INTEGER
+    weights_by_singer = singer_weights.astype(np.float32 if is_exact else np.float64)
+    weights = weights_by_singer[left]
+    weights[left == right] = 1.0
+    weights *= weights_by_singer[right]
+    return np.asarray(weights.T @ sums.astype(weights.dtype))
 
 
 class ResampledCounts:

@@ -1,36 +1,39 @@
-"""The leaderboard as files: csv, Markdown, LaTeX, a figure and a page."""
+"""The leaderboard as files: csv, Markdown, LaTeX, figures and a page."""
 
 import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from singer_verify.atomic_files import write_files_atomically
-from singer_verify.evaluation.metrics.bootstrap import Estimate
-from singer_verify.plotting import BLACK, BLUE, COLOURS, UNKNOWN_GREY, VERMILION, render_figure_files
-from singer_verify.reports.det_figure import AXIS_LENGTH, build_det_ticks, compute_axis_position, format_svg_points
-from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF
-from singer_verify.reports.html import render_template
+from singer_verify.errors import require_choice
+from singer_verify.evaluation.metrics.bootstrap import SIGNIFICANCE_LEVEL, Estimate
+from singer_verify.evaluation.metrics.registry import METRICS
+from singer_verify.plotting import render_figure_files
+from singer_verify.reports.leaderboard.figures import plot_leaderboard, plot_power
+from singer_verify.reports.leaderboard.names import format_name_heading, format_short_name, name_by_values
+from singer_verify.reports.leaderboard.page import render_leaderboard_page
 from singer_verify.reports.leaderboard.text import (
+    DEFAULT_EFFECTS,
     build_conditions_note,
     build_corpus_table,
     build_headings,
     build_leaderboard_notes,
+    build_power_table,
+    format_count,
     format_eer,
     format_entry,
+    format_min_dcf,
     format_paired_difference,
-    format_short_name,
     format_split,
-    has_speeds,
     is_significant,
 )
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
-CELL_COLOUR, FIGURE_BASELINE_COLOUR, SEED_COLOUR = BLUE, VERMILION, "#999999"
-CELL_ROW_INCHES = 0.3
+FIGURE_SUFFIXES = ("png", "svg", "pdf")
+MAX_COLUMN_CHARACTERS = 60  # of a row that fits a column of 3.4 inches in footnote size
 # Characters that LaTeX reads as commands, or that its usual fonts lack. pandas escapes only the former.
 LATEX_ESCAPES = str.maketrans(
     {
@@ -45,43 +48,6 @@ LATEX_ESCAPES = str.maketrans(
         "·": r"$\cdot$",
     }
 )
-LEADERBOARD_TEMPLATE = "leaderboard/leaderboard.html.jinja"
-PAGE_BASELINE_COLOUR, PAGE_OTHER_COLOUR = BLACK, UNKNOWN_GREY  # curves beyond the colours are grey
-LAST_SORT_KEY = float("inf")  # of a cell without a value
-
-
-def plot_leaderboard(board: Leaderboard) -> Figure:
-    """Plot the EER of each cell, the lowest on top: the mean over seeds, its interval over singers, each seed."""
-    num_cells = len(board.entries)
-    figure = Figure(figsize=(7.2, 1.7 + CELL_ROW_INCHES * num_cells), layout="constrained")
-    axes = figure.subplots()
-    for row, entry in enumerate(board.entries):
-        colour = FIGURE_BASELINE_COLOUR if entry.name == board.baseline else CELL_COLOUR
-        filled = colour if is_significant(entry) or entry.name == board.baseline else "white"
-        axes.hlines(row, 100 * entry.eer.low, 100 * entry.eer.high, color=colour, linewidth=1.6, zorder=2)
-        seeds = [100 * eer for eer in entry.seed_eers]
-        axes.plot(seeds, [row] * len(seeds), "|", color=SEED_COLOUR, markersize=9, zorder=3)
-        axes.plot(100 * entry.eer.value, row, "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=4)
-        if entry.name == board.baseline:
-            axes.axvline(100 * entry.eer.value, color=FIGURE_BASELINE_COLOUR, linestyle="--", linewidth=1, zorder=1)
-    axes.set_yticks(range(num_cells), [format_short_name(entry, board) for entry in board.entries])
-    axes.set_ylim(num_cells - 0.5, -0.5)
-    axes.set_ylabel(build_headings(board)[0])
-    axes.set_xlabel(f"EER in %, {format_split(board)}, with 95 % intervals over {board.num_singers} singers")
-    axes.grid(axis="x", color="0.9")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(handles=_build_legend(board), loc="outside upper center", ncols=4, frameon=False, fontsize="small")
-    return figure
-
-
-def _build_legend(board: Leaderboard) -> list[Line2D]:
-    marks = [Line2D([], [], color=CELL_COLOUR, marker="o", markerfacecolor="white", label="mean over seeds")]
-    if board.baseline is not None:
-        marks += [
-            Line2D([], [], color=CELL_COLOUR, marker="o", label="differs from baseline (p < 0.05)"),
-            Line2D([], [], color=FIGURE_BASELINE_COLOUR, marker="o", label="baseline"),
-        ]
-    return [*marks, Line2D([], [], color=SEED_COLOUR, marker="|", linestyle="", label="one seed")]
 
 
 def build_leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -141,13 +107,20 @@ def format_leaderboard_csv(board: Leaderboard) -> str:
     return str(pd.DataFrame(build_leaderboard_records(board)).to_csv(index=False, lineterminator="\n"))
 
 
-def format_leaderboard_markdown(board: Leaderboard) -> str:
-    """Format the table, the EERs by condition if there are any, and the notes."""
+def format_leaderboard_markdown(board: Leaderboard, effects: Sequence[float] = DEFAULT_EFFECTS) -> str:
+    """Format the table, the EERs by corpus and condition if there are any, the table of power, and the notes.
+
+    Args:
+        board: the leaderboard.
+        effects: true differences that the table of power is for.
+    """
     parts = [_format_markdown_table(build_headings(board), [format_entry(entry, board) for entry in board.entries])]
     if board.corpora:
         parts.append(f"By corpus:\n\n{_format_markdown_table(*build_corpus_table(board))}")
     if any(condition.has_enough_trials for condition in board.conditions):
         parts.append(f"EER in % by condition:\n\n{_format_markdown_table(*build_condition_table(board))}")
+    if board.power:
+        parts.append(f"Singers needed for 80 % power:\n\n{_format_markdown_table(*build_power_table(board, effects))}")
     said = [*build_leaderboard_notes(board), *filter(None, [build_conditions_note(board)])]
     return "\n\n".join([*parts, "\n".join(f"- {note}" for note in said)]) + "\n"
 
@@ -169,116 +142,144 @@ def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]
     return [build_headings(board)[0], *names], rows
 
 
-def format_leaderboard_latex(board: Leaderboard) -> str:
-    r"""Format a `table` environment for `\usepackage{booktabs}`: significant rows in bold, the notes as its caption."""
-    frame = pd.DataFrame([format_entry(entry, board) for entry in board.entries], columns=build_headings(board))
+def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[LeaderboardEntry], str]]]:
+    """Build the columns that a LaTeX table may have: the heading of each, and what formats a cell's value."""
+
+    def format_metric(name: str) -> Callable[[LeaderboardEntry], str]:
+        form = format_eer if METRICS[name].is_percentage else format_min_dcf
+        return lambda entry: form(entry.metrics[name])
+
+    def format_difference(part: int) -> Callable[[LeaderboardEntry], str]:
+        return lambda entry: (
+            ["baseline", ""] if entry.name == board.baseline else format_paired_difference(entry.compared)
+        )[part]
+
+    def format_condition(name: str) -> Callable[[LeaderboardEntry], str]:
+        return lambda entry: format_eer(entry.condition_eers[name])
+
+    def format_corpus(name: str) -> Callable[[LeaderboardEntry], str]:
+        return lambda entry: format_eer(entry.corpora[name].eer)
+
+    compared: dict[str, tuple[str, Callable[[LeaderboardEntry], str]]] = {
+        "difference": ("difference", format_difference(0)),
+        "p": ("p", format_difference(1)),
+    }
+    return {
+        **{name: (metric.label + " %" * metric.is_percentage, format_metric(name)) for name, metric in METRICS.items()},
+        **(compared if board.baseline is not None else {}),
+        **{corpus.name: (corpus.name, format_corpus(corpus.name)) for corpus in board.corpora},
+        **{
+            condition.name: (condition.name, format_condition(condition.name))
+            for condition in board.conditions
+            if condition.has_enough_trials
+        },
+        "seeds": ("seeds", lambda entry: str(len(entry.seeds))),
+        "params": ("params", lambda entry: format_count(entry.num_parameters)),
+        "bins": ("bins", lambda entry: str(entry.num_bins)),
+        "train_s": ("train s", lambda entry: "--" if entry.seconds is None else f"{entry.seconds:.0f}"),
+    }
+
+
+def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None = None) -> str:
+    r"""Format a `table` environment for `\usepackage{booktabs}`: significant rows in bold.
+
+    A table that is too wide for a column becomes a `table*`, which spans two.
+
+    Args:
+        board: the leaderboard.
+        columns: what to show of each cell: metrics, `difference`, `p`, corpora, conditions, `seeds`, `params`, `bins`
+            and `train_s`; None shows the EER and its difference from the baseline.
+
+    Raises:
+        SingerVerifyError: there is no such column.
+    """
+    available = build_latex_columns(board)
+    chosen = columns or [name for name in ("eer", "difference", "p") if name in available]
+    for name in chosen:
+        require_choice(tuple(available), **{"--columns": name})
+    names = name_by_values(board)
+    headings = [format_name_heading(board), *(available[name][0] for name in chosen)]
+    rows = [[names[entry.name], *(available[name][1](entry) for name in chosen)] for entry in board.entries]
+    frame = pd.DataFrame(rows, columns=headings)
     bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry in board.entries]
     style = frame.style.hide(axis="index").format(_escape_latex).format_index(_escape_latex, axis=1)
-    return style.apply(lambda column: bold, axis=0).to_latex(
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    is_narrow = sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMN_CHARACTERS
+    text = style.apply(lambda column: bold, axis=0).to_latex(
         hrules=True,
         column_format="l" + "r" * (frame.shape[1] - 1),
-        caption=(
-            " ".join(map(_escape_latex, build_leaderboard_notes(board))),
-            _escape_latex(f"Leaderboard, {board.split} split"),
-        ),
+        caption=(_escape_latex(_build_latex_caption(board)), _escape_latex(f"Leaderboard, {format_split(board)}")),
         label="tab:leaderboard",
         position="htbp",
+        position_float="centering",
+        environment="table" if is_narrow else "table*",
     )
+    sized = text.replace(r"\begin{tabular}", "\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n\\begin{tabular}", 1)
+    return f"% requires \\usepackage{{booktabs}}\n{sized}"
+
+
+def _build_latex_caption(board: Leaderboard) -> str:
+    compared = "" if board.baseline is None else (
+        f" Difference: from {name_by_values(board)[board.baseline]}, in points, paired; p after Holm's correction; "
+        f"bold: p < {SIGNIFICANCE_LEVEL:g}."
+    )  # fmt: skip
+    return f"{board.num_singers} singers, {format_split(board)}; in brackets: 95 % intervals over singers.{compared}"
 
 
 def _escape_latex(text: object) -> str:
     return str(text).translate(LATEX_ESCAPES)
 
 
-def write_leaderboard(board: Leaderboard, folder: Path) -> None:
-    """Write leaderboard.csv, .md, .tex, .html, .png and .svg.
+def format_power_csv(board: Leaderboard, effects: Sequence[float]) -> str:
+    """Format the power curves as csv: for each compared cell and effect, the power by number of singers."""
+    best = board.winners[0].name
+    records = [
+        {
+            "best": best,
+            "cell": name,
+            "effect": effect,
+            "is_observed": given is None,
+            "num_singers": size,
+            "power": power,
+        }
+        for name, curve in board.power.items()
+        for given, effect in [(None, abs(curve.difference)), *((effect, effect) for effect in effects)]
+        for size, power in zip(curve.num_singers.tolist(), curve.compute_power(given).tolist(), strict=True)
+    ]
+    return str(pd.DataFrame(records).to_csv(index=False, lineterminator="\n"))
+
+
+def write_leaderboard(
+    board: Leaderboard,
+    folder: Path,
+    columns: Sequence[str] | None = None,
+    effects: Sequence[float] = DEFAULT_EFFECTS,
+) -> list[str]:
+    """Write leaderboard.csv, .md, .tex, .html, .png, .svg and .pdf; power.csv, .png, .svg and .pdf if it was estimated.
+
+    Args:
+        board: the leaderboard.
+        folder: folder to write to.
+        columns: columns of the LaTeX table, see `format_leaderboard_latex`.
+        effects: true differences that the table and figure of power are for.
+
+    Returns:
+        the names of the files.
 
     Raises:
-        SingerVerifyError: the folder cannot be written to.
+        SingerVerifyError: there is no such column, or the folder cannot be written to.
     """
     contents = {
         "csv": format_leaderboard_csv(board).encode(),
-        "md": format_leaderboard_markdown(board).encode(),
-        "tex": format_leaderboard_latex(board).encode(),
-        "html": render_leaderboard_page(board).encode(),
-        **render_figure_files(plot_leaderboard(board)),
+        "md": format_leaderboard_markdown(board, effects).encode(),
+        "tex": format_leaderboard_latex(board, columns).encode(),
+        "html": render_leaderboard_page(board, effects).encode(),
+        **render_figure_files(plot_leaderboard(board), FIGURE_SUFFIXES),
     }
-    write_files_atomically({f"leaderboard.{suffix}": content for suffix, content in contents.items()}, folder)
-
-
-def render_leaderboard_page(board: Leaderboard) -> str:
-    """Render a self-contained HTML page: styles, script and drawing are embedded, and it may not load anything."""
-    colours = _assign_colours(board)
-    return render_template(
-        LEADERBOARD_TEMPLATE,
-        title=f"Leaderboard, {board.split} split",
-        headings=build_headings(board),
-        rows=[_build_page_row(entry, board, colours[entry.name]) for entry in board.entries],
-        notes=build_leaderboard_notes(board),
-        corpus_headings=build_corpus_table(board)[0],
-        corpus_rows=[_build_page_corpus_row(entry, board) for entry in board.entries] if board.corpora else [],
-        conditions=[condition for condition in board.conditions if condition.has_enough_trials],
-        condition_rows=[_build_page_condition_row(entry, board) for entry in board.entries],
-        conditions_note=build_conditions_note(board),
-        side=AXIS_LENGTH,
-        ticks=build_det_ticks(),
-    )
-
-
-def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) -> dict[str, Any]:
-    texts = format_entry(entry, board)
-    keys = [
-        texts[0],
-        len(entry.seeds),
-        entry.eer.value,
-        entry.metrics[DISPLAYED_MIN_DCF].value,
-        0.0 if entry.name == board.baseline else LAST_SORT_KEY if entry.difference is None else entry.difference.value,
-        LAST_SORT_KEY if entry.p_holm is None else entry.p_holm,
-        LAST_SORT_KEY if entry.seconds is None else entry.seconds,
-        entry.num_parameters,
-        entry.num_bins,
-        *([] if entry.robustness is None else [entry.robustness.eer.value]),
-        *([LAST_SORT_KEY if entry.speed is None else -entry.speed] if has_speeds(board) else []),
-    ]
-    return {
-        "name": entry.name,
-        "cells": list(zip(texts, keys, strict=True)),
-        "colour": colour,
-        "is_baseline": entry.name == board.baseline,
-        "is_significant": is_significant(entry),
-        "curve": format_svg_points(board.false_alarms, entry.miss),
-        "at_eer": (
-            round(compute_axis_position(entry.eer.value), 1),
-            round(AXIS_LENGTH - compute_axis_position(entry.eer.value), 1),
-        ),
-    }
-
-
-def _build_page_corpus_row(entry: LeaderboardEntry, board: Leaderboard) -> list[tuple[str, str | float]]:
-    name = format_short_name(entry, board)
-    row: list[tuple[str, str | float]] = [(name, name)]
-    for corpus in board.corpora:
-        result = entry.corpora[corpus.name]
-        row.append((format_eer(result.eer), result.eer.value))
-        if board.baseline is not None:
-            difference, texts = result.difference, format_paired_difference(result.difference)
-            keys = (0.0, LAST_SORT_KEY) if difference is None else (difference.estimate.value, difference.p_holm)
-            row += zip(texts, keys, strict=True)
-    return row
-
-
-def _build_page_condition_row(entry: LeaderboardEntry, board: Leaderboard) -> list[tuple[str, str | float]]:
-    estimates: list[tuple[str, Estimate]] = [
-        (name, entry.condition_eers[name])
-        for name in (condition.name for condition in board.conditions)
-        if name in entry.condition_eers
-    ]
-    name = format_short_name(entry, board)
-    return [(name, name), *((format_eer(estimate), estimate.value) for _, estimate in estimates)]
-
-
-def _assign_colours(board: Leaderboard) -> dict[str, str]:
-    """Assign black to the baseline, a colour to each of the best others, grey to the rest."""
-    others = [entry.name for entry in board.entries if entry.name != board.baseline]
-    chosen = dict.fromkeys(others, PAGE_OTHER_COLOUR) | dict(zip(others, COLOURS, strict=False))
-    return chosen | ({board.baseline: PAGE_BASELINE_COLOUR} if board.baseline is not None else {})
+    files = {f"leaderboard.{suffix}": content for suffix, content in contents.items()}
+    if board.power:
+        files["power.csv"] = format_power_csv(board, effects).encode()
+        figures = render_figure_files(plot_power(board, effects), FIGURE_SUFFIXES)
+        files |= {f"power.{suffix}": content for suffix, content in figures.items()}
+    write_files_atomically(files, folder)
+    return list(files)

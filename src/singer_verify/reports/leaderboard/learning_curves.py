@@ -18,7 +18,8 @@ from singer_verify.atomic_files import write_files_atomically
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
 from singer_verify.plotting import COLOURS, escape_figure_text, render_figure_files
 from singer_verify.reports.leaderboard.files import LATEX_ESCAPES
-from singer_verify.reports.leaderboard.text import NAME_SEPARATOR, format_eer
+from singer_verify.reports.leaderboard.names import NAME_SEPARATOR
+from singer_verify.reports.leaderboard.text import format_eer
 from singer_verify.sweeps.judged_runs import DEFAULT_SPLIT, FOLDS_SPLIT
 from singer_verify.sweeps.learning_curves import (
     MIN_FITTED_SIZES,

@@ -15,19 +15,22 @@ from singer_verify.evaluation.metrics.bootstrap import (
     Estimate,
     PairedDifference,
 )
+from singer_verify.evaluation.metrics.power import PowerCurve
 from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
+from singer_verify.reports.leaderboard.names import format_name_heading, format_short_name, name_by_values
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 from singer_verify.sweeps.corpus_comparison import Winner
 from singer_verify.sweeps.degraded_runs import NUM_ROBUSTNESS_RESAMPLES
 from singer_verify.sweeps.judged_runs import FOLDS_SPLIT
 
-MINUS, NAME_SEPARATOR = "−", " · "
+MINUS = "−"
 MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
 SPEED_COLUMNS = 14  # more for the embedding speed
 MAX_NAMES = 6  # of cells that a sentence lists
 CORPUS_HEADINGS = ("EER %", "difference", "p")
 DIFFERENCE_MARK = "*"
 ROBUSTNESS_COLUMNS = 20  # more for the EER after degradations
+DEFAULT_EFFECTS = (0.01, 0.02, 0.03)  # true differences of EERs that the table of power is for
 FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
 
 
@@ -35,7 +38,7 @@ def build_headings(board: Leaderboard) -> list[str]:
     """Return the headings of the columns that `format_entry` fills."""
     headings = ["seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
     headings += ["degraded EER %"] if board.degradations else []
-    return [_format_name_heading(board), *headings, *(["× real time"] if has_speeds(board) else [])]
+    return [format_name_heading(board), *headings, *(["× real time"] if has_speeds(board) else [])]
 
 
 def format_split(board: Leaderboard) -> str:
@@ -74,13 +77,6 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         *([] if entry.robustness is None else [format_eer(entry.robustness.eer)]),
         *([NO_VALUE if entry.speed is None else f"{entry.speed:.0f}"] if has_speeds(board) else []),
     ]
-
-
-def format_short_name(entry: LeaderboardEntry, board: Leaderboard) -> str:
-    """Return the values of a cell's settings; the settings' names are in the heading if all cells share them."""
-    if _find_common_settings(board):
-        return NAME_SEPARATOR.join(setting.partition("=")[2] for setting in entry.varied)
-    return entry.name
 
 
 def format_eer(rate: Estimate) -> str:
@@ -143,8 +139,8 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
         )
     if board.split == "val":
         notes.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
-    corpora = [note] if (note := build_corpora_note(board)) else []
-    return [*build_winner_notes(board), *notes, *corpora, *_note_missing_seeds(board), *_note_skipped_runs(board)]
+    further = filter(None, [build_corpora_note(board), build_power_note(board)])
+    return [*build_winner_notes(board), *notes, *further, *_note_missing_seeds(board), *_note_skipped_runs(board)]
 
 
 def build_conditions_note(board: Leaderboard) -> str:
@@ -159,7 +155,7 @@ def build_conditions_note(board: Leaderboard) -> str:
 
 def format_winner(board: Leaderboard, winner: Winner) -> str:
     """Say which cells can be told from the one with the lowest EER; nothing if there is no other."""
-    names = {entry.name: format_short_name(entry, board) for entry in board.entries}
+    names = name_by_values(board)
     best, equals, num_others = names[winner.name], winner.equals, len(winner.p_holm)
     where = f"On {winner.corpus}, " if winner.corpus else ""
     if not num_others:
@@ -209,7 +205,7 @@ def build_corpus_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
             if board.baseline is not None:
                 row += format_paired_difference(result.difference)
         rows.append(row)
-    return [_format_name_heading(board), *columns], rows
+    return [format_name_heading(board), *columns], rows
 
 
 def format_paired_difference(difference: PairedDifference | None) -> list[str]:
@@ -217,6 +213,51 @@ def format_paired_difference(difference: PairedDifference | None) -> list[str]:
     if difference is None:
         return ["baseline", ""]
     return [format_eer_difference(difference.estimate), format_p_value(difference.p_holm)]
+
+
+def build_power_table(board: Leaderboard, effects: Sequence[float]) -> tuple[list[str], list[list[str]]]:
+    """Build headings and rows of how many singers it takes to tell a cell from the best.
+
+    Args:
+        board: leaderboard with power curves.
+        effects: sizes of true differences of EERs, beside the observed ones.
+    """
+    headings = ["difference from the best", "singers", *(f"for {format_effect(effect)}" for effect in effects)]
+    names = name_by_values(board)
+    rows = [
+        [
+            names[name],
+            f"{100 * curve.difference:.1f}",
+            *(_format_num_singers(curve, effect) for effect in (None, *effects)),
+        ]
+        for name, curve in board.power.items()
+    ]
+    return [format_name_heading(board), *headings], rows
+
+
+def format_effect(effect: float) -> str:
+    """Format a difference of EERs: 1 point, 2.5 points."""
+    return f"{100 * effect:g} point{'' if 100 * effect == 1 else 's'}"
+
+
+def _format_num_singers(curve: PowerCurve, effect: float | None) -> str:
+    needed = curve.find_num_singers(effect)
+    if needed is None:
+        return f">{curve.num_singers[-1]}"
+    return f"≤{needed}" if needed == curve.num_singers[0] else str(needed)
+
+
+def build_power_note(board: Leaderboard) -> str:
+    """Say what the table of power tells; nothing without one."""
+    if not board.power:
+        return ""
+    best = name_by_values(board)[board.winners[0].name]
+    return (
+        f"Singers: how many it takes to tell a cell from {best} with a power of 80 %, if the "
+        f"true difference is the observed one, or one of so many points; that is, for four of five such studies to "
+        f"have a paired 95 % interval beyond zero. From draws of the {board.num_singers} singers here; an observed "
+        f"difference is as uncertain as its interval."
+    )
 
 
 def build_corpora_note(board: Leaderboard) -> str:
@@ -244,20 +285,6 @@ def _format_interval(low: float, high: float, form: str) -> str:
     return "" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]"
 
 
-def _format_name_heading(board: Leaderboard) -> str:
-    keys = _find_common_settings(board)
-    if not keys:
-        return "cell"
-    last_parts = [key.rpartition(".")[2] for key in keys]
-    return NAME_SEPARATOR.join(last_parts if len(set(last_parts)) == len(last_parts) else keys)
-
-
-def _find_common_settings(board: Leaderboard) -> Sequence[str]:
-    """Return the names of the varied settings if all cells share them."""
-    names = {tuple(setting.partition("=")[0] for setting in entry.varied) for entry in board.entries}
-    return names.pop() if len(names) == 1 else ()
-
-
 def _note_degradations(board: Leaderboard) -> str:
     by_kind: dict[str, list[str]] = {}
     for degradation in board.degradations:
@@ -283,8 +310,13 @@ def _note_skipped_runs(board: Leaderboard) -> list[str]:
     return [f"Skipped runs ({len(board.skipped_runs)}): {listed}."]
 
 
-def build_leaderboard_table(board: Leaderboard) -> Group:
-    """Build the console table: a row per cell, the lowest EER first, significant differences in bold, notes below."""
+def build_leaderboard_table(board: Leaderboard, effects: Sequence[float] = DEFAULT_EFFECTS) -> Group:
+    """Build the console table: a row per cell, the lowest EER first, significant differences in bold, notes below.
+
+    Args:
+        board: the leaderboard.
+        effects: true differences that the table of power is for.
+    """
     table = Table(title=f"Leaderboard, {format_split(board)}", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     name, *others = build_headings(board)
     table.add_column(name, overflow="fold", min_width=12)
@@ -296,7 +328,15 @@ def build_leaderboard_table(board: Leaderboard) -> Group:
             texts[column] = texts[column].replace("0.", ".")
         cells = [Text(text) for text in texts]  # not markup: an interval's brackets would be lost
         table.add_row(*cells, style="bold" if is_significant(entry) else None)
-    tables = [table, "", _build_corpora_table(board), ""] if board.corpora else [table]
+    tables: list[Table | str] = [table, "", _build_corpora_table(board), ""] if board.corpora else [table]
+    if board.power:
+        power = Table(title="Singers needed for 80 % power", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+        headings, rows = build_power_table(board, effects)
+        for number, heading in enumerate(headings):
+            power.add_column(heading, justify="right" if number else "left", overflow="fold")
+        for row in rows:
+            power.add_row(*map(Text, row))
+        tables += ["", power, ""]
     return Group(*tables, *(Text(f"* {note}") for note in build_leaderboard_notes(board)))
 
 
@@ -304,7 +344,7 @@ def _build_corpora_table(board: Leaderboard) -> Table:
     """Build the console table of EERs by corpus; those that differ from the baseline's have an asterisk."""
     title = "EER % by corpus" + ("" if board.baseline is None else f" ({DIFFERENCE_MARK} differs from the baseline)")
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column(_format_name_heading(board), overflow="fold", min_width=12)
+    table.add_column(format_name_heading(board), overflow="fold", min_width=12)
     for corpus in board.corpora:
         table.add_column(f"{corpus.name}{' (unseen)' if corpus.is_unseen else ''}", justify="right", no_wrap=True)
     for entry in board.entries:
