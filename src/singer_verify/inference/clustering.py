@@ -12,7 +12,7 @@ mean of their scores is at or above it.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.cluster import AgglomerativeClustering, SpectralClustering
 
 from singer_verify.errors import require_at_least, require_between
@@ -25,6 +25,7 @@ DEFAULT_MAX_SINGERS = 8
 MAX_GROUPS = 600  # groups of windows whose similarities are all compared
 PIECE_WINDOWS = 1200  # windows that are joined in groups at once
 MAX_GRAPHS = 20  # different numbers of neighbours that are tried
+TOLERANCE_S = 1e-6
 WEAKEST_LINK = 1e-4  # between all groups: the spectral embedding wants a connected graph
 NUM_REFINEMENTS = 3  # rounds in which windows go to the nearest mean
 
@@ -71,7 +72,10 @@ def diarize_unknown_singers(
     middles_s, is_silent = (recording.starts_s + recording.ends_s) / 2, recording.is_silent
     stretches = smooth_embeddings(recording.windows, middles_s, smooth_s, ~is_silent)
     is_used = ~is_silent if not is_silent.all() else np.ones(len(is_silent), bool)
-    clusters = cluster_singers(stretches[is_used], scoring, num_singers, threshold, max_singers)
+    overlap_s = smooth_s + float((recording.ends_s - recording.starts_s).max())
+    clusters = cluster_singers(
+        stretches[is_used], scoring, num_singers, threshold, max_singers, middles_s[is_used], overlap_s
+    )
     means = scoring.prepare_embeddings(clusters.means)
     scores, smoothed = (
         scoring.compute_score_matrix(scoring.prepare_embeddings(rows), means) for rows in (recording.windows, stretches)
@@ -101,8 +105,13 @@ def cluster_singers(
     num_singers: int | None = None,
     threshold: Threshold | None = None,
     max_singers: int = DEFAULT_MAX_SINGERS,
+    middles_s: Float[np.ndarray, " rows"] | None = None,
+    overlap_s: float = 0.0,
 ) -> SingerClusters:
     """Cluster embeddings by singer, see `diarize_unknown_singers`.
+
+    Rows that share sound are alike whoever sings. So they are thinned out until few are left that do, and no two of
+    these are neighbours in the graph.
 
     Args:
         embeddings: rows of unit length, in order of time.
@@ -110,11 +119,17 @@ def cluster_singers(
         num_singers: number of clusters; None finds it.
         threshold: lowest mean score within a cluster; None finds the number of clusters.
         max_singers: largest number that is found.
+        middles_s: middle of the stretch that each row embeds; None where they share nothing.
+        overlap_s: stretches whose middles are closer than this share sound.
     """
-    groups = join_windows(embeddings, MAX_GROUPS)
+    kept = np.arange(len(embeddings)) if middles_s is None else _thin_out(middles_s, overlap_s / 4)
+    groups = join_windows(embeddings[kept], MAX_GROUPS)
     sides = scoring.prepare_embeddings(groups)
     scores = scoring.compute_score_matrix(sides, sides).astype(np.float64)
-    labels = _cluster_groups(scores, num_singers, threshold, max_singers)
+    is_shared = np.zeros_like(scores, bool)
+    if middles_s is not None and len(groups) == len(kept):  # groups of rows share little
+        is_shared = np.abs(middles_s[kept][:, None] - middles_s[kept]) < overlap_s - TOLERANCE_S
+    labels = _cluster_groups(scores, is_shared, num_singers, threshold, max_singers)
     means = average_by_group(groups, labels)
     for _ in range(NUM_REFINEMENTS):
         nearest = _find_nearest(embeddings, means, scoring)
@@ -124,6 +139,15 @@ def cluster_singers(
     order = np.argsort(np.argsort(first))
     labels = order[numbered]
     return SingerClusters(labels, average_by_group(embeddings, labels))
+
+
+def _thin_out(middles_s: Float[np.ndarray, " rows"], distance_s: float) -> Int[np.ndarray, " kept"]:
+    """Return the first row, and each that comes so much later than the one before."""
+    kept = [0]
+    for row in range(1, len(middles_s)):
+        if middles_s[row] - middles_s[kept[-1]] >= distance_s - TOLERANCE_S:
+            kept.append(row)
+    return np.array(kept)
 
 
 def join_windows(
@@ -161,7 +185,11 @@ def _find_nearest(
 
 
 def _cluster_groups(
-    scores: Float[np.ndarray, "groups groups"], num_singers: int | None, threshold: Threshold | None, max_singers: int
+    scores: Float[np.ndarray, "groups groups"],
+    is_shared: Bool[np.ndarray, "groups groups"],
+    num_singers: int | None,
+    threshold: Threshold | None,
+    max_singers: int,
 ) -> Int[np.ndarray, " groups"]:
     if len(scores) == 1 or num_singers == 1:
         return np.zeros(len(scores), np.int64)
@@ -174,7 +202,7 @@ def _cluster_groups(
         if labels.max() < max_singers:
             return labels
         num_singers = max_singers
-    graph, estimated = build_singer_graph(scores, max_singers)
+    graph, estimated = build_singer_graph(np.where(is_shared, scores.min(), scores), max_singers)
     number = min(num_singers or estimated, len(scores))
     if number == 1:
         return np.zeros(len(scores), np.int64)
@@ -198,7 +226,9 @@ def build_singer_graph(
         the symmetric graph of weights 0, 1/2 and 1, and the number of singers.
     """
     num_rows = len(scores)
-    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked = scores.copy()
+    np.fill_diagonal(ranked, np.inf)
+    order = np.argsort(-ranked, axis=1, kind="stable")
     largest = max(min(num_rows // 2, num_rows - 1), 1)
     best: tuple[float, np.ndarray, int] | None = None
     for num_neighbours in np.unique(np.linspace(min(2, largest), largest, MAX_GRAPHS).round().astype(int)):

@@ -181,3 +181,20 @@ def test_the_command(tmp_path: Path) -> None:
     assert "no effect with --gallery" in refusal(*command, "--gallery", tmp_path / "g.npz", "--num-singers", "2")
     assert "no effect without --reference" in refusal(*command, "--skip-overlap")
     assert "num-singers=0" in refusal(*command, "--num-singers", "0")
+
+
+def test_rows_that_share_sound_are_no_neighbours() -> None:
+    """Windows that drift, as stretches of a melody that overlap do, are a chain of neighbours whoever sings."""
+    generator = np.random.default_rng(3)
+    voices = np.linalg.qr(generator.normal(size=(64, 2)))[0].T
+    singers = np.arange(160) // 20 % 2
+    drift = np.cumsum(generator.normal(size=(160, 64)), axis=0)
+    drift = np.stack([drift[max(row - 3, 0) : row + 4].mean(axis=0) for row in range(160)])
+    rows = voices[singers] + 0.8 * drift / np.linalg.norm(drift, axis=1, keepdims=True)
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    middles_s = 0.5 * np.arange(160)
+    informed = cluster_singers(rows, COSINE, middles_s=middles_s, overlap_s=5.0)
+    assert adjusted_rand_score(singers, informed.labels) > adjusted_rand_score(
+        singers, cluster_singers(rows, COSINE).labels
+    )
+    assert len(informed.means) == 2
