@@ -140,4 +140,127 @@ def opensinger(root: Path) -> Path:
     )
 
 
-ALL = (vocalset, mir1k, damp, nus48e, vctk, ravdess, m4singer, opensinger)
+def gtsinger(root: Path) -> Path:
+    """Two titles in two spellings, and one that is decomposed on disk."""
+    songs = {
+        "English/EN-Alto-1": "my love",
+        "English/EN-Tenor-1": "My_Love",
+        "Chinese/ZH-Alto-1": "青花瓷",
+        "Japanese/JA-Soprano-1": "さよなら",
+        "Italian/IT-Bass-1": "Caffe\u0300",
+    }
+    groups = ("Glissando/{}/Control", "Glissando/{}/Glissando", "Glissando/{}/Paired_Speech")
+    falsetto = ("Mixed_Voice_and_Falsetto/{}/Mixed_Voice", "Mixed_Voice_and_Falsetto/{}/Falsetto")
+    paths = [
+        f"{singer}/{group.format(song)}_Group/0000.wav" for singer, song in songs.items() for group in groups + falsetto
+    ]
+    (root / "processed/English").mkdir(parents=True)
+    (root / "processed/English/metadata.json").write_text("[]")
+    return write_all(root, paths)
+
+
+SINGER_INFO = """singer gender key_group tempo key_singer unique_song_name
+jvs001 m mid 92 7 はとぽっぽ
+jvs002 f high 100 3 ゆき
+jvs003 m low 88 5 はるが きた
+jvs004 f mid 96 0 はとぽっぽ
+"""
+
+
+def jvs_music(root: Path) -> Path:
+    """With the speech of two singers beside it."""
+    songs = (
+        "song_common/wav/raw",
+        "song_common/wav/modified",
+        "song_common/wav/modified_grouped",
+        "song_unique/wav/raw",
+    )
+    paths = [f"jvs_music_ver1/jvs00{number}/{song}.wav" for number in (1, 2, 3, 4) for song in songs]
+    sets = ("parallel100/wav24kHz16bit/VOICEACTRESS100_001", "whisper10/wav24kHz16bit/WHISPER_001")
+    paths += [f"jvs_ver1/jvs00{number}/{name}.wav" for number in (1, 2) for name in sets]
+    write_all(root, paths)
+    (root / "jvs_music_ver1/singer_info.txt").write_text(SINGER_INFO, encoding="utf-8")
+    return root
+
+
+def singstyle111(root: Path) -> Path:
+    names = {
+        "chinese/F1-九儿-ChineseFolk-LyricalPassionate": "F1-九儿-ChineseFolk-抒情力量",
+        "chinese/F1-九儿-Opera-LyricalPassionate": "F1-九儿-Opera-抒情力量",
+        "chinese/M2-九儿-Opera-Normal": "M2-九儿-Opera-正常",
+        "english/F1-Fly Me to the Moon-Jazz-Normal": "F1-Fly Me to the Moon-Jazz-Normal",
+        "english/M1-Fly me to the moon-Pop-Normal": "M1-Fly me to the moon-Pop-Normal",
+        "italian/F3-Caro-mio-ben-Opera-Normal": "F3-Caro-mio-ben-Opera-Normal",
+    }
+    return write_all(root, [f"{folder}/{name}0{part}.wav" for folder, name in names.items() for part in (1, 2)])
+
+
+def nhss(root: Path) -> Path:
+    folders = [f"Data/{singer}/{song}" for singer in ("F01", "F02", "M02", "M04") for song in ("S05", "S09")]
+    names = ("song", "speech", "Song/001", "Song/002", "Speech/001")
+    (root / "Data/F01/S05").mkdir(parents=True)
+    (root / "Data/F01/S05/song.TextGrid").write_text("")
+    return write_all(root, [f"{folder}/{name}.wav" for folder in folders for name in names])
+
+
+VOCADITO_TABLE = """track_id,singer_id,average_pitch,language
+1,S1,50,Tagalog
+2,S2,65,Spanish
+3,S1,52,Tagalog
+4,S3,47,Catalan/Valencian
+17,S12,60,none
+30,S24,56,French+English
+"""
+
+
+def vocadito(root: Path) -> Path:
+    write_all(root, [f"Audio/vocadito_{line.partition(',')[0]}.wav" for line in VOCADITO_TABLE.splitlines()[1:]])
+    (root / "vocadito_metadata.csv").write_text(VOCADITO_TABLE)
+    return root
+
+
+def dagstuhl_choirset(root: Path) -> Path:
+    """Soloists, a quartet, an exercise, a take without a number, the room and the piano."""
+    names = [
+        *(
+            f"LI_QuartetA_Take04_{singer}_{microphone}"
+            for singer in ("S2", "A1", "T1")
+            for microphone in ("DYN", "LRX")
+        ),
+        *(f"LI_FullChoir_Solo0{take}_{singer}_DYN" for take, singer in ((1, "B2"), (7, "S1"))),
+        *("LI_Basses_Take01_B5_LRX", "TP_FullChoir_Outtake_A1_DYN", "TP_FullChoir_Outtake_A1_HSM"),
+        *("SE_QuartetA_CadenceMajorPiano05_T1_DYN", "SE_FullChoir_ScaleUpDown12_A1_DYN"),
+        *("LI_QuartetA_Take04_Stereo_STM", "LI_QuartetA_Take04_StereoReverb_STM", "SE_QuartetA_Tuning01_Piano_SPL"),
+    ]
+    return write_all(root, [f"audio_wav_22050_mono/DCS_{name}.wav" for name in names])
+
+
+def mir_qbsh(root: Path) -> Path:
+    persons = ("year2003/person00001", "year2003/person00002", "year2004/person00001", "year2007/person00009")
+    paths = [f"waveFile/{person}/{song}.wav" for person in persons for song in ("00014", "00035")]
+    (root / "waveFile/year2003/person00001").mkdir(parents=True)
+    (root / "waveFile/year2003/person00001/00014.pv").write_text("0\n")
+    return write_all(root, paths)
+
+
+def jingju(root: Path) -> Path:
+    """Part 2: an artist on two days, plays with names cut short, takes."""
+    return write_all(
+        root,
+        [
+            "wav/20170327LiaoJiaNi/lsxp-Jiang_shen_er-San_jia_dian-nacta.wav",
+            "wav/20170408SongRuoXuan/daspd-Hai_dao_bing-Gui_fei_zui-nacta.wav",
+            "wav/20170418TianHao/lsxp-Wo_zheng_zai-Kong_cheng_ji01-nacta.wav",
+            "wav/20170418TianHao/lsxp-Wo_zheng_zai-Kong_cheng_ji02-nacta.wav",
+            "wav/20170424SunYuZhu/daxp-Er_ting_de-Suo_lin_nang_take2-nacta.wav",
+            "wav/20170424SunYuZhu/daxp-Zhe_cai_shi-Suo_lin_nang_first_half-nacta.wav",
+            "wav/20170425SunYuZhu/daxp-Chui_qiu_ting-Suo_lin_nang-nacta.wav",
+            "wav/20170506LiuHaiLin/daxp-Chun_qiu_ting-Suo_lin_nang-ustb.WAV",
+        ],
+    )
+
+
+ALL = (
+    *(vocalset, mir1k, damp, nus48e, vctk, ravdess, m4singer, opensinger),
+    *(gtsinger, jvs_music, singstyle111, nhss, vocadito, dagstuhl_choirset, mir_qbsh, jingju),
+)

@@ -24,7 +24,10 @@ def new(
 def prepare(
     corpus: Annotated[
         str,
-        typer.Argument(help="The reader: vocalset, damp, nus48e, mir1k, vctk, ..., folder, or your_package.reader."),
+        typer.Argument(
+            help="The reader: dagstuhl_choirset, damp, gtsinger, jingju, jvs_music, m4singer, mir1k, mir_qbsh, nhss, "
+            "nus48e, opensinger, ravdess, singstyle111, vctk, vocadito, vocalset, folder, or your_package.reader."
+        ),
     ],
     source: Annotated[Path, typer.Argument(help="The folder of the data set, as downloaded.")],
     out: Annotated[Path, typer.Option(help="The corpus folder to create.")],
@@ -44,11 +47,16 @@ def prepare(
     drop_duplicates: Annotated[bool, typer.Option(help="Leave out recordings that appear under two singers.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking them.")] = False,
     labels: Annotated[Path | None, typer.Option(help="A csv of labels: a row per utterance or per singer.")] = None,
-    metadata: Annotated[Path | None, typer.Option(help="damp: the table of performances.")] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="damp, vocadito, jingju: the table that names the singers.")
+    ] = None,
     snr_db: Annotated[float | None, typer.Option(help="mir1k: mix voice and accompaniment at this ratio.")] = None,
-    microphone: Annotated[str | None, typer.Option(help="vctk 0.92: 1 or 2.")] = None,
+    microphone: Annotated[
+        str | None, typer.Option(help="vctk 0.92: 1 or 2; dagstuhl_choirset: DYN, HSM, LRX or all.")
+    ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of a reader of your own.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Another option of the reader, as jvs_music: version, nhss: whole."),
     ] = None,
 ) -> None:
     """Prepare a corpus from a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""

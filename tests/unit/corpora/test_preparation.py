@@ -298,7 +298,7 @@ def test_refuses_what_is_not_the_data_set(singers: Path, tmp_path: Path) -> None
     loose.mkdir()
     soundfile.write(loose / "a.wav", np.zeros(1600), 16_000)
     assert "put the recordings of each singer into a folder named after the singer." in refusal("folder", loose, *out)
-    assert "no such reader; expected one of damp, folder" in refusal("vocals", singers, *out)
+    assert "no such reader; expected one of dagstuhl_choirset, damp, folder" in refusal("vocals", singers, *out)
     assert "--snr-db: not an option of vctk; its options: --microphone" in refusal("vctk", vctk, *out, "--snr-db", 3)
     assert "no such folder" in refusal("folder", tmp_path / "nowhere", *out)
     (tmp_path / "empty").mkdir()

@@ -7,6 +7,7 @@ A reader of another package is named by its import path: `my_package.my_reader`,
 import importlib
 import inspect
 import logging
+import os
 import pkgutil
 import re
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.corpus import Recording
-from singer_verify.corpora.file_search import find_recordings
+from singer_verify.corpora.file_search import find_files, find_recordings
 from singer_verify.errors import SingerVerifyError, require_attributes
 from singer_verify.safe_loading import add_project_folder
 
 log = logging.getLogger(__name__)
 
+MAX_LEVELS_ABOVE = 5  # that are tried where a folder within a data set is given
 MatchedFiles = list[tuple[str, re.Match[str]]]
 READER_ATTRIBUTES = {
     "PATH_PATTERN": "a compiled regular expression that finds utterances by their paths",
@@ -109,7 +111,7 @@ def read_recordings(reader: str, source: Path, settings: dict[str, Any]) -> list
     if not matches:
         raise SingerVerifyError(
             f"{source}: none of its {len(paths)} audio files is named as in {reader} (the first: {paths[0]})"
-            f"{_suggest_reader(reader, paths)}."
+            f"{_suggest_folder_above(reader, source, paths) or _suggest_reader(reader, paths)}."
         )
     if strays := sorted(set(paths) - {path for path, _ in matches}):
         log.warning(
@@ -128,6 +130,34 @@ def _check_reader_settings(reader: str, recordings: Callable[..., Any], settings
     if unknown := [name for name in settings if name not in option_names]:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in option_names) or "none"
         raise SingerVerifyError(f"--{unknown[0].replace('_', '-')}: not an option of {reader}; its options: {options}.")
+
+
+def find_metadata(source: Path, name: str, data_set: str) -> Path:
+    """Find the file of a data set that describes its recordings; the first one, where several have its name.
+
+    Args:
+        source: folder of the data set.
+        name: name of the file.
+        data_set: name of the data set, for the message.
+
+    Raises:
+        SingerVerifyError: there is no such file below the folder.
+    """
+    if not (found := sorted(path for path in find_files(source).files if path.name == name)):
+        raise SingerVerifyError(f"{source}: has no {name}; expected the unpacked {data_set} folder.")
+    return found[0]
+
+
+def _suggest_folder_above(reader: str, source: Path, paths: list[str]) -> str:
+    """Name the folder above from which the files would be named as in the reader, or return nothing."""
+    if reader == "folder":
+        return ""  # any folder would do as a singer
+    names, folder = load_reader(reader).PATH_PATTERN, Path(os.path.abspath(source))
+    for above in folder.parents[:MAX_LEVELS_ABOVE]:
+        prefix = folder.relative_to(above).as_posix()
+        if any(names.search(f"{prefix}/{path}") for path in paths):
+            return f"; they are from {above}, so give that folder"
+    return ""
 
 
 def _suggest_reader(reader: str, paths: list[str]) -> str:

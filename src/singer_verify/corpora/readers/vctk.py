@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 
 from singer_verify.corpora.corpus import FEMALE, MALE, SPEECH, Recording
-from singer_verify.corpora.file_search import find_files
-from singer_verify.corpora.readers import MatchedFiles
-from singer_verify.errors import SingerVerifyError, require_choice
+from singer_verify.corpora.readers import MatchedFiles, find_metadata
+from singer_verify.errors import require_choice
 
 PATH_PATTERN = re.compile(
     r"(?:^|/)(?:wav48(?:_silence_trimmed)?)/(?P<speaker>[ps]\d+)/(?P=speaker)_\d+(?:_mic(?P<microphone>[12]))?"
@@ -38,10 +37,8 @@ def parse_recordings(source: Path, matches: MatchedFiles, microphone: str = "1")
 
 
 def _read_speakers(source: Path) -> dict[str, dict[str, str]]:
-    tables = sorted(path for path in find_files(source).files if path.name == SPEAKER_TABLE_NAME)
-    if not tables:
-        raise SingerVerifyError(f"{source}: has no {SPEAKER_TABLE_NAME}; expected the unpacked VCTK folder.")
-    lines = tables[0].read_text(encoding="utf-8", errors="replace").splitlines()
+    table = find_metadata(source, SPEAKER_TABLE_NAME, "VCTK")
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
     rows = [match for line in lines if (match := SPEAKER_LINE_PATTERN.match(line.strip()))]
     return {
         match["speaker"] if match["speaker"][0] in "ps" else f"p{match['speaker']}": {
