@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 
 from singer_verify.audio import AUDIO_SUFFIXES, load_audio
-from singer_verify.audio.decoding import decode_blocks
 from singer_verify.corpora.file_search import find_recordings
 from singer_verify.errors import SingerVerifyError, UtteranceError
 
@@ -15,6 +14,8 @@ PROGRESSION = ((0, 4, 7), (7, 11, 14), (9, 12, 16), (5, 9, 12))  # semitones abo
 BEATS_PER_CHORD = 4
 NUM_PARTIALS = 8
 MIN_TEMPO_BPM, MAX_TEMPO_BPM = 80.0, 130.0
+CHECKED_SAMPLE_RATE = 16_000
+MIN_EXCERPT_POWER, MAX_DRAWS = 0.1, 20  # of the power of the file; draws until an excerpt has it
 MIN_TONIC_HZ = 130.8  # C3; the tonic is any of the twelve semitones above
 Samples = Float[np.ndarray, " _"]
 
@@ -23,7 +24,7 @@ def find_accompaniment(folder: Path) -> tuple[Path, ...]:
     """Find the audio files in a folder, recursively, sorted.
 
     Raises:
-        SingerVerifyError: no such folder, no audio file in it, or one that cannot be decoded.
+        SingerVerifyError: no such folder, no audio file in it, or one that cannot be decoded or is silent.
     """
     if not folder.is_dir():
         raise SingerVerifyError(f"--accompaniment {folder}: no such folder; expected a folder of audio files.")
@@ -34,9 +35,9 @@ def find_accompaniment(folder: Path) -> tuple[Path, ...]:
         )
     for file in files:
         try:
-            next(decode_blocks(file))
-        except (UtteranceError, StopIteration) as error:
-            raise SingerVerifyError(f"--accompaniment {error or f'{file}: contains no samples.'}") from error
+            load_audio(file, CHECKED_SAMPLE_RATE)
+        except UtteranceError as error:
+            raise SingerVerifyError(f"--accompaniment {error}") from error
     return files
 
 
@@ -45,6 +46,8 @@ def load_accompaniment(
 ) -> Samples:
     """Load an excerpt of one of the files, drawn at random; a file that is too short is repeated.
 
+    Excerpts that are much softer than their file, as its beginning or a pause may be, are drawn again.
+
     Args:
         files: files to choose from.
         num_samples: length of the excerpt.
@@ -52,8 +55,16 @@ def load_accompaniment(
         generator: draws the file and where the excerpt starts.
     """
     whole = _load_file(files[int(generator.integers(len(files)))], sample_rate)
-    start = int(generator.integers(max(len(whole) - num_samples, 0) + 1))
-    return np.resize(whole, max(num_samples, len(whole)))[start : start + num_samples]
+    whole = np.resize(whole, max(num_samples, len(whole)))
+    min_power = MIN_EXCERPT_POWER * np.square(whole).mean()
+    powers: list[tuple[float, int]] = []
+    for start in generator.integers(len(whole) - num_samples + 1, size=MAX_DRAWS).tolist():
+        power = float(np.square(whole[start : start + num_samples]).mean())
+        powers.append((power, start))
+        if power >= min_power:
+            break
+    _, start = max(powers) if powers[-1][0] < min_power else powers[-1]
+    return whole[start : start + num_samples]
 
 
 @lru_cache(maxsize=4)

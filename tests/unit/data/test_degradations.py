@@ -10,7 +10,7 @@ from scipy.signal import welch
 from support.audio import SAMPLE_RATE, sing, sing_phrases
 
 from singer_verify.data import degradations
-from singer_verify.data.accompaniment import find_accompaniment
+from singer_verify.data.accompaniment import find_accompaniment, load_accompaniment
 from singer_verify.data.degradations import KINDS, Degradation, DegradationContext, parse_degradations
 from singer_verify.errors import SingerVerifyError
 
@@ -224,6 +224,16 @@ def test_accompaniment_comes_from_the_files_in_a_folder(tmp_path: Path, voice: n
     assert parse_degradations("noise,accompaniment=3", 0, files)[0].accompaniment == ()
 
 
+def test_accompaniment_is_not_taken_from_silence(tmp_path: Path, voice: np.ndarray) -> None:
+    song = np.concatenate([np.zeros(30 * 8000), sing(1, 6.0, 8000)])
+    soundfile.write(tmp_path / "song.wav", song, 8000)
+    generators = (np.random.default_rng(seed) for seed in range(8))
+    excerpts = [load_accompaniment((tmp_path / "song.wav",), 16_000, 8000, generator) for generator in generators]
+    assert all(len(excerpt) == 16_000 for excerpt in excerpts)
+    assert min(map(compute_level_db, excerpts)) > compute_level_db(song) - 10.1
+    assert len({excerpt.tobytes() for excerpt in excerpts}) > 4
+
+
 def test_folders_without_accompaniment_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match=r"--accompaniment .*nowhere: no such folder"):
         find_accompaniment(tmp_path / "nowhere")
@@ -232,6 +242,12 @@ def test_folders_without_accompaniment_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.mp3").write_bytes(b"no sound")
     with pytest.raises(SingerVerifyError, match=r"--accompaniment .*broken\.mp3: cannot be decoded as audio"):
         find_accompaniment(tmp_path)
+    (tmp_path / "broken.mp3").unlink()
+    for name, num_samples, reason in (("silent.wav", 8000, "is silent"), ("empty.wav", 0, "contains no samples")):
+        soundfile.write(tmp_path / name, np.zeros(num_samples), 8000)
+        with pytest.raises(SingerVerifyError, match=f"--accompaniment .*{name}: {reason}"):
+            find_accompaniment(tmp_path)
+        (tmp_path / name).unlink()
     with pytest.raises(SingerVerifyError, match="--accompaniment: no accompaniment among --degrade noise"):
         parse_degradations("noise", 0, [tmp_path / "a.wav"])
 
