@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import CorpusArgument, DeviceOption, JsonOption, app, show_progress, takes_trust
+from singer_verify.cli.application import DeviceOption, JsonOption, app, show_progress, takes_trust
 
 
 @app.command("probe")
 @takes_trust
 def probe_embeddings(
-    model_paths: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Run folders, .ckpt or saved_model.pt files, to compare.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL... CORPUS | SWEEP",
+            help="Models to compare and a corpus folder; or the folder of a sweep, whose cells are compared.",
+        ),
     ],
-    corpus: CorpusArgument,
     label: Annotated[
         str | None,
         typer.Option(
@@ -24,7 +27,10 @@ def probe_embeddings(
             "(default: singer, and every label with two values or more)."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="The split to probe.")] = "val",
+    split: Annotated[str, typer.Option(help="The split to probe; of a sweep with folds, all judged singers.")] = "val",
+    baseline: Annotated[
+        str | None, typer.Option(help="Settings of the sweep's cell to compare with (default: features=mel40).")
+    ] = None,
     numbers: Annotated[
         str | None,
         typer.Option(
@@ -50,8 +56,10 @@ def probe_embeddings(
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the table in LaTeX.")] = False,
 ) -> None:
     """Probe what frozen embeddings tell of labels, on singers a linear probe was not fitted to, and of the singer."""
+    from singer_verify.cli.console import show_progress_on_stderr
+    from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model
-    from singer_verify.inference.probing import plan_probes, probe_models
+    from singer_verify.inference.probing import ProbeOptions, plan_probes, probe_models
     from singer_verify.reports.probes import (
         build_probe_summary,
         build_probe_table,
@@ -60,11 +68,22 @@ def probe_embeddings(
         write_probe_figure,
         write_probes,
     )
+    from singer_verify.sweeps.probing import probe_sweep
 
     _check_probe_options(folds, resamples, seed, out, figure, as_json + as_csv + as_latex)
-    plan = plan_probes(corpus, split, _split_names(label), _split_names(numbers), disjoint)
-    models = [load_model(path, device) for path in model_paths]
-    report = probe_models(models, plan, folds, resamples, seed, show_progress)
+    options = ProbeOptions(_split_names(label), _split_names(numbers), disjoint, folds, resamples, seed)
+    *model_paths, corpus = paths
+    if not model_paths:
+        if corpus.is_file() or (corpus / "checkpoints").is_dir():
+            raise SingerVerifyError(f"{corpus}: is a model; give the models before the corpus that they are probed on.")
+        with show_progress_on_stderr():
+            report = probe_sweep(corpus, options, split, baseline, show_progress)
+    elif baseline is not None:
+        raise SingerVerifyError(f"--baseline {baseline}: has no effect without a sweep; name that model first.")
+    else:
+        plan = plan_probes(corpus, split, options)
+        models = [load_model(path, device) for path in model_paths]
+        report = probe_models(models, corpus, split, plan, show_progress)
     if as_json:
         typer.echo(json.dumps(build_probe_summary(report), indent=2))
     elif as_csv:
@@ -79,8 +98,8 @@ def probe_embeddings(
         write_probe_figure(report, figure)
 
 
-def _split_names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",")]
+def _split_names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def _check_probe_options(

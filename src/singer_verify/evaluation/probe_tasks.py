@@ -1,7 +1,7 @@
 """What a linear probe predicts, a label or the singer, and what its train and test may not share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ class ProbeTask:
         disjoint: what train and test do not share, for instance "singer".
         left_out: values that occur in one unit only, and are therefore in train or in test, but not in both.
         num_unknown: number of utterances whose value is unknown.
+        spaces: (kept,), number of the model whose embedding each utterance has, where several models embed a part each
+            (folds): a probe learns and is tested within one of them. Empty for one model.
     """
 
     label: str
@@ -42,6 +44,13 @@ class ProbeTask:
     disjoint: str = SINGER
     left_out: tuple[str, ...] = ()
     num_unknown: int = 0
+    spaces: Int[np.ndarray, " _"] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def list_space_rows(self) -> list[Int[np.ndarray, " _"]]:
+        """List which of the kept utterances each model embeds."""
+        if not len(self.spaces):
+            return [np.arange(len(self.rows))]
+        return [np.flatnonzero(self.spaces == space) for space in np.unique(self.spaces)]
 
     @property
     def is_number(self) -> bool:
@@ -55,8 +64,11 @@ class ProbeTask:
 
     @property
     def chance(self) -> float:
-        """Score of a probe that knows nothing: a mean recall of 1 / classes, or an R² of 0."""
-        return 0.0 if self.is_number else 1.0 / len(self.classes)
+        """Score of a probe that knows nothing: a mean recall of 1 / classes, or an R² of 0; over folds, their mean."""
+        if self.is_number:
+            return 0.0
+        parts = [self.targets[rows] for rows in self.list_space_rows()]
+        return float(sum(len(part) / len(np.unique(part)) for part in parts) / len(self.targets))
 
     @property
     def majority(self) -> float | None:
@@ -65,7 +77,11 @@ class ProbeTask:
 
 
 def plan_label_task(
-    label: str, values: np.ndarray, singer_index: np.ndarray, is_number: bool | None = None
+    label: str,
+    values: np.ndarray,
+    singer_index: np.ndarray,
+    is_number: bool | None = None,
+    spaces: np.ndarray | None = None,
 ) -> ProbeTask:
     """Choose what a probe of a label predicts, over singers.
 
@@ -73,7 +89,8 @@ def plan_label_task(
         label: name of the label.
         values: (utterances,), strings, `""` where unknown; or floats, NaN where unknown.
         singer_index: (utterances,), number of each singer.
-        is_number: whether the value is a number; None finds out, see `parse_numbers`.
+        is_number: whether the value is a number; None finds out, see `has_many_numbers`.
+        spaces: (utterances,), number of the model that embeds each; None for one model.
 
     Raises:
         SingerVerifyError: fewer than two values are sung by two singers, or a number is asked for and is none.
@@ -86,13 +103,17 @@ def plan_label_task(
         is_number = numbers is not None and has_many_numbers(values)
     if is_number:
         assert numbers is not None
-        return _plan_number_task(label, numbers, singer_index)
+        return _plan_number_task(label, numbers, singer_index, spaces)
     texts = np.array([UNKNOWN if value != value else str(value) for value in values.tolist()], object)
-    return _plan_class_task(label, texts, singer_index, singer_index)
+    return _plan_class_task(label, texts, singer_index, singer_index, SINGER, spaces)
 
 
 def plan_singer_task(
-    singers: Sequence[str], singer_index: np.ndarray, disjoint: str, units: np.ndarray | None
+    singers: Sequence[str],
+    singer_index: np.ndarray,
+    disjoint: str,
+    units: np.ndarray | None,
+    spaces: np.ndarray | None = None,
 ) -> ProbeTask:
     """Choose what a probe of the singer predicts, over songs or recordings.
 
@@ -101,50 +122,66 @@ def plan_singer_task(
         singer_index: (utterances,), number of each utterance's singer.
         disjoint: what the units are, for instance "song".
         units: (utterances,), song of each utterance, `""` where unknown; None takes each recording by itself.
+        spaces: (utterances,), number of the model that embeds each; None for one model.
 
     Raises:
         SingerVerifyError: fewer than two singers sing two songs.
     """
     names = np.array(singers, object)[singer_index]
     if units is None:
-        return _plan_class_task(SINGER, names, np.arange(len(names)), singer_index, disjoint)
+        return _plan_class_task(SINGER, names, np.arange(len(names)), singer_index, disjoint, spaces)
     codes, _ = pd.factorize(np.where(units == UNKNOWN, None, units))  # type: ignore[call-overload]
     names = np.where(codes >= 0, names, UNKNOWN)
-    return _plan_class_task(SINGER, names, codes, singer_index, disjoint)
+    return _plan_class_task(SINGER, names, codes, singer_index, disjoint, spaces)
 
 
-def _plan_number_task(label: str, numbers: np.ndarray, singer_index: np.ndarray) -> ProbeTask:
+def _plan_number_task(
+    label: str, numbers: np.ndarray, singer_index: np.ndarray, spaces: np.ndarray | None
+) -> ProbeTask:
     rows = np.flatnonzero(np.isfinite(numbers))
-    num_singers = len(np.unique(singer_index[rows]))
-    if num_singers < MIN_SINGERS_OF_NUMBERS:
+    if spaces is not None:
+        num_singers = pd.Series(singer_index[rows]).groupby(spaces[rows]).nunique()
+        rows = rows[np.isin(spaces[rows], num_singers.index[num_singers >= 2])]
+    units = singer_index[rows].astype(np.int64)
+    if len(np.unique(units)) < MIN_SINGERS_OF_NUMBERS:
         raise SingerVerifyError(
-            f"label {label}: is known for {num_singers} singers; a probe of numbers, tested on other singers than it "
-            f"was fitted to, needs at least {MIN_SINGERS_OF_NUMBERS}."
+            f"label {label}: is known for {len(np.unique(units))} singers; a probe of numbers, tested on other singers "
+            f"than it was fitted to, needs at least {MIN_SINGERS_OF_NUMBERS}."
         )
     if np.ptp(numbers[rows]) == 0.0:
         raise SingerVerifyError(f"label {label}: is {numbers[rows[0]]:g} everywhere; expected at least 2 values.")
-    units = singer_index[rows]
-    return ProbeTask(label, rows, numbers[rows], units, units, (), num_unknown=len(numbers) - len(rows))
+    task = ProbeTask(label, rows, numbers[rows], units, units, (), num_unknown=int(np.isnan(numbers).sum()))
+    return task if spaces is None else replace(task, spaces=spaces[rows].astype(np.int64))
 
 
 def _plan_class_task(
-    label: str, values: np.ndarray, units: np.ndarray, singer_index: np.ndarray, disjoint: str = SINGER
+    label: str,
+    values: np.ndarray,
+    units: np.ndarray,
+    singer_index: np.ndarray,
+    disjoint: str,
+    spaces: np.ndarray | None,
 ) -> ProbeTask:
-    """Keep the classes that occur in two units, so that each can be in train and in test."""
-    is_known = values != UNKNOWN
-    num_units = pd.Series(units[is_known]).groupby(values[is_known]).nunique()
-    classes, alone = (sorted(map(str, num_units.index[chosen])) for chosen in (num_units >= 2, num_units < 2))
+    """Keep the classes that occur in two units of a model's part, so that each can be in train and in test."""
+    table = pd.DataFrame({"value": values, "unit": units, "space": 0 if spaces is None else spaces})
+    known = table[table["value"] != UNKNOWN]
+    num_units = known.groupby(["space", "value"])["unit"].transform("nunique")
+    shared = known[num_units >= 2]
+    num_classes = shared.groupby("space")["value"].transform("nunique")
+    kept = shared[num_classes >= 2] if spaces is not None else shared
+    classes = sorted(map(str, kept["value"].unique()))
+    alone = sorted(set(map(str, known["value"].unique())) - set(classes))
     if len(classes) < 2:
         raise SingerVerifyError(_explain_refusal(label, classes, alone, disjoint))
-    rows = np.flatnonzero(np.isin(values.astype(str), classes) & is_known)
-    targets = np.searchsorted(classes, values[rows].astype(str)).astype(np.int64)
+    rows = kept.index.to_numpy(np.int64)
     return ProbeTask(
         label,
         rows,
-        targets,
+        np.searchsorted(classes, kept["value"].to_numpy(str)).astype(np.int64),
         *(units[rows].astype(np.int64), singer_index[rows].astype(np.int64), tuple(classes), disjoint),
         left_out=tuple(alone),
-        num_unknown=int((~is_known).sum()),
+        num_unknown=len(table) - len(known),
+        spaces=np.zeros(0, np.int64) if spaces is None else spaces[rows].astype(np.int64),
     )
 
 

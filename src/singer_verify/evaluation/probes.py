@@ -12,7 +12,7 @@ both of scikit-learn, of features with zero mean and unit variance in the traini
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,18 +69,28 @@ class LabelProbes:
 
 
 def divide_task(task: ProbeTask, num_folds: int = NUM_FOLDS, seed: int = 0) -> list[Fold]:
-    """Divide the utterances of a task into folds without common units, stratified by class.
+    """Divide the utterances of a task into folds without common units, stratified by class, for each model's part.
 
     Args:
         task: what is predicted.
-        num_folds: number of folds; fewer where a fold would not hold two units.
+        num_folds: number of folds of a part; fewer where a fold would not hold two units.
         seed: seed of the draw.
 
     Returns:
         numbers of the rows in the training and in the test part of each fold; every row is tested once, and every class
-        is in every training part.
+        of a model's part is in every training part.
     """
-    return _divide(task.targets, task.units, num_folds, seed, task.is_number)
+    return [
+        (rows[train], rows[test])
+        for rows in task.list_space_rows()
+        for train, test in _divide(
+            _number_classes(task.targets[rows]), task.units[rows], num_folds, seed, task.is_number
+        )
+    ]
+
+
+def _number_classes(targets: np.ndarray) -> Int[np.ndarray, " _"]:
+    return np.unique(targets, return_inverse=True)[1]
 
 
 def _divide(targets: np.ndarray, units: np.ndarray, num_folds: int, seed: int, is_number: bool) -> list[Fold]:
@@ -151,7 +161,7 @@ def _choose_penalty(
     fewest = len(np.unique(units)) if is_number else min(len(np.unique(units[targets == one])) for one in classes)
     if fewest < 2:
         return DEFAULT_PENALTY
-    folds = _divide(np.searchsorted(classes, targets), units, NUM_INNER_FOLDS, seed, is_number)
+    folds = _divide(_number_classes(targets), units, NUM_INNER_FOLDS, seed, is_number)
     scores = []
     for penalty in penalties:
         predicted = np.empty_like(targets)
@@ -216,69 +226,72 @@ def resample_scores(
 
 
 def score_predictions(
-    task: ProbeTask, predictions: Sequence[Num[np.ndarray, " kept"]], num_resamples: int, seed: int = 0
+    task: ProbeTask, predictions: Sequence[Sequence[Num[np.ndarray, " kept"]]], num_resamples: int, seed: int = 0
 ) -> tuple[ProbeScores, ...]:
     """Score the predictions of several models in the same resamples of the singers; p values are not corrected yet.
 
+    The scores of a model are means over its trainings (seeds).
+
     Args:
         task: what was predicted.
-        predictions: predictions from the embeddings of each model; the first is what others are compared with.
+        predictions: predictions from the embeddings of each training of each model; the first model is what others are
+            compared with.
         num_resamples: number of bootstrap resamples.
         seed: seed of the resamples.
     """
     num_singers = task.num_singers
     draws = draw_bootstrap_weights(np.ones((num_singers, num_singers), bool), num_resamples, seed)
-    everyone = np.ones((1, num_singers))
+    counts = np.concatenate([np.ones((1, num_singers)), draws])
     scored: list[ProbeScores] = []
     values: list[tuple[float, np.ndarray]] = []
-    for predicted in predictions:
-        whole, whole_accuracy = resample_scores(task, predicted, everyone)
-        resampled, resampled_accuracy = resample_scores(task, predicted, draws)
-        values.append((float(whole[0]), resampled))
+    for trainings in predictions:
+        parts = [resample_scores(task, predicted, counts) for predicted in trainings]
+        whole, *rest = np.mean([score for score, _ in parts], axis=0)
+        resampled = np.array(rest)
+        accuracies = [accuracy for _, accuracy in parts if accuracy is not None]
         accuracy = None
-        if whole_accuracy is not None and resampled_accuracy is not None:
-            accuracy = compute_percentile_interval(float(whole_accuracy[0]), resampled_accuracy)
+        if accuracies:
+            first, *rest = np.mean(accuracies, axis=0)
+            accuracy = compute_percentile_interval(float(first), np.array(rest))
+        values.append((float(whole), resampled))
         difference, p = None, None
         if len(values) > 1:
             resampled_difference = resampled - values[0][1]
-            difference = compute_percentile_interval(float(whole[0]) - values[0][0], resampled_difference)
+            difference = compute_percentile_interval(float(whole) - values[0][0], resampled_difference)
             valid = resampled_difference[np.isfinite(resampled_difference)]
             p = compute_two_sided_p_value(valid) if np.isfinite(difference.low) else None
-        score = compute_percentile_interval(float(whole[0]), resampled)
+        score = compute_percentile_interval(float(whole), resampled)
         scored.append(ProbeScores(score, accuracy, difference, p))
     return tuple(scored)
 
 
 def probe_label(
-    embeddings: Sequence[Float[np.ndarray, "utterances _"]],
+    embeddings: Sequence[Sequence[Float[np.ndarray, "utterances _"]]],
     task: ProbeTask,
     num_folds: int = NUM_FOLDS,
     num_resamples: int = 500,
     seed: int = 0,
     penalties: Sequence[float] = PENALTIES,
-    report_model: Callable[[int], None] = lambda number: None,
 ) -> LabelProbes:
     """Probe a label in the embeddings of each of several models, in the same folds and the same resamples.
 
     Args:
-        embeddings: embeddings of the same utterances by each model.
+        embeddings: embeddings of the same utterances by each training (seed) of each model.
         task: what is predicted.
         num_folds: number of folds.
         num_resamples: number of bootstrap resamples of the singers.
         seed: seed of folds and resamples.
         penalties: L2 penalties to choose from, the strongest first.
-        report_model: function that is given the number of each model as it is done.
 
     Raises:
         SingerVerifyError: an embedding is not finite.
     """
     folds = divide_task(task, num_folds, seed)
-    predictions = []
-    for number, rows in enumerate(embeddings):
-        if not np.isfinite(rows).all():
-            raise SingerVerifyError("an embedding is not finite; the model is broken.")
-        predictions.append(predict_out_of_fold(rows, task, folds, penalties, seed))
-        report_model(number)
+    if not all(np.isfinite(rows).all() for trainings in embeddings for rows in trainings):
+        raise SingerVerifyError("an embedding is not finite; the model is broken.")
+    predictions = [
+        [predict_out_of_fold(rows, task, folds, penalties, seed) for rows in trainings] for trainings in embeddings
+    ]
     return LabelProbes(task, len(folds), score_predictions(task, predictions, num_resamples, seed))
 
 

@@ -66,8 +66,8 @@ def build_probe_summary(report: ProbeReport) -> dict[str, Any]:
     """Build the contents of probes.json: the corpus, the probes, the values left out, and the notes."""
     return {
         "models": list(report.models),
-        "corpus": report.corpus,
-        "split": report.split,
+        "place": report.place,
+        "num_trainings": list(report.num_trainings),
         "num_singers": report.num_singers,
         "num_utterances": report.num_utterances,
         "num_resamples": report.num_resamples,
@@ -123,12 +123,20 @@ def _format_p_value(p: float) -> str:
 def build_probe_notes(report: ProbeReport) -> list[str]:
     """Build the notes that a reader must know to interpret the probes."""
     notes = [
-        f"{report.num_singers} singers, {report.num_utterances} utterances of {report.corpus}, {report.split} split.",
+        f"{report.num_singers} singers, {report.num_utterances} utterances of {report.place}.",
         "Score: balanced accuracy (mean recall of the classes) in %, chance is 1 / number of classes; for numbers R², "
         "the share of their variance that is explained, where 0 is chance. In brackets: 95 % intervals from "
         f"{report.num_resamples} resamples of the singers (percentile bootstrap; the probes are not fitted again).",
         "A probe is a linear model of the frozen embedding, tested on singers it was not fitted to.",
     ]
+    if report.has_folds:
+        notes.append(
+            "Each singer is embedded by the model that has not heard them; probes learn from and are tested on singers "
+            "of the same fold, and their predictions in all folds are scored together."
+        )
+    if max(report.num_trainings, default=1) > 1:
+        seeds = ", ".join(f"{name} {count}" for name, count in zip(report.models, report.num_trainings, strict=True))
+        notes.append(f"Scores are means over seeds ({seeds}).")
     if len(report.models) > 1:
         notes.append(
             f"Difference: the score minus that of {report.models[0]}, in percentage points (of R² as such), in the "
@@ -141,7 +149,7 @@ def build_probe_notes(report: ProbeReport) -> list[str]:
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, scores vary by several percentage points; intervals "
             f"resampled from so few are too narrow, if anything."
         )
-    notes += [sentence for probe in report.probes for sentence in describe_task(probe.task)]
+    notes += [sentence for probe in report.probes for sentence in describe_task(probe.task, report.num_utterances)]
     notes += [f"Not probed: {reason}" for reason in report.refused.values()]
     for model, overlaps in zip(report.models, report.overlaps, strict=False):
         notes += [f"{model}: {sentence}" for sentence in describe_overlaps(overlaps)]
@@ -158,9 +166,8 @@ def _describe_singer_probe(probe: LabelProbes) -> str:
 
 def build_probe_table(report: ProbeReport) -> Group:
     """Build the console table: a row per label, or a row per model below each label, and notes."""
-    place = f"{report.corpus}, {report.split} split"
     is_comparison = len(report.models) > 1
-    title = f"Probes on {place}" if is_comparison else f"Probes of {report.models[0]} on {place}"
+    title = f"Probes on {report.place}" if is_comparison else f"Probes of {report.models[0]} on {report.place}"
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     fill = _add_compared_models if is_comparison else _add_single_model
     fill(table, report)
@@ -207,7 +214,7 @@ def format_probes_latex(report: ProbeReport) -> str:
     return style.format_index(_escape_latex, axis=1).to_latex(
         hrules=True,
         column_format="l" * num_names + "r" * (len(headings) - num_names),
-        caption=(" ".join(map(_escape_latex, build_probe_notes(report))), _escape_latex(f"Probes on {report.corpus}")),
+        caption=(" ".join(map(_escape_latex, build_probe_notes(report))), _escape_latex(f"Probes on {report.place}")),
         label="tab:probes",
         position="htbp",
     )
@@ -230,7 +237,7 @@ def plot_probes(report: ProbeReport) -> Figure:
     rows = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": num_rows}).ravel()
     for axes, (probes, is_number) in zip(rows, panels, strict=True):
         _plot_panel(axes, probes, is_number, len(report.models))
-    title = f"{report.corpus}, {report.split} split, {report.num_singers} singers"
+    title = f"{report.place}, {report.num_singers} singers"
     figure.suptitle(escape_figure_text(title, MAX_TITLE_LENGTH), fontsize="medium")
     marks = [
         Patch(color=_get_colour(number), label=escape_figure_text(model)) for number, model in enumerate(report.models)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from typer.testing import CliRunner
 
 from singer_verify.cli import app
 from singer_verify.evaluation.results import EvaluatedUtterances
-from singer_verify.inference import load_model
-from singer_verify.inference.probing import plan_probes, probe_models
+from singer_verify.inference import load_model, probing
+from singer_verify.inference.probing import ProbeOptions, plan_probes, probe_models
 from singer_verify.reports.probes import build_probe_notes, format_probes_latex, plot_probes, write_probes
 
 NUM_SINGERS, SONGS = 6, ("calm", "fast", "high", "low")
@@ -34,8 +35,9 @@ def sing_note(f0_hz: float, seconds: float, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(autouse=True)
-def work_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start no workers, which take longer than these few recordings."""
+def work_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start no workers, which take longer than these few recordings, and try one penalty."""
+    monkeypatch.setattr(probing, "probe_label", partial(probing.probe_label, penalties=(10.0,)))
     for module in ("split", "probing"):
         monkeypatch.setattr(f"singer_verify.inference.{module}.count_available_cores", lambda: 0)
 
@@ -128,8 +130,8 @@ def test_models_are_compared_on_the_same_utterances(
         rows = telling if is_other else noise
         return EvaluatedUtterances(paths[kept], singers, index[kept], {"song": songs[kept]}, rows[kept])
 
-    plan = plan_probes(corpus, "val", ["song"])
-    report = probe_models(models, plan, 3, 100, embed=embed)
+    plan = plan_probes(corpus, "val", ProbeOptions(("song",), num_folds=3, num_resamples=100))
+    report = probe_models(models, corpus, "val", plan, embed=embed)
     [probe] = report.probes
     first, second = probe.scores
     assert len(probe.task.rows) == len(index) - 1
@@ -206,7 +208,7 @@ def test_the_same_model_twice_is_refused_and_a_corpus_of_one_recording_each(mode
 
 def test_precomputed_features_have_no_pitch_to_measure(model: Path, make_ready_corpus: Any) -> None:
     root = make_ready_corpus()
-    assert "precomputed features have no sound to measure it in" in refusal("probe", model, root, "--label", "pitch")
+    assert "there is no sound to measure it in" in refusal("probe", model, root, "--label", "pitch")
 
 
 def test_help_lists_the_command() -> None:

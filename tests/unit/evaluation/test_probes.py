@@ -52,7 +52,7 @@ def test_a_label_that_lies_along_a_direction_is_told() -> None:
     rows, vowels = make_embeddings(), draw_labels(1, "a", "e", "i")
     rows[:, 0] = 8.0 * np.searchsorted(["a", "e", "i"], vowels.astype(str)) + 0.1 * rows[:, 0]
     rows[:, 1] = 8.0 * (vowels == "e")
-    [scores] = probe_label([rows], plan_label_task("vowel", vowels, SINGERS), 3, penalties=(10.0, 1.0)).scores
+    [scores] = probe_label([[rows]], plan_label_task("vowel", vowels, SINGERS), 3, penalties=(10.0, 1.0)).scores
     assert scores.score.value > 0.99
     assert scores.accuracy is not None
     assert scores.accuracy.value > 0.99
@@ -65,7 +65,7 @@ def test_a_number_that_lies_along_a_direction_is_told() -> None:
     rows[:, 0] = 0.1 * tempo
     task = plan_label_task("tempo", tempo.astype(str).astype(object), SINGERS)
     assert task.is_number
-    [scores] = probe_label([rows], task, **QUICK).scores
+    [scores] = probe_label([[rows]], task, **QUICK).scores
     assert scores.score.value > 0.95
     assert scores.score.low > 0.9
     assert (task.chance, task.majority, scores.accuracy) == (0.0, None, None)
@@ -76,10 +76,10 @@ def test_what_the_embedding_does_not_tell_is_at_chance() -> None:
     for seed in range(5):
         rows = make_embeddings(seed)
         task = plan_label_task("take", draw_labels(seed, "a", "b"), SINGERS)
-        [scores] = probe_label([rows], task, **QUICK, seed=seed).scores
+        [scores] = probe_label([[rows]], task, **QUICK, seed=seed).scores
         includes.append(scores.score.low <= task.chance <= scores.score.high)
         number = plan_label_task("length", np.random.default_rng(seed).standard_normal(NUM_ROWS), SINGERS)
-        assert probe_label([rows], number, **QUICK).scores[0].score.value < 0.05
+        assert probe_label([[rows]], number, **QUICK).scores[0].score.value < 0.05
     assert sum(includes) >= 3
 
 
@@ -90,9 +90,9 @@ def test_what_only_the_singer_tells_is_at_chance_where_train_and_test_share_no_s
         rows = make_embeddings(seed)
         drawn = np.random.default_rng(seed).permutation(np.arange(NUM_SINGERS) % 2)[SINGERS]
         task = plan_label_task("club", np.array(["red", "blue"], object)[drawn], SINGERS)
-        honest.append(probe_label([rows], task, **QUICK).scores[0].score.value)
+        honest.append(probe_label([[rows]], task, **QUICK).scores[0].score.value)
         naive = ProbeTask(task.label, task.rows, task.targets, np.arange(NUM_ROWS), SINGERS, task.classes)
-        leaky.append(probe_label([rows], naive, **QUICK).scores[0].score.value)
+        leaky.append(probe_label([[rows]], naive, **QUICK).scores[0].score.value)
     assert 0.3 < np.mean(honest) < 0.7
     assert np.mean(leaky) > 0.85
 
@@ -130,7 +130,7 @@ def test_predictions_are_those_of_scikit_learn() -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000))
     expected = cross_val_predict(model, rows, task.targets, cv=folds)
     assert predicted.tolist() == expected.tolist()
-    whole = probe_label([rows], task, 4, 20, penalties=(10.0,)).scores[0]
+    whole = probe_label([[rows]], task, 4, 20, penalties=(10.0,)).scores[0]
     assert whole.score.value == pytest.approx(balanced_accuracy_score(task.targets, expected))
     assert whole.accuracy is not None
     assert whole.accuracy.value == pytest.approx((task.targets == expected).mean())
@@ -138,7 +138,7 @@ def test_predictions_are_those_of_scikit_learn() -> None:
     folds = divide_task(number, 4)
     expected = cross_val_predict(make_pipeline(StandardScaler(), Ridge(10.0)), rows, number.targets, cv=folds)
     np.testing.assert_allclose(predict_out_of_fold(rows, number, folds, penalties=(10.0,)), expected)
-    [scores] = score_predictions(number, [expected], 20)
+    [scores] = score_predictions(number, [[expected]], 20)
     assert scores.score.value == pytest.approx(r2_score(number.targets, expected))
 
 
@@ -181,7 +181,7 @@ def test_resampled_scores_are_scores_of_the_repeated_rows() -> None:
 def test_singers_are_told_by_another_song_and_count_as_often_as_they_are_drawn() -> None:
     songs = np.array(list("abcd" * (NUM_ROWS // 4)), object)
     task = plan_singer_task(NAMES, SINGERS, "song", songs)
-    [scores] = probe_label([make_embeddings()], task, **QUICK).scores
+    [scores] = probe_label([[make_embeddings()]], task, **QUICK).scores
     assert scores.score.value > 0.8
     assert (task.chance, task.disjoint, len(task.classes)) == (pytest.approx(1 / NUM_SINGERS), "song", NUM_SINGERS)
     predicted = np.where(task.targets < 3, task.targets, 0)  # the first three are told, nobody else
@@ -198,7 +198,7 @@ def test_a_model_compared_with_itself_does_not_differ_and_a_better_one_does() ->
     better = rows.copy()
     better[:, 0] = 9.0 * (vowels == "e")
     task = plan_label_task("vowel", vowels, SINGERS)
-    probe = probe_label([rows, rows, better], task, **QUICK)
+    probe = probe_label([[rows], [rows], [better]], task, **QUICK)
     first, same, other = probe.scores
     assert (first.difference, first.p) == (None, None)
     assert same.difference is not None
@@ -273,7 +273,7 @@ def test_broken_embeddings_are_refused() -> None:
     rows = make_embeddings()
     rows[3, 0] = np.nan
     with pytest.raises(SingerVerifyError, match="an embedding is not finite"):
-        probe_label([rows], plan_label_task("vowel", draw_labels(1, "a", "e"), SINGERS))
+        probe_label([[rows]], plan_label_task("vowel", draw_labels(1, "a", "e"), SINGERS))
 
 
 def test_names_are_listed_up_to_a_few() -> None:
