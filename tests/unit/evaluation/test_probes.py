@@ -73,7 +73,7 @@ def test_a_number_that_lies_along_a_direction_is_told() -> None:
 
 def test_what_the_embedding_does_not_tell_is_at_chance() -> None:
     includes = []
-    for seed in range(5):
+    for seed in range(4):
         rows = make_embeddings(seed)
         task = plan_label_task("take", draw_labels(seed, "a", "b"), SINGERS)
         [scores] = probe_label([[rows]], task, **QUICK, seed=seed).scores
