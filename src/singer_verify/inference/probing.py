@@ -340,7 +340,13 @@ def describe_task(task: ProbeTask, num_utterances: int) -> list[str]:
     sentences = []
     if task.num_unknown:
         sentences.append(f"{task.label}: {task.num_unknown} of {num_utterances} utterances without a value left out.")
-    if task.left_out:
+    num_alone = num_utterances - task.num_unknown - len(task.rows)
+    if len(task.spaces) and num_alone:
+        sentences.append(
+            f"{task.label}: {num_alone} of {num_utterances} utterances left out, because fewer than two "
+            f"{task.disjoint}s of their fold have their value."
+        )
+    elif task.left_out:
         number, unit, names = len(task.left_out), task.disjoint, format_names(task.left_out)
         kind = "singer" if task.label == SINGER else "value"
         which = f"1 {kind} with one {unit}" if number == 1 else f"{number} {kind}s with one {unit} each"

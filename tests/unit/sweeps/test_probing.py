@@ -14,6 +14,7 @@ from support.sweep_runs import write_run
 from singer_verify.evaluation.probe_tasks import plan_label_task, plan_singer_task
 from singer_verify.evaluation.probes import divide_task, probe_label
 from singer_verify.inference import probing
+from singer_verify.inference.probing import describe_task
 
 NUM_FOLDS, SINGERS_PER_FOLD, SONGS, NUM_DIMS = 3, 4, ("a", "b", "c"), 8
 TAKES = 2
@@ -111,6 +112,9 @@ def test_a_value_is_left_out_of_the_folds_where_one_singer_has_it() -> None:
     songs[(FOLDS == 1) & (SINGERS > 4)] = ""  # one singer is left in the second fold
     task = plan_label_task("song", songs, SINGERS, spaces=FOLDS)
     assert (task.classes, task.left_out) == (("a", "b"), ("c",))
+    (unknown, alone) = describe_task(task, len(FOLDS))
+    assert unknown == f"song: {(songs == '').sum()} of 72 utterances without a value left out."
+    assert alone.startswith("song: 8 of 72 utterances left out, because fewer than two singers of their fold")
     assert set(FOLDS[task.rows].tolist()) == {0, 2}
     assert task.chance == pytest.approx(0.5)
     numbers = plan_label_task("tempo", np.where(SINGERS == 0, np.nan, np.arange(len(FOLDS)) * 1.0), SINGERS)
