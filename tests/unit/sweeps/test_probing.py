@@ -114,7 +114,7 @@ def test_a_value_is_left_out_of_the_folds_where_one_singer_has_it() -> None:
     assert (task.classes, task.left_out) == (("a", "b"), ("c",))
     (unknown, alone) = describe_task(task, len(FOLDS))
     assert unknown == f"song: {(songs == '').sum()} of 72 utterances without a value left out."
-    assert alone.startswith("song: 8 of 72 utterances left out, because fewer than two singers of their fold")
+    assert alone.startswith("song: 6 of 72 utterances left out, because fewer than two singers of their fold")
     assert set(FOLDS[task.rows].tolist()) == {0, 2}
     assert task.chance == pytest.approx(0.5)
     numbers = plan_label_task("tempo", np.where(SINGERS == 0, np.nan, np.arange(len(FOLDS)) * 1.0), SINGERS)
