@@ -1,13 +1,14 @@
 """Dagstuhl ChoirSet (Rosenzweig et al. 2020): `DCS_<piece>_<setting>_<take>_<singer>_<microphone>.wav`.
 
 A choir of amateurs sings Locus Iste (LI), Tebe Poem (TP) and exercises (SE), all together, in two quartets or the
-basses alone; a take named Solo has one singer. Singers are named after voice part and number, S1 to B5, the same in all
-settings (quartet A is S2, A1, T1 and B1). Each has up to three microphones of their own, which record the same singing:
-a dynamic one (DYN), a headset (HSM) and one on the larynx (LRX), which hears no air; not all have all three, and B5
-only the last. The others are heard softly in the first two. Recordings of the room (STM, STL, STR) and the piano (SPL,
-SPR) are of no single singer and are left out.
+basses alone; a take named Solo has one singer. Singers are named after voice part and number, S1 to B5; a name is taken
+as the same person in all settings (quartet A is S2, A1, T1 and B1). Each has up to three microphones of their own,
+which record the same singing: a dynamic one (DYN), a headset (HSM), and a contact microphone on the throat (LRX); not
+all have all three, and B5 only the last. The first two hear the neighbours, too. Recordings of the room (STM, STL, STR)
+and the piano (SPL, SPR) are of no single singer and are left out.
 
-Names as in mirdata's index of version 1.2.3 (eleven singers). The gender of the singers is nowhere, so it is no label.
+Names as in mirdata's index of version 1.2.3, which has eleven singers. Their gender was not to be found, and is no
+label.
 """
 
 import re

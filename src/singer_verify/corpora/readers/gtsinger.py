@@ -4,7 +4,8 @@ A song is sung once with a technique and once without (`Control_Group`), and its
 Singers are named after language and voice, `EN-Alto-1`. The paper counts twenty singers, and the README of its
 repository (github.com/GTSinger/GTSinger) lists twenty names: nobody sings in two languages under two names. The same
 title is spelled in capitals in one place and not in another (`my love`, `My Love`, `Heartful_Song`), so song labels
-are in lower case. The voice tells the gender, as in the processing scripts of the authors.
+are in lower case. Gender is told from the voice: alto and soprano are women, which a public script that prepares the
+set confirms for the Chinese and English singers only.
 """
 
 import re

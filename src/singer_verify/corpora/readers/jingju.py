@@ -1,20 +1,21 @@
-"""Jingju a cappella singing (Gong et al. 2017 to 2018, Caro Repetto et al. 2022), arias of Beijing opera.
+"""Jingju a cappella singing (Gong et al. 2018, in three parts), arias of Beijing opera.
 
 A name says role and mode, the first words of the aria, the play, the number of the rendition and where it was recorded:
 `lsxp-Wo_ben_shi-Kong_cheng_ji01-nacta.wav` (lao sheng, xi pi). Who sings it:
 
 * part 2 has a folder per artist and day, `20170424SunYuZhu`; the artist is the singer, on whichever day;
 * part 1 (`wav/{danAll,laosheng}/`) has both roles in a folder each, and part 3 folders of teachers with recordings
-  `teacher` and `student_01` of many children; neither says who is who, and the collection of all parts (JaCRC) has a
-  spreadsheet for it. For these `--metadata` takes a csv with the columns `utterance` and `singer`.
+  `teacher` and `student_01` of many children; neither says who is who. For these `--metadata` takes a csv with the
+  columns `utterance` and `singer`. The collection of all parts (JaCRC, zenodo.org/record/3251760) has a spreadsheet of
+  metadata to make it from.
 
 An aria has the same label whoever sings it. Names shorten plays (`Gui_fei_zui` is `Gui_fei_zui_jiu`) and vary capitals,
 so the label is the first three syllables of the aria and of the play: `haidaobing-guifeizui`. A role is not a gender
 (women sing lao sheng), so gender is no label; `--labels` adds it.
 
 Names are those in mirdata's index of part 1 (version 7) and in lists of the authors' programs for parts 2 and 3.
-Not verified: the names in the collection of all parts, those of the role jing, and those of the recordings of
-accompaniments; a file with `jinghu` in its path is left out.
+Not verified: the names in the collection of all parts and the columns of its spreadsheet, the names of arias of the
+role jing, and those of recordings of the accompaniment; a file with `jinghu` in its path is left out.
 """
 
 import re

@@ -7,7 +7,7 @@ one is, and the gender, stand in `singer_info.txt`, a line per singer below the 
 The singers are the speakers of the speech corpus JVS (Takamichi et al. 2019), under the same names, `jvs001`. Where
 JVS lies in the same folder (`jvs_ver1/<speaker>/<set>/wav24kHz16bit/*.wav`), its speech is read as well.
 
-Known from the paper and from scripts that read the set, not from the set itself: the columns of `singer_info.txt`.
+Not verified: the columns of `singer_info.txt` are those that public scripts read, not seen in the set itself.
 """
 
 import re

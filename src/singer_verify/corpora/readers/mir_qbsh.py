@@ -1,9 +1,10 @@
-"""MIR-QBSH (Jang 2006 to 2009), queries by singing and humming: `waveFile/<year>/<person>/<song>.wav`.
+"""MIR-QBSH (Jang 2006), queries by singing and humming: `waveFile/<year>/<person>/<song>.wav`.
 
 Students of a course sing or hum the beginnings of children's songs for eight seconds. Songs have the numbers of the
 MIDI files, the same for everyone. Persons are numbered anew each year (`year2003/person00001`), so the year belongs
-to the singer's name; whether somebody came back in another year is not documented. Nor are genders, nor which
-recordings are hummed. Layout as in the corpus's MATLAB scripts and public programs that read it.
+to the singer's name. The layout is that of public programs that read the corpus; not found in any description of it
+(MIREX wiki, query by singing and humming): whether somebody came back in another year, genders, and which recordings
+are hummed.
 """
 
 import re

@@ -2,12 +2,12 @@
 
 Eight professional singers, 111 songs in English, Chinese and Italian, most of them sung in several genres and with
 several expressions, in sections: `chinese/F1-九儿-Opera-LyricalPassionate/F1-九儿-Opera-抒情力量01.wav`. The letter
-of a singer's name is the gender. The same name in two languages is taken as the same singer: six of the eight sing in
-English, and the others alone do not make up the Chinese and Italian songs.
+of a singer's name is the gender. The same name in two languages is taken as the same singer: the paper counts eight in
+all, and more than one language for some of them.
 
-The set is given out on request (dsqvival.github.io/singstyle111), and its own description of the files was not at
-hand. The layout is that of the folder `chinese` as public data preparation for ESPnet expects it; that the folders of
-the other languages look the same is an assumption, and what looks different is refused or counted as left out.
+Not verified: the set's own description of its files (dsqvival.github.io/singstyle111) was not at hand. The layout is
+that of the folder `chinese` as a public script that prepares it for ESPnet expects it; that the folders of the other
+languages look the same is an assumption, and what looks different is refused, or counted as left out.
 """
 
 import logging
