@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from singer_verify.corpora.matching import ABSENT
 from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND, UNKNOWN, UtteranceMetadata
-from singer_verify.evaluation.metrics.bootstrap import Estimate
+from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval
 from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS, ConditionCounts, TrialCounts
 from singer_verify.evaluation.scoring.enrolment import SingerModels
@@ -78,6 +78,8 @@ class FloorMetrics:
         metrics: `eer` and `auc`, each with its interval over singers; empty with too few trials of either kind.
         target_share: share of the target trials whose sides have the same value; None for a measurement.
         nontarget_share: share of the non-target trials whose sides do.
+        margin: EER of the property less that of the model in the condition, with the interval of the paired
+            difference; None without either.
     """
 
     condition: str
@@ -86,6 +88,7 @@ class FloorMetrics:
     metrics: dict[str, Estimate]
     target_share: float | None = None
     nontarget_share: float | None = None
+    margin: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -253,20 +256,34 @@ def _score_values(
     source = TrialListSource(TrialEmbeddings(values[:, None]), counts.source.singer_index, scoring, used)
     scored = TrialCounts(source, counts.conditions, counts.weights, range(len(counts.weights.unit_index)))
     is_label = isinstance(scoring, EqualityScoring)
-    conditions = (_compute_floor(condition, kept, is_label) for condition, kept in scored.by_condition.items())
+    conditions = (
+        _compute_floor(condition, kept, counts.by_condition[condition], is_label)
+        for condition, kept in scored.by_condition.items()
+    )
     return Floor(name, is_label, tuple(conditions))
 
 
-def _compute_floor(condition: str, counts: ConditionCounts, is_label: bool) -> FloorMetrics:
+def _compute_floor(condition: str, counts: ConditionCounts, of_model: ConditionCounts, is_label: bool) -> FloorMetrics:
     sizes = counts.num_targets, counts.num_nontargets
-    metrics = {} if min(sizes) < MIN_TRIALS_PER_KIND else counts.estimate(CONFOUND_METRICS)
-    floor = FloorMetrics(condition, *sizes, metrics)
+    if min(sizes) < MIN_TRIALS_PER_KIND:
+        floor = FloorMetrics(condition, *sizes, {})
+    else:
+        margin = _compare_eers(counts, of_model)
+        floor = FloorMetrics(condition, *sizes, counts.estimate(CONFOUND_METRICS), margin=margin)
     if not is_label:
         return floor
     at_one = int(counts.bins.digitize(np.ones(1))[0])
     num_equal = (int(kind[0, at_one:].sum()) for kind in (counts.targets, counts.nontargets))
     shares = [equal / size if size else None for equal, size in zip(num_equal, sizes, strict=True)]
     return replace(floor, target_share=shares[0], nontarget_share=shares[1])
+
+
+def _compare_eers(counts: ConditionCounts, of_model: ConditionCounts) -> Estimate:
+    """Compute by how much the EER is above that of the model, on the same resamples of the singers."""
+    compute = METRICS[EER].compute
+    value = compute(counts.binned_counts) - compute(of_model.binned_counts)
+    resampled = [compute(kind.resampled_counts.build_binned_counts()) for kind in (counts, of_model)]
+    return compute_percentile_interval(float(value[0]), resampled[0] - resampled[1])
 
 
 def _describe_conditions(

@@ -26,6 +26,11 @@ def as_label(values: Sequence[object]) -> np.ndarray:
     return np.array([str(value) for value in values], object)
 
 
+def draw_embeddings(num_utterances: int) -> np.ndarray:
+    embeddings = np.random.default_rng(0).standard_normal((num_utterances, 4))
+    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
 def measure(
     nuisances: NuisanceVariables,
     singers: np.ndarray = SINGERS,
@@ -33,8 +38,7 @@ def measure(
     trials: Trials | None = None,
 ) -> Confounds:
     """Of random embeddings, which do not matter, by conditions on these labels."""
-    embeddings = np.random.default_rng(0).standard_normal((len(singers), 4))
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    embeddings = draw_embeddings(len(singers))
     metadata = UtteranceMetadata({label: nuisances.labels[label] for label in conditions})
     settings = EvaluationSettings(COSINE, trials, num_resamples=NUM_RESAMPLES)
     result = evaluate(embeddings, singers, metadata, settings, nuisances=nuisances)
@@ -161,6 +165,29 @@ def test_rates_and_intervals_are_those_of_trials_one_by_one(nuisances: NuisanceV
                 estimate = condition.metrics[metric]
                 expected = (value, *np.percentile(resampled, [2.5, 97.5]))
                 assert (estimate.value, estimate.low, estimate.high) == pytest.approx(expected, abs=1e-6), name
+
+
+def test_the_margin_is_the_paired_difference_from_the_model(nuisances: NuisanceVariables) -> None:
+    same_gender = find_floor(measure(nuisances, conditions=("song", "gender")), "gender").conditions
+    whole, cross_song = (floor for floor in same_gender if floor.condition in ("all", "cross song"))
+    trials, song, gender = build_all_pairs(SINGERS), nuisances.labels["song"], nuisances.labels["gender"]
+    embeddings = draw_embeddings(len(SINGERS))
+    cosines = (embeddings[trials.left] * embeddings[trials.right]).sum(axis=1)
+    alone = (gender[trials.left] == gender[trials.right]).astype(float)
+    known = (song[trials.left] != "") & (song[trials.right] != "")
+    masks = np.ones(len(alone), bool), known & (song[trials.left] != song[trials.right])
+    left, right = SINGERS[trials.left], SINGERS[trials.right]
+    draws = draw_bootstrap_weights(np.ones((NUM_SINGERS, NUM_SINGERS), bool), NUM_RESAMPLES, 0)
+    for floor, mask in zip((whole, cross_song), masks, strict=True):
+        differences = []
+        for counts in (np.ones(NUM_SINGERS, np.int64), *draws):
+            times = np.where(trials.is_target, counts[left], counts[left] * counts[right])[mask]
+            kinds = np.repeat(trials.is_target[mask], times)
+            eers = [compute_eer(np.repeat(scores[mask], times), kinds)[0] for scores in (alone, cosines)]
+            differences.append(eers[0] - eers[1])
+        expected = differences[0], *np.percentile(differences[1:], [2.5, 97.5])
+        assert floor.margin is not None
+        assert (floor.margin.value, floor.margin.low, floor.margin.high) == pytest.approx(expected, abs=1e-6)
 
 
 def test_conditions_are_described_by_their_trials(nuisances: NuisanceVariables) -> None:

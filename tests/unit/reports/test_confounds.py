@@ -40,7 +40,17 @@ def make_result(
         Floor(
             name,
             target is not None,
-            (FloorMetrics("all", 500, 900, {"eer": Estimate(value, value - 0.01, value + 0.02)}, target, nontarget),),
+            (
+                FloorMetrics(
+                    "all",
+                    500,
+                    900,
+                    {"eer": Estimate(value, value - 0.01, value + 0.02)},
+                    target,
+                    nontarget,
+                    Estimate(value - eer, value - eer - 0.01, value - eer + 0.01),
+                ),
+            ),
         )
         for name, (value, target, nontarget) in (floors or {}).items()
     )
@@ -83,7 +93,9 @@ def test_where_no_condition_has_both_kinds_of_trials_that_is_said() -> None:
     )
     remarks = build_confound_remarks(replace(result, conditions=(*result.conditions, *without_eer)))
     assert remarks[0].endswith("no condition has trials of both kinds that would tell it from the voice.")
-    assert remarks[1] == "The model's EER, 20.0 %, is no lower than that of song alone."
+    assert remarks[1] == (
+        "The model's EER, 20.0 [10.0, 30.0] %, cannot be told at 95 % from that of one property alone: song (0.0 %)."
+    )
 
 
 def test_only_the_properties_that_tell_singers_apart_are_named() -> None:
@@ -102,6 +114,22 @@ def test_a_property_whose_interval_reaches_chance_is_not_named() -> None:
     floors = (replace(floor, conditions=(wide,)),)
     assert len(build_confound_remarks(result)) == 1
     assert build_confound_remarks(replace(result, confounds=replace(result.confounds, floors=floors))) == []
+
+
+def test_a_condition_in_which_the_model_is_no_better_is_said() -> None:
+    result = make_result({"level_db": (0.35, None, None), "snr_db": (0.36, None, None)}, ("same song",))
+    assert result.confounds is not None
+    level, snr = result.confounds.floors
+    margins = Estimate(0.01, -0.05, 0.06), Estimate(0.04, 0.001, 0.09)
+    floors = [
+        replace(floor, conditions=(*floor.conditions, FloorMetrics("same song", 90, 90, EER, margin=margin)))
+        for floor, margin in zip((level, snr), margins, strict=True)
+    ]
+    remarks = build_confound_remarks(replace(result, confounds=replace(result.confounds, floors=tuple(floors))))
+    assert remarks[2:] == [
+        "The model's EER in 'same song', 20.0 [10.0, 30.0] %, cannot be told at 95 % from that of one property alone: "
+        "level (20.0 %)."
+    ]
 
 
 def test_songs_of_one_singer_each_are_said() -> None:

@@ -22,6 +22,7 @@ from singer_verify.evaluation.confounds import (
 )
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import EER
+from singer_verify.evaluation.metrics.trial_counts import ALL_TRIALS
 from singer_verify.evaluation.results import EvaluationResult
 
 NO_VALUE = "–"
@@ -82,13 +83,7 @@ def build_confound_remarks(result: EvaluationResult) -> list[str]:
 
 def _describe_other_confounds(result: EvaluationResult, confounds: Confounds) -> Iterator[str]:
     """Yield the sentences that no table of floors shows."""
-    own, floors = result.metrics.get(EER), find_notable_floors(confounds)
-    as_good = [
-        floor.name for floor in floors if own is not None and floor.conditions[0].metrics[EER].value <= own.value
-    ]
-    if own is not None and as_good:
-        names = " and ".join(map(get_property_name, as_good))
-        yield f"The model's EER, {_format_percent(own.value)}, is no lower than that of {names} alone."
+    yield from _describe_failed_margins(result, confounds)
     nested = [floor.name for floor in confounds.floors if _is_nested(floor)]
     for label in nested:
         yield (
@@ -107,6 +102,25 @@ def _describe_other_confounds(result: EvaluationResult, confounds: Confounds) ->
         if condition.name in with_eer and (found := _find_differences(condition, everything)):
             yield f"Do not compare the EER of '{condition.name}' with that of all trials: {'; '.join(found)}."
     yield from filter(None, (_describe_value(comparison, confounds) for comparison in confounds.values))
+
+
+def _describe_failed_margins(result: EvaluationResult, confounds: Confounds) -> Iterator[str]:
+    """Yield the conditions in which the model cannot be told from one property alone."""
+    for condition in result.conditions:
+        as_good = [
+            (get_property_name(floor.name), alone.metrics[EER])
+            for floor in confounds.floors
+            for alone in floor.conditions
+            if alone.condition == condition.condition and _is_notable(alone)
+            if alone.margin is not None and alone.margin.low <= 0.0
+        ]
+        if condition.eer is not None and as_good:
+            where = "" if condition.condition == ALL_TRIALS else f" in '{condition.condition}'"
+            names = ", ".join(f"{name} ({_format_percent(eer.value)})" for name, eer in as_good)
+            yield (
+                f"The model's EER{where}, {format_estimate(condition.eer)} %, cannot be told at 95 % from that of one "
+                f"property alone: {names}."
+            )
 
 
 def _is_nested(floor: Floor) -> bool:

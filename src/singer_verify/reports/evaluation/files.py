@@ -137,14 +137,12 @@ def format_confounds_csv(confounds: Confounds) -> bytes:
     for floor in confounds.floors:
         for condition in floor.conditions:
             record: dict[str, Any] = {"property": floor.name, "kind": "label" if floor.is_label else "measurement"}
-            record |= {name: value for name, value in asdict(condition).items() if name != "metrics"}
-            for name in (EER, AUC):
-                values = _build_estimate_record(condition.metrics.get(name)) or {}
-                record |= {
-                    name: values.get("value"),
-                    f"{name}_low": values.get("low"),
-                    f"{name}_high": values.get("high"),
-                }
+            for name, value in _build_floor_record(condition).items():
+                if name in (EER, AUC, "margin"):
+                    bounds = value or {"value": None, "low": None, "high": None}
+                    record |= {name: bounds["value"], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
+                else:
+                    record[name] = value
             records.append(record)
     return _format_records_csv(records)
 
@@ -216,8 +214,9 @@ def _build_confound_record(result: EvaluationResult) -> dict[str, Any] | None:
 
 
 def _build_floor_record(floor: FloorMetrics) -> dict[str, Any]:
+    plain = {name: value for name, value in asdict(floor).items() if name not in ("metrics", "margin")}
     metrics = {name: _build_estimate_record(floor.metrics.get(name)) for name in (EER, AUC)}
-    return {**{name: value for name, value in asdict(floor).items() if name != "metrics"}, **metrics}
+    return {**plain, **metrics, "margin": _build_estimate_record(floor.margin)}
 
 
 def require_report_folder(folder: Path, setting: str = "--out") -> None:
