@@ -29,11 +29,13 @@ from singer_verify.evaluation.trials.trial_list import Trials
 AUC = "auc"
 CONFOUND_METRICS = {name: METRICS[name] for name in (EER, AUC)}
 MAX_SAMPLED_TRIALS = 500_000  # of either kind: more are drawn from, as a floor needs no more certainty
+MAX_FLOOR_LEVELS = 100  # for intervals: a resampled rate is off by some 0.0003
 MAX_GROUPING_VALUES = 30  # of a label whose values are compared with one another
 MAX_POOL_SINGERS = 2000  # with more, it is not counted who is compared with whom
 F0_SEMITONES = "f0_semitones"  # median f0 in semitones above 1 Hz
 VOICED_SHARE = "voiced_share"  # a mean: the median of a group hides the recordings where no f0 is found
 GENDER = "gender"
+ModelEers = Mapping[str, Float[np.ndarray, " resamples_and_all"]]  # by condition, see `_collect_eers`
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,11 @@ def measure_confounds(counts: TrialCounts, nuisances: NuisanceVariables, num_utt
     everything = counts.by_condition[ALL_TRIALS]
     sizes = everything.num_targets, everything.num_nontargets
     trials = _draw_trials(counts.source, len(counts.weights.unit_index), sizes, seed)
+    model_eers = {condition: _collect_eers(kept) for condition, kept in counts.by_condition.items()}
     floors = [
-        *(_score_label(name, values, trials, counts) for name, values in nuisances.labels.items()),
+        *(_score_label(name, values, trials, counts, model_eers) for name, values in nuisances.labels.items()),
         *(
-            _score_measure(name, values, trials, counts)
+            _score_measure(name, values, trials, counts, model_eers)
             for name, values in nuisances.measures.items()
             if name != VOICED_SHARE  # which belongs to the voice and to the f0 tracker
         ),
@@ -232,43 +235,56 @@ class ClosenessScoring(Scoring):
         return scores
 
 
-def _score_label(name: str, values: np.ndarray, trials: Trials, counts: TrialCounts) -> Floor | None:
+def _score_label(
+    name: str, values: np.ndarray, trials: Trials, counts: TrialCounts, model_eers: ModelEers
+) -> Floor | None:
     """Score the trials by a label; return nothing if it has a single value."""
     known = values != UNKNOWN
     codes = np.full(len(values), np.nan)
     distinct, codes[known] = np.unique(values[known].astype(str), return_inverse=True)
-    return None if len(distinct) < 2 else _score_values(name, codes, EqualityScoring(), trials, counts)
+    return None if len(distinct) < 2 else _score_values(name, codes, EqualityScoring(), trials, counts, model_eers)
 
 
-def _score_measure(name: str, values: np.ndarray, trials: Trials, counts: TrialCounts) -> Floor | None:
+def _score_measure(
+    name: str, values: np.ndarray, trials: Trials, counts: TrialCounts, model_eers: ModelEers
+) -> Floor | None:
     """Score the trials by a measurement; return nothing if it has a single value."""
     is_constant = len(np.unique(values[np.isfinite(values)])) < 2
-    return None if is_constant else _score_values(name, values, ClosenessScoring(), trials, counts)
+    return None if is_constant else _score_values(name, values, ClosenessScoring(), trials, counts, model_eers)
 
 
 def _score_values(
-    name: str, values: Float[np.ndarray, " sides"], scoring: Scoring, trials: Trials, counts: TrialCounts
+    name: str,
+    values: Float[np.ndarray, " sides"],
+    scoring: Scoring,
+    trials: Trials,
+    counts: TrialCounts,
+    model_eers: ModelEers,
 ) -> Floor | None:
     known = np.isfinite(values[trials.left]) & np.isfinite(values[trials.right])
     if not (known & trials.is_target).any():
         return None
     used = Trials(trials.left[known], trials.right[known], trials.is_target[known])
     source = TrialListSource(TrialEmbeddings(values[:, None]), counts.source.singer_index, scoring, used)
-    scored = TrialCounts(source, counts.conditions, counts.weights, range(len(counts.weights.unit_index)))
+    singers = range(len(counts.weights.unit_index))
+    scored = TrialCounts(source, counts.conditions, counts.weights, singers, MAX_FLOOR_LEVELS)
     is_label = isinstance(scoring, EqualityScoring)
     conditions = (
-        _compute_floor(condition, kept, counts.by_condition[condition], is_label)
+        _compute_floor(condition, kept, model_eers[condition], is_label)
         for condition, kept in scored.by_condition.items()
     )
     return Floor(name, is_label, tuple(conditions))
 
 
-def _compute_floor(condition: str, counts: ConditionCounts, of_model: ConditionCounts, is_label: bool) -> FloorMetrics:
+def _compute_floor(
+    condition: str, counts: ConditionCounts, model_eers: Float[np.ndarray, " resamples_and_all"], is_label: bool
+) -> FloorMetrics:
     sizes = counts.num_targets, counts.num_nontargets
     if min(sizes) < MIN_TRIALS_PER_KIND:
         floor = FloorMetrics(condition, *sizes, {})
     else:
-        margin = _compare_eers(counts, of_model)
+        differences = _collect_eers(counts) - model_eers
+        margin = compute_percentile_interval(float(differences[-1]), differences[:-1])
         floor = FloorMetrics(condition, *sizes, counts.estimate(CONFOUND_METRICS), margin=margin)
     if not is_label:
         return floor
@@ -278,12 +294,10 @@ def _compute_floor(condition: str, counts: ConditionCounts, of_model: ConditionC
     return replace(floor, target_share=shares[0], nontarget_share=shares[1])
 
 
-def _compare_eers(counts: ConditionCounts, of_model: ConditionCounts) -> Estimate:
-    """Compute by how much the EER is above that of the model, on the same resamples of the singers."""
+def _collect_eers(counts: ConditionCounts) -> Float[np.ndarray, " resamples_and_all"]:
+    """Return the equal error rate in each resample of the singers, and at the end that of all trials."""
     compute = METRICS[EER].compute
-    value = compute(counts.binned_counts) - compute(of_model.binned_counts)
-    resampled = [compute(kind.resampled_counts.build_binned_counts()) for kind in (counts, of_model)]
-    return compute_percentile_interval(float(value[0]), resampled[0] - resampled[1])
+    return np.append(compute(counts.resampled_counts.build_binned_counts()), compute(counts.binned_counts))
 
 
 def _describe_conditions(

@@ -90,6 +90,7 @@ class TrialCounts:
         conditions: conditions counted besides all trials.
         weights: weights of the bootstrap.
         singers: numbers of the singers, passed on one by one.
+        max_resampled_levels: number of levels of the counts under resamples.
 
     Attributes:
         bins: bins of the exact counts.
@@ -104,13 +105,18 @@ class TrialCounts:
     """
 
     def __init__(
-        self, source: TrialSource, conditions: Conditions, weights: BootstrapWeights, singers: Iterable[int]
+        self,
+        source: TrialSource,
+        conditions: Conditions,
+        weights: BootstrapWeights,
+        singers: Iterable[int],
+        max_resampled_levels: int = MAX_RESAMPLED_LEVELS,
     ) -> None:
         self.source, self.conditions, self.weights = source, conditions, weights
         num_units = weights.counts.shape[1]
         target_scores = collect_target_scores(source, len(weights.unit_index))
         self.bins = ScoreBins.from_target_scores(target_scores).thin(MAX_EXACT_LEVELS)
-        self.coarse_bins = self.bins.thin(min(MAX_RESAMPLED_LEVELS, max(MAX_COUNTS_PER_SINGER // (2 * num_units), 10)))
+        self.coarse_bins = self.bins.thin(min(max_resampled_levels, max(MAX_COUNTS_PER_SINGER // (2 * num_units), 10)))
         self.coarse_bin_index = self.bins.map_to_coarser(self.coarse_bins)
         self.by_condition: dict[str, ConditionCounts] = {}
         self.min_score, self.max_score = np.inf, -np.inf
