@@ -169,11 +169,12 @@ def _find_labelled_files(
         is_corpus: whether each folder has to be a corpus; otherwise it may have one folder per singer.
 
     Raises:
-        SingerVerifyError: two corpora have the same name, or see `_find_cohort_files` and `_read_domains`.
+        SingerVerifyError: two corpora have the same name, or see `find_singer_files` and `_read_domains`.
     """
     from singer_verify.corpora.corpus import CORPUS_SEPARATOR
     from singer_verify.corpora.labels import get_corpus_name
     from singer_verify.errors import SingerVerifyError
+    from singer_verify.inference.enrolment import find_singer_files
     from singer_verify.inference.evaluation import read_split_singers
 
     files, domains = dict[Path, str](), dict[Path, str]()
@@ -185,27 +186,10 @@ def _find_labelled_files(
                 f"{first} and {folder}: two corpora are in folders named {name}; singers are named after the folder, "
                 f"so rename one of them, or give each only once."
             )
-        own = read_split_singers(folder, split) if is_corpus else _find_cohort_files(model, folder, split)
+        own = read_split_singers(folder, split) if is_corpus else find_singer_files(model, folder, (split,))
         domains |= _read_domains(folder, own, label)
         files |= {file: f"{name}{CORPUS_SEPARATOR}{singer}" if is_combined else singer for file, singer in own.items()}
     return files, domains
-
-
-def _find_cohort_files(model: "Model", folder: Path, split: str) -> dict[Path, str]:
-    """Find files and their singers in the split of a corpus, or in a folder with one folder per singer."""
-    from singer_verify.corpora.corpus import SPLITS
-    from singer_verify.corpora.names import normalise_name
-    from singer_verify.errors import SingerVerifyError
-    from singer_verify.inference.evaluation import read_split_singers
-
-    if any((folder / name).is_dir() for name in (split, *SPLITS)):
-        return read_split_singers(folder, split)
-    files = model.find_files([folder])
-    if loose := [file for file in files if file.parent == folder or file == folder]:
-        raise SingerVerifyError(
-            f"{loose[0]}: not in a singer's folder; a cohort is a corpus, or a folder with one folder per singer."
-        )
-    return {file: normalise_name(file.relative_to(folder).parts[0]) for file in files}
 
 
 def _read_domains(folder: Path, files: dict[Path, str], label: str | None) -> dict[Path, str]:

@@ -89,14 +89,18 @@ def identify(
 
     if top is not None:
         require_at_least(1, **{"--top": top})
-    result = Gallery.load(
+    enrolled = Gallery.load(
         gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device, domain)
-    ).identify(file, prior=prior)
+    )
+    result = enrolled.identify(file, prior=prior)
     num_enrolled, shown = len(result.candidates), replace(result, candidates=result.candidates[:top])
     if as_json:
         record = {"recording": str(file), "singer": result.best, **vars(shown), "num_enrolled": num_enrolled}
         record |= {"threshold": build_threshold_record(result.threshold)}
-        typer.echo(json.dumps(record | {"candidates": [vars(candidate) for candidate in shown.candidates]}, indent=2))
+        candidates = [
+            vars(candidate) | {"labels": enrolled.labels.get(candidate.singer, {})} for candidate in shown.candidates
+        ]
+        typer.echo(json.dumps(record | {"candidates": candidates}, indent=2))
     else:
         for line in format_identification(result, str(file)):
             typer.echo(line)

@@ -78,7 +78,7 @@ def group_equal_recordings(
     log.info("Comparing the sound of %d recordings.", len(listed))
     by_content: dict[int, list[Path]] = defaultdict(list)
     with ThreadPoolExecutor(count_available_cores()) as pool:
-        contents = pool.map(partial(_compute_file_content, min_s=min_s), listed)
+        contents = pool.map(partial(compute_file_content, min_s=min_s), listed)
         for path, content in zip(progress(listed), contents, strict=True):
             by_content[content].append(path)
     for content, copies in by_content.items():
@@ -86,8 +86,13 @@ def group_equal_recordings(
             yield sorted(copies, key=lambda copy: (len(copy.name), copy))
 
 
-def _compute_file_content(path: Path, min_s: float) -> int:
-    """Compute the identity of a file, `NO_CONTENT` if it cannot be read, which is reported where it is used."""
+def compute_file_content(path: Path, min_s: float = MIN_CONTENT_S) -> int:
+    """Compute the identity of a file, `NO_CONTENT` if it cannot be read, which is reported where it is used.
+
+    Args:
+        path: audio, or precomputed frames.
+        min_s: seconds of sound below which a recording equals no other.
+    """
     try:
         if path.suffix.lower() == PRECOMPUTED_SUFFIX:
             return compute_frames_content(np.load(path, allow_pickle=False).astype(np.float32))

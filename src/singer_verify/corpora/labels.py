@@ -8,7 +8,7 @@ match is counted and named.
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -57,6 +57,51 @@ def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
         advice = "" if key == UTTERANCE_COLUMN else f", or the files in a column {UTTERANCE_COLUMN}"
         raise SingerVerifyError(f"{option}{path}: lists {repeated[0]} twice; expected one line per {key}{advice}.")
     return table.set_index(key)
+
+
+def read_singer_labels(path: Path, singers: Iterable[str], option: str = "--labels ") -> dict[str, dict[str, str]]:
+    """Read the labels of singers, those that are not empty, by singer and name of the label.
+
+    Of a table with a row for each utterance, labels count that have one value in all rows of every singer.
+
+    Args:
+        path: path of the table.
+        singers: names of the singers.
+        option: what precedes the path in messages.
+
+    Raises:
+        SingerVerifyError: see `read_label_table`; or a table without singers, labels, or a row for any of these.
+    """
+    table = read_label_table(path, option)
+    if table.index.name == UTTERANCE_COLUMN:
+        if SINGER_COLUMN not in table.columns:
+            found = ", ".join([UTTERANCE_COLUMN, *map(str, table.columns)])
+            raise SingerVerifyError(f"{option}{path}: has no column {SINGER_COLUMN} (columns found: {found}).")
+        by_singer = table.replace("", np.nan).groupby(table[SINGER_COLUMN].str.strip())
+        is_constant = by_singer.nunique().max() <= 1
+        table = by_singer.first().fillna("").loc[:, is_constant]
+    labels = table.drop(columns=[column for column in NON_LABEL_COLUMNS if column in table.columns])
+    if not len(labels.columns):
+        raise SingerVerifyError(f"{option}{path}: has no labels of singers; expected columns such as gender.")
+    names = sorted(set(singers))
+    rows = _match_singers([str(name) for name in labels.index], names)
+    if (rows == ABSENT).all():
+        others = f" or any of {len(names) - 1} other singers" if len(names) > 1 else ""
+        more = " and so on" if len(labels) > NUM_NAMED else ""
+        raise SingerVerifyError(
+            f"{option}{path}: has no row for {names[0]}{others}; its singers are "
+            f"{', '.join(map(str, labels.index[:NUM_NAMED]))}{more}."
+        )
+    if missing := [name for name, row in zip(names, rows, strict=True) if row == ABSENT]:
+        log.warning(
+            "%s: has no row for %d of %d singers, whose labels are unknown (%s%s).",
+            *(path, len(missing), len(names), ", ".join(missing[:NUM_NAMED]), ", …" * (len(missing) > NUM_NAMED)),
+        )
+    return {
+        name: {str(label): value.strip() for label, value in labels.iloc[row].items() if value.strip()}
+        for name, row in zip(names, rows.tolist(), strict=True)
+        if row != ABSENT
+    }
 
 
 def read_utterance_labels(

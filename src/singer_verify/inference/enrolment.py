@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from singer_verify.audio.clip import AudioClip
+from singer_verify.corpora.corpus import SPLITS, read_corpus
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.enrolment import enrol_singers
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.inference.model import Model
 from singer_verify.runs.provenance import compute_file_sha256
 
 MAX_NAME_CHARACTERS = 200
@@ -73,6 +75,48 @@ def compute_recording_sha256(recording: Path | AudioClip) -> str:
 def is_valid_name(singer: str) -> bool:
     """Return whether a name is valid: not empty, printable, without surrounding blanks, not too long."""
     return bool(singer) and singer.isprintable() and singer == singer.strip() and len(singer) <= MAX_NAME_CHARACTERS
+
+
+def require_singer_name(singer: str) -> str:
+    """Return a singer's name in NFC.
+
+    Raises:
+        SingerVerifyError: it is not valid, or stands for nobody.
+    """
+    singer = normalise_name(singer)
+    if not is_valid_name(singer) or singer in RESERVED_NAMES:
+        raise SingerVerifyError(
+            f"singer {singer!r}: expected a name of up to 200 printable characters, other than "
+            f"{' and '.join(RESERVED_NAMES)}, which stand for nobody."
+        )
+    return singer
+
+
+def find_singer_files(model: Model, folder: Path, splits: tuple[str, ...] | None) -> dict[Path, str]:
+    """Find the files of a corpus, or of a folder with one folder per singer, and the singer of each.
+
+    Args:
+        model: model that the files are for.
+        folder: a corpus, `<folder>/<split>/<singer>/**/<utterance>`, or `<folder>/<singer>/**/<utterance>`.
+        splits: splits of the corpus to read; None reads all that it has.
+
+    Raises:
+        SingerVerifyError: no file, no such split, a file outside a singer's folder, or see `read_corpus`.
+    """
+    present = [name for name in dict.fromkeys([*(splits or ()), *SPLITS]) if (folder / name).is_dir()]
+    if present:
+        chosen = splits or tuple(present)  # one by one: a singer may be in several of them
+        corpora = [read_corpus(folder, splits=(split,), required=(split,)) for split in chosen]
+        utterances = [
+            utterance for corpus in corpora for split in corpus.splits.values() for utterance in split.utterances
+        ]
+        return {folder / utterance.path: utterance.singer for utterance in utterances}
+    files = model.find_files([folder])
+    if loose := [file for file in files if file.parent == folder or file == folder]:
+        raise SingerVerifyError(
+            f"{loose[0]}: not in a singer's folder; expected a corpus, or a folder with one folder per singer."
+        )
+    return {file: normalise_name(file.relative_to(folder).parts[0]) for file in files}
 
 
 def find_singer_recordings(enrolled: Iterable[EnrolledRecording], singer: str) -> tuple[EnrolledRecording, ...]:

@@ -1,24 +1,20 @@
 """Galleries: enrolled singers, to be identified and verified by the embeddings of their recordings."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Num
 
-from singer_verify.atomic_files import atomic_write, require_output_path
 from singer_verify.audio.clip import AudioClip
 from singer_verify.audio.content import NO_CONTENT
-from singer_verify.corpora.names import normalise_name
+from singer_verify.corpora.duplicates import compute_file_content
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.evaluation.scoring.scoring import COSINE, Scoring
 from singer_verify.inference.enrolment import (
-    RESERVED_NAMES,
     EnrolledRecording,
     EnrolledSingers,
     EnrolmentResult,
@@ -27,20 +23,19 @@ from singer_verify.inference.enrolment import (
     describe_enrolment_mismatch,
     find_singer_recordings,
     format_content,
-    is_valid_name,
+    require_singer_name,
     select_enrolled_recordings,
 )
+from singer_verify.inference.gallery_file import SingerLabels, lock_gallery, read_gallery, write_gallery
 from singer_verify.inference.identification import IdentificationResult, rank_candidates
 from singer_verify.inference.model import Model
 from singer_verify.inference.verification import VerificationResult, decide_score
 from singer_verify.inference.windows import RecordingEmbedding
-from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
+from singer_verify.worker_processes import count_available_cores
 
-GALLERY_FORMAT_VERSION = 1
-STRING_ARRAYS = ("singers", "recordings", "contents")
-GALLERY_ARRAYS = {"version", "fingerprint", *STRING_ARRAYS, "embeddings", "checksum"}
-UNIT_NORM_TOLERANCE = 1e-3
 NUM_FILE_HASH_DIGITS = 64
+SAVE_INTERVAL_S = 20.0  # work that a bulk enrolment can lose
+ShowFiles = Callable[[Sequence[Path], str], Iterable[Path]]  # passes files on, and shows how many are done
 
 
 class Gallery:
@@ -59,11 +54,19 @@ class Gallery:
         model: the model; a gallery belongs to one.
         scoring: scoring of its embeddings.
         enrolled: enrolled recordings.
+        labels: labels of singers, such as voice part or gender, by singer and name of the label.
     """
 
-    def __init__(self, model: Model, scoring: Scoring = COSINE, enrolled: Iterable[EnrolledRecording] = ()) -> None:
+    def __init__(
+        self,
+        model: Model,
+        scoring: Scoring = COSINE,
+        enrolled: Iterable[EnrolledRecording] = (),
+        labels: SingerLabels | None = None,
+    ) -> None:
         self.model, self.scoring = model, scoring
         self.enrolled = list(enrolled)
+        self.labels = {singer: dict(values) for singer, values in (labels or {}).items()}
 
     def __repr__(self) -> str:
         return f"Gallery({len(self.singers)} singers, {len(self.enrolled)} recordings, {self.model!r})"
@@ -75,13 +78,13 @@ class Gallery:
         Raises:
             SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
         """
-        fingerprint, enrolled = read_gallery(Path(path))
-        if fingerprint != model.fingerprint:
+        content = read_gallery(Path(path))
+        if content.fingerprint != model.fingerprint:
             raise SingerVerifyError(
                 f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
                 f"model, or enrol the recordings again with this one."
             )
-        return cls(model, scoring, enrolled)
+        return cls(model, scoring, content.enrolled, content.labels)
 
     def save(self, path: str | Path) -> None:
         """Write the whole gallery, or leave the existing file as it is: an `.npz` of plain arrays (see `gallery_file`).
@@ -91,7 +94,7 @@ class Gallery:
         """
         if not self.model.fingerprint:
             raise SingerVerifyError(f"{path}: its model was not loaded from a file; use load_model.")
-        write_gallery(Path(path), self.model.fingerprint, self.enrolled)
+        write_gallery(Path(path), self.model.fingerprint, self.enrolled, self.labels)
 
     @property
     def singers(self) -> tuple[str, ...]:
@@ -136,36 +139,36 @@ class Gallery:
         Raises:
             SingerVerifyError: as of `enrol`.
         """
-        singer = normalise_name(singer)
-        if not is_valid_name(singer) or singer in RESERVED_NAMES:
-            raise SingerVerifyError(
-                f"singer {singer!r}: expected a name of up to 200 printable characters, other than "
-                f"{' and '.join(RESERVED_NAMES)}, which stand for nobody."
-            )
+        singer = require_singer_name(singer)
         enrolled: list[EnrolledRecording] = []
         remarks: list[str] = []
-        for recording, embedded in self.model.embed_many(recordings):
-            if isinstance(embedded, UtteranceError):
-                remarks.append(str(embedded))
-            else:
-                content = self._describe_content(recording, embedded)
-                enrolled.append(EnrolledRecording(singer, str(recording), content, embedded.embedding))
-                remarks += embedded.remarks
+        listed = list(recordings)
+        for embedded, remark in self.embed_singers(listed, [singer] * len(listed)):
+            enrolled += [] if embedded is None else [embedded]
+            remarks += remark
         if not enrolled:
             raise SingerVerifyError(f"{singer}: none of the recordings can be used: {' '.join(remarks) or 'no files.'}")
         return tuple(enrolled), tuple(remarks)
 
-    def _describe_content(self, recording: Path | AudioClip, embedded: RecordingEmbedding) -> str:
-        """Return what is the same for recordings that sound the same.
+    def embed_singers(
+        self, recordings: Iterable[str | Path | AudioClip], singers: Iterable[str]
+    ) -> Iterator[tuple[EnrolledRecording | None, tuple[str, ...]]]:
+        """Embed recordings of any singers for `add`, one after another; the gallery stays as it is.
 
-        Earlier versions compared files by their bytes: a file that one of them enrolled is recognised by these.
+        Args:
+            recordings: files or clips; read only as far as needed.
+            singers: the singer of each, a valid name.
+
+        Yields:
+            The embedded recording, None where it cannot be used, and remarks on it.
         """
         enrolled_files = {other.content for other in self.enrolled if len(other.content) == NUM_FILE_HASH_DIGITS}
-        if embedded.content == NO_CONTENT or enrolled_files:
-            file_hash = compute_recording_sha256(recording)
-            if embedded.content == NO_CONTENT or file_hash in enrolled_files:
-                return file_hash
-        return format_content(embedded.content)
+        for singer, (recording, embedded) in zip(singers, self.model.embed_many(recordings), strict=False):
+            if isinstance(embedded, UtteranceError):
+                yield None, (str(embedded),)
+            else:
+                content = _describe_content(recording, embedded, enrolled_files)
+                yield EnrolledRecording(singer, str(recording), content, embedded.embedding), embedded.remarks
 
     def _remark_enrolled(self, embedded: RecordingEmbedding) -> tuple[str, ...]:
         """Return the remarks on a recording, and one if it is enrolled itself, so that its score tells nothing."""
@@ -181,9 +184,12 @@ class Gallery:
     def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
         """Add what `embed_recordings` returned; recordings that are enrolled already are left out with a remark."""
         added, remarks = [], []
+        first_with: dict[str, EnrolledRecording] = {}
+        for other in self.enrolled:
+            first_with.setdefault(other.content, other)
         for recording in recordings:
-            before = next((other for other in self.enrolled if other.content == recording.content), None)
-            if before is None:
+            before = first_with.setdefault(recording.content, recording)
+            if before is recording:
                 self.enrolled.append(recording)
                 added.append(recording.recording)
             else:
@@ -245,108 +251,130 @@ class Gallery:
         return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)
 
 
-@contextmanager
-def lock_gallery(path: Path) -> Iterator[None]:
-    """Keep other processes from changing a gallery: load it, change it and save it within this context.
+def _describe_content(recording: Path | AudioClip, embedded: RecordingEmbedding, enrolled_files: set[str]) -> str:
+    """Return what is the same for recordings that sound the same.
+
+    Earlier versions compared files by their bytes: a file that one of them enrolled is recognised by these.
+    """
+    if embedded.content == NO_CONTENT or enrolled_files:
+        file_hash = compute_recording_sha256(recording)
+        if embedded.content == NO_CONTENT or file_hash in enrolled_files:
+            return file_hash
+    return format_content(embedded.content)
+
+
+@dataclass
+class SingerEnrolment:
+    """What became of the recordings of one singer in a bulk enrolment.
+
+    Attributes:
+        added: number of recordings that are new in the gallery.
+        present: number of recordings that the gallery had already, or that equal another of the same singer.
+        left_out: number of recordings that cannot be used, or are enrolled as another singer's.
+    """
+
+    added: int = 0
+    present: int = 0
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class BulkEnrolment:
+    """Outcome of enrolling many singers.
+
+    Attributes:
+        gallery: the gallery as it was saved last.
+        singers: what became of the recordings of each singer.
+        remarks: sentences on recordings that were left out or are doubtful.
+    """
+
+    gallery: Gallery
+    singers: dict[str, SingerEnrolment]
+    remarks: list[str] = field(default_factory=list)
+
+
+def enrol_singers_in_bulk(
+    path: Path,
+    model: Model,
+    singer_by_file: Mapping[Path, str],
+    labels: SingerLabels,
+    progress: ShowFiles = lambda files, _: files,
+) -> BulkEnrolment:
+    """Enrol the singers of many files in the gallery at a path, which is saved every `SAVE_INTERVAL_S` seconds.
+
+    After an interruption the same call goes on where it was: files that the gallery has are compared by their sound,
+    and not embedded again.
+
+    Args:
+        path: the gallery, which is created if it does not exist.
+        model: the model.
+        singer_by_file: singer of each file.
+        labels: labels of singers, added to those of the gallery.
+        progress: passes files on as they are read; its second argument says what is done with them.
 
     Raises:
-        SingerVerifyError: the folder is not there, or cannot be written to.
+        SingerVerifyError: a singer's name cannot be used, the gallery cannot be used or saved, or no file can be used.
     """
-    require_gallery_path(path)  # before the lock, which would create the folder
-    lock_path = path.with_name(f"{path.name}.lock")
-    lock = FileLock(lock_path)
+    for singer in dict.fromkeys(singer_by_file.values()):
+        require_singer_name(singer)
+
+    def load_gallery() -> Gallery:
+        return Gallery.load(path, model) if path.exists() else Gallery(model)
+
+    gallery = load_gallery()
+    outcome = BulkEnrolment(gallery, {singer: SingerEnrolment() for singer in sorted(set(singer_by_file.values()))})
+    pending: list[EnrolledRecording] = []
+
+    def save() -> None:
+        with lock_gallery(path):
+            changed = load_gallery()
+            owners = {other.content: other.singer for other in changed.enrolled}
+            for recording in pending:
+                owner, counts = owners.setdefault(recording.content, ""), outcome.singers[recording.singer]
+                owners[recording.content] = owner or recording.singer
+                counts.added += not owner
+                counts.present += owner == recording.singer
+                counts.left_out += owner not in ("", recording.singer)
+            outcome.remarks.extend(changed.add(pending).remarks)
+            for singer, values in labels.items():
+                changed.labels.setdefault(singer, {}).update(values)
+            changed.save(path)
+        gallery.enrolled, gallery.labels = changed.enrolled, changed.labels
+        pending.clear()
+
+    enrolled = _find_enrolled_files(gallery, singer_by_file, progress)
+    for file in enrolled:
+        outcome.singers[singer_by_file[file]].present += 1
+    files = [file for file in singer_by_file if file not in enrolled]
+    singers = [singer_by_file[file] for file in files]
+    saved_s = time.monotonic()
     try:
-        lock_path.touch()  # fails at once where the folder is not writable; FileLock may retry forever
-        lock.acquire()
-    except OSError as error:
-        raise SingerVerifyError(
-            f"{path}: its folder cannot be written to ({error.strerror or error}); choose another."
-        ) from error
-    try:
-        yield
-    finally:
-        # While it is held: FileLock makes a process that waits for a removed file start over.
-        with suppress(OSError):  # systems that keep open files, where FileLock removes it
-            lock_path.unlink()
-        lock.release()
+        embedded = gallery.embed_singers(progress(files, "Embedding"), singers)
+        for singer, (recording, remarks) in zip(singers, embedded, strict=True):
+            outcome.remarks.extend(remarks)
+            outcome.singers[singer].left_out += recording is None
+            pending += [] if recording is None else [recording]
+            if time.monotonic() - saved_s > SAVE_INTERVAL_S:
+                save()
+                saved_s = time.monotonic()
+    finally:  # interrupted, too: what is embedded is kept
+        if pending or (labels and gallery.enrolled):
+            save()
+    if not any(counts.added or counts.present for counts in outcome.singers.values()):
+        raise SingerVerifyError(f"{path}: none of the recordings can be used: {' '.join(outcome.remarks[:3])}")
+    return outcome
 
 
-def require_gallery_path(path: Path) -> None:
-    """Check that a gallery can be written to a path.
+def _find_enrolled_files(gallery: Gallery, singer_by_file: Mapping[Path, str], progress: ShowFiles) -> set[Path]:
+    """Find the files that are enrolled under their path and singer, and still sound as they did."""
+    contents = {(recording.singer, recording.recording): recording.content for recording in gallery.enrolled}
+    listed = [file for file, singer in singer_by_file.items() if (singer, str(file)) in contents]
 
-    Raises:
-        SingerVerifyError: the name does not end in .npz, is that of a folder, or lies in none.
-    """
-    if path.suffix != ".npz":
-        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
-    require_output_path(path)
+    def compute_content(file: Path) -> str:
+        if len(contents[singer_by_file[file], str(file)]) == NUM_FILE_HASH_DIGITS:
+            return compute_recording_sha256(file)
+        return format_content(compute_file_content(file))
 
-
-def write_gallery(path: Path, fingerprint: str, enrolled: Iterable[EnrolledRecording]) -> None:
-    """Write a whole gallery, or leave the existing file as it is.
-
-    Raises:
-        SingerVerifyError: as of `require_gallery_path`, or it cannot be written.
-    """
-    require_gallery_path(path)
-    recordings = list(enrolled)
-    strings = [
-        [recording.singer for recording in recordings],
-        [recording.recording for recording in recordings],
-        [recording.content for recording in recordings],
-    ]
-    rows = np.stack([recording.embedding for recording in recordings]) if recordings else np.zeros((0, 0), np.float32)
-    arrays: dict[str, Any] = {
-        name: np.array(column, dtype=np.str_) for name, column in zip(STRING_ARRAYS, strings, strict=True)
-    }
-    arrays |= {"version": GALLERY_FORMAT_VERSION, "fingerprint": fingerprint, "embeddings": rows}
-    arrays["checksum"] = _compute_gallery_checksum(fingerprint, strings, rows)
-    with atomic_write(path) as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def read_gallery(path: Path) -> tuple[str, tuple[EnrolledRecording, ...]]:
-    """Return the fingerprint of a gallery's model, and its recordings; nothing in the file is executed.
-
-    Raises:
-        SingerVerifyError: no such file, not a gallery, of another version, or damaged.
-    """
-    if path.is_dir():
-        raise SingerVerifyError(f"{path}: is a folder; expected a gallery, an .npz that singer-verify enrol wrote.")
-    if not path.is_file():
-        raise SingerVerifyError(f"{path}: no such gallery; singer-verify enrol creates one.")
-    try:
-        arrays = read_npz(path)
-    except ARRAY_READ_ERRORS as error:
-        raise SingerVerifyError(f"{path}: is damaged or not a gallery, and was not loaded; enrol again.") from error
-    if set(arrays) != GALLERY_ARRAYS:
-        raise SingerVerifyError(f"{path}: is not a gallery; singer-verify enrol creates one.")
-    if (version := arrays["version"].tolist()) != GALLERY_FORMAT_VERSION:
-        raise SingerVerifyError(
-            f"{path}: has format {version}; this version reads {GALLERY_FORMAT_VERSION}; enrol again."
-        )
-    if not _is_intact_gallery(arrays):
-        raise SingerVerifyError(f"{path}: does not agree with its checksum; it is damaged: enrol again.")
-    singers, *strings = (arrays[name].tolist() for name in STRING_ARRAYS)
-    columns = map(normalise_name, singers), *strings, arrays["embeddings"]
-    enrolled = tuple(EnrolledRecording(*fields) for fields in zip(*columns, strict=True))
-    return str(arrays["fingerprint"]), enrolled
-
-
-def _is_intact_gallery(arrays: dict[str, np.ndarray]) -> bool:
-    rows = arrays["embeddings"]
-    strings = [arrays[name] for name in (*STRING_ARRAYS, "fingerprint", "checksum")]
-    if rows.dtype != np.float32 or rows.ndim != 2 or any(array.dtype.kind != "U" for array in strings):
-        return False
-    lists = [arrays[name].tolist() for name in STRING_ARRAYS]
-    if any(np.shape(column) != (len(rows),) for column in lists):
-        return False
-    lengths = np.linalg.norm(rows, axis=1)
-    plausible = bool((np.abs(lengths - 1.0) < UNIT_NORM_TOLERANCE).all()) and all(map(is_valid_name, lists[0]))
-    return plausible and str(arrays["checksum"]) == _compute_gallery_checksum(str(arrays["fingerprint"]), lists, rows)
-
-
-def _compute_gallery_checksum(fingerprint: str, strings: list[list[str]], rows: np.ndarray) -> str:
-    digest = hashlib.sha256(json.dumps([GALLERY_FORMAT_VERSION, fingerprint, *strings]).encode())
-    digest.update(np.ascontiguousarray(rows).tobytes())
-    return digest.hexdigest()
+    with ThreadPoolExecutor(count_available_cores()) as pool:
+        found = zip(progress(listed, "Comparing"), pool.map(compute_content, listed), strict=True)
+        return {file for file, content in found if content == contents[singer_by_file[file], str(file)]}

@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor fo
 
     from singer_verify.evaluation.scoring.fitting import FittedMultiEnrolment, FittedScoring, LabelledEmbeddings
     from singer_verify.evaluation.scoring.scoring import Threshold
+    from singer_verify.inference.gallery import SingerEnrolment
+    from singer_verify.inference.gallery_file import SingerLabels
     from singer_verify.inference.identification import IdentificationResult
     from singer_verify.inference.verification import VerificationResult
     from singer_verify.runs.tree import RunSummary
@@ -180,13 +182,45 @@ def build_identification_table(result: "IdentificationResult") -> Table:
     return table
 
 
-def build_gallery_table(recordings: dict[str, list[str]], gallery: str) -> Table:
-    """Build the table that `singer-verify gallery` prints."""
+def build_gallery_table(recordings: dict[str, list[str]], gallery: str, labels: "SingerLabels | None" = None) -> Table:
+    """Build the table that `singer-verify gallery` prints, with a column for each label that a singer has.
+
+    Args:
+        recordings: recordings of each singer.
+        gallery: path of the gallery.
+        labels: labels of singers.
+    """
+    labels = labels or {}
     table = Table(title=Text(gallery), show_lines=True)
-    table.add_column("singer")
+    names = list(dict.fromkeys(name for values in labels.values() for name in values))
+    for heading in ("singer", *names):
+        table.add_column(Text(heading))
     table.add_column("recordings", overflow="fold")
     for singer, paths in recordings.items():
-        table.add_row(Text(singer), Text("\n".join(paths)))
+        values = [Text(labels.get(singer, {}).get(name, "")) for name in names]
+        table.add_row(Text(singer), *values, Text("\n".join(paths)))
+    return table
+
+
+def build_bulk_enrolment_table(
+    singers: "dict[str, SingerEnrolment]", num_recordings: dict[str, int], gallery: str
+) -> Table:
+    """Build the table that `singer-verify enrol --from` prints: a row for each singer, and their sum.
+
+    Args:
+        singers: what became of the recordings of each singer.
+        num_recordings: number of recordings of each singer in the gallery now.
+        gallery: path of the gallery.
+    """
+    columns = ("added", "enrolled before", "left out")
+    table = Table(title=Text(gallery), show_footer=True)
+    table.add_column("singer", footer=f"{len(singers)} singers")
+    sums = [sum(counts) for counts in zip(*(vars(enrolment).values() for enrolment in singers.values()), strict=True)]
+    for heading, total in zip((*columns, "in the gallery"), (*sums, sum(num_recordings.values())), strict=True):
+        table.add_column(heading, footer=str(total), justify="right")
+    for singer, enrolment in singers.items():
+        numbers = (enrolment.added, enrolment.present, enrolment.left_out, num_recordings[singer])
+        table.add_row(Text(singer), *map(str, numbers), style=None if num_recordings[singer] else "bold")
     return table
 
 

@@ -26,7 +26,7 @@ from singer_verify.evaluation.scoring.projection import fit_whitening
 from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
 from singer_verify.inference import AudioClip, Gallery, Model, load_model
 from singer_verify.inference.enrolment import EnrolledRecording
-from singer_verify.inference.gallery import lock_gallery, read_gallery, write_gallery
+from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
 from singer_verify.inference.identification import rank_candidates
 
 RATE = 16_000
@@ -312,7 +312,7 @@ def test_a_damaged_gallery_is_refused_wherever_it_is_damaged(tmp_path: Path) -> 
     for damaged in (*cut, *flipped, *inverted):
         path.write_bytes(damaged)
         try:
-            fingerprint, after = read_gallery(path)
+            fingerprint, after, _ = read_gallery(path)
         except SingerVerifyError as error:
             said.append(str(error))
             continue
@@ -325,7 +325,9 @@ def test_a_damaged_gallery_is_refused_wherever_it_is_damaged(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"version": 2}, "has format 2; this version reads 1"),
+        ({"version": 3}, "has format 3; this version reads 1 and 2"),
+        ({"version": 2}, "does not agree with its checksum"),
+        ({"labels": "{}"}, "does not agree with its checksum"),
         ({"singers": np.array(["anna"])}, "does not agree with its checksum"),
         ({"singers": np.array([1, 2])}, "does not agree with its checksum"),
         ({"embeddings": np.ones((2, 4), np.float32)}, "does not agree with its checksum"),
@@ -397,8 +399,8 @@ def test_paths_that_are_no_galleries(tmp_path: Path) -> None:
 
 def add_one(path: Path, number: int) -> None:
     with lock_gallery(path):
-        fingerprint, before = read_gallery(path)
-        write_gallery(path, fingerprint, [*before, enrolled(number)])
+        before = read_gallery(path)
+        write_gallery(path, before.fingerprint, [*before.enrolled, enrolled(number)])
 
 
 def test_enrolments_at_once_do_not_lose_each_other(tmp_path: Path) -> None:
