@@ -76,6 +76,10 @@ def probe_embeddings(
     if not model_paths:
         if corpus.is_file() or (corpus / "checkpoints").is_dir():
             raise SingerVerifyError(f"{corpus}: is a model; give the models before the corpus that they are probed on.")
+        if (corpus / split).is_dir():
+            raise SingerVerifyError(
+                f"{corpus}: is a corpus; give the models before it, or the folder of a sweep alone."
+            )
         with show_progress_on_stderr():
             report = probe_sweep(corpus, options, split, baseline, show_progress)
     elif baseline is not None:

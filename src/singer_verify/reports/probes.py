@@ -254,9 +254,9 @@ def _plot_panel(axes: Axes, probes: Sequence[LabelProbes], is_number: bool, num_
         first = number * (num_models + LABEL_GAP)
         places = first + np.arange(num_models)
         centres.append(float(places.mean()))
-        for place, scores in zip(places, probe.scores, strict=True):
+        for model, (place, scores) in enumerate(zip(places, probe.scores, strict=True)):
             value, low, high = (factor * part for part in (scores.score.value, scores.score.low, scores.score.high))
-            axes.barh(place, value, height=0.9, color=_get_colour(int(place - first)), zorder=2)
+            axes.barh(place, value, height=0.9, color=_get_colour(model), zorder=2)
             if math.isfinite(low):
                 axes.hlines(place, low, high, color=BLACK, linewidth=1.2, zorder=4)
                 axes.vlines([low, high], place - 0.2, place + 0.2, color=BLACK, linewidth=1.2, zorder=4)

@@ -178,11 +178,14 @@ def test_mistakes_are_refused_before_the_work(
     assert "test" in refusal(*probe, "--split", "test")
     (tmp_path / "empty").mkdir()
     assert "empty" in refusal("probe", model, tmp_path / "empty")
+    assert "is a corpus; give the models before it" in refusal("probe", corpus)
 
 
 def test_a_corpus_without_labels_is_probed_for_the_singer_by_recordings(model: Path, corpus: Path) -> None:
     (corpus / "corpus.csv").unlink()
+    (corpus / "val/s0").rename(corpus / "val/a")  # the name of a singer that the model was trained on
     result = json.loads(call("probe", model, corpus, *QUICK, "--json"))
+    assert any("1 of 6 singers have the names of singers the model was trained on" in it for it in result["remarks"])
     assert [probe["label"] for probe in result["probes"]] == ["singer"]
     assert result["probes"][0]["disjoint"] == "recording"
     assert any("which may be of the same song" in remark for remark in result["remarks"])
