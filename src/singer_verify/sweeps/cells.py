@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME
+from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME, RUN_FILENAME
 from singer_verify.runs.settings import is_result_neutral, read_overrides
 from singer_verify.runs.tree import FINISHED_STATUSES, IMPORTED_STATUS, read_run_tree
 from singer_verify.sweeps.jobs import PLAN_FILENAME
@@ -18,6 +18,7 @@ from singer_verify.sweeps.jobs import PLAN_FILENAME
 DEFAULT_BASELINE = "features=mel40"
 UNNORMALISED_SETTING = "features.normalise=none"  # of several cells with the default baseline, the one taken
 EXPORTED_FILENAME = "exported-{}.npz"  # embeddings of a split, in the folder of a run of exported results
+SPEED_KEY = "speed"  # of the record of a run of exported results
 DEFAULT_CELL_NAME = "as configured"  # the name of a cell for which nothing was typed that others do not share
 
 
@@ -33,6 +34,7 @@ class FinishedRun:
         seconds: training time, over all its sessions; None for imported weights.
         is_exported: whether there are only its exported results, and no model.
         encoder: module of its encoder: lstm, for instance.
+        speed: of exported results, how fast it embeds, in seconds of audio per second; None if that was not measured.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class FinishedRun:
     seconds: float | None
     is_exported: bool = False
     encoder: str = ""
+    speed: float | None = None
 
     @property
     def num_folds(self) -> int | None:
@@ -99,7 +102,9 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
             left_out[summary.path] = f"has no {BEST_CHECKPOINT}"
             continue
         read = _read_imported_run if summary.status == IMPORTED_STATUS else _read_finished_run
-        run = replace(read(sweep / summary.path), is_exported=is_exported)
+        run = read(sweep / summary.path)
+        if is_exported:
+            run = replace(run, is_exported=True, speed=_read_exported_speed(run.path))
         runs[run.settings].append(run)
     for settings in list(runs):
         _leave_out_incomplete_folds(runs, settings, sweep, left_out)
@@ -189,6 +194,11 @@ def _read_imported_run(path: Path) -> FinishedRun:
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     settings = frozenset({f"imported={path.name}"})
     return FinishedRun(path, settings, seed=0, data={}, seconds=None, encoder=_read_encoder_name(config))
+
+
+def _read_exported_speed(path: Path) -> float | None:
+    speed = json.loads((path / RUN_FILENAME).read_text(encoding="utf-8")).get(SPEED_KEY)
+    return None if speed is None else float(speed)
 
 
 def _read_encoder_name(config: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ from singer_verify.sweeps.corpus_comparison import (
     find_winner,
 )
 from singer_verify.sweeps.degraded_runs import CellRobustness, measure_robustness
+from singer_verify.sweeps.exported_results import export_speed
 from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
     JudgedRuns,
@@ -236,6 +237,7 @@ def _build_entry(
         num_bins=runs[0].num_bins,
         seconds=float(np.mean(times)) if (times := [run.seconds for run in cell.runs if run.seconds]) else None,
         encoder=cell.runs[0].encoder,
+        speed=cell.runs[0].speed,
     )
     return entry, resampled[EER]
 
@@ -298,7 +300,13 @@ def build_leaderboard(
         board = replace(board, entries=entries, degradations=degradations, max_unusable=max_unusable)
     if estimates_power:
         board = replace(board, power=_estimate_power(board, judged, shared))
-    return _add_speeds(board, cells, judged.audio_files) if measures_speed else board
+    if measures_speed:
+        board = _add_speeds(board, cells, judged.audio_files)
+        speeds = {entry.name: entry.speed for entry in board.entries if entry.speed is not None}
+        if export_to is not None:
+            for cell in cells:
+                export_speed(sweep, cell.runs, speeds[cell.name], export_to)
+    return board
 
 
 def _estimate_power(board: Leaderboard, judged: JudgedRuns, shared: SharedTrials) -> dict[str, PowerCurve]:

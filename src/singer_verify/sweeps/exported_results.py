@@ -24,7 +24,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, write_json
 from singer_verify.runs.settings import is_result_neutral, read_overrides, read_settings
-from singer_verify.sweeps.cells import EXPORTED_FILENAME, FinishedRun
+from singer_verify.sweeps.cells import EXPORTED_FILENAME, SPEED_KEY, FinishedRun
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
 UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
@@ -152,6 +152,13 @@ def export_results(
             np.savez_compressed(file, allow_pickle=False, **asdict(embeddings[str(run.path)]))
 
 
+def export_speed(sweep: Path, runs: Sequence[FinishedRun], speed: float, folder: Path) -> None:
+    """Add to exported results how fast the models embed, in seconds of audio per second."""
+    for run in runs:
+        path = folder / run.path.relative_to(sweep) / RUN_FILENAME
+        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {SPEED_KEY: speed})
+
+
 def _write_utterance_table(path: Path, utterances: UtteranceTable) -> None:
     columns = {UTTERANCE_COLUMN: utterances.paths, SINGER_COLUMN: utterances.singers, **utterances.labels}
     content = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n").encode()
@@ -184,6 +191,9 @@ def _write_settings(run: FinishedRun, target: Path) -> None:
         write_bytes_atomically(target / METRICS_FILENAME, (run.path / METRICS_FILENAME).read_bytes())
     record = json.loads((run.path / RUN_FILENAME).read_text(encoding="utf-8"))
     kept = {key: record[key] for key in KEPT_RECORDS if key in record}
+    if (target / RUN_FILENAME).is_file():  # a speed that was measured before stays
+        before = json.loads((target / RUN_FILENAME).read_text(encoding="utf-8"))
+        kept |= {key: before[key] for key in (SPEED_KEY,) if key in before}
     write_json(target / RUN_FILENAME, kept | {"process": NO_PROCESS})
 
 

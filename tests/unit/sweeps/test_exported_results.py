@@ -116,7 +116,8 @@ def test_a_split_is_exported_as_it_was_evaluated(world: Path, tmp_path: Path) ->
     sweep, corpus = tmp_path / "sweep", world / "here/first"
     for features in ("mel40", "mel80"):
         write_run(sweep, f"features={features}", "seed=1", corpus=corpus)
-    shown = json.loads(call("leaderboard", sweep, "--json", "--export-results", tmp_path / "results"))
+    shown = json.loads(call("leaderboard", sweep, "--json", "--speed", "--export-results", tmp_path / "results"))
+    assert all(row["speed"] > 1 for row in shown)
     again = call("leaderboard", tmp_path / "results", "--json", "--power", "--columns", "eer,min_cllr")
     assert json.loads(again) == shown
     written = {path.name for path in (tmp_path / "results/leaderboard").iterdir()}

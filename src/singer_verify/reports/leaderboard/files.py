@@ -13,7 +13,13 @@ from singer_verify.evaluation.metrics.bootstrap import SIGNIFICANCE_LEVEL, Estim
 from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.plotting import render_figure_files
 from singer_verify.reports.leaderboard.figures import plot_leaderboard, plot_power
-from singer_verify.reports.leaderboard.names import format_name_heading, format_short_name, name_by_values
+from singer_verify.reports.leaderboard.names import (
+    format_name_heading,
+    format_short_name,
+    group_entries,
+    has_group_title,
+    name_by_values,
+)
 from singer_verify.reports.leaderboard.page import render_leaderboard_page
 from singer_verify.reports.leaderboard.text import (
     DEFAULT_EFFECTS,
@@ -173,6 +179,7 @@ def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[Le
             for condition in board.conditions
             if condition.has_enough_trials
         },
+        **({"degraded": ("degraded", _format_degraded)} if board.degradations else {}),
         "seeds": ("seeds", lambda entry: str(len(entry.seeds))),
         "params": ("params", lambda entry: format_count(entry.num_parameters)),
         "bins": ("bins", lambda entry: str(entry.num_bins)),
@@ -180,8 +187,12 @@ def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[Le
     }
 
 
+def _format_degraded(entry: LeaderboardEntry) -> str:
+    return "--" if entry.robustness is None else format_eer(entry.robustness.eer)
+
+
 def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None = None) -> str:
-    r"""Format a `table` environment for `\usepackage{booktabs}`: significant rows in bold.
+    r"""Format a `table` environment for `\usepackage{booktabs}`: grouped by encoder, significant rows in bold.
 
     A table that is too wide for a column becomes a `table*`, which spans two.
 
@@ -197,11 +208,15 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     chosen = columns or [name for name in ("eer", "difference", "p") if name in available]
     for name in chosen:
         require_choice(tuple(available), **{"--columns": name})
-    names = name_by_values(board)
+    groups = group_entries(board)
+    titled = [(encoder, cells, has_group_title(encoder, cells, board)) for encoder, cells in groups.items()]
+    named = [(entry, name) for _, cells, _ in titled for entry, name in cells]
     headings = [format_name_heading(board), *(available[name][0] for name in chosen)]
-    rows = [[names[entry.name], *(available[name][1](entry) for name in chosen)] for entry in board.entries]
+    if len(groups) > 1:
+        headings[0] = "cell"
+    rows = [[name, *(available[column][1](entry) for column in chosen)] for entry, name in named]
     frame = pd.DataFrame(rows, columns=headings)
-    bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry in board.entries]
+    bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry, _ in named]
     style = frame.style.hide(axis="index").format(_escape_latex).format_index(_escape_latex, axis=1)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     is_narrow = sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMN_CHARACTERS
@@ -214,8 +229,13 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
         position_float="centering",
         environment="table" if is_narrow else "table*",
     )
-    sized = text.replace(r"\begin{tabular}", "\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n\\begin{tabular}", 1)
-    return f"% requires \\usepackage{{booktabs}}\n{sized}"
+    text = text.replace("\\begin{tabular}", "\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n\\begin{tabular}", 1)
+    lines, row = text.splitlines(), text.splitlines().index(r"\midrule") + 1
+    for encoder, cells, has_title in titled:
+        if has_title:
+            lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{l}}{{\emph{{{_escape_latex(encoder)}}}}} \\")
+        row += len(cells) + has_title
+    return "\n".join([r"% requires \usepackage{booktabs}", *lines, ""])
 
 
 def _build_latex_caption(board: Leaderboard) -> str:

@@ -222,7 +222,7 @@ def build_power_table(board: Leaderboard, effects: Sequence[float]) -> tuple[lis
         board: leaderboard with power curves.
         effects: sizes of true differences of EERs, beside the observed ones.
     """
-    headings = ["difference from the best", "singers", *(f"for {format_effect(effect)}" for effect in effects)]
+    headings = ["from the best", "singers", *(f"for {format_effect(effect)}" for effect in effects)]
     names = name_by_values(board)
     rows = [
         [
@@ -318,12 +318,12 @@ def build_leaderboard_table(board: Leaderboard, effects: Sequence[float] = DEFAU
         effects: true differences that the table of power is for.
     """
     table = Table(title=f"Leaderboard, {format_split(board)}", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    name, *others = build_headings(board)
+    names, (name, *others) = name_by_values(board), build_headings(board)
     table.add_column(name, overflow="fold", min_width=12)
     for heading in others:
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in board.entries:
-        texts = format_entry(entry, board)
+        texts = [names[entry.name], *format_entry(entry, board)[1:]]
         for column in FRACTION_COLUMNS:
             texts[column] = texts[column].replace("0.", ".")
         cells = [Text(text) for text in texts]  # not markup: an interval's brackets would be lost
@@ -347,8 +347,9 @@ def _build_corpora_table(board: Leaderboard) -> Table:
     table.add_column(format_name_heading(board), overflow="fold", min_width=12)
     for corpus in board.corpora:
         table.add_column(f"{corpus.name}{' (unseen)' if corpus.is_unseen else ''}", justify="right", no_wrap=True)
+    names = name_by_values(board)
     for entry in board.entries:
-        cells = [format_short_name(entry, board)]
+        cells = [names[entry.name]]
         for corpus in board.corpora:
             result = entry.corpora[corpus.name]
             differs = result.difference is not None and result.difference.is_significant
