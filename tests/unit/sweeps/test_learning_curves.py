@@ -167,7 +167,7 @@ def test_words_and_files(tmp_path: Path) -> None:
     assert names == {f"learning-curve{end}" for end in (".csv", "-fits.csv", ".md", ".tex", ".png", ".svg")}
     points = list(csv.DictReader(io.StringIO((tmp_path / "out/learning-curve.csv").read_text())))
     assert len(points) == 16
-    assert (points[0]["max_singers"], points[0]["num_singers"], points[7]["max_singers"]) == ("2.0", "2.0", "")
+    assert (points[0]["max_singers"], points[0]["num_singers"], points[7]["max_singers"]) == ("2", "2.0", "")
     latex = format_curves_latex(curves)
     assert r"features=a\_\&\_b\%" in latex
     assert latex.count(r"\begin{table}") == latex.count(r"\toprule") == 3

@@ -271,7 +271,7 @@ def plot_learning_curves(curves: LearningCurves) -> Figure:
     Of several recipes or encoders, only the curves are drawn that have the largest limit of the other size.
     """
     panels = [against for against in (SINGERS, MINUTES) if any(curve.against == against for curve in curves.curves)]
-    figure = Figure(figsize=(1.0 + 4.2 * len(panels), 3.8), layout="constrained")
+    figure = Figure(figsize=(1.0 + 4.2 * len(panels), 4.0), layout="constrained")
     for axes, against in zip(np.atleast_1d(figure.subplots(1, len(panels), sharey=True)), panels, strict=True):
         drawn = [curve for curve in curves.curves if curve.against == against]
         if len(curves.points) > 1:
@@ -280,7 +280,8 @@ def plot_learning_curves(curves: LearningCurves) -> Figure:
             _draw_curve(axes, curve, number - (len(drawn) - 1) / 2, COLOURS[number % len(COLOURS)], curves.target_eer)
         _draw_axes(axes, drawn, curves.target_eer, AXIS_LABELS[against])
         axes.set_ylabel("EER in %" if axes.get_subplotspec().is_first_col() else "")
-        axes.legend(frameon=False, fontsize="small")
+        above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2}
+        axes.legend(frameon=False, fontsize="small", **above)
     return figure
 
 
@@ -315,7 +316,7 @@ def _draw_axes(axes: Axes, drawn: Sequence[LearningCurve], target_eer: float, la
     right = axes.get_xlim()[1]
     axes.xaxis.set_major_locator(FixedLocator([*spread[-MAX_NAMED_TICKS:], *(s for s in beyond if s <= right)]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: format_size(size)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:.0f}" if size >= 10 else f"{size:.2g}"))
     axes.axhline(100 * target_eer, color="0.5", linestyle=":", linewidth=1, zorder=1)
     axes.set_xlabel(label)
     axes.set_ylim(bottom=0)
@@ -342,4 +343,4 @@ def write_learning_curves(curves: LearningCurves, folder: Path) -> None:
 
 
 def _format_csv(records: list[dict[str, Any]]) -> bytes:
-    return str(pd.DataFrame(records).to_csv(index=False, lineterminator="\n")).encode()
+    return str(pd.DataFrame(records).convert_dtypes().to_csv(index=False, lineterminator="\n")).encode()
