@@ -335,6 +335,6 @@ def test_the_table_of_robustness_fits_80_columns() -> None:
     with console.capture() as capture:
         console.print(build_robustness_table(build_robustness_result("both")))
     printed = capture.get()
-    assert "pitch_shift  -2 semitones  20.00 [10.0, 30.0]  +5.00 [+5.0, +5.0]         0" in printed
+    assert "pitch_shift  -2 semitones  20.00 [10.0, 30.0]  +5.00 [+5.0, +5.0]     0" in printed
     assert "Both recordings of every trial are degraded." in printed
     assert "at most 1 (noise 0 dB)" in " ".join(printed.split())

@@ -18,7 +18,7 @@ from singer_verify.evaluation.results import DegradedResult, RobustnessResult
 from singer_verify.inference.robustness import BOTH_SIDES
 from singer_verify.plotting import BLUE, VERMILION
 
-HEADINGS = ("degradation", "strength", "EER in % [95 %]", "minus clean [95 %]", "unusable")
+HEADINGS = ("degradation", "strength", "EER in % [95 %]", "minus clean [95 %]", "lost")
 PANEL_COLUMNS, PANEL_INCHES = 4, (1.9, 2.0)
 CLEAN, MEAN = "clean", "mean"
 IDENTITIES = {"gain": 0.0, "pitch_shift": 0.0, "tempo": 1.0}  # strengths that change nothing, between the others
@@ -110,8 +110,8 @@ def build_robustness_notes(robustness: RobustnessResult) -> list[str]:
     if lost := [entry for entry in robustness.entries if entry.unusable]:
         worst = max(lost, key=lambda entry: len(entry.unusable))
         notes.append(
-            f"Unusable recordings are left out from both sides of the difference: at most {len(worst.unusable)} "
-            f"({worst.kind} {worst.strength_text})."
+            f"Lost: recordings that became unusable, left out from both sides of the difference: at most "
+            f"{len(worst.unusable)} ({worst.kind} {worst.strength_text})."
         )
     notes += [
         f"{entry.kind} {entry.strength_text}: not evaluated: {entry.failure}"
