@@ -115,6 +115,27 @@ def test_a_sweep_is_made_of_what_there_is_and_says_how_much_it_is(name):
     assert name in ("seeds", "folds") or config.hydra.sweep.dir == f"runs/sweep_{name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "num_jobs"),
+    [("recipes", 13 * 5 * 2), ("normalisations", 3 * 5), ("encoders", 5), ("floors", 6 * 5), ("data_size", 3 * 5)],
+)
+def test_the_rounds_of_the_study_share_folds_and_budget(name, num_jobs):
+    """Of rounds whose recipes are typed, the yaml has one."""
+    text = (CONF / "experiment/study" / f"{name}.yaml").read_text()
+    for heading in ("# Question: ", "# Size:     ", f"# Command:  python train.py -m experiment=study/{name}"):
+        assert heading in text
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        typed = [f"experiment=study/{name}", "data.root=[a,b]", "hydra.runtime.output_dir=x"]
+        config = compose("train", typed, return_hydra_config=True)
+        params = {key: value.split(",") for key, value in config.hydra.sweeper.params.items()}
+        for features in params["features"]:
+            assert compose("train", [*typed, f"features={features}"]).features.normalise == "global_bins"
+    assert prod(len(values) for values in params.values()) == num_jobs
+    assert (config.hydra.mode.name, config.data.folds) == ("MULTIRUN", 5)
+    assert config.hydra.sweep.dir == f"runs/study/{name}"
+    assert (config.data.crop_seconds, config.trainer.max_steps, config.loss.weights.ge2e) == (1, 300, 1.0)
+
+
 def test_the_number_of_seeds_is_a_setting():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", ["sweep=losses", "sweep.seeds=5"], return_hydra_config=True)
