@@ -29,7 +29,9 @@ def test_every_choice_composes(group: str, choice: str) -> None:
     if plugin := OPTIONAL_PLUGINS.get((group, choice)):
         pytest.importorskip(plugin)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [f"{group}={choice}", "++hydra.runtime.output_dir=run"], return_hydra_config=True)
+        group, *folder = group.split("/")  # experiment=study/recipes
+        typed = [f"{group}={'/'.join([*folder, choice])}", "data.root=corpus", "++hydra.runtime.output_dir=run"]
+        config = compose("train", typed, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     for key in config.keys() - {"hydra"}:
         if OmegaConf.is_config(config[key]):

@@ -202,4 +202,5 @@ def _select_utterances(utterances: EvaluatedUtterances, indices: list[int]) -> E
         embeddings=utterances.embeddings[indices],
         contents=utterances.contents[indices] if len(utterances.contents) else utterances.contents,
         copies={copy: path for copy, path in utterances.copies.items() if path in paths},
+        measures={name: values[indices] for name, values in utterances.measures.items()},
     )
