@@ -4,7 +4,10 @@ The colours are those of Okabe & Ito, which colour-blind readers can tell apart.
 """
 
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,12 +72,24 @@ def render_figure_files(figure: Figure, suffixes: tuple[str, ...] = ("png", "svg
 
 def _render_figure(figure: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), rc_context(RENDERING):
+    with warnings.catch_warnings(), rc_context(RENDERING), _silence_font_messages():
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font"
         )  # in the PNG only: the SVG has the character
         figure.savefig(buffer, format=suffix, dpi=DPI, metadata=NO_DATE[suffix])
     return buffer.getvalue()
+
+
+@contextmanager
+def _silence_font_messages() -> Iterator[None]:
+    """Leave out what is logged of each font that a PDF takes in: dozens of lines wherever INFO is shown."""
+    log = logging.getLogger("fontTools")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def plot_similarity(
