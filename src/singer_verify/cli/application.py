@@ -57,6 +57,14 @@ ScoringOption = Annotated[
 DomainOption = Annotated[
     str | None, typer.Option(help="Domain of the recordings, where the scoring centres by it (calibrate --centre-by).")
 ]
+EnrolmentScoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--enrolment-score",
+        help="Singers known from several recordings are scored by their mean, or by the max or the best3 of the scores "
+        "of single ones (default: as calibrate fitted, else mean).",
+    ),
+]
 ThresholdOption = Annotated[
     float | None, typer.Option(help="Scores at or above it are the same singer (default: the scoring's own).")
 ]

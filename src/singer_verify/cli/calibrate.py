@@ -58,6 +58,13 @@ def calibrate(
     prior: Annotated[
         float, typer.Option(help="Prior probability of a same-singer pair that the calibration is optimised for.")
     ] = 0.5,
+    enrolment_score: Annotated[
+        str,
+        typer.Option(
+            help="How singers known from several recordings are scored: by their mean, or by the max or the best3 of "
+            "the scores of single ones."
+        ),
+    ] = "mean",
     out: Annotated[
         Path | None, typer.Option(help="The .npz to write (default: scoring.npz in the run folder).")
     ] = None,
@@ -69,12 +76,15 @@ def calibrate(
     Calibration and threshold are fitted to pairs of recordings, and to recordings against singers enrolled with 2, 3, 5
     and 10 others, as far as the corpus has that many per singer.
     """
+    from singer_verify.errors import require_choice
     from singer_verify.evaluation.scoring.fitting import fit_scoring, require_disjoint_singers
+    from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORES
     from singer_verify.inference import load_model
     from singer_verify.inference.scoring_file import save_scoring
     from singer_verify.reports.console_tables import build_calibration_record, build_calibration_table
 
     _check_calibration_options(centre_by, project, dims, norm, nearest, cohort, prior)
+    require_choice(tuple(ENROLMENT_SCORES), **{"--enrolment-score": enrolment_score})
     path = _resolve_scoring_path(model_path, out)
     needs_cohort = (centre_by, project, norm) != (None, "none", "none")
     model = load_model(model_path, device)
@@ -87,6 +97,7 @@ def calibrate(
     require_disjoint_singers(set(files.values()), set(cohort_files.values()))
     others = _embed_labelled_files(model, cohort_files, cohort_domains) if needs_cohort else None
     scoring = _fit_uncalibrated_scoring(others, centre_by, project, dims, norm, nearest)
+    scoring = scoring.with_enrolment_score(enrolment_score)
     if scoring.centring is not None:
         scoring.centring.require_known([*domains.values()])
     labelled = _embed_labelled_files(model, files, domains)

@@ -11,6 +11,7 @@ from singer_verify.cli.application import (
     CorpusArgument,
     DeviceOption,
     DomainOption,
+    EnrolmentScoreOption,
     JsonOption,
     ModelArgument,
     ScoringOption,
@@ -51,6 +52,7 @@ def evaluate_model(
     threshold: ThresholdOption = None,
     domain: DomainOption = None,
     enrol: Annotated[int, typer.Option(help="Enrolment utterances per singer, for identification.")] = 3,
+    enrolment_score: EnrolmentScoreOption = None,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over singers.")] = 500,
     seed: Annotated[
         int, typer.Option(help="Seed of the bootstrap, of the draw of enrolment utterances and of degradations.")
@@ -97,7 +99,7 @@ def evaluate_model(
     if degradations:
         require_audio(None, plan)
     model = load_model(model_path, device)
-    model_scoring = load_model_scoring(model, scoring, threshold, domain)
+    model_scoring = load_model_scoring(model, scoring, threshold, domain, enrolment_score)
     require_known_domains(model_scoring, plan)
     if degradations:
         require_audio(model, plan)
@@ -107,7 +109,7 @@ def evaluate_model(
     result = evaluate_utterances(utterances, model_scoring, plan, *settings)
     source = "all pairs" if trials is None else f"those of {trials.name}"
     if result.models is not None:
-        source += f" ({describe_models(result.models)})"
+        source += f" ({describe_models(result.models, model_scoring)})"
         model_scoring = select_models_scoring(model_scoring, result.models)
     context = build_evaluation_context(model, corpus, split, model_scoring, utterances, source)
     if not (as_json and degradations):  # which are one JSON

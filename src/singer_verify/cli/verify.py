@@ -11,6 +11,7 @@ from rich.console import Console
 from singer_verify.cli.application import (
     DeviceOption,
     DomainOption,
+    EnrolmentScoreOption,
     GalleryArgument,
     JsonOption,
     ModelArgument,
@@ -69,6 +70,7 @@ def identify(
     model_path: ModelArgument,
     gallery: GalleryArgument,
     file: Annotated[Path, typer.Argument(help="A recording.")],
+    enrolment_score: EnrolmentScoreOption = None,
     top: Annotated[int | None, typer.Option(help="Show only so many of the likeliest singers (default: all).")] = None,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
@@ -90,7 +92,8 @@ def identify(
     if top is not None:
         require_at_least(1, **{"--top": top})
     enrolled = Gallery.load(
-        gallery, *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device, domain)
+        gallery,
+        *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device, domain, enrolment_score),
     )
     result = enrolled.identify(file, prior=prior)
     num_enrolled, shown = len(result.candidates), replace(result, candidates=result.candidates[:top])
@@ -118,6 +121,7 @@ def load_model_and_scoring(
     prior: float | None,
     device: str,
     domain: str | None = None,
+    enrolment_score: str | None = None,
 ) -> "tuple[Model, Scoring]":
     """Load a model and its scoring.
 
@@ -129,7 +133,7 @@ def load_model_and_scoring(
     from singer_verify.inference import load_model, load_model_scoring
 
     model = load_model(path, device)
-    fitted = load_model_scoring(model, scoring, threshold, domain)
+    fitted = load_model_scoring(model, scoring, threshold, domain, enrolment_score)
     if fitted.centring is not None:
         fitted.centring.require_known(None)
     if fitted.calibration is None and (probability or prior is not None):

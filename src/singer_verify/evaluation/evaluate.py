@@ -137,7 +137,7 @@ def _build_list_source(
     if tests is not None:
         trials = build_test_trials(trials, len(singer_index), len(sides))
         sides, everyone = sides.join(tests), np.concatenate([everyone, singer_index])
-    return TrialListSource(sides, everyone, scoring, trials)
+    return TrialListSource(sides, everyone, scoring, trials, first_model=len(singer_index))
 
 
 def select_models_scoring(scoring: Scoring, models: SingerModels | None) -> Scoring:

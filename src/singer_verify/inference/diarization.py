@@ -129,8 +129,7 @@ def diarize(
     middles_s, is_silent = (recording.starts_s + recording.ends_s) / 2, recording.is_silent
     stretches = smooth_embeddings(recording.windows, middles_s, smooth_s, ~is_silent)
     scores, smoothed = (
-        scoring.compute_score_matrix(scoring.prepare_embeddings(rows), enrolled.sides)
-        for rows in (recording.windows, stretches)
+        enrolled.compute_scores(scoring, scoring.prepare_embeddings(rows)) for rows in (recording.windows, stretches)
     )
     thresholds = [resolve_threshold(scoring.with_enrolment_size(number), prior) for number in enrolled.num_recordings]
     is_over = smoothed >= np.array([-np.inf if threshold is None else threshold.score for threshold in thresholds])

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from singer_verify.audio.clip import AudioClip
 from singer_verify.corpora.corpus import SPLITS, read_corpus
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
-from singer_verify.evaluation.scoring.enrolment import enrol_singers
-from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.evaluation.scoring.enrolment import compute_singer_scores, enrol_singers
+from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORE_WORDS, ENROLMENT_SCORES, Scoring, TrialEmbeddings
 from singer_verify.inference.model import Model
 from singer_verify.runs.provenance import compute_file_sha256
 
@@ -160,16 +160,23 @@ class EnrolledSingers:
     Attributes:
         names: names in alphabetical order.
         num_recordings: number of enrolled recordings of each singer.
-        sides: mean of the recordings of each singer, prepared for scoring.
+        sides: mean of the recordings of each singer, prepared for scoring; or all recordings, where the scoring takes
+            the best of them.
+        groups: (sides,), index of the singer of each recording; None for means.
     """
 
     names: tuple[str, ...]
     num_recordings: tuple[int, ...]
     sides: TrialEmbeddings
+    groups: Int[np.ndarray, " sides"] | None = None
+
+    def compute_scores(self, scoring: Scoring, queries: TrialEmbeddings) -> Float[np.ndarray, "queries singers"]:
+        """Score prepared queries against each singer."""
+        return compute_singer_scores(scoring, queries, self.sides, self.groups)
 
 
 def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scoring) -> EnrolledSingers:
-    """Average the recordings of each singer.
+    """Prepare singers for scoring: the mean of the recordings of each, or all of them.
 
     Args:
         enrolled: recordings, at least one.
@@ -179,7 +186,10 @@ def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scori
     names, groups = np.unique([recording.singer for recording in recordings], return_inverse=True)
     sides = scoring.prepare_embeddings(np.stack([recording.embedding for recording in recordings]))
     counts = np.bincount(groups)
-    return EnrolledSingers(tuple(names.tolist()), tuple(counts.tolist()), enrol_singers(sides, groups, scoring))
+    described = tuple(names.tolist()), tuple(counts.tolist())
+    if ENROLMENT_SCORES[scoring.enrolment_score] is not None:
+        return EnrolledSingers(*described, sides, groups)
+    return EnrolledSingers(*described, enrol_singers(sides, groups, scoring))
 
 
 def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[str, ...]:
@@ -199,6 +209,6 @@ def describe_enrolment_mismatch(scoring: Scoring, num_recordings: int) -> tuple[
         return ()
     return (
         f"{' and '.join(affected)} {'were' if is_calibrated else 'was'} fitted to pairs of single recordings, and the "
-        f"mean of several scores higher, so strangers are accepted more often; singer-verify calibrate fits them for "
-        f"several, on a corpus with as many recordings of each singer.",
+        f"{ENROLMENT_SCORE_WORDS[scoring.enrolment_score]} of several scores higher, so strangers are accepted more "
+        f"often; singer-verify calibrate fits them for several, on a corpus with as many recordings of each singer.",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.evaluation.results import EvaluatedUtterances
 from singer_verify.evaluation.scoring.enrolment import SingerModels
-from singer_verify.evaluation.scoring.scoring import USER_DEFINED, Scoring
+from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORE_WORDS, MEAN_ENROLMENT, USER_DEFINED, Scoring
 from singer_verify.evaluation.seen_singers import (
     CALIBRATION,
     COHORT,
@@ -102,11 +102,12 @@ def _collect_fitted_singers(scoring: Scoring) -> dict[str, SeenSingers | None]:
     return parts
 
 
-def describe_models(models: SingerModels) -> str:
+def describe_models(models: SingerModels, scoring: Scoring) -> str:
     """Describe in words the singers that are sides of trials."""
     fewest, most = int(models.num_recordings.min()), int(models.num_recordings.max())
     number = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    return f"one side is the mean of {number} recordings of a singer, without the recording on the other side"
+    what = ENROLMENT_SCORE_WORDS[scoring.enrolment_score]
+    return f"one side is the {what} of {number} recordings of a singer, without the recording on the other side"
 
 
 def describe_scoring(scoring: Scoring) -> str:
@@ -125,6 +126,8 @@ def describe_scoring(scoring: Scoring) -> str:
             else f"{len(scoring.cohort.embeddings)}"
         )
         parts.append(f"normalised against {among} embeddings of other singers")
+    if scoring.enrolment_score != MEAN_ENROLMENT:
+        parts.append(f"singers by the {ENROLMENT_SCORE_WORDS[scoring.enrolment_score]} of their recordings")
     if scoring.calibration is not None:
         parts.append(f"calibrated on {scoring.calibration.origin}")
     return ", ".join(parts)

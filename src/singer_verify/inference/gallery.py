@@ -246,7 +246,7 @@ class Gallery:
         (number,) = enrolled.num_recordings
         embedded = self.model.embed_windows(recording, sample_rate)
         side = self.scoring.prepare_embeddings(embedded.embedding[None])
-        score = float(self.scoring.compute_pair_scores(enrolled.sides, side)[0])
+        score = float(enrolled.compute_scores(self.scoring, side)[0, 0])
         remarks = self._remark_enrolled(embedded) + describe_enrolment_mismatch(self.scoring, number)
         return decide_score(self.scoring.with_enrolment_size(number), score, prior, remarks)
 

@@ -83,7 +83,7 @@ def rank_candidates(
     Raises:
         SingerVerifyError: a prior without a calibration.
     """
-    scores = scoring.compute_score_matrix(scoring.prepare_embeddings(embedding[None]), enrolled.sides)[0].tolist()
+    scores = enrolled.compute_scores(scoring, scoring.prepare_embeddings(embedding[None]))[0].tolist()
     scoring_of = {number: scoring.with_enrolment_size(number) for number in set(enrolled.num_recordings)}
     ranked = []
     for singer, number, score in zip(enrolled.names, enrolled.num_recordings, scores, strict=True):

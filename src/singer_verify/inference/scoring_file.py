@@ -15,16 +15,25 @@ from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.domains import DomainCentring
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection
-from singer_verify.evaluation.scoring.scoring import COSINE, USER_DEFINED, MultiEnrolmentCalibration, Scoring, Threshold
+from singer_verify.evaluation.scoring.scoring import (
+    COSINE,
+    ENROLMENT_SCORES,
+    MEAN_ENROLMENT,
+    USER_DEFINED,
+    MultiEnrolmentCalibration,
+    Scoring,
+    Threshold,
+)
 from singer_verify.evaluation.seen_singers import SeenSingers
 from singer_verify.inference.model import Model
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import find_run_folder
 
 # The recordings in version 1 are identified by their files, and left out. Version 3 has means of domains; a scoring
-# without any is written as version 2, which earlier programs read.
-READABLE_SCORING_VERSIONS = (1, 2, 3)
-CENTRED_VERSION, UNCENTRED_VERSION = 3, 2
+# without any is written as version 2, which earlier programs read. In version 4, singers known from several recordings
+# are not scored by their mean.
+READABLE_SCORING_VERSIONS = (1, 2, 3, 4)
+BEST_ENROLMENT_VERSION, CENTRED_VERSION, UNCENTRED_VERSION = 4, 3, 2
 FITTED_SINGER_FIELDS = (
     "threshold_singers",
     "calibration_singers",
@@ -70,6 +79,8 @@ def save_scoring(path: Path, scoring: Scoring, fingerprint: str) -> None:
         if (seen_singers := getattr(scoring, name)) is not None:
             header[name] = sorted(seen_singers.names)
             arrays[name] = np.array(sorted(seen_singers.recordings), np.int64)
+    if scoring.enrolment_score != MEAN_ENROLMENT:
+        header |= {"version": BEST_ENROLMENT_VERSION, "enrolment_score": scoring.enrolment_score}
     if scoring.multi_enrolment:
         header["several"] = [asdict(enrolment) for enrolment in scoring.multi_enrolment]
     header["arrays"] = sorted(arrays)
@@ -154,7 +165,7 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
         )
         for enrolment in header.get("several", ())  # absent in earlier files
     )
-    fitted_to = {
+    fitted_to: dict[str, Any] = {
         name: _parse_seen_singers(header[name], arrays[name]) for name in FITTED_SINGER_FIELDS if name in header
     }
     if header["version"] == READABLE_SCORING_VERSIONS[0]:
@@ -162,6 +173,9 @@ def _parse_scoring(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sco
     scoring = Scoring(
         projection, cohort, calibration, threshold, multi_enrolment=several, **fitted_to, centring=centring
     )
+    if (enrolment_score := header.get("enrolment_score", MEAN_ENROLMENT)) not in ENROLMENT_SCORES:
+        raise ValueError(enrolment_score)
+    scoring = replace(scoring, enrolment_score=enrolment_score)
     if projection is not None or centring is not None:  # whether all shapes agree
         size = len(projection.mean) if projection is not None else means.shape[1]
         scoring.prepare_embeddings(np.zeros((1, size), np.float32), header.get("domains", [])[:1])
@@ -200,7 +214,11 @@ def _parse_finite_number(value: Any) -> float:
 
 
 def load_model_scoring(
-    model: Model, scoring: Path | None = None, threshold: float | None = None, domain: str | None = None
+    model: Model,
+    scoring: Path | None = None,
+    threshold: float | None = None,
+    domain: str | None = None,
+    enrolment_score: str | None = None,
 ) -> Scoring:
     """Load how a model's embeddings are scored and decided on.
 
@@ -213,6 +231,7 @@ def load_model_scoring(
             `cosine` the plain cosine although there is one.
         threshold: score threshold that replaces any other.
         domain: domain of all recordings, where the scoring centres by domain.
+        enrolment_score: how singers known from several recordings are scored: mean, max or best3; None as fitted.
 
     Raises:
         SingerVerifyError: a scoring that cannot be read or was fitted to another model, a threshold that is not finite,
@@ -228,6 +247,8 @@ def load_model_scoring(
                 f"with singer-verify calibrate --centre-by LABEL."
             )
         fitted = replace(fitted, centring=fitted.centring.choose(domain))
+    if enrolment_score is not None:
+        fitted = fitted.with_enrolment_score(enrolment_score)
     if threshold is None:
         return fitted
     require_finite(threshold=threshold)

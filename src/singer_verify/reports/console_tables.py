@@ -51,6 +51,7 @@ def build_calibration_record(
         "origin": scoring.calibration.origin,
         "threshold": scoring.threshold.score,
         **fitted.metrics,
+        "enrolment_score": scoring.enrolment_score,
         "several": [_build_several_record(enrolment) for enrolment in fitted.multi_enrolment],
     }
 
@@ -70,6 +71,8 @@ def _build_several_record(fitted: "FittedMultiEnrolment") -> dict[str, float]:
 
 def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
     """Build the table that `singer-verify calibrate` prints."""
+    from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORE_WORDS
+
     table = Table(show_header=False, title=Text(f"{model} on {result['split']}"))  # not markup
     table.add_row("scoring", _format_fitted_scoring(result))
     table.add_row(
@@ -84,11 +87,12 @@ def build_calibration_table(result: dict[str, Any], model: Path) -> Table:
         f"{result['cllr']:.3f} bits; before calibration {result['cllr_uncalibrated']:.3f}, at best "
         f"{result['min_cllr']:.3f}{_format_cosine_metric(result, 'min_cllr', 1, '')}",
     )
+    what = ENROLMENT_SCORE_WORDS[result["enrolment_score"]]
     for enrolment in result["several"]:
         table.add_row(
             f"known from {enrolment['num_recordings']}",
             f"threshold {enrolment['threshold']:.4f}, EER {100 * enrolment['eer']:.2f} %, of singers known from the "
-            f"mean of {enrolment['num_recordings']} recordings",
+            f"{what} of {enrolment['num_recordings']} recordings",
         )
     table.add_row("trials", _format_trial_counts(result))
     table.add_row("fitted to", Text(result["origin"]))

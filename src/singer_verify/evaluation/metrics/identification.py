@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval, draw_bootstrap_weights
-from singer_verify.evaluation.scoring.enrolment import SampledGallery, draw_gallery
+from singer_verify.evaluation.scoring.enrolment import SampledGallery, compute_singer_scores, draw_gallery
 from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
 
 MAX_RANK_QUERIES = 1000  # as many as in the source
@@ -92,9 +92,10 @@ def compute_identification_metrics(
 ) -> dict[str, Estimate]:
     """Compute identification accuracy and the mean normalised rank, with 95 % intervals from a bootstrap over singers.
 
-    Each singer is enrolled with the mean of `num_enrolment` randomly drawn utterances; every other utterance is scored
-    against all enrolled singers. Singers with no further utterance are left out. Resampling changes the queries, not
-    the gallery: a resample has fewer different singers, which would make the task easier. For the rank, see
+    Each singer is enrolled with `num_enrolment` randomly drawn utterances: their mean, or the best of them, as the
+    scoring says. Every other utterance is scored against all enrolled singers. Singers with no further utterance are
+    left out. Resampling changes the queries, not the gallery: a resample has fewer different singers, which would make
+    the task easier. For the rank, see
     `NormalisedRanks`; there both sides change, as with trials.
 
     Args:
@@ -122,7 +123,7 @@ def compute_identification_metrics(
     draws = draw_bootstrap_weights(any_two, num_resamples, seed).astype(np.float64)
     metrics: dict[str, Estimate] = {}
     for top, hits in zip(TOP_RANKS, _compute_top_hits(tests or sides, gallery, scoring), strict=True):
-        if len(gallery.singers) > top:
+        if gallery.num_singers > top:
             metrics[f"top_{top}"] = _estimate_hit_rate(hits, singer_index[gallery.queries], draws)
     ranks = compute_normalised_ranks(sides, singer_index, scoring, seed, tests)
     value = ranks.compute_mean_rank(np.ones((1, len(counts))))[0]
@@ -151,7 +152,7 @@ def _compute_top_hits(
     step = max(1, MAX_IDENTIFICATION_SCORES_PER_BLOCK // max(1, len(gallery.singers)))
     for first in range(0, len(gallery.queries), step):
         block = slice(first, first + step)
-        scores = scoring.compute_score_matrix(sides[gallery.queries[block]], gallery.singers)
+        scores = compute_singer_scores(scoring, sides[gallery.queries[block]], gallery.singers, gallery.groups)
         right = np.take_along_axis(scores, gallery.target_index[block, None], axis=1)
         num_higher, num_equal = (scores > right).sum(axis=1), (scores == right).sum(axis=1)  # equal: itself included
         hits[:, block] = [np.clip((top - num_higher) / num_equal, 0.0, 1.0) for top in TOP_RANKS]

@@ -1,13 +1,15 @@
-"""Enrolment: singers represented by the mean of some of their utterances."""
+"""Enrolment: singers represented by some of their utterances, and the score of a recording against a singer."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from singer_verify.errors import require_at_least
 from singer_verify.evaluation.averaging import average_by_group, average_without
-from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORES, Scoring, TrialEmbeddings
+
+MAX_MODEL_SCORES_PER_BLOCK = 2**22
 
 
 @dataclass(frozen=True)
@@ -15,24 +17,30 @@ class SampledGallery:
     """Singers enrolled with some of their utterances, and their other utterances as queries.
 
     Attributes:
-        singers: one side per singer.
+        singers: one side per singer, or the enrolled utterances where singers are not scored by their mean.
         queries: (queries,), numbers of the utterances that are not enrolled.
-        target_index: (queries,), index of each query's singer in `singers`.
+        target_index: (queries,), index of each query's singer.
+        groups: (sides,), singer of each of `singers`; None where each is one singer.
     """
 
     singers: TrialEmbeddings
     queries: Int[np.ndarray, " queries"]
     target_index: Int[np.ndarray, " queries"]
+    groups: Int[np.ndarray, " sides"] | None = None
+
+    @property
+    def num_singers(self) -> int:
+        return count_singers(self.singers, self.groups)
 
 
 @dataclass(frozen=True)
 class SingerModels:
-    """Singers as sides of trials, each the mean of the singer's utterances.
+    """Singers as sides of trials, each known from the singer's utterances.
 
     Attributes:
         singer_index: (models,), number of each model's singer.
-        left_out: (models,), number of an utterance that the mean leaves out, -1 for none.
-        num_recordings: (models,), number of utterances in the mean, at least 1.
+        left_out: (models,), number of an utterance that the model leaves out, -1 for none.
+        num_recordings: (models,), number of utterances in the model, at least 1.
     """
 
     singer_index: Int[np.ndarray, " models"]
@@ -49,6 +57,73 @@ def enrol_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " utterances"]
         scoring: scoring that prepared the sides.
     """
     return scoring.prepare_projected(average_by_group(sides.embeddings, groups))
+
+
+def count_singers(sides: TrialEmbeddings, groups: Int[np.ndarray, " sides"] | None) -> int:
+    """Count the singers that sides stand for: one each, or those of `groups`."""
+    return len(sides) if groups is None else int(groups.max(initial=-1)) + 1
+
+
+def compute_singer_scores(
+    scoring: Scoring,
+    queries: TrialEmbeddings,
+    sides: TrialEmbeddings,
+    groups: Int[np.ndarray, " sides"] | None = None,
+) -> Float[np.ndarray, "queries singers"]:
+    """Score queries against enrolled singers.
+
+    Args:
+        scoring: scoring that prepared both.
+        queries: recordings whose singer is asked for.
+        sides: the mean of each singer, or all enrolled recordings where the scoring takes the best of them.
+        groups: singer of each recording, numbered from 0 without a gap; None for means.
+    """
+    scores = scoring.compute_score_matrix(queries, sides)
+    num_best = ENROLMENT_SCORES[scoring.enrolment_score]
+    if groups is None or num_best is None:
+        return scores
+    order = np.argsort(groups, kind="stable")
+    bounds = np.searchsorted(groups[order], np.arange(1, count_singers(sides, groups)))
+    columns = [_average_best(part, num_best) for part in np.split(scores[:, order], bounds, axis=1)]
+    return np.stack(columns, axis=1)
+
+
+def _average_best(scores: Float[np.ndarray, "queries recordings"], num_best: int) -> Float[np.ndarray, " queries"]:
+    """Average the highest `num_best` finite scores of each row, or all where there are fewer."""
+    best = -np.partition(-scores, min(num_best, scores.shape[1]) - 1, axis=1)[:, :num_best]
+    is_finite = np.isfinite(best)
+    mean: np.ndarray = np.where(is_finite, best, 0.0).sum(axis=1) / is_finite.sum(axis=1)
+    return mean
+
+
+def score_models(
+    scoring: Scoring,
+    queries: TrialEmbeddings,
+    sides: TrialEmbeddings,
+    singer_index: Int[np.ndarray, " utterances"],
+    models: SingerModels,
+) -> Float[np.ndarray, " queries"]:
+    """Score each query against the model at the same index by the best of its recordings.
+
+    Args:
+        scoring: scoring that prepared both, which takes the best scores.
+        queries: recordings.
+        sides: prepared embeddings of the utterances that models are known from.
+        singer_index: singer of each utterance.
+        models: a model for each query.
+    """
+    num_best = ENROLMENT_SCORES[scoring.enrolment_score]
+    assert num_best is not None
+    scores = np.empty(len(queries))
+    for singer in np.unique(models.singer_index):
+        asked, members = np.flatnonzero(models.singer_index == singer), np.flatnonzero(singer_index == singer)
+        step = max(1, MAX_MODEL_SCORES_PER_BLOCK // len(members))
+        for first in range(0, len(asked), step):
+            block = asked[first : first + step]
+            matrix = scoring.compute_score_matrix(queries[block], sides[members])
+            matrix[models.left_out[block, None] == members] = -np.inf
+            scores[block] = _average_best(matrix, num_best)
+    return scores
 
 
 def enrol_models(
@@ -103,4 +178,6 @@ def draw_gallery(
     enrolled, queries = is_kept & is_enrolled, np.flatnonzero(is_kept & ~is_enrolled)
     _, groups = np.unique(singer_index[enrolled], return_inverse=True)
     _, own = np.unique(singer_index[queries], return_inverse=True)
+    if ENROLMENT_SCORES[scoring.enrolment_score] is not None:
+        return SampledGallery(sides[enrolled], queries, own, groups)
     return SampledGallery(enrol_singers(sides[enrolled], groups, scoring), queries, own)

@@ -10,7 +10,7 @@ from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
 from singer_verify.evaluation.metrics.cllr import compute_cllr, compute_min_cllr
 from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.scoring.calibration import fit_calibration
-from singer_verify.evaluation.scoring.enrolment import draw_gallery
+from singer_verify.evaluation.scoring.enrolment import compute_singer_scores, draw_gallery
 from singer_verify.evaluation.scoring.normalisation import Cohort
 from singer_verify.evaluation.scoring.projection import Projection, fit_centring, fit_lda, fit_whitening
 from singer_verify.evaluation.scoring.scoring import (
@@ -130,12 +130,13 @@ def _score_enrolment_trials(
     scores, is_target = [np.empty(0)], [np.empty(0, bool)]
     for seed in range(NUM_ENROLMENT_DRAWS):
         gallery = draw_gallery(sides, singer_index, scoring, number, seed)
-        num_enrolled = len(gallery.singers)
+        num_enrolled = gallery.num_singers
         if num_enrolled < 2 or len(gallery.queries) < MIN_TRIALS_PER_KIND:
             break
         max_queries = max(MAX_SCORES_PER_KIND // (NUM_ENROLMENT_DRAWS * num_enrolled), MIN_TRIALS_PER_KIND)
         chosen = np.random.default_rng(seed).permutation(len(gallery.queries))[:max_queries]
-        scores.append(scoring.compute_score_matrix(sides[gallery.queries[chosen]], gallery.singers).ravel())
+        queries = sides[gallery.queries[chosen]]
+        scores.append(compute_singer_scores(scoring, queries, gallery.singers, gallery.groups).ravel())
         is_target.append((gallery.target_index[chosen, None] == np.arange(num_enrolled)).ravel())
     return np.concatenate(scores), np.concatenate(is_target)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from singer_verify.errors import require_choice
 from singer_verify.evaluation.scoring.calibration import Calibration
 from singer_verify.evaluation.scoring.domains import DomainCentring
 from singer_verify.evaluation.scoring.normalisation import Cohort
@@ -13,6 +14,11 @@ from singer_verify.evaluation.scoring.projection import Projection
 from singer_verify.evaluation.seen_singers import SeenSingers
 
 USER_DEFINED = "given"  # origin of a threshold set by the user
+MEAN_ENROLMENT = "mean"
+# How a recording is scored against a singer known from several: against their mean, or by the mean of so many of its
+# best scores against single ones.
+ENROLMENT_SCORES = {MEAN_ENROLMENT: None, "max": 1, "best3": 3}
+ENROLMENT_SCORE_WORDS = {MEAN_ENROLMENT: "mean", "max": "best", "best3": "mean of the best three"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,9 @@ class Threshold:
 
 @dataclass(frozen=True)
 class MultiEnrolmentCalibration:
-    """Calibration and threshold where one side is the mean of several recordings of a singer.
+    """Calibration and threshold where one side is a singer known from several recordings.
 
-    Such a mean scores higher than a single recording, and more so the more recordings it has: cosines are not
+    A mean of several scores higher than a single recording, and more so the more recordings it has: cosines are not
     calibrated across their number (Sholokhov, Kuzmin, Lee & Chng 2023, Probabilistic back-ends for online speaker
     recognition and clustering, ICASSP).
 
@@ -97,6 +103,8 @@ class Scoring:
         calibration_singers: singers calibration and `multi_enrolment` were fitted to; None if not recorded.
         cohort_singers: singers of centring, projection and cohort; None if not recorded.
         centring: means of domains, subtracted from embeddings before everything else; None without.
+        enrolment_score: how singers known from several recordings are scored, of `ENROLMENT_SCORES`; `multi_enrolment`
+            was fitted to such scores.
     """
 
     projection: Projection | None = None
@@ -108,14 +116,26 @@ class Scoring:
     calibration_singers: SeenSingers | None = None
     cohort_singers: SeenSingers | None = None
     centring: DomainCentring | None = None
+    enrolment_score: str = MEAN_ENROLMENT
 
     @property
     def is_plain_cosine(self) -> bool:
         """Whether scores are cosines of the embeddings as they are."""
         return self.centring is None and self.projection is None and self.cohort is None
 
+    def with_enrolment_score(self, enrolment_score: str) -> "Scoring":
+        """Return the scoring with another way to score singers known from several recordings, without its calibrations.
+
+        Raises:
+            SingerVerifyError: there is no such way.
+        """
+        require_choice(tuple(ENROLMENT_SCORES), enrolment_score=enrolment_score)
+        if enrolment_score == self.enrolment_score:
+            return self
+        return replace(self, enrolment_score=enrolment_score, multi_enrolment=())
+
     def with_enrolment_size(self, num_recordings: int) -> "Scoring":
-        """Return the scoring for sides that are the mean of `num_recordings` recordings of a singer.
+        """Return the scoring for singers known from `num_recordings` recordings.
 
         Calibration and threshold are those fitted for the largest number not above it, or for single recordings.
         """

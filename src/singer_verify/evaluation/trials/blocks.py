@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from singer_verify.evaluation.metrics.bootstrap import build_trial_matrix
-from singer_verify.evaluation.scoring.scoring import Scoring, TrialEmbeddings
+from singer_verify.evaluation.scoring.enrolment import SingerModels, score_models
+from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORES, Scoring, TrialEmbeddings
 from singer_verify.evaluation.trials.trial_list import Trials
 
 MAX_TRIALS_PER_BLOCK = 1 << 21
@@ -139,11 +140,18 @@ class TrialListSource:
         sides: prepared embeddings of the utterances.
         singer_index: singer of each utterance.
         scoring: scoring that prepared the sides.
-        trials: pairs of utterances; target trials are those with the same singer on both sides.
+        trials: pairs of utterances, or of singers' models and utterances; target trials are those with the same singer
+            on both sides.
+        first_model: number of the first model, after those of the utterances that models are known from.
     """
 
     def __init__(
-        self, sides: TrialEmbeddings, singer_index: Int[np.ndarray, " utterances"], scoring: Scoring, trials: Trials
+        self,
+        sides: TrialEmbeddings,
+        singer_index: Int[np.ndarray, " utterances"],
+        scoring: Scoring,
+        trials: Trials,
+        first_model: int = 0,
     ) -> None:
         self.singer_index, self.scoring, self.sides = singer_index, scoring, sides
         left_singers, right_singers = singer_index[trials.left], singer_index[trials.right]
@@ -151,6 +159,8 @@ class TrialListSource:
         keys = left_singers * self.num_singers + right_singers
         order = np.argsort(keys, kind="stable")
         self.keys, self.left, self.right = keys[order], trials.left[order], trials.right[order]
+        takes_best = ENROLMENT_SCORES[scoring.enrolment_score] is not None
+        self.models, self.first_model = trials.models if takes_best else None, first_model  # else: means are sides
 
     def build_trial_matrix(self, unit_index: Int[np.ndarray, " singers"]) -> Bool[np.ndarray, "units units"]:
         left, right = np.divmod(np.unique(self.keys), self.num_singers)
@@ -176,6 +186,17 @@ class TrialListSource:
         for start in range(first, end, MAX_TRIALS_PER_BLOCK // 16):  # whose embeddings are copied
             chosen = slice(start, min(start + MAX_TRIALS_PER_BLOCK // 16, end))
             left, right = self.left[chosen], self.right[chosen]
-            scores = self.scoring.compute_pair_scores(self.sides[left], self.sides[right])
+            scores = self._score(left, right)
             singer, other = divmod(int(self.keys[start]), self.num_singers)
             yield TrialBlock(singer, left, right, scores, is_target=singer == other)
+
+    def _score(self, left: Int[np.ndarray, " trials"], right: Int[np.ndarray, " trials"]) -> np.ndarray:
+        if self.models is None:
+            return self.scoring.compute_pair_scores(self.sides[left], self.sides[right])
+        num_models = len(self.models.singer_index)
+        is_left = (left >= self.first_model) & (left < self.first_model + num_models)
+        places = np.where(is_left, left, right) - self.first_model
+        models = SingerModels(*(values[places] for values in vars(self.models).values()))
+        utterances = slice(self.first_model)
+        queries = self.sides[np.where(is_left, right, left)]
+        return score_models(self.scoring, queries, self.sides[utterances], self.singer_index[utterances], models)
