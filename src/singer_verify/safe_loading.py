@@ -62,6 +62,11 @@ def trust(packages: Iterable[str]) -> None:
         _trusted_packages.add(name)
 
 
+def list_trusted_packages() -> list[str]:
+    """List the packages that the user trusts, for a process that works for this one."""
+    return sorted(_trusted_packages)
+
+
 def trust_listed_packages(packages: Iterable[str] | None) -> None:
     """Trust these packages and those that conf/train.yaml in the current folder lists under `trust`.
 

@@ -10,7 +10,7 @@ from singer_verify.cli.console import configure_logging, escape_undecodable_outp
 from singer_verify.environment import set_torch_environment
 
 COMMAND_MODULES = (  # in the order of --help
-    *("verify", "galleries", "diarize", "embed", "demo"),
+    *("verify", "galleries", "diarize", "embed", "bench", "demo"),
     *("evaluate", "probe", "similarity", "calibrate", "trials", "map"),
     *("prepare", "runs", "interpolate", "export"),
 )

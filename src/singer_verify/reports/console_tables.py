@@ -1,5 +1,6 @@
 """Console tables of the commands: calibration, verification, identification, galleries, corpora, runs, weights."""
 
+import math
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor fo
     from singer_verify.inference.identification import IdentificationResult
     from singer_verify.inference.verification import VerificationResult
     from singer_verify.runs.tree import RunSummary
+    from singer_verify.sweeps.machine_speed import MachineSpeed
 
 DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold"}
 SECONDS_PER_HOUR = 3600
@@ -226,6 +228,51 @@ def build_bulk_enrolment_table(
         numbers = (enrolment.added, enrolment.present, enrolment.left_out, num_recordings[singer])
         table.add_row(Text(singer), *map(str, numbers), style=None if num_recordings[singer] else "bold")
     return table
+
+
+def build_machine_speed_table(result: "MachineSpeed", model: str) -> Table:
+    """Build the table of speeds that `singer-verify bench` prints."""
+    table = Table(title=Text(model), caption="times faster than real time: median and range of the repetitions")
+    for heading in ("what", "device", "threads", "× real time", "range", "runs"):
+        table.add_column(heading, justify="left" if heading in ("what", "device") else "right")
+    before = None
+    for measurement in result.measurements:
+        place = measurement.device, measurement.num_threads
+        if before not in (None, place):
+            table.add_section()
+        before = place
+        unit = f" window{'s' if measurement.batch > 1 else ''}" if measurement.stage == "encoder" else ""
+        count = f", {measurement.batch}{unit}" if unit or measurement.batch > 1 else ""
+        lowest, highest = (_format_speed(extreme(measurement.speeds)) for extreme in (min, max))
+        table.add_row(
+            f"{measurement.stage}{count}",
+            measurement.device,
+            str(measurement.num_threads),
+            _format_speed(measurement.median),
+            f"{lowest} to {highest}",
+            str(len(measurement.speeds)),
+        )
+    return table
+
+
+def _format_speed(speed: float) -> str:
+    """Format a multiple of real time: 7.3, 52, 1240."""
+    return f"{speed:.1f}" if speed < 10 else f"{speed:.0f}"
+
+
+def format_cold_start(result: "MachineSpeed") -> list[str]:
+    """Format how long the first call takes, and how much memory is used."""
+    cold = result.cold_start
+    lines = [
+        f"First embedding {cold.import_s + cold.load_s + cold.first_s:.1f} s after the start of a process:",
+        f"  {cold.import_s:.1f} s to import, {cold.load_s:.2f} s to load, {cold.first_s:.2f} s to embed 10 s "
+        f"({cold.second_s:.2f} s again).",
+    ]
+    if not math.isnan(cold.peak_mib):
+        lines.append(f"Memory: {cold.loaded_mib:.0f} MiB with the model loaded, {cold.peak_mib:.0f} MiB at most.")
+    if result.gpu:
+        lines.append(f"{result.gpu}: {result.gpu_peak_mib:.0f} MiB at most.")
+    return lines
 
 
 def format_threshold(threshold: "Threshold | None") -> str:
