@@ -25,7 +25,8 @@ COLD = ColdStart(3.0, 0.5, 0.25, 0.125, 300.0, 400.0)
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(machine_speed, "measure_cold_start", lambda path, device, recording: COLD)
     monkeypatch.setattr(machine_speed, "count_available_cores", lambda: 2)
-    monkeypatch.setattr(machine_speed, "NUM_RECORDINGS", 3)
+    monkeypatch.setattr(machine_speed, "NUM_RECORDINGS", 2)
+    monkeypatch.setattr(machine_speed, "RECORDING_S", 1.0)
     return make_run(tmp_path / "run")
 
 
