@@ -33,7 +33,7 @@ def values_shown(root: Path, folder: Path, *settings: str) -> list[dict[str, flo
 
 
 @pytest.mark.parametrize("normalise", ["none", "utterance_bins", "global_bins"])
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("float32", marks=pytest.mark.slow)])
 def test_metrics_are_equal_to_the_last_digit(
     make_corpus: MakeCorpus, tmp_path: Path, dtype: str, normalise: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

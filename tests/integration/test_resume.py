@@ -41,6 +41,7 @@ def test_a_killed_training_continues_exactly(monkeypatch, tmp_path, corpus, whol
     assert unlike(whole_run(), stopped_and_continued(monkeypatch, tmp_path, stop, corpus)) == []
 
 
+@pytest.mark.slow
 def test_a_margin_that_grows_continues_where_it_was(monkeypatch, tmp_path, corpus, whole_run):
     overrides = ("loss=ge2e+aam", "loss.terms.aam.warmup_steps=10")
     folder = stopped_and_continued(monkeypatch, tmp_path, "in the middle of a cycle", corpus, *overrides)

@@ -25,6 +25,7 @@ def test_a_message_is_logged_once_with_its_level_and_logger(caplog: pytest.LogCa
     assert len(caplog.records) == 3
 
 
+@pytest.mark.slow
 def test_what_was_logged_long_ago_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
     for message in ("first", *map(str, range(MAX_REMEMBERED)), "first"):
         warn_once(log, message)

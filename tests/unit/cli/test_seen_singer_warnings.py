@@ -40,6 +40,7 @@ def evaluate_split(model: Path, corpus: Path, *options: object) -> dict[str, Any
     return json.loads(call("evaluate", model, corpus, "--json", "--resamples", 20, *options))
 
 
+@pytest.mark.slow
 def test_the_choice_of_the_best_step_is_said_wherever_the_files_lie(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,7 @@ def test_singers_of_the_training_are_said(home: Path, tmp_path: Path) -> None:
     assert "The model was trained on exactly these singers" in (tmp_path / "card.md").read_text()
 
 
+@pytest.mark.slow
 def test_singers_of_the_parents_training_are_said_too(home: Path, tmp_path: Path) -> None:
     """Also after the child was stopped and continued, when its parent is not read any more."""
     settings = [*tiny(home / "other"), f"init_from={home / 'run'}", f"data.store_root={tmp_path / 'store'}"]

@@ -71,7 +71,7 @@ def test_a_threshold_joins_what_is_alike() -> None:
 
 
 def test_hours_are_clustered_like_minutes() -> None:
-    windows, singers = draw_turns(3, num_windows=9000, spread=0.1)
+    windows, singers = draw_turns(3, num_windows=3000, spread=0.1)
     assert len(join_windows(windows, 600)) <= 600
     clusters = cluster_singers(windows, COSINE)
     assert adjusted_rand_score(singers, clusters.labels) > 0.99

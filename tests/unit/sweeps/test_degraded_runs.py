@@ -99,6 +99,7 @@ def test_recordings_that_one_cell_cannot_use_are_left_out_of_all(sweep: Path, mo
         assert len(np.load(path)["paths"]) in (3, 4)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_degraded_is_refused(sweep: Path, tmp_path: Path) -> None:
     assert "--degrade=echo: expected one of noise" in refusal("leaderboard", sweep, "--degrade", "echo")
     assert "nothing is degraded; add --degrade" in refusal("leaderboard", sweep, "--accompaniment", tmp_path)

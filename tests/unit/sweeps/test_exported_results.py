@@ -111,6 +111,7 @@ def test_results_are_put_together_part_by_part(world: Path, tmp_path: Path) -> N
     assert build_tables(tmp_path / "parts") == build_tables(world / "sweep")
 
 
+@pytest.mark.slow
 def test_a_split_is_exported_as_it_was_evaluated(world: Path, tmp_path: Path) -> None:
     """In single precision, so that the error rates stay those of `evaluate`."""
     sweep, corpus = tmp_path / "sweep", world / "here/first"
@@ -129,6 +130,7 @@ def test_a_split_is_exported_as_it_was_evaluated(world: Path, tmp_path: Path) ->
     assert "holds exported results on val, but not on test" in other
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_or_put_together_is_refused(world: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     call("leaderboard", world / "sweep", "--out", tmp_path / "a", "--export-results", results)
