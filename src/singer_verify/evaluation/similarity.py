@@ -149,14 +149,19 @@ def _choose_factors(singers: Sequence[str], songs: Sequence[str]) -> list[Sequen
     return [labels for labels, number in ((singers, num_singers), (songs, num_songs)) if number > 1]
 
 
-def _estimate_mean(values: Float[np.ndarray, " rows"], weights: Float[np.ndarray, "resamples rows"]) -> Estimate:
-    """Return a mean with its interval; there is none where nothing could be resampled."""
-    value = float(values.mean())
-    totals = weights.sum(axis=1)
-    resampled = np.divide(weights @ values, totals, out=np.full(len(totals), np.nan), where=totals > 0)
+def _resample_mean(
+    values: Float[np.ndarray, " rows"], weights: Float[np.ndarray, "resamples rows"]
+) -> Float[np.ndarray, " resamples"]:
+    """Return the mean in each resample; NaN where nothing was drawn, and throughout where nothing can be resampled."""
     if (weights == weights[0]).all():
-        return Estimate.without_interval(value)
-    return compute_percentile_interval(value, resampled)
+        return np.full(len(weights), np.nan)
+    totals = weights.sum(axis=1)
+    return np.divide(weights @ values, totals, out=np.full(len(totals), np.nan), where=totals > 0)
+
+
+def _estimate_mean(values: Float[np.ndarray, " rows"], weights: Float[np.ndarray, "resamples rows"]) -> Estimate:
+    """Return a mean with its interval; there is none where nothing can be resampled."""
+    return compute_percentile_interval(float(values.mean()), _resample_mean(values, weights))
 
 
 def _compare(
@@ -178,13 +183,12 @@ def _compare(
     means = [np.array([scores[rows[item]].mean() for item in common]) for rows in rows_by_item]
     first = [rows_by_item[0][item][0] for item in common]  # weights are those of singer and song, alike in both systems
     difference = means[0] - means[1]
-    estimate = _estimate_mean(difference, weights[:, first])
+    resampled = _resample_mean(difference, weights[:, first])
+    estimate = compute_percentile_interval(float(difference.mean()), resampled)
     if np.isnan(estimate.low):
         return SystemDifference(*names, len(common), estimate, None)
-    drawn = weights[:, first]
-    totals = drawn.sum(axis=1)
-    resampled = (drawn @ difference)[totals > 0] / totals[totals > 0]
-    return SystemDifference(*names, len(common), estimate, compute_two_sided_p_value(resampled))
+    p = compute_two_sided_p_value(resampled[np.isfinite(resampled)])
+    return SystemDifference(*names, len(common), estimate, p)
 
 
 def _correct_p_values(differences: list[SystemDifference]) -> tuple[SystemDifference, ...]:

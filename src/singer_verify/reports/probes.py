@@ -23,11 +23,11 @@ from singer_verify.evaluation.probe_tasks import RECORDING, SINGER
 from singer_verify.evaluation.probes import LabelProbes, ProbeScores
 from singer_verify.inference.probing import ProbeReport, describe_task
 from singer_verify.plotting import BLACK, COLOURS, MAX_TITLE_LENGTH, escape_figure_text, render_figure_files
+from singer_verify.reports.estimates import MINUS, flatten_estimate, format_short_p_value
 from singer_verify.reports.evaluation.text import NO_VALUE, describe_overlaps
-from singer_verify.reports.leaderboard.files import LATEX_ESCAPES
+from singer_verify.reports.latex import escape_latex
 
 BAR_INCHES, LABEL_GAP = 0.24, 0.6  # height of a bar; gap between labels, in bars
-MINUS = "−"
 NARROW_HEADINGS = {"utterances (singers)": "utter-\nances\n(singers)", "majority": "major-\nity"}
 
 
@@ -38,11 +38,11 @@ def build_probe_records(report: ProbeReport) -> list[dict[str, Any]]:
             "label": probe.task.label,
             "model": model,
             "metric": "r2" if probe.task.is_number else "balanced_accuracy",
-            **_flatten_estimate("score", scores.score),
+            **flatten_estimate("score", scores.score),
             "chance": probe.task.chance,
-            **_flatten_estimate("accuracy", scores.accuracy),
+            **flatten_estimate("accuracy", scores.accuracy),
             "majority": probe.task.majority,
-            **_flatten_estimate("difference", scores.difference),
+            **flatten_estimate("difference", scores.difference),
             "p_holm": scores.p,
             "num_classes": len(probe.task.classes) or None,
             "num_singers": probe.task.num_singers,
@@ -54,12 +54,6 @@ def build_probe_records(report: ProbeReport) -> list[dict[str, Any]]:
         for probe in report.probes
         for model, scores in zip(report.models, probe.scores, strict=True)
     ]
-
-
-def _flatten_estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    bounds = (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
-    values = [None if bound is None or math.isnan(bound) else float(bound) for bound in bounds]
-    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def build_probe_summary(report: ProbeReport) -> dict[str, Any]:
@@ -98,7 +92,7 @@ def format_probe_row(probe: LabelProbes, model: str, scores: ProbeScores, report
     chance = "0" if task.is_number else f"{100 * task.chance:.1f}"
     if len(report.models) > 1:
         difference = NO_VALUE if scores.difference is None else _format_score(scores.difference, task.is_number, "+")
-        further = [difference, NO_VALUE if scores.p is None else _format_p_value(scores.p)]
+        further = [difference, NO_VALUE if scores.p is None else format_short_p_value(scores.p)]
     else:
         accuracy = NO_VALUE if scores.accuracy is None else _format_score(scores.accuracy, False)
         further = [accuracy, NO_VALUE if task.majority is None else f"{100 * task.majority:.1f}"]
@@ -114,10 +108,6 @@ def _format_score(estimate: Estimate, is_number: bool, sign: str = "") -> str:
     value, low, high = (f"{factor * part:{form}}" for part in (estimate.value, estimate.low, estimate.high))
     text = value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
     return text.replace("-", MINUS)
-
-
-def _format_p_value(p: float) -> str:
-    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
 def build_probe_notes(report: ProbeReport) -> list[str]:
@@ -210,18 +200,14 @@ def format_probes_latex(report: ProbeReport) -> str:
         for model, scores in zip(report.models, probe.scores, strict=True)
     ]
     num_names = headings.index("score")
-    style = pd.DataFrame(rows, columns=headings).style.hide(axis="index").format(_escape_latex)
-    return style.format_index(_escape_latex, axis=1).to_latex(
+    style = pd.DataFrame(rows, columns=headings).style.hide(axis="index").format(escape_latex)
+    return style.format_index(escape_latex, axis=1).to_latex(
         hrules=True,
         column_format="l" * num_names + "r" * (len(headings) - num_names),
-        caption=(" ".join(map(_escape_latex, build_probe_notes(report))), _escape_latex(f"Probes on {report.place}")),
+        caption=(" ".join(map(escape_latex, build_probe_notes(report))), escape_latex(f"Probes on {report.place}")),
         label="tab:probes",
         position="htbp",
     )
-
-
-def _escape_latex(text: object) -> str:
-    return str(text).translate(LATEX_ESCAPES).replace("²", r"\textsuperscript{2}").replace("…", r"\dots{}")
 
 
 def plot_probes(report: ProbeReport) -> Figure:

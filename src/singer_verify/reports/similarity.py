@@ -20,11 +20,11 @@ from singer_verify.evaluation.similarity import SystemSimilarity
 from singer_verify.inference.similarity import PairScore, SimilarityReport, find_worst_pairs
 from singer_verify.plotting import BLACK, BLUE, SKY, escape_figure_text, render_figure_files
 from singer_verify.reports.console_tables import format_threshold
+from singer_verify.reports.estimates import MINUS, format_short_p_value
 from singer_verify.reports.evaluation.text import NO_VALUE
-from singer_verify.reports.leaderboard.files import LATEX_ESCAPES
+from singer_verify.reports.latex import escape_latex
 
 NUM_WORST, MAX_SHOWN_REMARKS = 5, 3
-MINUS = "−"
 JITTER = 0.16  # of the points of a row, in rows
 ROW_INCHES = 0.55
 
@@ -37,11 +37,6 @@ def format_estimate(estimate: Estimate | None, factor: float = 1.0, form: str = 
     return (value if math.isnan(estimate.low) else f"{value} [{low}, {high}]").replace("-", MINUS)
 
 
-def format_p_value(p: float | None) -> str:
-    """Format a p value without its leading zero."""
-    return NO_VALUE if p is None else "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
-
-
 def build_similarity_tables(report: SimilarityReport, num_worst: int = NUM_WORST) -> Group:
     """Build the console tables: systems, their differences, the pairs least alike, and notes."""
     parts: list[Table | Text] = [_build_system_table(report)]
@@ -51,9 +46,8 @@ def build_similarity_tables(report: SimilarityReport, num_worst: int = NUM_WORST
             table.add_column(heading, justify="left" if heading == "systems" else "right", overflow="fold")
         for item in report.result.differences:
             names = f"{_name(item.system)} {MINUS} {_name(item.other)}"
-            table.add_row(
-                Text(names), format_estimate(item.score, form="+.3f"), format_p_value(item.p), str(item.num_items)
-            )
+            p = NO_VALUE if item.p is None else format_short_p_value(item.p)
+            table.add_row(Text(names), format_estimate(item.score, form="+.3f"), p, str(item.num_items))
         parts.append(table)
     if num_worst:
         parts.append(_build_worst_table(report, num_worst))
@@ -176,20 +170,16 @@ def format_similarity_latex(report: SimilarityReport) -> str:
     r"""Format a `table` environment of the systems, for `\usepackage{booktabs}`."""
     headings = ["system", *(heading for heading, is_shown in _list_columns(report) if is_shown)]
     rows = [[_name(row.system), *_format_system(row, report)] for row in report.result.systems]
-    style = pd.DataFrame(rows, columns=headings).style.hide(axis="index").format(_escape_latex)
+    style = pd.DataFrame(rows, columns=headings).style.hide(axis="index").format(escape_latex)
     caption = "Similarity of generated voices to their target singers, with 95 % intervals over singers and songs."
-    text: str = style.format_index(_escape_latex, axis=1).to_latex(
+    text: str = style.format_index(escape_latex, axis=1).to_latex(
         hrules=True,
         column_format="l" + "r" * (len(headings) - 1),
-        caption=_escape_latex(caption),
+        caption=escape_latex(caption),
         label="tab:similarity",
         position="htbp",
     )
     return f"% requires booktabs\n{text}"
-
-
-def _escape_latex(text: object) -> str:
-    return str(text).translate(LATEX_ESCAPES)
 
 
 def plot_similarity_by_system(report: SimilarityReport) -> Figure:

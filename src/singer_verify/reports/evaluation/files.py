@@ -1,7 +1,6 @@
 """An evaluation as a folder: the page, figures, all metrics as JSON, conditions, singers and worst trials as csv."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +13,6 @@ from singer_verify.atomic_files import write_files_atomically
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.confounds import AUC, Confounds, FloorMetrics
 from singer_verify.evaluation.embedding_map import EmbeddingMap
-from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.results import (
     ConditionMetrics,
@@ -25,6 +23,7 @@ from singer_verify.evaluation.results import (
 )
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import render_figure_files
+from singer_verify.reports.estimates import build_estimate_record
 from singer_verify.reports.evaluation.confounds import build_confound_remarks
 from singer_verify.reports.evaluation.excerpts import ExcerptEncoder
 from singer_verify.reports.evaluation.figures import plot_evaluation, sort_worst_first
@@ -72,7 +71,7 @@ def build_evaluation_record(
         "fitted_metrics": find_fitted_metrics(result.metrics, context.overlaps),
         "remarks": describe_overlaps(context.overlaps),
         "num_resamples": result.num_resamples,
-        "metrics": {name: _build_estimate_record(estimate) for name, estimate in result.metrics.items()},
+        "metrics": {name: build_estimate_record(estimate) for name, estimate in result.metrics.items()},
         "conditions": [_build_condition_record(condition) for condition in result.conditions],
         "confounds": _build_confound_record(result),
         "confused": [_build_confusion_record(pair, utterances.singers) for pair in result.confused],
@@ -151,19 +150,12 @@ def _format_records_csv(rows: list[dict[str, Any]]) -> bytes:
     return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
 
 
-def _build_estimate_record(estimate: Estimate | None) -> dict[str, float | None] | None:
-    if estimate is None:
-        return None
-    bounds = ("value", estimate.value), ("low", estimate.low), ("high", estimate.high)
-    return {name: float(value) if math.isfinite(value) else None for name, value in bounds}
-
-
 def _build_condition_record(condition: ConditionMetrics) -> dict[str, Any]:
     return {
         "condition": condition.condition,
         "num_targets": condition.num_targets,
         "num_nontargets": condition.num_nontargets,
-        **{name: _build_estimate_record(condition.metrics.get(name)) for name in METRICS},
+        **{name: build_estimate_record(condition.metrics.get(name)) for name in METRICS},
     }
 
 
@@ -215,8 +207,8 @@ def _build_confound_record(result: EvaluationResult) -> dict[str, Any] | None:
 
 def _build_floor_record(floor: FloorMetrics) -> dict[str, Any]:
     plain = {name: value for name, value in asdict(floor).items() if name not in ("metrics", "margin")}
-    metrics = {name: _build_estimate_record(floor.metrics.get(name)) for name in (EER, AUC)}
-    return {**plain, **metrics, "margin": _build_estimate_record(floor.margin)}
+    metrics = {name: build_estimate_record(floor.metrics.get(name)) for name in (EER, AUC)}
+    return {**plain, **metrics, "margin": build_estimate_record(floor.margin)}
 
 
 def require_report_folder(folder: Path, setting: str = "--out") -> None:

@@ -17,12 +17,14 @@ from singer_verify.evaluation.metrics.registry import EER
 from singer_verify.evaluation.results import DegradedResult, RobustnessResult
 from singer_verify.inference.robustness import BOTH_SIDES
 from singer_verify.plotting import BLUE, VERMILION
+from singer_verify.reports.estimates import MINUS, build_estimate_record, flatten_estimate
+from singer_verify.reports.evaluation.text import NO_VALUE
+from singer_verify.reports.latex import escape_latex
 
 HEADINGS = ("degradation", "strength", "EER in % [95 %]", "minus clean [95 %]", "lost")
 PANEL_COLUMNS, PANEL_INCHES = 4, (1.9, 2.0)
 CLEAN, MEAN = "clean", "mean"
 IDENTITIES = {"gain": 0.0, "pitch_shift": 0.0, "tempo": 1.0}  # strengths that change nothing, between the others
-NO_VALUE, MINUS = "–", "−"
 
 
 def build_robustness_record(robustness: RobustnessResult) -> dict[str, Any]:
@@ -30,16 +32,16 @@ def build_robustness_record(robustness: RobustnessResult) -> dict[str, Any]:
     return {
         "sides": robustness.sides,
         "accompaniment": robustness.accompaniment or None,
-        "clean_eer": _build_estimate_record(robustness.clean),
-        "mean_eer": _build_estimate_record(robustness.mean_eer),
-        "mean_difference": _build_estimate_record(robustness.mean_difference),
+        "clean_eer": build_estimate_record(robustness.clean),
+        "mean_eer": build_estimate_record(robustness.mean_eer),
+        "mean_difference": build_estimate_record(robustness.mean_difference),
         "degradations": [
             {
                 "degradation": entry.kind,
                 "strength": entry.strength,
                 "strength_text": entry.strength_text,
                 "num_singers": entry.num_singers,
-                "difference": _build_estimate_record(entry.difference),
+                "difference": build_estimate_record(entry.difference),
                 "metrics": _build_metrics_record(entry.metrics),
                 "clean_metrics": _build_metrics_record(entry.clean),
                 "unusable": dict(entry.unusable),
@@ -51,14 +53,7 @@ def build_robustness_record(robustness: RobustnessResult) -> dict[str, Any]:
 
 
 def _build_metrics_record(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: _build_estimate_record(estimate) for name, estimate in metrics.items()}
-
-
-def _build_estimate_record(estimate: Estimate | None) -> dict[str, float | None] | None:
-    if estimate is None:
-        return None
-    bounds = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {name: float(value) if math.isfinite(value) else None for name, value in bounds.items()}
+    return {name: build_estimate_record(estimate) for name, estimate in metrics.items()}
 
 
 def build_robustness_rows(robustness: RobustnessResult) -> list[list[str]]:
@@ -141,37 +136,27 @@ def format_robustness_csv(robustness: RobustnessResult) -> bytes:
             "sides": robustness.sides,
             "num_singers": entry.num_singers,
             "num_unusable": len(entry.unusable),
-            **_flatten_estimate("eer_difference", entry.difference),
+            **flatten_estimate("eer_difference", entry.difference),
         }
         for prefix, metrics in (("", entry.metrics), ("clean_", entry.clean)):
             for name, estimate in metrics.items():
-                row |= _flatten_estimate(prefix + name, estimate)
+                row |= flatten_estimate(prefix + name, estimate)
         rows.append(row)
     return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")).encode()
-
-
-def _flatten_estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    values = _build_estimate_record(estimate) or {"value": None, "low": None, "high": None}
-    return {name: values["value"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
 
 
 def format_robustness_latex(robustness: RobustnessResult) -> bytes:
     r"""Format a `table` environment for `\usepackage{booktabs}`, the notes as its caption."""
     frame = pd.DataFrame(build_robustness_rows(robustness), columns=list(HEADINGS))
-    style = frame.style.hide(axis="index").format(_escape_latex).format_index(_escape_latex, axis=1)
+    style = frame.style.hide(axis="index").format(escape_latex).format_index(escape_latex, axis=1)
     text = style.to_latex(
         hrules=True,
         column_format="llrrr",
-        caption=" ".join(map(_escape_latex, build_robustness_notes(robustness))),
+        caption=" ".join(map(escape_latex, build_robustness_notes(robustness))),
         label="tab:robustness",
         position="htbp",
     )
     return text.encode()
-
-
-def _escape_latex(text: object) -> str:
-    escaped = "".join(f"\\{character}" if character in "&%$#_{}" else character for character in str(text))
-    return escaped.replace(MINUS, "$-$").replace(NO_VALUE, "--")
 
 
 def plot_robustness(robustness: RobustnessResult) -> Figure:

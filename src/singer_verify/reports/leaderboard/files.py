@@ -12,6 +12,8 @@ from singer_verify.errors import require_choice
 from singer_verify.evaluation.metrics.bootstrap import SIGNIFICANCE_LEVEL, Estimate
 from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.plotting import render_figure_files
+from singer_verify.reports.estimates import flatten_estimate
+from singer_verify.reports.latex import escape_latex
 from singer_verify.reports.leaderboard.figures import plot_leaderboard, plot_power
 from singer_verify.reports.leaderboard.names import (
     format_name_heading,
@@ -40,20 +42,6 @@ from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
 FIGURE_SUFFIXES = ("png", "svg", "pdf")
 MAX_COLUMN_CHARACTERS = 60  # of a row that fits a column of 3.4 inches in footnote size
-# Characters that LaTeX reads as commands, or that its usual fonts lack. pandas escapes only the former.
-LATEX_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": "$<$",
-        ">": "$>$",
-        "−": "$-$",
-        "–": "--",
-        "·": r"$\cdot$",
-    }
-)
 
 
 def build_leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -67,17 +55,17 @@ def _build_entry_record(entry: LeaderboardEntry, board: Leaderboard) -> dict[str
         "cell": entry.name,
         "num_seeds": len(entry.seeds),
         "seeds": " ".join(map(str, entry.seeds)),
-        **{key: value for metric in entry.metrics.items() for key, value in _flatten_estimate(*metric).items()},
+        **{key: value for metric in entry.metrics.items() for key, value in flatten_estimate(*metric).items()},
         "eer_std_over_seeds": statistics.stdev(seeds) if len(seeds) > 1 else None,
-        **_flatten_estimate("difference", entry.difference),
+        **flatten_estimate("difference", entry.difference),
         "p": entry.p,
         "p_holm": entry.p_holm,
         "train_seconds": entry.seconds,
         "num_parameters": entry.num_parameters,
         "num_bins": entry.num_bins,
         "speed": entry.speed,
-        **_flatten_estimate("degraded_eer", None if entry.robustness is None else entry.robustness.eer),
-        **_flatten_estimate("degraded_minus_clean", None if entry.robustness is None else entry.robustness.difference),
+        **flatten_estimate("degraded_eer", None if entry.robustness is None else entry.robustness.eer),
+        **flatten_estimate("degraded_minus_clean", None if entry.robustness is None else entry.robustness.difference),
         "split": board.split,
         "num_singers": board.num_singers,
         **{
@@ -93,15 +81,10 @@ def _flatten_corpus(name: str, entry: LeaderboardEntry) -> dict[str, float | Non
     result = entry.corpora[name]
     difference = result.difference
     return {
-        **_flatten_estimate(f"eer on {name}", result.eer),
-        **_flatten_estimate(f"difference on {name}", None if difference is None else difference.estimate),
+        **flatten_estimate(f"eer on {name}", result.eer),
+        **flatten_estimate(f"difference on {name}", None if difference is None else difference.estimate),
         f"p_holm on {name}": None if difference is None else difference.p_holm,
     }
-
-
-def _flatten_estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    bounds = {} if estimate is None or estimate.low != estimate.low else {"low": estimate.low, "high": estimate.high}
-    return {name: _get_estimate_value(estimate), f"{name}_low": bounds.get("low"), f"{name}_high": bounds.get("high")}
 
 
 def _get_estimate_value(estimate: Estimate | None) -> float | None:
@@ -217,13 +200,13 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     rows = [[name, *(available[column][1](entry) for column in chosen)] for entry, name in named]
     frame = pd.DataFrame(rows, columns=headings)
     bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry, _ in named]
-    style = frame.style.hide(axis="index").format(_escape_latex).format_index(_escape_latex, axis=1)
+    style = frame.style.hide(axis="index").format(escape_latex).format_index(escape_latex, axis=1)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     is_narrow = sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMN_CHARACTERS
     text = style.apply(lambda column: bold, axis=0).to_latex(
         hrules=True,
         column_format="l" + "r" * (frame.shape[1] - 1),
-        caption=(_escape_latex(_build_latex_caption(board)), _escape_latex(f"Leaderboard, {format_split(board)}")),
+        caption=(escape_latex(_build_latex_caption(board)), escape_latex(f"Leaderboard, {format_split(board)}")),
         label="tab:leaderboard",
         position="htbp",
         position_float="centering",
@@ -233,7 +216,7 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     lines, row = text.splitlines(), text.splitlines().index(r"\midrule") + 1
     for encoder, cells, has_title in titled:
         if has_title:
-            lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{l}}{{\emph{{{_escape_latex(encoder)}}}}} \\")
+            lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{l}}{{\emph{{{escape_latex(encoder)}}}}} \\")
         row += len(cells) + has_title
     return "\n".join([r"% requires \usepackage{booktabs}", *lines, ""])
 
@@ -244,10 +227,6 @@ def _build_latex_caption(board: Leaderboard) -> str:
         f"bold: p < {SIGNIFICANCE_LEVEL:g}."
     )  # fmt: skip
     return f"{board.num_singers} singers, {format_split(board)}; in brackets: 95 % intervals over singers.{compared}"
-
-
-def _escape_latex(text: object) -> str:
-    return str(text).translate(LATEX_ESCAPES)
 
 
 def format_power_csv(board: Leaderboard, effects: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
 from singer_verify.plotting import COLOURS, escape_figure_text, render_figure_files
-from singer_verify.reports.leaderboard.files import LATEX_ESCAPES
+from singer_verify.reports.latex import escape_latex
 from singer_verify.reports.leaderboard.names import NAME_SEPARATOR
 from singer_verify.reports.leaderboard.text import format_eer
 from singer_verify.sweeps.judged_runs import DEFAULT_SPLIT, FOLDS_SPLIT
@@ -251,18 +251,14 @@ def format_curves_latex(curves: LearningCurves) -> str:
 
 def _format_latex_table(table: tuple[list[str], list[list[str]]], caption: str, label: str) -> str:
     headings, rows = table
-    style = pd.DataFrame(rows, columns=headings).style.hide(axis="index").format(_escape_latex)
-    return style.format_index(_escape_latex, axis=1).to_latex(
+    style = pd.DataFrame(rows, columns=headings).style.hide(axis="index").format(escape_latex)
+    return style.format_index(escape_latex, axis=1).to_latex(
         hrules=True,
         column_format="l" + "r" * (len(headings) - 1),
-        caption=_escape_latex(caption),
+        caption=escape_latex(caption),
         label=f"tab:learning-curve-{label}",
         position="htbp",
     )
-
-
-def _escape_latex(text: object) -> str:
-    return str(text).translate(LATEX_ESCAPES).replace("×", r"$\times$")
 
 
 def plot_learning_curves(curves: LearningCurves) -> Figure:

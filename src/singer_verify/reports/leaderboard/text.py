@@ -16,6 +16,7 @@ from singer_verify.evaluation.metrics.bootstrap import (
     PairedDifference,
 )
 from singer_verify.evaluation.metrics.power import PowerCurve
+from singer_verify.reports.estimates import MINUS, format_p_value
 from singer_verify.reports.evaluation.text import DISPLAYED_MIN_DCF, NO_VALUE
 from singer_verify.reports.leaderboard.names import format_name_heading, format_short_name, name_by_values
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
@@ -23,7 +24,6 @@ from singer_verify.sweeps.corpus_comparison import Winner
 from singer_verify.sweeps.degraded_runs import NUM_ROBUSTNESS_RESAMPLES
 from singer_verify.sweeps.judged_runs import FOLDS_SPLIT
 
-MINUS = "−"
 MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
 SPEED_COLUMNS = 14  # more for the embedding speed
 MAX_NAMES = 6  # of cells that a sentence lists
@@ -93,11 +93,6 @@ def format_eer_difference(difference: Estimate) -> str:
     """Format a difference of EERs in percentage points, with its sign."""
     text = f"{100 * difference.value:+.1f}{_format_interval(100 * difference.low, 100 * difference.high, '.1f')}"
     return text.replace("-", MINUS)
-
-
-def format_p_value(p: float) -> str:
-    """Format a p value with three decimals."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_count(number: int) -> str:
