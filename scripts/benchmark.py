@@ -56,6 +56,7 @@ from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.runs.model_metadata import ModelMetadata
 from singer_verify.store.index import format_index_row
 from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store, seal_manifest
+from singer_verify.training.callbacks.non_finite import NonFiniteGuard
 from singer_verify.training.loggers import RunTensorBoardLogger
 from singer_verify.training.module import Verifier
 
@@ -115,8 +116,10 @@ def measure_s(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(durations)
 
 
-def measure_training_step_s(batches: SingerBatchDataset, precision: str, num_workers: int) -> float:
-    """Measure a whole training step in Lightning: batches, encoder, loss, clipping and logging."""
+def measure_training_step_s(
+    batches: SingerBatchDataset, precision: str, num_workers: int, cuda_graph: bool | str = "auto"
+) -> float:
+    """Measure a whole training step in Lightning: batches, encoder, loss, clipping, logging and checks."""
     encoder = LSTMEncoder(NUM_BINS)
     verifier = Verifier(
         encoder,
@@ -124,6 +127,7 @@ def measure_training_step_s(batches: SingerBatchDataset, precision: str, num_wor
         partial(torch.optim.Adam, lr=1e-4),
         partial(ConstantLR, factor=1.0),
         metadata=ModelMetadata(MelSpectrogram(NUM_BINS).recipe, encoder.settings, 100, ()),
+        cuda_graph=cuda_graph,
     )
     loader: DataLoader[SingerBatch] = DataLoader(
         batches,
@@ -143,7 +147,7 @@ def measure_training_step_s(batches: SingerBatchDataset, precision: str, num_wor
             log_every_n_steps=5,
             limit_val_batches=0,
             logger=RunTensorBoardLogger(folder),
-            callbacks=[clock],
+            callbacks=[NonFiniteGuard(), clock],
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
@@ -152,10 +156,10 @@ def measure_training_step_s(batches: SingerBatchDataset, precision: str, num_wor
     return clock.compute_median_step_s()
 
 
-def measure_bare_step_s(shape: Shape, repeats: int) -> float:
-    """Measure the lower bound: forward, backward and Adam of the same LSTM, on a batch already on the device."""
+def build_bare_step(shape: Shape, in_graph: bool = False) -> Callable[[], None]:
+    """Build the lower bound: forward, backward and Adam of the same LSTM, on a batch already on the device."""
     lstm = nn.LSTM(NUM_BINS, 256, 3, batch_first=True).to(DEVICE)
-    optimizer = torch.optim.Adam(lstm.parameters())
+    optimizer = torch.optim.Adam(lstm.parameters(), fused=in_graph or None, capturable=in_graph)
     frames = torch.rand(shape[0] * shape[1], shape[2], NUM_BINS, device=DEVICE)
 
     def work() -> None:
@@ -163,27 +167,51 @@ def measure_bare_step_s(shape: Shape, repeats: int) -> float:
         lstm(frames)[1][0][-1].sum().backward()
         optimizer.step()
 
-    return measure_s(work, repeats)
+    return work
+
+
+def measure_graph_floor_s(shape: Shape, repeats: int) -> float:
+    """Measure the bare step, Adam included, as one CUDA graph: what no training on this GPU can be faster than."""
+    work = build_bare_step(shape, in_graph=True)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return measure_s(graph.replay, repeats)
 
 
 @app.command()
 def step() -> None:
-    """Training step ÷ bare LSTM step, and fp32 ÷ bf16-mixed."""
-    table = Table("singers × utterances × frames", "whole step", "bare LSTM step", "ratio", "bf16-mixed", "fp32 ÷ bf16")
-    workers, repeats = (2, 60) if DEVICE.type == "cuda" else (0, 4)
+    """Training step ÷ bare LSTM step, with and without CUDA graphs, and fp32 ÷ bf16-mixed."""
+    is_gpu = DEVICE.type == "cuda"
+    columns = ("without graphs", "÷ bare", "graph alone", "÷ bare") if is_gpu else ()
+    table = Table("singers × utterances × frames", "bare step", "whole step", "÷ bare", *columns, "bf16", "fp32 ÷ bf16")
+    workers, repeats = (2, 60) if is_gpu else (0, 4)
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "store", 200, 4000)
         for shape in ((8, 10, 307), (64, 10, 160)):
             batches = build_batches(store, shape, repeats + 3)
             # bound, singer_verify, bound: a machine that changes speed meanwhile favours neither
-            before = measure_bare_step_s(shape, repeats)
-            whole = measure_training_step_s(batches, "32", workers)
-            bare = (before + measure_bare_step_s(shape, repeats)) / 2
-            half = measure_training_step_s(batches, "bf16-mixed", workers)
+            before_s = measure_s(build_bare_step(shape), repeats)
+            whole_s = measure_training_step_s(batches, "32", workers)
+            bare_s = (before_s + measure_s(build_bare_step(shape), repeats)) / 2
+            others_s = []
+            if is_gpu:
+                others_s = [
+                    measure_training_step_s(batches, "32", workers, False),
+                    measure_graph_floor_s(shape, repeats),
+                ]
+            half_s = measure_training_step_s(batches, "bf16-mixed", workers)
             table.add_row(
                 " × ".join(map(str, shape)),
-                *(f"{1000 * whole:.1f} ms", f"{1000 * bare:.1f} ms", f"{whole / bare:.3f}"),
-                *(f"{1000 * half:.1f} ms", f"{whole / half:.2f}"),
+                f"{1000 * bare_s:.1f} ms",
+                *(text for s in (whole_s, *others_s) for text in (f"{1000 * s:.1f} ms", f"{s / bare_s:.3f}")),
+                *(f"{1000 * half_s:.1f} ms", f"{whole_s / half_s:.2f}"),
             )
     console.print(table)
 

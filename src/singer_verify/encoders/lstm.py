@@ -1,13 +1,15 @@
 """LSTM stack, pooling, projection to an embedding of unit length."""
 
 import functools
+import itertools
 import logging
+import warnings
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import dropout, normalize
 
 from singer_verify.encoders.pooling import build_pooling
 from singer_verify.errors import require_at_least, require_between, require_choice
@@ -97,9 +99,35 @@ class LSTMEncoder(nn.Module):
             warn_once(log, "This processor runs no LSTM in bfloat16: the LSTM stays in single precision, the rest not.")
             with torch.autocast("cpu", enabled=False):
                 outputs, (hidden, _) = self.lstm(frames.float())
+        elif frames.is_cuda and self.training and self.lstm.dropout:
+            outputs, hidden = self._run_lstm_with_dropout(frames)
         else:
             outputs, (hidden, _) = self.lstm(frames)
         return outputs, hidden
+
+    def _run_lstm_with_dropout(
+        self, frames: Float[Tensor, "batch frames bins"]
+    ) -> tuple[Float[Tensor, "batch frames width"], Float[Tensor, "states batch hidden"]]:
+        """Run the stack layer by layer, with dropout between layers that draws from the device's generator.
+
+        cuDNN's own dropout draws from a state that nothing can read or set, so that no stopped training could continue
+        as it would have.
+        """
+        lstm, outputs, hidden = self.lstm, frames, []
+        directions = 2 if lstm.bidirectional else 1
+        for layer in range(lstm.num_layers):
+            if layer > 0:
+                outputs = dropout(outputs, lstm.dropout)
+            own = lstm.all_weights[layer * directions : (layer + 1) * directions]
+            weights: list[Tensor] = [*itertools.chain.from_iterable(own)]
+            start = outputs.new_zeros(directions, len(outputs), lstm.hidden_size)
+            with warnings.catch_warnings():  # a layer's weights are not one piece of memory; copying them costs little
+                warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+                outputs, last, _ = torch.lstm(
+                    outputs, (start, start), weights, True, 1, 0.0, True, lstm.bidirectional, True
+                )
+            hidden.append(last)
+        return outputs, torch.cat(hidden)
 
     def _pool(
         self, outputs: Float[Tensor, "batch frames width"], hidden: Float[Tensor, "states batch hidden"]

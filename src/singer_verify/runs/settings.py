@@ -51,6 +51,7 @@ BOOKKEEPING_KEYS = (
 RESULT_NEUTRAL_SETTINGS = (
     *("data.num_workers", "data.num_extraction_workers", "data.store_root"),
     *("trainer.accelerator", "trainer.devices", "trainer.log_every_n_steps", "trainer.enable_progress_bar"),
+    "trainer.cuda_graph",
     *("callbacks.progress_bar", "callbacks.validation_lines", "callbacks.pictures", "callbacks.projector"),
     *("callbacks.hyperparameters", "callbacks.throughput", "callbacks.learning_rate"),
     *("callbacks.last", "callbacks.non_finite", "callbacks.interruption", "logger"),

@@ -34,6 +34,7 @@ from singer_verify.runs.checkpoints import VALIDATION_KEY
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.store.packed import PackedStore
+from singer_verify.training.cuda_graph import GraphedEncoder
 from singer_verify.training.lightning_internals import get_attached_trainer
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class Verifier(pl.LightningModule):
         settings: configuration of the run as plain values, for checkpoints and loggers.
         layer_decay: multiplier of the learning rate from each part of the encoder to the one before it.
         lr_multipliers: multipliers of parts of the encoder by name, instead of that.
+        cuda_graph: whether training steps of the encoder run as CUDA graphs, see `training.cuda_graph`.
     """
 
     def __init__(
@@ -148,9 +150,10 @@ class Verifier(pl.LightningModule):
         settings: dict[str, Any] | None = None,
         layer_decay: float = 1.0,
         lr_multipliers: Mapping[str, float] | None = None,
+        cuda_graph: str | bool = "auto",
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.graphed_encoder = encoder, GraphedEncoder(encoder, cuda_graph)
         self.loss = WeightedLoss({"ge2e": GE2ELoss()}, {"ge2e": 1.0}) if loss is None else loss
         self.make_optimizer, self.make_scheduler, self.monitor = optimizer, scheduler, monitor
         self.metadata, self.settings = metadata, settings or {}
@@ -179,7 +182,11 @@ class Verifier(pl.LightningModule):
     ) -> Float[Tensor, "singers utterances embedding"]:
         # copy: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
         frames = features.flatten(0, 1).to(torch.float32, copy=True)
-        return self.encoder(frames).unflatten(0, features.shape[:2])
+        if not (self.training and torch.is_grad_enabled()):
+            return self.encoder(frames).unflatten(0, features.shape[:2])
+        trainer = get_attached_trainer(self)
+        embeddings = self.graphed_encoder(frames, trainer.world_size if trainer else 1)
+        return embeddings.unflatten(0, features.shape[:2])
 
     def compute_loss(self, batch: SingerBatch) -> dict[str, Float[Tensor, ""]]:
         """Compute the loss and its terms, with `loss.gather` over the singers of all ranks.
@@ -298,6 +305,8 @@ class Verifier(pl.LightningModule):
             raise SingerVerifyError(f"optimizer: {error}; see conf/optimizer.") from error
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_multiplier")
+            if all(parameter.is_cuda for parameter in group["params"]) and has_no_implementation(group):
+                group["fused"] = True  # one kernel for all parameters
         scheduler = self.make_scheduler(optimizer)
         plan: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -333,6 +342,12 @@ class Verifier(pl.LightningModule):
 
     def _should_log(self) -> bool:
         return (self.global_step + 1) % self.trainer.log_every_n_steps == 0 or self.global_step == 0  # type: ignore[attr-defined]
+
+
+def has_no_implementation(group: Mapping[str, Any]) -> bool:
+    """Whether an optimiser of torch that could run fused leaves it to torch how it runs a group of parameters."""
+    other_ways = (group.get(name) for name in ("foreach", "differentiable", "capturable"))
+    return group.get("fused", False) is None and not any(other_ways)
 
 
 def build_metadata(data: SingerDataModule, encoder: nn.Module) -> ModelMetadata:

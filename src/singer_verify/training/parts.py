@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from singer_verify.runs.settings import iterate_leaf_settings
 from singer_verify.safe_loading import OWN_PACKAGE, refuse_untrusted_targets, require_rebuildable, trust
 from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
 from singer_verify.training.composition import resolve_config
+from singer_verify.training.cuda_graph import CUDA_GRAPH_SETTING
 from singer_verify.training.fine_tuning import inherited_normalisation
 from singer_verify.training.module import Verifier, build_metadata
 
@@ -227,7 +228,7 @@ def build_verifier(config: DictConfig, data: SingerDataModule, settings: dict[st
     layer_decay = config.get("layer_decay", 1.0)
     lr_multipliers = dict(iterate_leaf_settings(settings.get("lr_multipliers") or {}))
     parts = (encoder, loss, optimizer, scheduler, config.monitor, metadata, settings)
-    verifier = Verifier(*parts, layer_decay, lr_multipliers)
+    verifier = Verifier(*parts, layer_decay, lr_multipliers, config.trainer.get(CUDA_GRAPH_SETTING, "auto"))
     verifier.configure_optimizers()
     return verifier
 
@@ -249,4 +250,5 @@ def build_trainer(config: DictConfig, callbacks: Sequence[pl.Callback] = ()) -> 
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
     }
     absent = {name: is_there for name, is_there in own.items() if name not in config.trainer}
-    return instantiate(config.trainer, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent)
+    arguments = OmegaConf.masked_copy(config.trainer, [name for name in config.trainer if name != CUDA_GRAPH_SETTING])
+    return instantiate(arguments, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent)

@@ -20,6 +20,7 @@ from singer_verify.features.recipe import get_feature_settings
 from singer_verify.runs.settings import iterate_leaf_settings
 from singer_verify.safe_loading import OWN_PACKAGE, TARGET_ALIASES
 from singer_verify.training.composition import require_path
+from singer_verify.training.cuda_graph import CUDA_GRAPH_SETTING, require_graph_choice
 
 MAX_SEED = 2**32 - 1  # of numpy's generators
 # Weights are trained in single precision; the others change how products are computed.
@@ -87,6 +88,7 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
             f"trainer.precision={precision}: the weights are trained in single precision; expected one of 32, "
             f"16-mixed, bf16-mixed."
         )
+    require_graph_choice(trainer.get(CUDA_GRAPH_SETTING, "auto"))
     may_be_null = ("accumulate_grad_batches", "log_every_n_steps")
     for name in ("max_steps", "val_check_interval", *may_be_null):
         if name in trainer and not (name in may_be_null and trainer[name] is None):
@@ -99,6 +101,8 @@ def _check_arguments(settings: dict[str, Any]) -> None:
         target = _import_target(place, node["_target_"])
         if place == "features":  # what any recipe may have done to its frames is not the recipe's own
             node = get_feature_settings(node)
+        if place == "trainer":
+            node.pop(CUDA_GRAPH_SETTING, None)
         try:
             parameters, annotations = _read_parameters(target)
         except (TypeError, ValueError):  # a built-in class may tell nothing of its arguments

@@ -1,6 +1,7 @@
 """The console output of a training: a progress bar, a line per validation, a table at the end."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,26 @@ from singer_verify.training.callbacks.metric_history import ValidationMetrics, f
 
 log = logging.getLogger(__name__)
 
+REDRAWING_S = 0.2  # from one drawing of the bar to the next
+
 
 class TrainingProgress(RichProgressBar):
-    """Lightning's bar over all steps of the training, with the losses and the last EER."""
+    """Lightning's bar over all steps of the training, with the losses and the last EER.
+
+    It is drawn anew a few times a second: reading the losses makes the processor wait for a GPU.
+    """
 
     def __init__(self) -> None:
         super().__init__(console_kwargs={"quiet": rich.get_console().quiet})  # Lightning creates a new console
+        self.drawn_at = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if now - self.drawn_at >= REDRAWING_S or batch_idx + 1 >= self.total_train_batches:
+            self.drawn_at = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     @property
     def total_train_batches(self) -> int | float:
