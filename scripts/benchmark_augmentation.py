@@ -4,11 +4,14 @@
     python scripts/benchmark_augmentation.py --singers 4 --steps 8   smaller batches
 
 Measures whole Lightning steps (loader, recipe, LSTM of 3 × 256, GE2E, Adam). The kinds alternate `--rounds` times, so
-that a machine that slows down favours none.
+that a machine that slows down favours none. As the ratios depend on how fast the rest of a step is, the time of frames
+and augmentation alone stands beside them: that of the device, and how long the host is busy with it before it may go
+on, which it does while the device still works.
 """
 
 import statistics
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,9 +27,10 @@ import torch
 import typer
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from pytorch_lightning.utilities import move_data_to_device
 from rich.console import Console
 from rich.table import Table
-from side_by_side import DEVICE, StepClock
+from side_by_side import DEVICE, StepClock, synchronize
 from torch.optim.lr_scheduler import ConstantLR
 
 from singer_verify.data.datamodule import SingerDataModule
@@ -113,6 +117,22 @@ def measure_step_s(data: SingerDataModule, num_steps: int) -> float:
     return clock.compute_median_step_s()
 
 
+def measure_augmentation_s(data: SingerDataModule, num_batches: int) -> tuple[float, float]:
+    """Measure frames and augmentation of batches on the device: until they are done, and until the host may go on."""
+    source = data.normalised.get("train") or data.stores["train"]
+    dataset = data.training_batches.batches(source, data.train_sampler, num_batches + 1, 0, 1)
+    done, returned = [], []
+    for step in range(num_batches + 1):
+        batch = move_data_to_device(dataset[step], DEVICE)
+        synchronize()
+        start = time.perf_counter()
+        data.on_after_batch_transfer(batch, 0)
+        returned.append(time.perf_counter() - start)
+        synchronize()
+        done.append(time.perf_counter() - start)
+    return statistics.median(done[1:]), statistics.median(returned[1:])
+
+
 def benchmark_steps_on_the_fly(
     singers: Annotated[int, typer.Option(help="Singers per batch.")] = 64 if IS_GPU else 8,
     utterances: Annotated[int, typer.Option(help="Utterances per singer.")] = 10,
@@ -124,17 +144,21 @@ def benchmark_steps_on_the_fly(
     """Training steps with features on the fly ÷ with stored frames."""
     torch.set_flush_denormal(True)  # as train.py does
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    alone: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(Path(folder) / "corpus", 2 * singers, 4.0)
         modules = {kind: build_data(kind, corpus, (singers, utterances, frames), workers) for kind in KINDS}
         for _ in range(rounds):
             for kind, data in modules.items():
                 seconds[kind].append(measure_step_s(data, steps))
-    table = Table(f"{singers} × {utterances} × {frames}, {DEVICE.type}", "step", "÷ stored frames")
+                alone[kind].append(measure_augmentation_s(data, steps))
+    title = f"{singers} × {utterances} × {frames}, {DEVICE.type}"
+    table = Table(title, "step", "÷ stored frames", "frames and augmentation", "the host's part")
     stored = statistics.median(seconds["stored frames"])
     for kind, durations in seconds.items():
         step = statistics.median(durations)
-        table.add_row(kind, f"{1000 * step:.1f} ms", f"{step / stored:.3f}")
+        own = [f"{1000 * statistics.median(times):.2f} ms" for times in zip(*alone[kind], strict=True)]
+        table.add_row(kind, f"{1000 * step:.1f} ms", f"{step / stored:.3f}", *own)
     Console().print(table)
 
 

@@ -5,11 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from pytorch_lightning.utilities import move_data_to_device
 from support.audio import SAMPLE_RATE, sing
 from support.tiny_run import make_corpus, run, tiny
+from support.train_process import PROJECT
 from support.untrained_model import make_run
 
 from singer_verify import load_model
+from singer_verify.data.batches import PackedDraws, PendingBatch, TrainingBatchPipeline
+from singer_verify.data.on_the_fly import CropFeatureExtractor, SampleBatch
+from singer_verify.features.mel import MelSpectrogram
+from singer_verify.features.normalisation import Normalisation
 
 pytestmark = pytest.mark.gpu
 
@@ -40,3 +48,39 @@ def test_a_training_on_the_gpu_continues(tmp_path: Path, monkeypatch: pytest.Mon
     run(monkeypatch, *settings, "trainer.max_steps=9", f"resume={folder}", folder=folder)
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 9
     assert load_model(folder).device.type == "cuda"
+
+
+def test_augmentation_on_the_gpu_is_that_of_the_processor_and_lets_the_host_go_on() -> None:
+    """Frames and augmentation of a batch; a first batch builds what depends on sizes only."""
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        chain = instantiate(compose("augmentation/strong").augmentation)
+    extractor = CropFeatureExtractor(MelSpectrogram(40), 100, "int16", Normalisation("utterance_mean"))
+    extractor.scaling = torch.zeros(8, 40), torch.ones(8, 40)
+    pipeline = TrainingBatchPipeline(extractor, chain, 1)
+    width = extractor.num_samples + 2 * chain.compute_margin_samples(extractor.num_samples)
+    voices = np.stack([sing(seed, width / SAMPLE_RATE)[:width] for seed in range(40)])
+    samples = SampleBatch(
+        torch.from_numpy((voices * 32_000).astype(np.int16)).view(4, 10, -1),
+        torch.arange(100).expand(4, 10, 100),
+        torch.arange(40).view(4, 10) % 8,
+        torch.arange(4),
+    )
+    pending = [PendingBatch(samples, PackedDraws.pack(chain.draw(1, step, range(40)))) for step in range(3)]
+    expected = [pipeline.apply_augmentation(batch).features for batch in pending]
+    there = move_data_to_device(pending, torch.device("cuda"))
+    pipeline.apply_augmentation(there[0])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = [pipeline.apply_augmentation(batch).features for batch in there]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for one, other in zip(found, expected, strict=True):
+        assert (one.cpu() - other).norm() < 1e-4 * other.norm()
+        # A level is logarithmic: in a band next to silence it tells rounding errors apart.
+        assert torch.allclose(one.cpu(), other, atol=1e-2, rtol=0)
+    augmented = [
+        chain.augment_samples(samples.samples.flatten(0, 1).to(device) / 2**15, batch.draws.unpack(), 16_000, 16_000)
+        for device, batch in (("cpu", pending[1]), ("cuda", there[1]))
+    ]
+    errors = (augmented[1].cpu() - augmented[0]).norm(dim=1) / augmented[0].norm(dim=1)
+    assert errors.max() < 1e-4

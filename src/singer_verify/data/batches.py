@@ -93,11 +93,43 @@ class WindowBatchDataset(Dataset[WindowBatch]):
         return WindowBatch(torch.from_numpy(crops), torch.from_numpy(group.utterances))
 
 
+class PackedDraws(NamedTuple):
+    """The draws of all augmentations in two tensors, which are copied to a device faster than many small ones.
+
+    Attributes:
+        shapes: number of crops that each augmentation is applied to, and of random numbers per crop, by name.
+        crop_indices: (chosen in total,), see `AugmentationDraw`.
+        uniform: (numbers in total,).
+    """
+
+    shapes: dict[str, tuple[int, int]]
+    crop_indices: Int[Tensor, " chosen"]
+    uniform: Float[Tensor, " numbers"]
+
+    @classmethod
+    def pack(cls, draws: dict[str, AugmentationDraw]) -> "PackedDraws":
+        """Pack the draws of augmentations by name."""
+        return cls(
+            {name: (draw.uniform.shape[0], draw.uniform.shape[1]) for name, draw in draws.items()},
+            torch.cat([torch.empty(0, dtype=torch.int64), *(draw.crop_indices for draw in draws.values())]),
+            torch.cat([torch.empty(0), *(draw.uniform.flatten() for draw in draws.values())]),
+        )
+
+    def unpack(self) -> dict[str, AugmentationDraw]:
+        """Return the draws that were packed, as views."""
+        crop_indices = self.crop_indices.split([chosen for chosen, _ in self.shapes.values()])
+        uniform = self.uniform.split([chosen * numbers for chosen, numbers in self.shapes.values()])
+        return {
+            name: AugmentationDraw(indices, row.view(*shape))
+            for (name, shape), indices, row in zip(self.shapes.items(), crop_indices, uniform, strict=True)
+        }
+
+
 class PendingBatch(NamedTuple):
     """A batch before augmentation, with the random numbers of its augmentation."""
 
     batch: SingerBatch | SampleBatch
-    draws: dict[str, AugmentationDraw]
+    draws: PackedDraws
 
 
 class PendingBatchDataset(Dataset[PendingBatch]):
@@ -118,7 +150,8 @@ class PendingBatchDataset(Dataset[PendingBatch]):
             sampler.utterances_per_singer,
         )
         crops = range(part.start * utterances_per_singer, part.stop * utterances_per_singer)
-        return PendingBatch(self.batches[step], self.augmentation.draw(self.seed, step, crops))
+        draws = self.augmentation.draw(self.seed, step, crops)
+        return PendingBatch(self.batches[step], PackedDraws.pack(draws))
 
 
 class TrainingBatchPipeline:
@@ -158,7 +191,7 @@ class TrainingBatchPipeline:
     @torch.no_grad()
     def apply_augmentation(self, pending: PendingBatch) -> SingerBatch:
         """Compute the frames if needed and augment the batch, on the device of the batch."""
-        batch, draws = pending
+        batch, draws = pending.batch, pending.draws.unpack()
         features = (
             self._compute_frames(batch, draws) if isinstance(batch, SampleBatch) else batch.features.flatten(0, 1)
         )
@@ -170,7 +203,7 @@ class TrainingBatchPipeline:
     ) -> Float[Tensor, "crops frames bins"]:
         assert self.crop_extractor is not None
         stored = self.crop_extractor.stored_samples
-        samples = batch.samples.flatten(0, 1).to(torch.float32) * self.crop_extractor.sample_unit
+        samples = batch.samples.flatten(0, 1) * self.crop_extractor.sample_unit
         num_samples, sample_rate = self.crop_extractor.num_samples, stored.sample_rate
         augmented = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
         recorded = None

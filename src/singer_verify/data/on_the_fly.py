@@ -169,7 +169,9 @@ class CropFeatureExtractor:
         if self.normalisation.name == "none":
             return frames
         assert self.scaling is not None
-        offset, scale = (part.to(frames.device) for part in self.scaling)
+        # Kept on the device: the copy of a step would make the host wait for it.
+        self.scaling = tuple(part.to(frames.device) for part in self.scaling)
+        offset, scale = self.scaling
         if self.normalisation.name in GLOBAL_NORMALISATIONS:
             return (frames - offset) / scale
         offset = offset[utterances, None]

@@ -54,6 +54,18 @@ def scale_uniform(low: float, high: float, uniform: Float[Tensor, "*shape"]) -> 
     return low + (high - low) * uniform
 
 
+def compute_rms(crops: Float[Tensor, "crops samples"]) -> Float[Tensor, "crops 1"]:
+    """Compute the root mean square of each crop."""
+    return torch.linalg.vector_norm(crops, dim=1, keepdim=True) / math.sqrt(crops.shape[1])
+
+
+def find_fft_size(num_samples: int) -> int:
+    """Return the smallest length from `num_samples` on that is a product of 2, 3 and 5, whose transform is fast."""
+    from scipy.fft import next_fast_len
+
+    return next_fast_len(num_samples, real=True)
+
+
 def generate_gaussian_noise(keys: Float[Tensor, "crops 2"], num_samples: int) -> Float[Tensor, "crops num_samples"]:
     """Generate white noise of unit variance, each row determined by its two keys in [0, 1).
 
@@ -66,26 +78,32 @@ def generate_gaussian_noise(keys: Float[Tensor, "crops 2"], num_samples: int) ->
         num_samples: per row.
     """
     half = -(-num_samples // 2)
-    first, second = ((keys * (1 << 24)).to(torch.int64)[:, :, None]).unbind(1)
-    index = torch.arange(2 * half, device=keys.device)
-    uniform = ((_hash_words(_hash_words(index ^ first) + second) + 0.5) / 4294967296.0).to(torch.float32)
-    radius = (-2.0 * uniform[:, :half].clamp(min=2.0**-33).log()).sqrt()
-    angle = 2.0 * math.pi * uniform[:, half:]
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :num_samples]
+    first, second = (keys * (1 << 24)).to(torch.int32)[:, :, None].unbind(1)
+    index = torch.arange(2 * half, dtype=torch.int32, device=keys.device)
+    # The hash's first step on small numbers is linear over bits, so it may come before they are combined.
+    words = _finish_hash(_fold_bits(index, 16) ^ _fold_bits(first, 16))
+    words = _finish_hash(_fold_bits(words.add_(second), 16))
+    # A word of 2^31 or more is read as negative: `remainder` puts that right, and an angle is the same.
+    uniform = torch.mul(words[:, :half], 2.0**-32).remainder_(1.0).add_(2.0**-33)
+    radius = uniform.log_().mul_(-2.0).sqrt_()
+    angle = words[:, half:] * (2.0 * math.pi * 2.0**-32)
+    return torch.cat([radius * angle.cos(), radius.mul_(angle.sin_())], dim=1)[:, :num_samples]
 
 
-def _hash_words(words: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Hash 32-bit words so that each output bit depends on all input bits (Wellons 2018, "Prospecting for hash
-    functions").
+def _finish_hash(words: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Hash words, in place, so that each output bit depends on all input bits (Wellons 2018, "Prospecting for hash
+    functions"), the first step of which, `_fold_bits(words, 16)`, was done.
 
-    The second factor is the published 0xd35a2d97 minus 2^32: equal modulo 2^32, and no product overflows 64 bits.
+    Products are taken modulo 2^32, as products of int32 are. The second factor is the published 0xd35a2d97 minus 2^32.
     """
-    words = words & 0xFFFFFFFF
-    words = words ^ (words >> 16)
-    words = (words * 0x21F0AAAD) & 0xFFFFFFFF
-    words = words ^ (words >> 15)
-    words = (words * (0xD35A2D97 - (1 << 32))) & 0xFFFFFFFF
-    return words ^ (words >> 15)
+    words = _fold_bits(words.mul_(0x21F0AAAD), 15)
+    return _fold_bits(words.mul_(0xD35A2D97 - (1 << 32)), 15)
+
+
+def _fold_bits(words: Int[Tensor, "*shape"], shift: int) -> Int[Tensor, "*shape"]:
+    """Combine each word with its upper bits, in place."""
+    upper = (words >> shift).bitwise_and_((1 << (32 - shift)) - 1)  # int32 is shifted with its sign
+    return words.bitwise_xor_(upper)
 
 
 @runtime_checkable
@@ -154,12 +172,14 @@ class AugmentationChain:
     def augment_samples(
         self, crops: Float[Tensor, "crops wide"], draws: dict[str, AugmentationDraw], num_samples: int, sample_rate: int
     ) -> Float[Tensor, "crops num_samples"]:
-        """Augment crops and cut off the margins that they came with."""
+        """Augment crops and cut off the margins that they came with; the crops given are left as they are."""
+        is_copy = False
         for (name, augmenter), margin in zip(self.samples.items(), self._compute_margins(num_samples), strict=True):
             chosen, uniform = draws[name]
             if len(chosen):
                 changed = augmenter(crops.index_select(0, chosen), uniform, sample_rate)
-                crops = crops.index_copy(0, chosen, changed)
+                crops = crops.index_copy_(0, chosen, changed) if is_copy else crops.index_copy(0, chosen, changed)
+                is_copy = True
             crops = crops[:, margin : crops.shape[1] - margin]
         return crops
 

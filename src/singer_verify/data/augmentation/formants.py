@@ -1,7 +1,9 @@
 """Shift of formants at constant pitch."""
 
+import functools
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +14,7 @@ from singer_verify.errors import require_between
 WINDOW_MS = 64.0  # rounded to a power of two samples; resolves a bass' harmonics
 LIFTER_MS = 1.5  # part of the cepstrum kept as envelope; shorter than the period of notes up to 660 Hz
 MAX_GAIN_DB = 40.0  # largest change of any part of the spectrum
+OVERLAP = 4  # windows at each sample
 MIN_MAGNITUDE = 1e-6  # spectra below this are treated as silence
 
 
@@ -56,33 +59,71 @@ def shift_formants(
         sample_rate: sample rate in Hz.
     """
     n_fft = 1 << round(math.log2(WINDOW_MS * sample_rate / 1000.0))
-    window = torch.hann_window(n_fft, device=crops.device)
-    spectrum = torch.stft(crops, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)
-    envelope = compute_log_envelope(spectrum.abs(), round(LIFTER_MS * sample_rate / 1000.0))
-    positions = torch.arange(envelope.shape[1], device=crops.device) / ratios[:, None]
-    gain = _interpolate_envelope(envelope, positions) - envelope
+    window, scale = _build_window(n_fft, crops.shape[1], crops.device)
+    spectrum = torch.fft.rfft(_split_frames(crops, window))
+    log_magnitudes = spectrum.abs().clamp_(min=MIN_MAGNITUDE).log_()
+    analysis, synthesis = _build_lifter(n_fft, round(LIFTER_MS * sample_rate / 1000.0), crops.device)
+    change = _interpolate_rows(synthesis, ratios) - synthesis  # of the envelope
     max_gain = MAX_GAIN_DB * math.log(10.0) / 20.0
-    return torch.istft(
-        spectrum * gain.clamp(-max_gain, max_gain).exp(), n_fft, n_fft // 4, window=window, length=crops.shape[1]
-    )
+    gain = ((log_magnitudes @ analysis) @ change.mT).clamp_(-max_gain, max_gain).exp_()
+    return _overlap_add(torch.fft.irfft(spectrum.mul_(gain), n_fft), window, crops.shape[1]) * scale
 
 
-def compute_log_envelope(
-    magnitudes: Float[Tensor, "crops frequencies frames"], num_coefficients: int
-) -> Float[Tensor, "crops frequencies frames"]:
-    """Smooth log magnitudes along frequency by keeping only the first coefficients of the cepstrum."""
-    cepstrum = torch.fft.irfft(magnitudes.clamp(min=MIN_MAGNITUDE).log(), dim=1)
-    quefrency = torch.arange(cepstrum.shape[1], device=magnitudes.device)
-    is_kept = torch.minimum(quefrency, cepstrum.shape[1] - quefrency) <= num_coefficients
-    return torch.fft.rfft(cepstrum * is_kept[:, None], dim=1).real
+def _split_frames(
+    crops: Float[Tensor, "crops samples"], window: Float[Tensor, " n_fft"]
+) -> Float[Tensor, "crops frames n_fft"]:
+    """Split crops into windowed frames, a quarter of a window apart and centred as in `torch.stft`."""
+    padded = torch.nn.functional.pad(crops, (len(window) // 2, len(window) // 2))
+    return padded.unfold(1, len(window), len(window) // OVERLAP) * window
 
 
-def _interpolate_envelope(
-    envelope: Float[Tensor, "crops frequencies frames"], positions: Float[Tensor, "crops frequencies"]
-) -> Float[Tensor, "crops frequencies frames"]:
-    """Interpolate the envelope linearly at fractional frequency bins; constant beyond the highest bin."""
-    positions = positions.clamp(max=envelope.shape[1] - 1)
-    below = positions.floor().to(torch.int64)
-    above = (below + 1).clamp(max=envelope.shape[1] - 1)
-    low, high = (envelope.gather(1, index[:, :, None].expand_as(envelope)) for index in (below, above))
-    return torch.lerp(low, high, (positions - below)[:, :, None].expand_as(envelope))
+def _overlap_add(
+    frames: Float[Tensor, "crops frames n_fft"], window: Float[Tensor, " n_fft"], num_samples: int
+) -> Float[Tensor, "crops num_samples"]:
+    """Add up frames that are a quarter of a window apart, windowed.
+
+    `torch.istft` would make the host wait for the device, as it looks at the sum of the windows.
+    """
+    num_crops, num_frames, n_fft = frames.shape
+    num_silent = OVERLAP - 1  # before the first frame, and as many after the last
+    padded = frames.new_zeros(num_crops, num_frames + 2 * num_silent, n_fft)
+    torch.mul(frames, window, out=padded[:, num_silent : num_silent + num_frames])
+    # A hop of the sum is the last quarter of one frame, the third of the next, ...: equally far apart in memory.
+    apart = n_fft - n_fft // OVERLAP
+    shape = num_crops, num_frames + num_silent, OVERLAP, n_fft // OVERLAP
+    hops = padded.as_strided(shape, (padded.stride(0), n_fft, apart, 1), apart)
+    return hops.sum(dim=2).flatten(1)[:, n_fft // 2 : n_fft // 2 + num_samples]
+
+
+@functools.lru_cache(maxsize=8)
+def _build_window(
+    n_fft: int, num_samples: int, device: torch.device
+) -> tuple[Float[Tensor, " n_fft"], Float[Tensor, " samples"]]:
+    """Return a Hann window, and 1 / the sum of the squares of the windows of all frames at each sample."""
+    window = torch.hann_window(n_fft)
+    num_frames = 1 + num_samples // (n_fft // OVERLAP)
+    total = _overlap_add(window.expand(1, num_frames, n_fft), window, num_samples)[0]
+    return window.to(device), (1.0 / total).to(device)
+
+
+@functools.lru_cache(maxsize=8)
+def _build_lifter(
+    n_fft: int, num_coefficients: int, device: torch.device
+) -> tuple[Float[Tensor, "frequencies coefficients"], Float[Tensor, "frequencies coefficients"]]:
+    """Build the matrices from log magnitudes to the lowest part of the cepstrum, and from there to the envelope."""
+    frequencies, quefrency = np.arange(n_fft // 2 + 1), np.arange(min(num_coefficients, n_fft // 2) + 1)
+    cosines = np.cos(2.0 * np.pi * frequencies[:, None] * quefrency / n_fft)
+    occurrences = np.where((frequencies == 0) | (frequencies == n_fft // 2), 1.0, 2.0) / n_fft
+    repeats = np.where((quefrency == 0) | (quefrency == n_fft // 2), 1.0, 2.0)
+    analysis, synthesis = occurrences[:, None] * cosines, cosines * repeats
+    return torch.from_numpy(analysis).to(device, torch.float32), torch.from_numpy(synthesis).to(device, torch.float32)
+
+
+def _interpolate_rows(
+    matrix: Float[Tensor, "frequencies coefficients"], ratios: Float[Tensor, " crops"]
+) -> Float[Tensor, "crops frequencies coefficients"]:
+    """Interpolate the rows of a matrix linearly at 1 / `ratios` of their number; constant beyond the last."""
+    last = len(matrix) - 1
+    positions = (torch.arange(last + 1, device=matrix.device) / ratios[:, None]).clamp_(max=last)
+    below = positions.to(torch.int64)
+    return torch.lerp(matrix[below], matrix[(below + 1).clamp_(max=last)], (positions - below)[:, :, None])

@@ -1,9 +1,10 @@
 """Gaussian noise at a random signal-to-noise ratio."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.augmentation import generate_gaussian_noise, scale_uniform
+from singer_verify.data.augmentation.augmentation import compute_rms, generate_gaussian_noise, scale_uniform
 from singer_verify.errors import require_between
 
 
@@ -30,5 +31,5 @@ class GaussianNoise:
         self, crops: Float[Tensor, "crops samples"], uniform: Float[Tensor, "crops 3"], sample_rate: int
     ) -> Float[Tensor, "crops samples"]:
         snr_db = scale_uniform(self.min_snr_db, self.max_snr_db, uniform[:, :1])
-        rms = crops.square().mean(dim=1, keepdim=True).sqrt()
-        return crops + rms * 10.0 ** (-snr_db / 20.0) * generate_gaussian_noise(uniform[:, 1:], crops.shape[1])
+        scale = compute_rms(crops) * 10.0 ** (-snr_db / 20.0)
+        return torch.addcmul(crops, scale, generate_gaussian_noise(uniform[:, 1:], crops.shape[1]))

@@ -6,7 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from singer_verify.data.augmentation.augmentation import generate_gaussian_noise, scale_uniform
+from singer_verify.data.augmentation.augmentation import (
+    compute_rms,
+    find_fft_size,
+    generate_gaussian_noise,
+    scale_uniform,
+)
 from singer_verify.errors import require_between
 
 
@@ -50,10 +55,8 @@ class Reverberation:
             scale_uniform(*self.direct_db, uniform[:, 1:2]),
         )
         tail = generate_gaussian_noise(uniform[:, 2:], tail_samples) * torch.exp(-math.log(1000.0) * time_s / decay_s)
-        tail = tail / tail.square().sum(dim=1, keepdim=True).sqrt() * 10.0 ** (-direct_db / 20.0)
-        n_fft = 1 << math.ceil(math.log2(num_samples + tail_samples))
-        tail_response = torch.fft.irfft(torch.fft.rfft(crops, n_fft) * torch.fft.rfft(tail, n_fft), n_fft)
-        wet = crops.clone()
-        wet[:, 1:] += tail_response[:, : num_samples - 1]
-        dry_power, wet_power = (signal.square().mean(dim=1, keepdim=True) for signal in (crops, wet))
-        return wet * (dry_power / wet_power.clamp(min=1e-20)).sqrt()
+        tail = tail * (10.0 ** (-direct_db / 20.0) / torch.linalg.vector_norm(tail, dim=1, keepdim=True))
+        room = torch.nn.functional.pad(tail, (1, 0), value=1.0)  # direct sound, then the tail
+        n_fft = find_fft_size(num_samples + tail_samples)
+        wet = torch.fft.irfft(torch.fft.rfft(crops, n_fft).mul_(torch.fft.rfft(room, n_fft)), n_fft)[:, :num_samples]
+        return wet * (compute_rms(crops) / compute_rms(wet).clamp(min=1e-10))
