@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from singer_verify.errors import SingerVerifyError
 
 
@@ -90,6 +92,37 @@ def write_files_atomically(contents: dict[str, bytes], folder: Path, option: str
             f"{option} {folder}: cannot be written ({error.strerror or error}); free some space or give another "
             f"folder with {option}."
         ) from error
+
+
+@contextmanager
+def lock_file(path: Path, busy: str = "") -> Iterator[None]:
+    """Keep other processes that lock the same path from changing it within this context.
+
+    Args:
+        path: what is to be changed; a file beside it is locked.
+        busy: what to say where another process holds it; empty waits for that process.
+
+    Raises:
+        SingerVerifyError: its folder cannot be written to, or another process holds it.
+    """
+    lock_path = path.with_name(f"{path.name}.lock")
+    lock = FileLock(lock_path, timeout=0 if busy else -1)
+    try:
+        lock_path.touch()  # fails at once where the folder is not writable; FileLock may retry forever
+        lock.acquire()
+    except Timeout as error:
+        raise SingerVerifyError(f"{path}: {busy}") from error
+    except OSError as error:
+        raise SingerVerifyError(
+            f"{path}: its folder cannot be written to ({error.strerror or error}); choose another."
+        ) from error
+    try:
+        yield
+    finally:
+        # While it is held: FileLock makes a process that waits for a removed file start over.
+        with suppress(OSError):  # systems that keep open files, where FileLock removes it
+            lock_path.unlink()
+        lock.release()
 
 
 def require_output_path(path: Path, option: str = "") -> None:

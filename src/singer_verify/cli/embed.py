@@ -23,22 +23,91 @@ from singer_verify.cli.console import require_output_file
 def embed(
     model_path: ModelArgument,
     paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders searched recursively.")],
-    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The .npz file to write; or, without a suffix, a folder of Parquet parts, for many files."),
+    ],
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Parquet: embed the I-th of N shares of the files only.")
+    ] = None,
+    by_window: Annotated[
+        bool, typer.Option("--windows", help="Parquet: a row for each window of a recording, with its times.")
+    ] = False,
+    files_per_part: Annotated[
+        int | None, typer.Option(help="Parquet: files of a part, which a kill can lose (default: 1000).")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write an .npz of `paths` (strings) and `embeddings` (float32, files × embedding, rows of unit length)."""
+    """Write an .npz of `paths` (strings) and `embeddings` (float32, files × embedding, rows of unit length).
+
+    A folder of Parquet parts has the columns path, start_s, end_s, content (the same for files that sound the same),
+    embedding and model (its fingerprint). The same call again goes on where an earlier one stopped.
+    """
     import numpy as np
 
     from singer_verify.atomic_files import atomic_write
+    from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model
     from singer_verify.inference.evaluation import embed_files
 
+    if not out.suffix:
+        _embed_into_parts(model_path, paths, out, shard, files_per_part, by_window, device)
+        return
+    if out.suffix != ".npz":
+        raise SingerVerifyError(
+            f"--out {out}: expected a file name that ends in .npz, or, for Parquet parts, that of a folder, without a "
+            f"suffix."
+        )
+    for option, is_given in (
+        ("--shard", shard is not None),
+        ("--windows", by_window),
+        ("--files-per-part", files_per_part is not None),
+    ):
+        if is_given:
+            raise SingerVerifyError(
+                f"{option}: has no effect on an .npz; give --out a name without a suffix, of a folder."
+            )
     require_output_file("--out", out, ".npz")
     model = load_model(model_path, device)
     files, embeddings = embed_files(model, model.find_files(paths), show_progress)
     with atomic_write(out, "--out") as part, open(part, "wb") as file:
         np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
     typer.echo(f"{out}: {len(files)} embeddings of {embeddings.shape[1]} dimensions.")
+
+
+def _embed_into_parts(
+    model_path: Path,
+    paths: list[Path],
+    out: Path,
+    shard: str | None,
+    files_per_part: int | None,
+    by_window: bool,
+    device: str,
+) -> None:
+    from singer_verify.errors import SingerVerifyError, require_at_least
+    from singer_verify.inference import load_model
+    from singer_verify.inference.embedding_parts import (
+        ALL_FILES,
+        DEFAULT_FILES_PER_PART,
+        embed_into_parts,
+        parse_shard,
+        require_parquet,
+        select_shard_files,
+    )
+
+    share = ALL_FILES if shard is None else parse_shard(shard)
+    files_per_part = DEFAULT_FILES_PER_PART if files_per_part is None else files_per_part
+    require_at_least(1, **{"--files-per-part": files_per_part})
+    if not out.absolute().parent.is_dir():
+        raise SingerVerifyError(f"--out {out}: no such folder {out.absolute().parent}; create it first.")
+    require_parquet()
+    model = load_model(model_path, device)
+    files = select_shard_files(model.find_files(paths), paths, share)
+    outcome = embed_into_parts(model, files, out, share, files_per_part, by_window, show_progress)
+    typer.echo(
+        f"{out}: shard {share}: files embedded: {outcome.added}; embedded before: {outcome.present}; not usable: "
+        f"{outcome.skipped}."
+    )
 
 
 @app.command()

@@ -4,14 +4,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
-from singer_verify.atomic_files import atomic_write, require_output_path
+from singer_verify.atomic_files import atomic_write, lock_file, require_output_path
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference.enrolment import EnrolledRecording, is_valid_name
@@ -49,22 +48,8 @@ def lock_gallery(path: Path) -> Iterator[None]:
         SingerVerifyError: the folder is not there, or cannot be written to.
     """
     require_gallery_path(path)  # before the lock, which would create the folder
-    lock_path = path.with_name(f"{path.name}.lock")
-    lock = FileLock(lock_path)
-    try:
-        lock_path.touch()  # fails at once where the folder is not writable; FileLock may retry forever
-        lock.acquire()
-    except OSError as error:
-        raise SingerVerifyError(
-            f"{path}: its folder cannot be written to ({error.strerror or error}); choose another."
-        ) from error
-    try:
+    with lock_file(path):
         yield
-    finally:
-        # While it is held: FileLock makes a process that waits for a removed file start over.
-        with suppress(OSError):  # systems that keep open files, where FileLock removes it
-            lock_path.unlink()
-        lock.release()
 
 
 def require_gallery_path(path: Path) -> None:
