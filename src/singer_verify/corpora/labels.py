@@ -126,7 +126,7 @@ def read_utterance_labels(
     Raises:
         SingerVerifyError: see `read_label_table`; or a table of which no row matches any utterance of the corpus.
     """
-    joined = []
+    joined, joined_paths = [], list[str]()
     further = sorted(set(others) - set(paths))
     for corpus in part_roots or [root]:
         table, prefix = read_label_table(corpus / CORPUS_TABLE_NAME), os.path.relpath(corpus, root)
@@ -138,8 +138,11 @@ def read_utterance_labels(
         labels = join_labels(table, below, singers, corpus / CORPUS_TABLE_NAME, report, rest)
         if below and not labels.is_found.any() and len(table):
             _require_other_utterances(table, corpus, below)
-        joined.append(labels.values.set_axis(own))
-    values = pd.concat(joined).reindex(list(paths)).fillna("")
+        joined.append(labels.values)
+        joined_paths += own
+    # not indexed by path: where pandas keeps strings by pyarrow, paths that are no UTF-8 would be refused
+    row_by_path = {path: row for row, path in enumerate(joined_paths)}
+    values = pd.concat(joined, ignore_index=True).reindex([row_by_path.get(path, ABSENT) for path in paths]).fillna("")
     return {str(name): values[name].to_numpy(object) for name in values.columns}
 
 

@@ -124,7 +124,8 @@ class CorpusMap:
     def to_frame(self) -> pd.DataFrame:
         """Return a row per utterance: its path, x, y, and its labels."""
         places = {"x": self.places[:, 0], "y": self.places[:, 1]}
-        return pd.DataFrame({"utterance": self.paths, **places, **self.labels})
+        paths = pd.Series(self.paths, dtype=object)  # pyarrow takes UTF-8 only
+        return pd.DataFrame({"utterance": paths, **places, **self.labels})
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return the rows of the table as plain values."""

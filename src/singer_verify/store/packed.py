@@ -183,9 +183,9 @@ def read_manifest(folder: Path) -> bytes:
 def _read_store_index(content: bytes) -> "pd.DataFrame":
     import pandas as pd  # takes a fraction of a second that loading a model does not need
 
-    index = pd.read_csv(
+    index = pd.read_csv(  # objects: pyarrow, if pandas finds it, refuses paths that are no UTF-8
         io.BytesIO(content),
-        dtype=dict.fromkeys(INDEX_COLUMNS, str) | dict.fromkeys(("num_frames", "crc32", "content"), np.int64),
+        dtype=dict.fromkeys(INDEX_COLUMNS, object) | dict.fromkeys(("num_frames", "crc32", "content"), np.int64),
         keep_default_na=False,
         encoding_errors="surrogateescape",
     )

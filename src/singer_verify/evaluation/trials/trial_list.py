@@ -109,7 +109,7 @@ def add_labels(trials: TrialList, labels: pd.DataFrame) -> TrialList:
         labels: a column of strings for each label, indexed by path.
     """
     columns = {
-        f"{side}_{label}": labels[label].to_numpy(object)[labels.index.get_indexer(pd.Index(paths))]
+        f"{side}_{label}": labels[label].to_numpy(object)[labels.index.get_indexer(pd.Index(paths, dtype=object))]
         for label in labels.columns
         for side, paths in zip(SIDE_NAMES, (trials.left, trials.right), strict=True)
     }

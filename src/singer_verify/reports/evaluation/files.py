@@ -147,7 +147,10 @@ def format_confounds_csv(confounds: Confounds) -> bytes:
 
 
 def _format_records_csv(rows: list[dict[str, Any]]) -> bytes:
-    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
+    # objects: pandas keeps strings by pyarrow where that is installed, which refuses names that are no UTF-8
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")).encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def _build_condition_record(condition: ConditionMetrics) -> dict[str, Any]:
