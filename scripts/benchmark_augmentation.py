@@ -6,7 +6,7 @@
 Measures whole Lightning steps (loader, recipe, LSTM of 3 × 256, GE2E, Adam). The kinds alternate `--rounds` times, so
 that a machine that slows down favours none. As the ratios depend on how fast the rest of a step is, the time of frames
 and augmentation alone stands beside them: that of the device, and how long the host is busy with it before it may go
-on, which it does while the device still works.
+on, which it does while the device still works. In a training, a GPU does both beside the step before.
 """
 
 import statistics
@@ -33,6 +33,7 @@ from rich.table import Table
 from side_by_side import DEVICE, StepClock, synchronize
 from torch.optim.lr_scheduler import ConstantLR
 
+from singer_verify.data.batches import PendingBatch
 from singer_verify.data.datamodule import SingerDataModule
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.export.onnx_check import synthesise_voice
@@ -126,7 +127,8 @@ def measure_augmentation_s(data: SingerDataModule, num_batches: int) -> tuple[fl
         batch = move_data_to_device(dataset[step], DEVICE)
         synchronize()
         start = time.perf_counter()
-        data.on_after_batch_transfer(batch, 0)
+        if isinstance(batch, PendingBatch):
+            data.training_batches.apply_augmentation(batch)
         returned.append(time.perf_counter() - start)
         synchronize()
         done.append(time.perf_counter() - start)

@@ -14,7 +14,7 @@ from support.train_process import PROJECT
 from support.untrained_model import make_run
 
 from singer_verify import load_model
-from singer_verify.data.batches import PackedDraws, PendingBatch, TrainingBatchPipeline
+from singer_verify.data.batches import PackedDraws, PendingBatch, SingerBatch, TrainingBatchPipeline
 from singer_verify.data.on_the_fly import CropFeatureExtractor, SampleBatch
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.normalisation import Normalisation
@@ -68,6 +68,7 @@ def test_augmentation_on_the_gpu_is_that_of_the_processor_and_lets_the_host_go_o
     pending = [PendingBatch(samples, PackedDraws.pack(chain.draw(1, step, range(40)))) for step in range(3)]
     expected = [pipeline.apply_augmentation(batch).features for batch in pending]
     there = move_data_to_device(pending, torch.device("cuda"))
+    torch.cuda.synchronize()
     pipeline.apply_augmentation(there[0])
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -84,3 +85,23 @@ def test_augmentation_on_the_gpu_is_that_of_the_processor_and_lets_the_host_go_o
     ]
     errors = (augmented[1].cpu() - augmented[0]).norm(dim=1) / augmented[0].norm(dim=1)
     assert errors.max() < 1e-4
+
+
+def test_a_batch_is_completed_beside_the_training() -> None:
+    """What the training's stream still works on does not delay it, and is not mixed up with it."""
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        chain = instantiate(compose("augmentation/spec_augment").augmentation)
+    pipeline, device = TrainingBatchPipeline(None, chain, 1), torch.device("cuda", torch.cuda.current_device())
+    frames = [torch.rand(8, 10, 160, 40, generator=torch.Generator().manual_seed(step)) for step in range(30)]
+    pending = [
+        PendingBatch(SingerBatch(part, torch.arange(8)), PackedDraws.pack(chain.draw(1, step, range(80))))
+        for step, part in enumerate(frames)
+    ]
+    sums = []
+    for batch in pending:
+        torch.cuda._sleep(1_000_000)
+        features = pipeline.complete_batch(batch, device).features
+        sums.append(features.double().sum())
+        del features  # its memory may be taken by the next batch, but not before it was read
+    expected = [pipeline.apply_augmentation(batch).features.double().sum() for batch in pending]
+    assert torch.allclose(torch.stack(sums).cpu(), torch.stack(expected), rtol=1e-6)

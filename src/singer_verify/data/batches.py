@@ -1,10 +1,12 @@
 """Data sets of training and evaluation batches, and the augmentation that completes a batch on its device."""
 
+import functools
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -154,6 +156,11 @@ class PendingBatchDataset(Dataset[PendingBatch]):
         return PendingBatch(self.batches[step], PackedDraws.pack(draws))
 
 
+@functools.lru_cache
+def _get_stream_beside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
+
+
 class TrainingBatchPipeline:
     """Build the data set of training batches, and augment a batch once it is on the device.
 
@@ -187,6 +194,22 @@ class TrainingBatchPipeline:
             store, sampler, self.crop_extractor, margin, num_batches, RankShard(rank, num_ranks)
         )
         return PendingBatchDataset(samples, self.augmentation, self.seed)
+
+    def complete_batch(self, pending: PendingBatch, device: torch.device) -> SingerBatch:
+        """Copy a batch to a device, compute its frames if needed, and augment it.
+
+        A GPU does so beside the training step that it still works on, most of which leaves most of it idle: the batch
+        does not depend on that step.
+        """
+        if device.type != "cuda":
+            return self.apply_augmentation(move_data_to_device(pending, device))
+        training, beside = torch.cuda.current_stream(device), _get_stream_beside(device)
+        with torch.cuda.stream(beside):
+            batch = self.apply_augmentation(move_data_to_device(pending, device))
+        training.wait_stream(beside)
+        for tensor in batch:
+            tensor.record_stream(training)  # its memory is not free before the training has read it
+        return batch
 
     @torch.no_grad()
     def apply_augmentation(self, pending: PendingBatch) -> SingerBatch:

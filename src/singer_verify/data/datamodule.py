@@ -233,8 +233,10 @@ class SingerDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.training_batches.apply_augmentation(batch) if isinstance(batch, PendingBatch) else batch
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if isinstance(batch, PendingBatch):
+            return self.training_batches.complete_batch(batch, device)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Return two loaders: the fixed batches of the validation loss, and all utterances in windows.
