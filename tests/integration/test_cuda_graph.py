@@ -47,6 +47,7 @@ class Record(pl.Callback):
 
     def __init__(self, refuse_waiting_from: int | None = None) -> None:
         self.losses: list[Tensor] = []
+        self.has_graph = False
         self.refuse_waiting_from = refuse_waiting_from
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
@@ -56,7 +57,11 @@ class Record(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.losses.append(outputs["loss"].detach().clone())
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+        self.has_graph = module.graphed_encoder.captured is not None  # given up afterwards
+
+    def on_exception(self, *_: Any) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
@@ -78,8 +83,8 @@ def train(
     refuse_waiting_from: int | None = None,
     num_steps: int = 50,
     **trainer_settings: Any,
-) -> tuple[Tensor, dict[str, Tensor], Verifier]:
-    """Train for some steps; returns the losses, the weights, and the module."""
+) -> tuple[Tensor, dict[str, Tensor], bool]:
+    """Train for some steps; returns the losses, the weights, and whether graphs were replayed."""
     pl.seed_everything(5, verbose=False)
     verifier = Verifier(encoder, build_loss(names), partial(torch.optim.Adam, lr=1e-3), cuda_graph=cuda_graph)
     record = Record(refuse_waiting_from)
@@ -99,7 +104,7 @@ def train(
     loader = DataLoader(RandomBatches(num_batches, odd), batch_size=None, num_workers=1, pin_memory=True)
     trainer.fit(verifier, loader)
     state = {name: value.detach().cpu().clone() for name, value in verifier.state_dict().items()}
-    return torch.stack(record.losses).cpu(), state, verifier
+    return torch.stack(record.losses).cpu(), state, record.has_graph
 
 
 def require_equal_trainings(encoder: nn.Module, state: dict[str, Tensor], num_steps: int = 50, **settings: Any) -> None:
@@ -109,8 +114,7 @@ def require_equal_trainings(encoder: nn.Module, state: dict[str, Tensor], num_st
         encoder.load_state_dict(state)
         results[cuda_graph] = train(encoder, cuda_graph, num_steps=num_steps, **settings)
     eager, graphed = results[False], results[True]
-    assert eager[2].graphed_encoder.captured is None
-    assert graphed[2].graphed_encoder.captured is not None
+    assert (eager[2], graphed[2]) == (False, True)
     torch.testing.assert_close(graphed[0], eager[0], rtol=1e-6, atol=1e-6)
     for name, value in eager[1].items():
         torch.testing.assert_close(graphed[1][name], value, rtol=1e-6, atol=1e-6)
@@ -146,19 +150,30 @@ def test_other_settings_change_nothing_of_it(settings: dict[str, Any]) -> None:
     require_equal_trainings(encoder, copy_state(encoder), **{k: v for k, v in settings.items() if v is not None})
 
 
-def test_frozen_parts_and_running_statistics_are_the_same() -> None:
+def test_frozen_parts_are_the_same() -> None:
     encoder = build_lstm(0.3)
     freeze(encoder, ["lstm.0"])
     before = copy_state(encoder)
     require_equal_trainings(encoder, before, num_steps=12)
     assert torch.equal(encoder.lstm.weight_hh_l0.cpu(), before["lstm.weight_hh_l0"].cpu())
+
+
+def test_running_statistics_are_the_same() -> None:
+    """Up to the order in which convolutions sum, which differs from one training to the next."""
     encoder = EcapaEncoder(NUM_BINS, channels=16, embedding_size=EMBEDDING_SIZE)
-    require_equal_trainings(encoder, copy_state(encoder), num_steps=12)
+    before, states = copy_state(encoder), []
+    for cuda_graph in (False, False, True):
+        encoder.load_state_dict(before)
+        states.append(train(encoder, cuda_graph, num_steps=6)[1])
+    for name, value in states[0].items():
+        scale = value.float().abs().max().clamp(min=1e-3)
+        noise, change = ((state[name] - value).float().abs().max() / scale for state in states[1:])
+        assert change <= 1e-4 + 10 * noise, name
 
 
 def test_no_step_waits_for_the_gpu() -> None:
-    losses, _, verifier = train(build_lstm(0.3), "auto", num_steps=20, refuse_waiting_from=5, log_every_n_steps=1000)
-    assert verifier.graphed_encoder.captured is not None
+    losses, _, has_graph = train(build_lstm(0.3), "auto", num_steps=20, refuse_waiting_from=5, log_every_n_steps=1000)
+    assert has_graph
     assert losses.isfinite().all()
 
 
@@ -181,6 +196,14 @@ def test_a_loss_that_is_not_finite_stops_it(tmp_path: Path, monkeypatch: pytest.
         run(monkeypatch, *settings, "loss=ce", folder=tmp_path / "run")
 
 
+def test_workers_of_a_later_training_can_end() -> None:
+    """A process that inherits a graph cannot."""
+    for _ in range(2):
+        losses, _, has_graph = train(build_lstm(), "auto", num_steps=3)
+        assert has_graph
+        assert losses.isfinite().all()
+
+
 class Waiting(nn.Module):
     """An encoder of a user's, whose Python code looks at its frames."""
 
@@ -195,9 +218,9 @@ class Waiting(nn.Module):
 
 
 def test_an_encoder_that_cannot_be_captured_trains_by_itself_or_is_refused() -> None:
-    losses, _, verifier = train(Waiting(), "auto", num_steps=3)
+    losses, _, has_graph = train(Waiting(), "auto", num_steps=3)
     assert losses.isfinite().all()
-    assert verifier.graphed_encoder.captured is None
+    assert not has_graph
     with pytest.raises(SingerVerifyError, match=r"trainer.cuda_graph=true: Waiting cannot be captured"):
         train(Waiting(), True, num_steps=3)
     assert train(build_lstm(), "auto", num_steps=3)[0].isfinite().all()  # the device is as it was

@@ -47,6 +47,10 @@ class GraphedEncoder:
     def __reduce__(self) -> tuple[Any, ...]:
         return GraphedEncoder, (self.encoder, self.mode)  # copies capture graphs of their own
 
+    def release(self) -> None:
+        """Give up the graphs and their memory; a process that is forked while they exist could not end."""
+        self.captured = None
+
     def __call__(self, frames: Float[Tensor, "batch frames bins"], num_devices: int = 1) -> Tensor:
         """Compute the embeddings of a batch, (batch, embedding), in whichever way is right.
 
@@ -162,22 +166,24 @@ class _CapturedEncoder:
         return frames.shape == self.frames.shape and frames.dtype == self.frames.dtype
 
     def replay_forward(self, frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch embedding"]:
-        self.frames.copy_(frames)
-        self.forward_graph.replay()
-        return self.embeddings.clone()
+        """Compute the embeddings of a batch.
 
-    def replay_backward(self, output_gradient: Float[Tensor, "batch embedding"]) -> Iterator[Tensor | None]:
-        """Compute the gradients of the parameters that learn, in memory that the next call writes again.
-
-        Where parameters hold gradients of the call before, to which these are to be added, they get their own first.
+        Where parameters still hold gradients of the call before, to which others are to be added, they get memory of
+        their own first, since the graphs share theirs.
         """
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             held = parameter.grad
             if held is not None and gradient is not None and held.data_ptr() == gradient.data_ptr():
                 parameter.grad = held.clone()
+        self.frames.copy_(frames)
+        self.forward_graph.replay()
+        return self.embeddings.clone()
+
+    def replay_backward(self, output_gradient: Float[Tensor, "batch embedding"]) -> list[Tensor | None]:
+        """Compute the gradients of the parameters that learn, in memory that the next call writes again."""
         self.output_gradient.copy_(output_gradient)
         self.backward_graph.replay()
-        return (None if gradient is None else gradient.detach() for gradient in self.gradients)
+        return [None if gradient is None else gradient.detach() for gradient in self.gradients]
 
 
 class _Replay(torch.autograd.Function):

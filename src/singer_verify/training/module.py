@@ -166,6 +166,7 @@ class Verifier(pl.LightningModule):
         self.test_set: ValidationSet | None = None
         self.validation_embeddings: Float[Tensor, "utterances embedding"] | None = None
         self.gradient_norm: Tensor | None = None
+        self.training_outputs: dict[str, Tensor] = {}
         self.window_embeddings = WindowEmbeddings()
 
     def setup(self, stage: str) -> None:
@@ -176,6 +177,9 @@ class Verifier(pl.LightningModule):
         self.validation_set = self.validation_set or ValidationSet.from_store(data.stores["val"], data.corpus)
         if data.test_store is not None:
             self.test_set = ValidationSet.from_store(data.test_store, data.corpus)
+
+    def teardown(self, stage: str) -> None:
+        self.graphed_encoder.release()
 
     def embed_crops(
         self, features: Float[Tensor, "singers utterances frames bins"]
@@ -204,8 +208,9 @@ class Verifier(pl.LightningModule):
     def training_step(self, batch: SingerBatch, batch_idx: int) -> Tensor:
         self.loss.set_step(self.global_step)
         outputs = self.compute_loss(batch)
+        self.training_outputs = {f"train/{name}": value.detach() for name, value in outputs.items()}
         if self._should_log():
-            self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
+            self.log_dict(self.training_outputs)  # on its progress bar, Lightning would read them at every step
             for term, module in self.loss.terms.items():
                 scalars = {name: value for name, value in module.named_parameters() if value.ndim == 0}
                 self.log_dict({f"{term}/{name}": value for name, value in scalars.items()})

@@ -245,6 +245,8 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         if user_error := convert_to_user_error(error, trainer):
             raise user_error from error
         raise
+    finally:
+        verifier.graphed_encoder.release()
     if trainer.global_step >= trainer.max_steps:
         stopped = "step limit"
     return RunResult(

@@ -45,7 +45,8 @@ class TrainingProgress(RichProgressBar):
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return metrics  # type: ignore[return-value]
+        outputs = getattr(pl_module, "training_outputs", {})
+        return {name: float(value) for name, value in outputs.items()} | metrics
 
 
 class ValidationLogger(pl.Callback):
