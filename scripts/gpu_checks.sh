@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Check the project on a machine with an NVIDIA GPU, in five minutes at most and without a network:
+# Check the project on a machine with an NVIDIA GPU, in six minutes at most and without a network:
 #   bash scripts/gpu_checks.sh
+#   bash scripts/gpu_checks.sh study 'data.root=[ravdess,mir1k]' features=mel40,mfcc   part of the study, docs/study.md:
+#                              eight minutes of its trainings, JOBS=6 at a time; the next call goes on where it stopped
 # One line per step, ok or failed, with seconds; a failed step does not stop the others, and makes the exit status 1.
 # PYTHON=.venv/bin/python  the interpreter (default: python)
 # LOGS=folder              keep there what each step printed (default: nothing is kept)
@@ -12,13 +14,27 @@ cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python}
 accelerator=${ACCELERATOR:-gpu} # gpu, cpu
 steps=${STEPS:-100}             # of the training; a distillation takes twice as many
-total_s=300                     # of all steps together
+jobs=${JOBS:-6}                 # trainings of the study at a time
+total_s=350                     # of all steps together
+study_s=${STUDY_S:-480}         # of a call of the study
 
 if [ "$accelerator" = gpu ] && ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     echo "error: $python finds no GPU (torch.cuda.is_available() is not true); try the commands with ACCELERATOR=cpu STEPS=2." >&2
     exit 1
 fi
 device=$([ "$accelerator" = gpu ] && echo cuda || echo cpu)
+
+if [ "${1:-}" = study ]; then
+    shift
+    export PYTHONPATH=$PWD/src${PYTHONPATH:+:$PYTHONPATH}
+    # as a user would stop it: the trainings save where they are, and the same command continues them
+    timeout --signal=INT --kill-after=30 "$study_s" "$python" train.py -m experiment=study/recipes \
+        "trainer.accelerator=$accelerator" hydra/launcher=joblib "hydra.launcher.n_jobs=$jobs" '~callbacks.progress_bar' "$@"
+    status=$?
+    echo "$(find runs -path '*study/recipes*' -name metrics.json | wc -l) trainings of the study are finished; $(
+        ((status == 124 || status == 137 || status == 130)) && echo "the same command goes on" || echo "exit status $status")"
+    exit $((status == 124 || status == 130 ? 0 : status))
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -108,6 +124,16 @@ train "distillation" 120 "$((2 * steps))" experiment=distil "teacher=$work/teach
     "scheduler.warmup_steps=$((steps / 5))"
 train "CAM++" 90 "$((steps / 10 + 2))" encoder=campplus features=fbank
 
+# bench NAME SECONDS COMMAND...: check a benchmark, and print its table.
+bench() {
+    check "$@"
+    sed 's/^/        /' "$logs/${1// /_}.log" | tail -n +2
+}
+
+if [ "$accelerator" = gpu ]; then
+    bench "speed of a step" 90 "$python" scripts/benchmark.py step
+    bench "speed of augmentation" 90 "$python" scripts/benchmark_augmentation.py --rounds 2 --steps 30
+fi
 check "embed" 60 "$python" -m singer_verify.cli embed "$work/distillation" example_dataset/val --device "$device" \
     --out "$work/embeddings.npz"
 check "evaluate" 60 "$python" -m singer_verify.cli evaluate "$work/distillation" example_dataset --device "$device" \
