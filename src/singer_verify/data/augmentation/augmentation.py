@@ -85,9 +85,12 @@ def generate_gaussian_noise(keys: Float[Tensor, "crops 2"], num_samples: int) ->
     words = _finish_hash(_fold_bits(words.add_(second), 16))
     # A word of 2^31 or more is read as negative: `remainder` puts that right, and an angle is the same.
     uniform = torch.mul(words[:, :half], 2.0**-32).remainder_(1.0).add_(2.0**-33)
-    radius = uniform.log_().mul_(-2.0).sqrt_()
+    radius = torch.special.xlogy(-2.0, uniform).sqrt_()
     angle = words[:, half:] * (2.0 * math.pi * 2.0**-32)
-    return torch.cat([radius * angle.cos(), radius.mul_(angle.sin_())], dim=1)[:, :num_samples]
+    noise = torch.empty_like(words, dtype=torch.float32)
+    torch.mul(radius, angle.cos(), out=noise[:, :half])
+    torch.mul(radius, angle.sin_(), out=noise[:, half:])
+    return noise[:, :num_samples]
 
 
 def _finish_hash(words: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:

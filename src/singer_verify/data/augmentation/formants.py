@@ -86,8 +86,9 @@ def _overlap_add(
     """
     num_crops, num_frames, n_fft = frames.shape
     num_silent = OVERLAP - 1  # before the first frame, and as many after the last
-    padded = frames.new_zeros(num_crops, num_frames + 2 * num_silent, n_fft)
-    torch.mul(frames, window, out=padded[:, num_silent : num_silent + num_frames])
+    padded = frames.new_empty(num_crops, num_frames + 2 * num_silent, n_fft)
+    padded[:, :num_silent], padded[:, -num_silent:] = 0.0, 0.0
+    torch.mul(frames, window, out=padded[:, num_silent:-num_silent])
     # A hop of the sum is the last quarter of one frame, the third of the next, ...: equally far apart in memory.
     apart = n_fft - n_fft // OVERLAP
     shape = num_crops, num_frames + num_silent, OVERLAP, n_fft // OVERLAP
