@@ -12,7 +12,7 @@ from singer_verify.environment import set_torch_environment
 COMMAND_MODULES = (  # in the order of --help
     *("verify", "galleries", "diarize", "embed", "bench", "demo"),
     *("evaluate", "probe", "similarity", "calibrate", "trials", "map"),
-    *("prepare", "runs", "interpolate", "export"),
+    *("prepare", "audit", "runs", "interpolate", "export"),
 )
 for module in COMMAND_MODULES:
     import_module(f"{__name__}.{module}")

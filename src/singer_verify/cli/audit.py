@@ -1,0 +1,136 @@
+"""The command that looks for recordings of a corpus whose label or sound is wrong."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from singer_verify.cli.application import (
+    CorpusArgument,
+    DeviceOption,
+    DomainOption,
+    JsonOption,
+    ScoringOption,
+    app,
+    show_progress,
+    takes_trust,
+)
+
+
+@app.command()
+@takes_trust
+def audit(
+    corpus: CorpusArgument,
+    model_path: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="MODEL", help="Checks labels too: a run folder, .ckpt or saved_model.pt."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="The split to look at (default: train, val and test).")] = None,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of right recordings that a check with the model may name.")
+    ] = 0.01,
+    refuse: Annotated[
+        str | None,
+        typer.Option(
+            help="Kinds of findings that a recording is refused for, separated by commas, all or none (default: "
+            "unreadable, label, copy, excerpt, voices, silence)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for audit.csv, measures.csv, audit.json and audit.html.")
+    ] = None,
+    apply: Annotated[
+        Path | None,
+        typer.Option(help="A corpus folder to create, of links and a corpus.csv, without what was refused."),
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="With --apply: copy the files instead of linking them.")] = False,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(help="With --apply: an edited audit.csv, whose column refused decides; nothing is measured."),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Number of findings to print.")] = 20,
+    scoring: ScoringOption = None,
+    domain: DomainOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the findings as csv.")] = False,
+) -> None:
+    """Find recordings with wrong labels, copies, second voices, damaged or unusual sound."""
+    from singer_verify.errors import SingerVerifyError, require_at_least
+    from singer_verify.inference.audit import (
+        DEFAULT_REFUSED,
+        AuditSettings,
+        audit_corpus,
+        read_audio_corpus,
+        select_accepted,
+    )
+    from singer_verify.inference.audit_signals import KINDS, SAME_SINGER
+    from singer_verify.reports.audit import (
+        build_audit_record,
+        build_audit_tables,
+        format_audit_csv,
+        read_decisions,
+        write_audit,
+    )
+    from singer_verify.reports.evaluation.files import require_report_folder
+
+    require_at_least(0, **{"--top": top})
+    if as_json and as_csv:
+        raise SingerVerifyError("--json, --csv: print one form each; give one of them, or --out for all.")
+    if apply is None and (decisions is not None or copy):
+        raise SingerVerifyError(f"{'--copy' if copy else '--decisions'}: has no effect without --apply FOLDER.")
+    if model_path is None and (scoring is not None or domain is not None):
+        raise SingerVerifyError(f"{'--domain' if scoring is None else '--scoring'}: has no effect without --model.")
+    for folder, name in ((out, "--out"), (apply, "--apply")):
+        if folder is not None:
+            require_report_folder(folder, name)
+    if apply is not None:
+        _require_new_corpus(apply, corpus)
+    if decisions is not None:
+        if model_path is not None or out is not None or refuse is not None:
+            raise SingerVerifyError("--decisions: nothing is audited; leave --model, --out and --refuse out.")
+        utterances = read_audio_corpus(corpus, split)
+        refused = read_decisions(decisions)
+    else:
+        named = {"all": tuple(kind for kind in KINDS if kind != SAME_SINGER), "none": ()}
+        given = DEFAULT_REFUSED if refuse is None else tuple(part.strip() for part in refuse.split(",") if part.strip())
+        settings = AuditSettings(false_alarms, named.get(refuse or "", given), split)
+        model = fitted = None
+        if model_path is not None:
+            from singer_verify.cli.verify import load_model_and_scoring
+
+            read_audio_corpus(corpus, split)  # whose mistakes are found sooner than a model is loaded
+            model, fitted = load_model_and_scoring(model_path, scoring, None, False, None, device, domain)
+        report = audit_corpus(corpus, model, fitted, settings, show_progress)
+        if as_json:
+            typer.echo(json.dumps(build_audit_record(report), indent=2, allow_nan=False))
+        elif as_csv:
+            typer.echo(format_audit_csv(report), nl=False)
+        else:
+            Console().print(build_audit_tables(report, top))
+        if out is not None:  # after the results were printed: a full disk does not take them
+            write_audit(report, out)
+        utterances, refused = report.utterances, set(report.refused)
+    if apply is not None:
+        from singer_verify.corpora.preparation import prepare_corpus
+
+        accepted = select_accepted(corpus, utterances, refused)
+        prepare_corpus(accepted, apply, copy, lambda items: show_progress(items, "Writing"))
+        typer.echo(
+            f"{apply}: {len(accepted)} of {len(utterances)} recordings, without {len(refused)} refused ones.",
+            err=as_json or as_csv,
+        )
+
+
+def _require_new_corpus(folder: Path, corpus: Path) -> None:
+    """Refuse to write into the corpus, or over anything, before an hour's work is begun."""
+    from singer_verify.errors import SingerVerifyError
+
+    if folder.absolute() == corpus.absolute() or corpus.absolute() in folder.absolute().parents:
+        raise SingerVerifyError(
+            f"--apply {folder}: is the corpus or lies in it, which stays as it is; give a new folder."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise SingerVerifyError(f"--apply {folder}: already holds files, which are not overwritten; give a new folder.")
