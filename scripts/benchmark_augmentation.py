@@ -135,6 +135,25 @@ def measure_augmentation_s(data: SingerDataModule, num_batches: int) -> tuple[fl
     return statistics.median(done[1:]), statistics.median(returned[1:])
 
 
+def measure_parts_s(data: SingerDataModule, num_batches: int) -> dict[str, float]:
+    """Measure each augmentation of samples alone, on the crops that it is applied to."""
+    chain, extractor = data.training_batches.augmentation, data.crop_extractor
+    assert extractor is not None
+    dataset = data.training_batches.batches(data.stores["train"], data.train_sampler, num_batches + 1, 0, 1)
+    seconds: dict[str, list[float]] = {name: [] for name in chain.samples}
+    for step in range(num_batches + 1):
+        pending = move_data_to_device(dataset[step], DEVICE)
+        crops = pending.batch.samples.flatten(0, 1) * extractor.sample_unit
+        for name, (chosen, uniform) in pending.draws.unpack().items():
+            if name in chain.samples:
+                synchronize()
+                start = time.perf_counter()
+                chain.samples[name](crops.index_select(0, chosen), uniform, extractor.feature.sample_rate)
+                synchronize()
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
+
+
 def benchmark_steps_on_the_fly(
     singers: Annotated[int, typer.Option(help="Singers per batch.")] = 64 if IS_GPU else 8,
     utterances: Annotated[int, typer.Option(help="Utterances per singer.")] = 10,
@@ -154,6 +173,7 @@ def benchmark_steps_on_the_fly(
             for kind, data in modules.items():
                 seconds[kind].append(measure_step_s(data, steps))
                 alone[kind].append(measure_augmentation_s(data, steps))
+        parts_s = measure_parts_s(modules["on the fly, augmentation=strong"], steps)
     title = f"{singers} × {utterances} × {frames}, {DEVICE.type}"
     table = Table(title, "step", "÷ stored frames", "frames and augmentation", "the host's part")
     stored = statistics.median(seconds["stored frames"])
@@ -161,7 +181,10 @@ def benchmark_steps_on_the_fly(
         step = statistics.median(durations)
         own = [f"{1000 * statistics.median(times):.2f} ms" for times in zip(*alone[kind], strict=True)]
         table.add_row(kind, f"{1000 * step:.1f} ms", f"{step / stored:.3f}", *own)
-    Console().print(table)
+    parts = Table("augmentation=strong, part by part", "alone")
+    for name, part_s in parts_s.items():
+        parts.add_row(name, f"{1000 * part_s:.2f} ms")
+    Console(width=100).print(table, parts)
 
 
 if __name__ == "__main__":
