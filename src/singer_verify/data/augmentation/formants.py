@@ -61,11 +61,12 @@ def shift_formants(
     n_fft = 1 << round(math.log2(WINDOW_MS * sample_rate / 1000.0))
     window, scale = _build_window(n_fft, crops.shape[1], crops.device)
     spectrum = torch.fft.rfft(_split_frames(crops, window))
-    log_magnitudes = spectrum.abs().clamp_(min=MIN_MAGNITUDE).log_()
+    power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+    log_power = power.clamp_(min=MIN_MAGNITUDE**2).log_()
     analysis, synthesis = _build_lifter(n_fft, round(LIFTER_MS * sample_rate / 1000.0), crops.device)
     change = _interpolate_rows(synthesis, ratios) - synthesis  # of the envelope
     max_gain = MAX_GAIN_DB * math.log(10.0) / 20.0
-    gain = ((log_magnitudes @ analysis) @ change.mT).clamp_(-max_gain, max_gain).exp_()
+    gain = ((log_power @ analysis) @ change.mT).clamp_(-max_gain, max_gain).exp_()
     return _overlap_add(torch.fft.irfft(spectrum.mul_(gain), n_fft), window, crops.shape[1]) * scale
 
 
@@ -111,12 +112,12 @@ def _build_window(
 def _build_lifter(
     n_fft: int, num_coefficients: int, device: torch.device
 ) -> tuple[Float[Tensor, "frequencies coefficients"], Float[Tensor, "frequencies coefficients"]]:
-    """Build the matrices from log magnitudes to the lowest part of the cepstrum, and from there to the envelope."""
+    """Build the matrices from log power to the lowest part of the cepstrum, and from there to the log envelope."""
     frequencies, quefrency = np.arange(n_fft // 2 + 1), np.arange(min(num_coefficients, n_fft // 2) + 1)
     cosines = np.cos(2.0 * np.pi * frequencies[:, None] * quefrency / n_fft)
     occurrences = np.where((frequencies == 0) | (frequencies == n_fft // 2), 1.0, 2.0) / n_fft
     repeats = np.where((quefrency == 0) | (quefrency == n_fft // 2), 1.0, 2.0)
-    analysis, synthesis = occurrences[:, None] * cosines, cosines * repeats
+    analysis, synthesis = 0.5 * occurrences[:, None] * cosines, cosines * repeats
     return torch.from_numpy(analysis).to(device, torch.float32), torch.from_numpy(synthesis).to(device, torch.float32)
 
 
