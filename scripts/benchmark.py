@@ -59,6 +59,7 @@ from singer_verify.store.packed import FORMAT_VERSION, INDEX_COLUMNS, open_store
 from singer_verify.training.callbacks.non_finite import NonFiniteGuard
 from singer_verify.training.loggers import RunTensorBoardLogger
 from singer_verify.training.module import Verifier
+from singer_verify.worker_processes import prepare_worker
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
@@ -134,6 +135,7 @@ def measure_training_step_s(
         batch_size=None,
         sampler=ResumableStepSampler(0, len(batches)),
         num_workers=num_workers,
+        worker_init_fn=prepare_worker,
         pin_memory=DEVICE.type == "cuda",
     )
     clock = StepClock()

@@ -52,4 +52,5 @@ class StepClock(pl.Callback):
         """Return the median duration of a step, without that of the second, in which kernels are chosen."""
         synchronize()
         on_gpu_s = [before.elapsed_time(after) / 1000.0 for before, after in pairwise(self.events)]
+        self.events.clear()
         return statistics.median([*on_gpu_s, *(after - before for before, after in pairwise(self.ends_s))][1:])

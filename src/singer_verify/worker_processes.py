@@ -1,6 +1,7 @@
 """Worker processes of data loaders: their number, start method and signals, and how to recognise their death."""
 
 import atexit
+import gc
 import multiprocessing
 import os
 import signal
@@ -9,16 +10,18 @@ import sys
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def ignore_signals_in_worker(worker: int) -> None:
-    """Ignore termination signals in a data loader worker (a `worker_init_fn`).
+def prepare_worker(worker: int) -> None:
+    """Ignore termination signals in a data loader worker, and leave alone what it inherits (a `worker_init_fn`).
 
     A scheduler signals all processes of a job; only the training process responds, and shuts its workers down itself.
+    What is left of an earlier training on a GPU would end a forked worker that collects it as garbage.
 
     Args:
         worker: index of the worker, unused.
     """
     for number in TERMINATION_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    gc.freeze()
 
 
 def count_available_cores() -> int:

@@ -1,6 +1,7 @@
 """Data sets of training and evaluation batches, and the augmentation that completes a batch on its device."""
 
 import functools
+import logging
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,11 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from singer_verify.data.augmentation.augmentation import AugmentationChain, AugmentationDraw
-from singer_verify.data.on_the_fly import CropFeatureExtractor, SampleBatch, SampleBatchDataset
+from singer_verify.data.on_the_fly import CropFeatureExtractor, ResidentSamples, SampleBatch, SampleBatchDataset
 from singer_verify.data.sampler import RankShard, SingerSampler
 from singer_verify.data.windows import WindowGroup
 from singer_verify.errors import SingerVerifyError
+from singer_verify.logging_once import log_once
 from singer_verify.store.packed import PackedStore
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -180,18 +184,39 @@ class TrainingBatchPipeline:
                 f"frames; set data.on_the_fly=true or choose an augmentation of frames (augmentation=spec_augment)."
             )
         self.crop_extractor, self.augmentation, self.seed = crop_extractor, augmentation, seed
+        self.resident_samples: ResidentSamples | None = None
 
     def batches(
-        self, store: CropSource, sampler: SingerSampler, num_batches: int, rank: int, num_ranks: int
+        self,
+        store: CropSource,
+        sampler: SingerSampler,
+        num_batches: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+        device: torch.device | None = None,
     ) -> Dataset[SingerBatch] | Dataset[PendingBatch]:
-        """Build the batches of one rank from a store of frames, or of samples for on-the-fly features."""
+        """Build the batches of one rank from a store of frames, or of samples for on-the-fly features.
+
+        Args:
+            store: source of the frames or the samples.
+            sampler: sampler that plans the batches of all ranks together.
+            num_batches: number of batches.
+            rank: index of this rank.
+            num_ranks: number of ranks.
+            device: device that completes the batches; a GPU keeps the samples where they fit easily.
+        """
         if self.crop_extractor is None:
             batches = SingerBatchDataset(store, sampler, num_batches, rank, num_ranks)
             return batches if self.augmentation.is_empty else PendingBatchDataset(batches, self.augmentation, self.seed)
         assert isinstance(store, PackedStore)
+        self.resident_samples = None
         margin = self.augmentation.compute_margin_samples(self.crop_extractor.num_samples)
+        if device is not None and ResidentSamples.fits(store, device):
+            log_once(log, f"The GPU keeps the samples of the training split, {store.frames.nbytes / 1e6:.0f} MB.")
+            self.resident_samples = ResidentSamples(store, device)
+        is_resident = self.resident_samples is not None
         samples = SampleBatchDataset(
-            store, sampler, self.crop_extractor, margin, num_batches, RankShard(rank, num_ranks)
+            store, sampler, self.crop_extractor, margin, num_batches, RankShard(rank, num_ranks), not is_resident
         )
         return PendingBatchDataset(samples, self.augmentation, self.seed)
 
@@ -226,8 +251,15 @@ class TrainingBatchPipeline:
     ) -> Float[Tensor, "crops frames bins"]:
         assert self.crop_extractor is not None
         stored = self.crop_extractor.stored_samples
-        samples = batch.samples.flatten(0, 1) * self.crop_extractor.sample_unit
         num_samples, sample_rate = self.crop_extractor.num_samples, stored.sample_rate
+        if batch.samples is not None:
+            segments = batch.samples.flatten(0, 1)
+        else:
+            assert self.resident_samples is not None
+            width = num_samples + 2 * self.augmentation.compute_margin_samples(num_samples)
+            places = batch.utterances.flatten(), batch.first_samples.flatten()
+            segments = self.resident_samples.read_reflected_segments(*places, width)
+        samples = segments * self.crop_extractor.sample_unit
         augmented = self.augmentation.augment_samples(samples, draws, num_samples, sample_rate)
         recorded = None
         if self.augmentation.samples:

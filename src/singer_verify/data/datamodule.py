@@ -29,7 +29,7 @@ from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.features.trimming import substitute_precomputed_feature
 from singer_verify.store.packed import STORE_DTYPES, NormalisedStore, PackedStore, fit_normalisation
-from singer_verify.worker_processes import choose_start_method, count_available_cores, ignore_signals_in_worker
+from singer_verify.worker_processes import choose_start_method, count_available_cores, prepare_worker
 
 MS_PER_MINUTE = 60_000
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
@@ -221,7 +221,8 @@ class SingerDataModule(pl.LightningDataModule):
         num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
         ranks = self.trainer.global_rank, self.trainer.world_size
         source = self.normalised.get("train") or self.stores["train"]
-        dataset = self.training_batches.batches(source, self.train_sampler, num_batches, *ranks)
+        device = self.trainer.strategy.root_device
+        dataset = self.training_batches.batches(source, self.train_sampler, num_batches, *ranks, device)
         first = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return DataLoader(
             dataset,
@@ -229,7 +230,7 @@ class SingerDataModule(pl.LightningDataModule):
             sampler=ResumableStepSampler(first, num_batches),
             num_workers=self.num_workers,
             multiprocessing_context=choose_start_method(self.num_workers),
-            worker_init_fn=ignore_signals_in_worker,
+            worker_init_fn=prepare_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -237,6 +238,9 @@ class SingerDataModule(pl.LightningDataModule):
         if isinstance(batch, PendingBatch):
             return self.training_batches.complete_batch(batch, device)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def teardown(self, stage: str) -> None:
+        self.training_batches.resident_samples = None
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Return two loaders: the fixed batches of the validation loss, and all utterances in windows.

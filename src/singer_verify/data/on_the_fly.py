@@ -24,6 +24,8 @@ from singer_verify.features.trimming import TrimmedFeature
 from singer_verify.features.voice import VoiceFeature, split_voice_feature
 from singer_verify.store.packed import PackedStore
 
+MAX_MEMORY_SHARE = 0.25  # of the free memory of a GPU that samples may take
+UPLOADED_BYTES = 1 << 26  # at a time
 ON_THE_FLY_NORMALISATIONS = ("none", "utterance_mean", *GLOBAL_NORMALISATIONS)
 
 
@@ -31,14 +33,16 @@ class SampleBatch(NamedTuple):
     """Segments of samples that contain the context of each crop's frames, in the dtype of the store.
 
     Attributes:
-        samples: (singers, utterances, samples).
+        samples: (singers, utterances, samples); None where the device has all samples and cuts the segments itself.
+        first_samples: (singers, utterances), where each segment begins in its utterance; may be negative.
         frame_indices: (singers, utterances, frames), which of the computed frames each frame of a crop is: one after
             another, an utterance shorter than its crop from its beginning again and again.
         utterances: (singers, utterances), indices into the store.
         singers: (singers,), indices into the sorted list of the split's singers.
     """
 
-    samples: Num[Tensor, "singers utterances samples"]
+    samples: Num[Tensor, "singers utterances samples"] | None
+    first_samples: Int[Tensor, "singers utterances"]
     frame_indices: Int[Tensor, "singers utterances frames"]
     utterances: Int[Tensor, "singers utterances"]
     singers: Int[Tensor, " singers"]
@@ -198,6 +202,7 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         margin_samples: extra samples on both sides, for the augmentation.
         num_batches: number of batches.
         part: part of each batch that this rank loads.
+        reads_samples: whether batches contain the samples, or only say where they are.
     """
 
     def __init__(
@@ -208,9 +213,12 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         margin_samples: int,
         num_batches: int,
         part: RankShard,
+        reads_samples: bool = True,
     ) -> None:
         self.store, self.sampler, self.crop_extractor = store, sampler, crop_frames
         self.margin_samples, self.num_batches, self.shard = margin_samples, num_batches, part
+        self.num_samples = crop_frames.num_samples + 2 * margin_samples
+        self.reads_samples = reads_samples
 
     def __len__(self) -> int:
         return self.num_batches
@@ -223,10 +231,13 @@ class SampleBatchDataset(Dataset[SampleBatch]):
         first_frames = crop_frames.compute_first_frames(starts.ravel(), utterance_lengths)
         frame_indices = crop_frames.compute_frame_indices(utterance_lengths)
         first_samples = (first_frames - crop_frames.context_frames) * crop_frames.hop_samples - self.margin_samples
-        num_samples = crop_frames.num_samples + 2 * self.margin_samples
-        samples = read_reflected_segments(self.store, utterances.ravel(), first_samples, num_samples)
+        samples = None
+        if self.reads_samples:
+            segments = read_reflected_segments(self.store, utterances.ravel(), first_samples, self.num_samples)
+            samples = torch.from_numpy(segments.reshape(*utterances.shape, -1))
         return SampleBatch(
-            torch.from_numpy(samples.reshape(*utterances.shape, -1)),
+            samples,
+            torch.from_numpy(first_samples.reshape(utterances.shape)),
             torch.from_numpy(frame_indices.reshape(*utterances.shape, -1)),
             torch.from_numpy(utterances),
             torch.from_numpy(plan.singers[part]),
@@ -254,3 +265,36 @@ def read_reflected_segments(
         indices = np.abs((first[crop] + np.arange(num_samples) + last) % (2 * last) - last)
         segments[crop] = store.get_utterance_frames(int(utterances[crop]))[indices, 0]
     return segments
+
+
+class ResidentSamples:
+    """All samples of a store in the memory of a GPU, which then cuts the segments of a batch itself.
+
+    A batch of 640 segments of 1.7 s is 36 MB, and takes a loader longer to read and to hand over than a fast GPU takes
+    for its training step.
+
+    Args:
+        store: samples, as frames of one bin.
+        device: the GPU.
+    """
+
+    def __init__(self, store: PackedStore, device: torch.device) -> None:
+        parts = np.array_split(store.frames, 1 + store.frames.nbytes // UPLOADED_BYTES)
+        self.samples = torch.cat([torch.from_numpy(part[:, 0].copy()).to(device) for part in parts])
+        rows = np.arange(len(store.num_frames)) if store.rows is None else store.rows
+        self.offsets = torch.from_numpy(store.offsets[rows]).to(device)
+        self.lengths = torch.from_numpy(store.num_frames).to(device)
+
+    @staticmethod
+    def fits(store: PackedStore, device: torch.device) -> bool:
+        """Whether the samples of a store take a small part of the memory that is free on a device, which is a GPU."""
+        return device.type == "cuda" and store.frames.nbytes <= MAX_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
+
+    def read_reflected_segments(
+        self, utterances: Int[Tensor, " crops"], first: Int[Tensor, " crops"], num_samples: int
+    ) -> Num[Tensor, "crops samples"]:
+        """Read what the function `read_reflected_segments` reads."""
+        last = (self.lengths[utterances] - 1).to(torch.int32)[:, None]
+        position = first.to(torch.int32)[:, None] + torch.arange(num_samples, dtype=torch.int32, device=first.device)
+        position = ((position + last) % (2 * last) - last).abs()
+        return self.samples[self.offsets[utterances][:, None] + position]

@@ -14,7 +14,7 @@ from singer_verify.corpora.corpus import read_corpus
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import SingerBatch, SingerBatchDataset, TrainingBatchPipeline
 from singer_verify.data.datamodule import SingerDataModule
-from singer_verify.data.on_the_fly import CropFeatureExtractor, read_reflected_segments
+from singer_verify.data.on_the_fly import CropFeatureExtractor, ResidentSamples, read_reflected_segments
 from singer_verify.data.sampler import SingerSampler
 from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.fbank import Fbank
@@ -124,6 +124,33 @@ def test_reflection_is_numpys_however_far_it_reaches() -> None:
     store = PackedStore(frames, np.array([0, 5]), np.zeros(1, np.int64), ("a",), np.array(["a"]), {})
     stretch = read_reflected_segments(store, np.zeros(1, np.int64), np.array([-13]), 30)
     np.testing.assert_array_equal(stretch[0], np.pad(frames[:, 0], (13, 12), "reflect"))
+
+
+def test_samples_that_a_device_keeps_are_those_of_the_store(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments within an utterance and far beyond its ends, of a store and of some of its utterances."""
+    monkeypatch.setattr("singer_verify.data.on_the_fly.UPLOADED_BYTES", 5000)
+    whole = datamodule(corpus, MelSpectrogram(40), on_the_fly=True).stores["train"]
+    generator = np.random.default_rng(0)
+    for store in (whole, whole.select(set(whole.paths[::2].tolist()))):
+        utterances = generator.integers(0, len(store.num_frames), 50)
+        first = generator.integers(-9000, 9000, 50)
+        found = ResidentSamples(store, torch.device("cpu")).read_reflected_segments(
+            torch.from_numpy(utterances), torch.from_numpy(first), 3000
+        )
+        np.testing.assert_array_equal(found.numpy(), read_reflected_segments(store, utterances, first, 3000))
+
+
+def test_batches_without_samples_are_completed_by_the_device(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = datamodule(corpus, MelSpectrogram(40), on_the_fly=True)
+    expected = batches_of(data)
+    assert data.training_batches.resident_samples is None
+    monkeypatch.setattr(ResidentSamples, "fits", staticmethod(lambda store, device: True))
+    dataset = data.training_batches.batches(
+        data.stores["train"], data.train_sampler, NUM_BATCHES, device=torch.device("cpu")
+    )
+    for step, batch in enumerate(expected):
+        found = data.transfer_batch_to_device(dataset[step], torch.device("cpu"), 0)
+        assert torch.equal(found.features, batch.features)
 
 
 def test_validation_reads_stored_frames(corpus: Path) -> None:

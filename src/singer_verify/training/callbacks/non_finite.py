@@ -61,6 +61,9 @@ class NonFiniteGuard(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._check_all(trainer)
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.unread.clear()
+
     def _check_all(self, trainer: pl.Trainer) -> None:
         while self.unread:
             self._check(trainer, self.unread.popleft())
@@ -74,7 +77,6 @@ class NonFiniteGuard(pl.Callback):
         if self.on_nan == "warn":
             log.warning("step %d: %s, with the batch of %s.", step.step, description, utterances)
             return
-        self.unread.clear()  # the steps after it follow from it
         raise SingerVerifyError(
             f"step {step.step}: {description}; {format_last_checkpoint(trainer)}; look at the recordings of this "
             f"batch, or lower optimizer.lr: {utterances}."
