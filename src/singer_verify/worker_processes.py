@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
 
+DEATH_SIGNAL_S = 0.5  # within which the system tells of the death of a process
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -58,3 +61,12 @@ def is_worker_death(error: Exception) -> bool:
     if isinstance(error, RuntimeError):
         return str(error).startswith("DataLoader worker (pid")
     return isinstance(error, ConnectionError | EOFError)  # it died while sending a batch
+
+
+def wait_for_death_signal() -> None:
+    """Let the signal of a worker's death arrive, where a broken connection told of it first.
+
+    Torch's handler of that signal raises an error of the same death once more, wherever it finds the main thread.
+    """
+    with suppress(RuntimeError):
+        time.sleep(DEATH_SIGNAL_S)

@@ -46,7 +46,7 @@ from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
 from singer_verify.training.parts import build_data, build_encoder, build_trainer, build_verifier, trust_packages
 from singer_verify.training.setting_checks import check_settings
-from singer_verify.worker_processes import is_worker_death
+from singer_verify.worker_processes import is_worker_death, wait_for_death_signal
 
 log = logging.getLogger(__name__)
 LOG_FILENAME = "train.log"
@@ -266,16 +266,8 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
 
 def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
     """Turn the death of a loader worker, a full disk, or what Lightning refuses, into a message; else return None."""
-    try:
-        return _convert_known_error(error, trainer)
-    except RuntimeError as again:  # torch's signal handler tells of the same death once more, wherever it finds us
-        if not is_worker_death(again):
-            raise
-        return _convert_known_error(error, trainer)
-
-
-def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
     if is_worker_death(error):
+        wait_for_death_signal()
         step = count_started_batches(trainer)
         return SingerVerifyError(
             f"step {step}: a loader worker died ({' '.join(str(error).split())}); {format_last_checkpoint(trainer)}; "
