@@ -7,7 +7,8 @@ A copy of the corpus gets, in recordings drawn at random: exchanged labels, a ba
 likewise, hum (50 Hz and harmonics, 35 dB below the voice), white noise (15 dB below it), a second singer appended, and
 one singer filed under two names. Recall: share of the faults that are named as what they are. Precision: share of what
 is so named that has the fault; recordings with another of these faults count as neither. False alarms: share of the
-recordings without any fault of ours that are so named; some of them may have faults of their own.
+recordings without any fault of ours that are so named; some of them may have faults of their own. After that, each
+singer of the corpus as it is gets two names in turn.
 """
 
 import json
@@ -30,8 +31,17 @@ from singer_verify.audio import load_audio
 from singer_verify.audio.decoding import probe_audio
 from singer_verify.cli.application import show_progress
 from singer_verify.corpora.labels import read_utterance_labels
-from singer_verify.inference import load_model, load_model_scoring
-from singer_verify.inference.audit import AuditReport, AuditSettings, audit_corpus, read_audio_corpus
+from singer_verify.evaluation.label_checks import check_labels, find_same_singers
+from singer_verify.evaluation.scoring.scoring import Scoring
+from singer_verify.inference import Model, load_model, load_model_scoring
+from singer_verify.inference.audit import (
+    AuditReport,
+    AuditSettings,
+    audit_corpus,
+    embed_recordings,
+    number_songs,
+    read_audio_corpus,
+)
 from singer_verify.reports.audit import write_audit
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -157,18 +167,21 @@ def _add_hum(samples: np.ndarray, rate: int) -> np.ndarray:
 def _split_singer(
     faulty: FaultyCorpus, singer: str, by_singer: dict[str, list[str]], generator: np.random.Generator
 ) -> None:
-    """File half of a singer's songs, or recordings where there are fewer than four songs, under another name."""
-    own = by_singer[singer]
-    songs = sorted({faulty.songs[path] for path in own})
-    if len(songs) >= 4:
-        chosen = set(generator.permutation(songs)[: len(songs) // 2].tolist())
-        moved = [path for path in own if faulty.songs[path] in chosen]
-    else:
-        moved = generator.permutation(own)[: len(own) // 2].tolist()
+    """File half of a singer's recordings under another name."""
+    moved = choose_half({path: faulty.songs[path] for path in by_singer[singer]}, generator)
     name = f"{singer} again"
     for path in moved:
         _move(faulty, path, path.replace(f"/{singer}/", f"/{name}/", 1), "")
     faulty.split_singer = (singer, name)
+
+
+def choose_half(songs: dict[str, str], generator: np.random.Generator) -> list[str]:
+    """Choose half of a singer's songs, or recordings where there are fewer than four songs."""
+    names = sorted(set(songs.values()))
+    if len(names) < 4:
+        return list(generator.permutation(sorted(songs))[: len(songs) // 2].tolist())
+    chosen = set(generator.permutation(names)[: len(names) // 2].tolist())
+    return [path for path, song in songs.items() if song in chosen]
 
 
 def _swap_labels(faulty: FaultyCorpus, free: list[str], num_each: int) -> None:
@@ -244,6 +257,32 @@ def measure(
     Console().print(f"{corpus}: {len(report.utterances)} recordings, {len(faulty.faults)} with a fault, seed {seed}.")
     for note in report.notes:
         Console().print(f"* {note}")
+    if loaded is not None and scoring is not None:
+        Console().print(split_each_singer(corpus, loaded, scoring, false_alarms, seed))
+
+
+def split_each_singer(corpus: Path, model: Model, scoring: Scoring, false_alarms: float, seed: int) -> str:
+    """Give each singer two names in turn, and count how often the two are named as one singer."""
+    embedded = embed_recordings(corpus, read_audio_corpus(corpus), model, show_progress)
+    own = np.array([utterance.singer for utterance in embedded.utterances])
+    paths = [utterance.path for utterance in embedded.utterances]
+    labels = read_utterance_labels(paths, corpus, report=False).get("song", np.array(paths, object))
+    none = [np.zeros((0, embedded.embeddings.shape[1]), np.float32)] * len(paths)
+    generator = np.random.default_rng(seed)
+    hits = others = 0
+    for singer in sorted(set(own)):
+        rows = np.flatnonzero(own == singer)
+        moved = choose_half({paths[row]: str(labels[row]) for row in rows}, generator)
+        names = np.where(np.isin(paths, sorted(moved)), f"{singer} again", own)
+        listed, index = np.unique(names, return_inverse=True)
+        checks = check_labels(embedded.embeddings, none, index, number_songs(labels), scoring)
+        pairs = find_same_singers(checks.scores, index, false_alarms)
+        wanted = {singer, f"{singer} again"}
+        is_hit = any({listed[pair.first], listed[pair.second]} == wanted for pair in pairs)
+        hits, others = hits + is_hit, others + len(pairs) - is_hit
+    number = len(set(own))
+    num_pairs = number * (number * (number + 1) // 2 - 1)
+    return f"Each singer in turn under two names: {hits} of {number} named, and {others} of {num_pairs} other pairs."
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ MAX_DISTANCE_FRAMES, MAX_DISTANCE_BINS = 63, 63  # six bits of a hash, and seven
 MIN_SHARED_PAIRS = 25  # at one offset: takes of one sentence by one singer share up to 18
 MIN_SHARED_S = 1.0  # from the first to the last of them
 MIN_SHARED_FRACTION = 0.12  # of the pairs in that stretch of the recording that has fewer there
-MAX_OCCURRENCES = 64  # pairs that occur more often say nothing
+# Pairs that occur more often say little, and cost much: 64 times, or four times as often as the mean of all 2²¹.
+MAX_OCCURRENCES, MAX_OCCURRENCE_RATIO, NUM_HASHES = 64, 4.0, 1 << 21
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,11 @@ def find_shared_sound(recordings: Sequence[Landmarks]) -> list[SharedSound]:
     owners = np.repeat(np.arange(len(recordings)), counts)
     order = np.argsort(hashes, kind="stable")  # of equal pairs, those of earlier recordings first
     hashes, frames, owners = hashes[order], frames[order], owners[order]
+    most = max(MAX_OCCURRENCES, MAX_OCCURRENCE_RATIO * len(hashes) / NUM_HASHES)
     shared = []
     for number, landmarks in enumerate(recordings):
         low, high = np.searchsorted(hashes, landmarks.hashes), np.searchsorted(hashes, landmarks.hashes, "right")
-        repeats = np.where(high - low <= MAX_OCCURRENCES, high - low, 0)
+        repeats = np.where(high - low <= most, high - low, 0)
         own = np.repeat(np.arange(len(repeats)), repeats)
         places = np.repeat(low - np.cumsum(repeats) + repeats, repeats) + np.arange(len(own))
         is_later = owners[places] > number

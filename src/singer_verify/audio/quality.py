@@ -51,7 +51,8 @@ class QualityMeasures:
         level_db: level of its loud steps of 10 ms, in dB relative to full scale.
         peak: largest magnitude of a sample, 1 at full scale.
         clipped_share: share of the samples in flat tops: three or more in a row at the extreme of a channel.
-        noise_db: level of the sound that never pauses, relative to `level_db`, without lines of hum.
+        noise_db: level of the sound that never pauses, relative to `level_db`, without lines of hum; in a few seconds
+            with few pauses, up to 3 dB too high.
         hum_db: power of lines at harmonics of 50 or 60 Hz that never pause, relative to `level_db`; -inf without any.
         mains_hz: 50 or 60, whichever `hum_db` is of.
         cutoff_hz: frequency above which the spectrum falls steepest.

@@ -64,7 +64,6 @@ def audit(
         AuditSettings,
         audit_corpus,
         read_audio_corpus,
-        select_accepted,
     )
     from singer_verify.inference.audit_signals import KINDS, SAME_SINGER
     from singer_verify.reports.audit import (
@@ -114,7 +113,7 @@ def audit(
             write_audit(report, out)
         utterances, refused = report.utterances, set(report.refused)
     if apply is not None:
-        from singer_verify.corpora.preparation import prepare_corpus
+        from singer_verify.corpora.preparation import prepare_corpus, select_accepted
 
         accepted = select_accepted(corpus, utterances, refused)
         prepare_corpus(accepted, apply, copy, lambda items: show_progress(items, "Writing"))

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import soundfile
 from jaxtyping import Float
 
 from singer_verify.audio.decoding import decode_blocks, probe_audio
-from singer_verify.corpora.corpus import Recording, VoiceChannel
-from singer_verify.corpora.labels import CORPUS_TABLE_NAME, UTTERANCE_COLUMN
+from singer_verify.corpora.corpus import Recording, Utterance, VoiceChannel
+from singer_verify.corpora.labels import CORPUS_TABLE_NAME, UTTERANCE_COLUMN, read_utterance_labels
 from singer_verify.corpora.names import require_table_name
 from singer_verify.errors import SingerVerifyError, UtteranceError
 
@@ -181,3 +181,25 @@ def mix_at_snr(
     gain = np.sqrt(voice_power / (accompaniment_power * 10 ** (snr_db / 10)))
     mixture = voice + gain * accompaniment
     return mixture / max(1.0, float(np.abs(mixture).max()))
+
+
+def select_accepted(corpus: Path, utterances: Sequence[Utterance], refused: Collection[str]) -> list[Recording]:
+    """Return the recordings that are not refused, with their labels, to be prepared as a corpus of their own.
+
+    Raises:
+        SingerVerifyError: nothing is left, or a path is not in the corpus.
+    """
+    if missing := sorted(set(refused) - {utterance.path for utterance in utterances}):
+        raise SingerVerifyError(f"{missing[0]}: is refused, but is not in {corpus}; expected paths as in corpus.csv.")
+    kept = [utterance for utterance in utterances if utterance.path not in refused]
+    if not kept:
+        raise SingerVerifyError(f"{corpus}: all {len(utterances)} recordings are refused; nothing would be left.")
+    labels = read_utterance_labels([utterance.path for utterance in kept], corpus, report=False)
+    if gone := sorted({item.singer for item in utterances} - {item.singer for item in kept}):
+        log.warning("No recording is left of %s.", ", ".join(gone))
+    recordings = []
+    for number, utterance in enumerate(kept):
+        split, _, rest = utterance.path.partition("/")
+        own = {name: str(values[number]) for name, values in labels.items()}
+        recordings.append(Recording(corpus / utterance.path, utterance.singer, rest.partition("/")[2], own, split))
+    return recordings

@@ -286,10 +286,12 @@ class Limit:
     Attributes:
         value: the limit.
         faulty_share: share of the values that seem to be faulty.
+        precision: (values,), for each value, which share of those up to it is expected to be faulty.
     """
 
     value: float
     faulty_share: float
+    precision: Float[np.ndarray, " values"]
 
 
 def find_limit(
@@ -307,11 +309,12 @@ def find_limit(
         false_alarms: share of all values that are sound and lie below the limit.
     """
     if not len(observed) or not len(faulty):
-        return Limit(-np.inf, 0.0)
+        return Limit(-np.inf, 0.0, np.zeros(len(observed)))
     middle = float(np.median(faulty))
     share = min(float((observed <= middle).mean()) / max(float((faulty <= middle).mean()), 1e-9), MAX_FAULTY_SHARE)
     values = np.sort(observed)
-    below = np.arange(1, len(values) + 1) / len(values)
-    expected = share * np.searchsorted(np.sort(faulty), values, "right") / len(faulty)
-    (allowed,) = np.nonzero(below - expected <= false_alarms)
-    return Limit(float(values[allowed[-1]]) if len(allowed) else -np.inf, share)
+    below = np.searchsorted(values, observed, "right") / len(values)
+    expected = share * np.searchsorted(np.sort(faulty), observed, "right") / len(faulty)
+    is_allowed = below - expected <= false_alarms
+    limit = float(observed[is_allowed].max()) if is_allowed.any() else -np.inf
+    return Limit(limit, share, np.minimum(expected / below, 1.0))

@@ -6,15 +6,16 @@ Without a model, signals are checked: see `inference.audit_signals`. With one, l
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from singer_verify.audio.quality import QualityMeasures, measure_quality
-from singer_verify.corpora.corpus import SPLITS, Recording, Utterance, read_corpus
+from singer_verify.corpora.corpus import SPLITS, Utterance, read_corpus
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.errors import SingerVerifyError, UtteranceError, require_between
 from singer_verify.evaluation.label_checks import (
@@ -27,6 +28,8 @@ from singer_verify.evaluation.label_checks import (
     simulate_wrong_labels,
 )
 from singer_verify.evaluation.scoring.scoring import Scoring
+from singer_verify.features.precomputed import PrecomputedFeature
+from singer_verify.features.voice import unwrap_feature
 from singer_verify.inference.audit_signals import (
     COPY,
     EXCERPT,
@@ -49,7 +52,7 @@ log = logging.getLogger(__name__)
 DEFAULT_FALSE_ALARMS = 0.01
 DEFAULT_REFUSED = (UNREADABLE, LABEL, COPY, EXCERPT, VOICES, SILENCE)
 MAX_WINDOW_S, WINDOW_VOICE_SHARE = 3.0, 0.4
-MIN_SINGERS = 2
+MIN_SINGERS, MIN_REFUSED_PRECISION = 2, 0.5
 MIN_COMMON_SHARE = 0.5  # of the recordings with one kind of finding: it is the corpus, not they
 
 
@@ -121,6 +124,8 @@ def audit_corpus(
         kinds = ", ".join(kind for kind in KINDS if kind != SAME_SINGER)
         raise SingerVerifyError(f"--refuse {unknown[0]}: expected some of {kinds}, separated by commas.")
     utterances = read_audio_corpus(corpus, settings.split)
+    if model is not None and isinstance(unwrap_feature(model.feature), PrecomputedFeature):
+        raise SingerVerifyError("the model was trained on precomputed features; give one that embeds recordings.")
     measured, findings = _measure(corpus, utterances, progress)
     usable = tuple(utterance for utterance in utterances if utterance.path in measured)
     findings += check_signals(usable, measured)
@@ -188,13 +193,14 @@ def _check_voices(
     progress: Progress,
 ) -> tuple[list[Finding], dict[str, float], list[str]]:
     """Check labels by a model; returns findings, margins by path, and notes."""
-    kept, embeddings, windows, times = _embed(root, utterances, model, progress)
+    embedded = embed_recordings(root, utterances, model, progress)
+    kept = embedded.utterances
     names, singers = np.unique([utterance.singer for utterance in kept], return_inverse=True)
     if len(names) < MIN_SINGERS:
         return [], {}, [f"Labels were not checked: {len(names)} singer; expected {MIN_SINGERS} or more."]
     labels = read_utterance_labels([utterance.path for utterance in kept], root, report=False).get("song")
-    songs = np.arange(len(kept)) if labels is None else _number_songs(labels)
-    checks = check_labels(embeddings, windows, singers, songs, scoring)
+    songs = np.arange(len(kept)) if labels is None else number_songs(labels)
+    checks = check_labels(embedded.embeddings, embedded.windows, singers, songs, scoring)
     same = find_same_singers(checks.scores, singers, settings.false_alarms)
     others, margins = find_best_others(checks.scores, singers, same)
     findings = [
@@ -210,25 +216,53 @@ def _check_voices(
     found_limit = find_limit(margins[is_tested], simulate_wrong_labels(checks.scores, singers), settings.false_alarms)
     limit = min(found_limit.value, 0.0)
     deviation = max(Spread.measure(margins[is_tested].tolist()).deviation, 1e-6) if is_tested.any() else 1.0
+    precision = np.full(len(kept), np.nan)
+    precision[is_tested] = found_limit.precision
     for row in np.flatnonzero(is_tested & (margins <= limit)):
         own, other = (float(checks.scores[row, n]) for n in (singers[row], others[row]))
         name = str(names[others[row]])
         text = f"more like {name} ({other:.3f}) than like {kept[row].singer} ({own:.3f})"
         excess = (limit - float(margins[row])) / deviation
         findings.append(
-            Finding(LABEL, kept[row].path, kept[row].singer, float(margins[row]), limit, excess, text, name)
+            Finding(
+                *(LABEL, kept[row].path, kept[row].singer, float(margins[row]), limit, excess, text, name),
+                precision=float(precision[row]),
+            )
         )
-    findings += _find_voice_changes(kept, names, checks, times, settings.false_alarms)
+    findings += _find_voice_changes(embedded, names, checks, settings.false_alarms)
     notes = _describe_label_checks(checks, others, labels is not None, settings.false_alarms, found_limit.faulty_share)
     by_path = {kept[row].path: float(margins[row]) for row in np.flatnonzero(is_tested)}
     return findings, by_path, notes
 
 
-def _embed(
-    root: Path, utterances: Sequence[Utterance], model: Model, progress: Progress
-) -> tuple[list[Utterance], np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """Embed recordings; returns those that can be, their embeddings, and windows with a voice and when these begin."""
-    kept, embeddings, windows, times = [], [], [], []
+@dataclass(frozen=True)
+class EmbeddedRecordings:
+    """Embedded recordings of a corpus.
+
+    Attributes:
+        utterances: the recordings.
+        embeddings: (recordings, embedding), rows of unit length.
+        windows: of each recording, (windows, embedding) with a voice, in order of time.
+        middles_s: of each recording, the middles of these windows, in seconds.
+    """
+
+    utterances: list[Utterance]
+    embeddings: Float[np.ndarray, "recordings embedding"]
+    windows: list[np.ndarray]
+    middles_s: list[np.ndarray]
+
+
+def embed_recordings(
+    root: Path, utterances: Sequence[Utterance], model: Model, progress: Progress = show_nothing
+) -> EmbeddedRecordings:
+    """Embed recordings, and windows of them that are close enough to tell where a singer changes.
+
+    Those that the model cannot embed are logged.
+
+    Raises:
+        SingerVerifyError: none of them can be embedded.
+    """
+    kept, embeddings, windows, middles_s = [], [], [], []
     window_s = min(model.window_s, MAX_WINDOW_S)
     for utterance in progress(utterances, "Embedding", len(utterances)):
         try:
@@ -237,32 +271,25 @@ def _embed(
             log.warning("Not embedded: %s", error)
             continue
         starts, ends = embedded.starts_s, embedded.ends_s
-        has_voice = (
-            np.ones(len(starts), bool)
-            if embedded.activity is None
-            else embedded.activity.compute_voice_share(starts, ends) >= WINDOW_VOICE_SHARE
-        )
+        assert embedded.activity is not None  # of audio there is one
+        has_voice = embedded.activity.compute_voice_share(starts, ends) >= WINDOW_VOICE_SHARE
         kept.append(utterance)
         embeddings.append(embedded.embedding)
         windows.append(embedded.windows[has_voice])
-        times.append((starts[has_voice] + ends[has_voice]) / 2)
+        middles_s.append((starts[has_voice] + ends[has_voice]) / 2)
     if not kept:
         raise SingerVerifyError(f"{root}: none of {len(utterances)} recordings can be embedded; the reasons are above.")
-    return kept, np.stack(embeddings), windows, times
+    return EmbeddedRecordings(kept, np.stack(embeddings), windows, middles_s)
 
 
-def _number_songs(labels: np.ndarray) -> np.ndarray:
+def number_songs(labels: np.ndarray) -> np.ndarray:
     """Number songs; recordings without a label are a song each."""
     named = [label or f"\0{number}" for number, label in enumerate(labels)]
     return np.unique(named, return_inverse=True)[1]
 
 
 def _find_voice_changes(
-    kept: Sequence[Utterance],
-    names: np.ndarray,
-    checks: LabelChecks,
-    times: Sequence[np.ndarray],
-    false_alarms: float,
+    embedded: EmbeddedRecordings, names: np.ndarray, checks: LabelChecks, false_alarms: float
 ) -> list[Finding]:
     """Find recordings in which two singers fit better than one, by more than in others of the corpus."""
     rows = [row for row, change in enumerate(checks.changes) if change is not None]
@@ -270,17 +297,19 @@ def _find_voice_changes(
         return []
     gains = np.array([change.gain for change in checks.changes if change is not None])
     deviation = max(Spread.measure(gains.tolist()).deviation, 1e-6)
-    limit = max(-find_limit(-gains, -np.array(checks.joined_gains), false_alarms).value, 0.0)
+    found = find_limit(-gains, -np.array(checks.joined_gains), false_alarms)
+    limit = max(-found.value, 0.0)
     findings = []
-    for row in rows:
+    for row, precision in zip(rows, found.precision.tolist(), strict=True):
         change = checks.changes[row]
         if change is None or change.gain < limit:
             continue
         before, after = str(names[change.before]), str(names[change.after])
-        at_s = float(times[row][change.window - 1 : change.window + 1].mean())
+        at_s = float(embedded.middles_s[row][change.window - 1 : change.window + 1].mean())
         excess = (change.gain - limit) / deviation
         text = f"like {before} up to {at_s:.1f} s, then like {after}"
-        findings.append(Finding(VOICES, kept[row].path, kept[row].singer, change.gain, limit, excess, text))
+        own = embedded.utterances[row]
+        findings.append(Finding(VOICES, own.path, own.singer, change.gain, limit, excess, text, precision=precision))
     return findings
 
 
@@ -293,7 +322,7 @@ def _describe_label_checks(
     notes = [
         f"About {100 * wrong_share:.1f} % of the labels seem to be wrong. Limits are such that about "
         f"{100 * false_alarms:g} % of the recordings are named although the label is right, and as many although one "
-        f"singer sings."
+        f"singer sings; of these, recordings are refused only where more are expected to be wrong than right."
     ]
     if not has_songs:
         notes.append(
@@ -320,13 +349,14 @@ def _decide(
 ) -> list[Finding]:
     """Decide which recordings are refused.
 
+    What a model named is refused where at least half of what it named so far is expected to be wrong.
     Of two recordings of one singer that share sound, the shorter, or the later by name, is refused; of two singers'
     both, but for one whose label a model confirms while it doubts the other.
     """
     singer_by_path = {finding.path: finding.singer for finding in findings}
 
     def is_refused(finding: Finding) -> bool:
-        if finding.kind not in refused_kinds:
+        if finding.kind not in refused_kinds or finding.precision < MIN_REFUSED_PRECISION:
             return False
         if finding.kind not in (COPY, EXCERPT):
             return True
@@ -347,25 +377,3 @@ def _describe_common(findings: Sequence[Finding], num_recordings: int) -> list[s
         for kind, count in counts.items()
         if count > MIN_COMMON_SHARE * num_recordings and num_recordings > 1
     ]
-
-
-def select_accepted(corpus: Path, utterances: Sequence[Utterance], refused: Collection[str]) -> list[Recording]:
-    """Return the recordings that are not refused, with their labels, to be prepared as a corpus of their own.
-
-    Raises:
-        SingerVerifyError: nothing is left, or a path is not in the corpus.
-    """
-    if missing := sorted(set(refused) - {utterance.path for utterance in utterances}):
-        raise SingerVerifyError(f"{missing[0]}: is refused, but is not in {corpus}; expected paths as in corpus.csv.")
-    kept = [utterance for utterance in utterances if utterance.path not in refused]
-    if not kept:
-        raise SingerVerifyError(f"{corpus}: all {len(utterances)} recordings are refused; nothing would be left.")
-    labels = read_utterance_labels([utterance.path for utterance in kept], corpus, report=False)
-    if gone := sorted({item.singer for item in utterances} - {item.singer for item in kept}):
-        log.warning("No recording is left of %s.", ", ".join(gone))
-    recordings = []
-    for number, utterance in enumerate(kept):
-        split, _, rest = utterance.path.partition("/")
-        own = {name: str(values[number]) for name, values in labels.items()}
-        recordings.append(Recording(corpus / utterance.path, utterance.singer, rest.partition("/")[2], own, split))
-    return recordings

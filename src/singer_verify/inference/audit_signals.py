@@ -62,6 +62,7 @@ class Finding:
         detail: a phrase that says what was found.
         other: the other recording or singer it is about; empty if there is none.
         is_refused: whether the recording is left out by `--apply`.
+        precision: of what a model named with this value and worse, the share that is expected to be wrong; else NaN.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Finding:
     detail: str
     other: str = ""
     is_refused: bool = False
+    precision: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,8 @@ def find_shared_recordings(utterances: Sequence[Utterance], measured: Mapping[st
         first = first_with.setdefault(m.content, number)
         if m.content != NO_CONTENT and first != number:
             copies.add((first, number))
-            findings += _describe_pair(utterances, first, number, COPY, 1.0, 100.0, "sample by sample")
+            texts = ("sample by sample",) * 2
+            findings += _describe_pair(utterances, (first, number), COPY, 1.0, m.duration_s, texts)
     for shared in find_shared_sound([m.landmarks or Landmarks(*np.zeros((2, 0), np.int32)) for m in every]):
         pair = shared.first, shared.second
         # equal copies are found above, and what shares sound with one of them shares it with the first
@@ -198,18 +201,27 @@ def find_shared_recordings(utterances: Sequence[Utterance], measured: Mapping[st
         share = shared.seconds / max(every[number].duration_s for number in pair)
         voiced = shared.seconds / max(max(every[number].voice_s for number in pair), MIN_VOICE_S)
         kind = COPY if max(share, voiced) >= MIN_COPY_SHARE else EXCERPT
-        start = shared.first_start_s, shared.second_start_s
-        text = f"{shared.seconds:.1f} s from {start[0]:.1f} s and {start[1]:.1f} s on, {shared.num_pairs} landmarks"
-        findings += _describe_pair(utterances, *pair, kind, share, float(shared.num_pairs), text)
+        starts = shared.first_start_s, shared.second_start_s
+        first_text, second_text = (
+            f"{shared.seconds:.1f} s of the same sound, from {here:.1f} s here and {there:.1f} s there"
+            for here, there in (starts, starts[::-1])
+        )
+        findings += _describe_pair(utterances, pair, kind, share, shared.seconds, (first_text, second_text))
     return findings
 
 
 def _describe_pair(
-    utterances: Sequence[Utterance], first: int, second: int, kind: str, share: float, excess: float, text: str
+    utterances: Sequence[Utterance],
+    pair: tuple[int, int],
+    kind: str,
+    share: float,
+    seconds: float,
+    texts: tuple[str, str],
 ) -> list[Finding]:
-    both = utterances[first], utterances[second]
+    """Build a finding for either of two recordings; the more seconds they share, the further up it ranks."""
+    both = utterances[pair[0]], utterances[pair[1]]
     where = "" if both[0].singer == both[1].singer else f", under {both[0].singer} and {both[1].singer}"
     return [
-        Finding(kind, own.path, own.singer, share, MIN_COPY_SHARE, excess, f"{text}{where}", other.path)
-        for own, other in (both, both[::-1])
+        Finding(kind, own.path, own.singer, share, MIN_COPY_SHARE, seconds, f"{text}{where}", other.path)
+        for (own, other), text in zip((both, both[::-1]), texts, strict=True)
     ]

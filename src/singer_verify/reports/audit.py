@@ -91,6 +91,7 @@ def build_finding_record(rank: int, finding: Finding) -> dict[str, Any]:
         "value": _plain(finding.value),
         "limit": _plain(finding.limit),
         "excess": _plain(finding.excess),
+        "precision": _plain(finding.precision),
         "detail": finding.detail,
         REFUSED_COLUMN: YES if finding.is_refused else NO,
     }

@@ -14,6 +14,7 @@ from support.cli import call, refusal
 from support.untrained_model import make_run
 
 from singer_verify.corpora.corpus import read_corpus
+from singer_verify.features.precomputed import PrecomputedFeature
 
 SINGERS, TAKES = ("anna", "ben", "cleo"), ("one", "two", "three", "four")
 
@@ -149,6 +150,10 @@ def test_refusals(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "full/file").write_text("")
     assert "already holds files" in refusal("audit", corpus, "--apply", tmp_path / "full")
     assert "not a folder" in refusal("audit", corpus, "--out", tmp_path / "full/file")
+    feature = PrecomputedFeature({"num_feats": 8, "sr": 16_000, "hop_size": 160})
+    run = make_run(tmp_path / "run", feature)
+    assert "was trained on precomputed features" in refusal("audit", corpus, "--model", run)
+    assert "nowhere" in refusal("audit", corpus, "--model", tmp_path / "nowhere")
     (tmp_path / "features/train/a").mkdir(parents=True)
     np.save(tmp_path / "features/train/a/one.npy", np.zeros((10, 4), np.float32))
     assert "an audit needs the recordings" in refusal("audit", tmp_path / "features")

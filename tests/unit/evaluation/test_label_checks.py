@@ -127,4 +127,17 @@ def test_limits_keep_to_the_false_alarms() -> None:
         limit = find_limit(np.concatenate([sound, faulty[:num_faulty]]), faulty, 0.05)
         assert (sound <= limit.value).mean() == pytest.approx(0.05, abs=0.01)
         assert limit.faulty_share == pytest.approx(num_faulty / (20_000 + num_faulty), abs=0.01)
+        named = limit.precision[np.concatenate([sound, faulty[:num_faulty]]).argmax()]  # of all, as many as are faulty
+        assert named == pytest.approx(limit.faulty_share)
+    lowest = limit.precision[20_000 + faulty[:2000].argmin()]
+    assert lowest > 0.9
     assert find_limit(np.zeros(0), faulty, 0.05).value == -np.inf
+
+
+def test_a_corpus_without_wrong_labels_has_none_to_refuse() -> None:
+    rows = draw(SINGERS, 1.0)  # singers that are easily confused
+    scores = check_labels(rows, no_windows(rows), SINGERS, SONGS, COSINE).scores
+    _, margins = find_best_others(scores, SINGERS, [])
+    limit = find_limit(margins, simulate_wrong_labels(scores, SINGERS), 0.05)
+    assert (margins <= min(limit.value, 0.0)).any()
+    assert (limit.precision[margins <= limit.value] < 0.5).all()
