@@ -46,7 +46,9 @@ ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")
 ]
 CorpusArgument = Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")]
-GalleryArgument = Annotated[Path, typer.Argument(help="The .npz of enrolled singers; `enrol` creates it.")]
+GalleryArgument = Annotated[
+    Path, typer.Argument(help="The .npz of enrolled singers, or .sqlite of very many; `enrol` creates it.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the encoder runs: auto (the GPU if there is one), cpu, cuda or cuda:N.")
 ]

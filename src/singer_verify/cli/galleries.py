@@ -21,8 +21,8 @@ from singer_verify.cli.console import LOGGER
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.inference import Model
-    from singer_verify.inference.gallery_file import GalleryContent
 
+MAX_LISTED_RECORDINGS = 1000  # of a database, which may hold a million
 MAX_PRINTED_REMARKS = 20  # of a bulk enrolment; --json has all
 LabelsOption = Annotated[
     Path | None,
@@ -60,6 +60,7 @@ def enrol(
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model
     from singer_verify.inference.gallery_file import require_gallery_path
+    from singer_verify.inference.gallery_store import is_store_path
 
     is_one_singer = name is not None and bool(files)
     if is_one_singer == (corpus is not None) or (name is not None and not files):
@@ -69,6 +70,11 @@ def enrol(
     if split is not None and corpus is None:
         raise SingerVerifyError(f"--split {split}: has no effect without --from CORPUS.")
     require_gallery_path(gallery)
+    if corpus is not None and is_store_path(gallery):
+        raise SingerVerifyError(
+            f"--from {corpus}: cannot be enrolled into a {gallery.suffix} at once; embed it with singer-verify embed "
+            f"--out PARTS, and import those with singer-verify gallery {gallery} --import PARTS --root {corpus}."
+        )
     model = load_model(model_path, device)
     if corpus is not None:
         _enrol_corpus(model, gallery, corpus, split, labels, as_json)
@@ -85,8 +91,12 @@ def _enrol_singer(
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import Gallery
     from singer_verify.inference.gallery_file import lock_gallery
+    from singer_verify.inference.gallery_store import is_store_path
+    from singer_verify.inference.stored_gallery import StoredGallery
 
     def load_gallery() -> Gallery:
+        if is_store_path(gallery):
+            return StoredGallery.create(gallery, model)
         return Gallery.load(gallery, model) if gallery.exists() else Gallery(model)
 
     singer = normalise_name(name)
@@ -101,11 +111,12 @@ def _enrol_singer(
     remarks += enrolment.remarks
     for remark in remarks:
         LOGGER.warning("%s", remark)
-    enrolled = [entry.recording for entry in changed.enrolled if entry.singer == singer]
-    if not enrolled:
+    try:
+        enrolled = list(changed.recordings(singer))
+    except SingerVerifyError as error:
         raise SingerVerifyError(
             f"{gallery}: {name} is not enrolled, because no recording was added; the reasons are above."
-        )
+        ) from error
     if as_json:
         record: dict[str, Any] = {"gallery": str(gallery), "singer": name, "added": enrolment.added}
         record |= {"recordings": enrolled, "labels": changed.labels[singer], "remarks": remarks}
@@ -161,30 +172,55 @@ def gallery(
         list[Path] | None,
         typer.Option(metavar="OTHER", help="Add the singers of another gallery, of the same model; may be repeated."),
     ] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="PARTS", help="Add recordings from Parquet, which `embed` wrote."),
+    ] = None,
+    singers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE", help="With --import: a table with columns path and singer (else a column singer)."
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="With --import: the corpus, or folder, whose folders are the singers.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the singers of a gallery and their recordings, remove some of them, or add those of other galleries.
+    """List the singers of a gallery and their recordings, remove some of them, or add those of others.
 
-    With --merge, a gallery that does not exist is created.
+    With --merge and --import, a gallery that does not exist is created.
     """
     from singer_verify.errors import SingerVerifyError
-    from singer_verify.inference.enrolment import select_enrolled_recordings
-    from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
+    from singer_verify.inference.gallery_file import read_gallery
+    from singer_verify.inference.gallery_store import GalleryStore, is_store_path
     from singer_verify.reports.console_tables import build_gallery_table
 
     if recording is not None and remove is None:
         raise SingerVerifyError(f"--recording {recording}: has no effect without --remove NAME.")
-    if remove is not None and merge:
-        raise SingerVerifyError(f"--remove {remove}: cannot be combined with --merge; give one after the other.")
-    content = _merge_into(gallery, merge) if merge else read_gallery(gallery)
-    if remove is not None:
-        with lock_gallery(gallery):
-            content = read_gallery(gallery)
-            gone = select_enrolled_recordings(content.enrolled, remove, recording)
-            kept = tuple(entry for entry in content.enrolled if not any(entry is other for other in gone))
-            content = content._replace(enrolled=kept)
-            write_gallery(gallery, *content)
-        LOGGER.info("%s: recordings of %s removed: %d.", gallery, remove, len(gone))
+    given = {"--remove": remove, "--merge": merge, "--import": parts}
+    changes = [f"{option} {value}" for option, value in given.items() if value]
+    if len(changes) > 1:
+        raise SingerVerifyError(
+            f"{changes[0]}: cannot be combined with {changes[1].split()[0]}; give one after the other."
+        )
+    if parts is None and (singers or root):
+        raise SingerVerifyError("--singers and --root have no effect without --import PARTS.")
+    if singers and root:
+        raise SingerVerifyError(f"--singers {singers}: cannot be combined with --root {root}; give one of the two.")
+    if parts is not None:
+        _import_parts(gallery, parts, singers, root)
+    elif merge:
+        _merge_into(gallery, merge)
+    elif remove is not None:
+        _remove_from(gallery, remove, recording)
+    if is_store_path(gallery) and not as_json:
+        with GalleryStore.open(gallery) as store:
+            num_singers, num_recordings = store.count()
+        if num_recordings > MAX_LISTED_RECORDINGS:
+            typer.echo(f"{gallery}: {num_singers} singers, {num_recordings} recordings; --json lists them.")
+            return
+    content = read_gallery(gallery)
     recordings: dict[str, list[str]] = {name: [] for name in sorted({entry.singer for entry in content.enrolled})}
     for entry in content.enrolled:
         recordings[entry.singer].append(entry.recording)
@@ -196,7 +232,43 @@ def gallery(
         Console().print(build_gallery_table(recordings, str(gallery), labels))
 
 
-def _merge_into(gallery: Path, others: list[Path]) -> "GalleryContent":
+def _remove_from(gallery: Path, singer: str, recording: str | None) -> None:
+    from singer_verify.inference.enrolment import select_enrolled_recordings
+    from singer_verify.inference.gallery_file import lock_gallery, read_gallery, write_gallery
+    from singer_verify.inference.gallery_store import GalleryStore, is_store_path
+
+    if is_store_path(gallery):
+        with GalleryStore.open(gallery) as store:
+            num_gone = len(store.remove(singer, recording))
+    else:
+        read_gallery(gallery)  # whose absence is said before the lock creates a file
+        with lock_gallery(gallery):
+            content = read_gallery(gallery)
+            gone = select_enrolled_recordings(content.enrolled, singer, recording)
+            kept = tuple(entry for entry in content.enrolled if not any(entry is other for other in gone))
+            write_gallery(gallery, *content._replace(enrolled=kept))
+            num_gone = len(gone)
+    LOGGER.info("%s: recordings of %s removed: %d.", gallery, singer, num_gone)
+
+
+def _import_parts(gallery: Path, parts: Path, singers: Path | None, root: Path | None) -> None:
+    from singer_verify.inference.embedding_parts import find_parts, require_parquet
+    from singer_verify.inference.gallery_file import require_gallery_path
+    from singer_verify.inference.gallery_import import build_singer_finder, import_parts, read_singer_table
+
+    require_gallery_path(gallery)
+    require_parquet()
+    num_parts = len(find_parts(parts))
+    find_singer = build_singer_finder(None if singers is None else read_singer_table(singers), root)
+    outcome = import_parts(
+        gallery, parts, find_singer, lambda items: show_progress(items, "Importing", total=num_parts)
+    )
+    _log_remarks(outcome.remarks)
+    counts = (len(outcome.added), outcome.present, len(outcome.remarks))
+    LOGGER.info("%s: recordings added: %d; in the gallery before: %d; left out: %d.", gallery, *counts)
+
+
+def _merge_into(gallery: Path, others: list[Path]) -> None:
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference.gallery_file import (
         lock_gallery,
@@ -205,16 +277,22 @@ def _merge_into(gallery: Path, others: list[Path]) -> "GalleryContent":
         require_gallery_path,
         write_gallery,
     )
+    from singer_verify.inference.gallery_import import merge_into_store
+    from singer_verify.inference.gallery_store import is_store_path
 
     require_gallery_path(gallery)
     paths = [gallery.resolve(), *(other.resolve() for other in others)]
     if repeated := [other for place, other in enumerate(others, 1) if paths[place] in paths[:place]]:
         raise SingerVerifyError(f"--merge {repeated[0]}: is named twice; expected other galleries, each once.")
     contents = {other: read_gallery(other) for other in others}
+    if is_store_path(gallery):
+        outcome = merge_into_store(gallery, contents)
+        _log_remarks(outcome.remarks)
+        LOGGER.info("%s: recordings added: %d.", gallery, len(outcome.added))
+        return
     with lock_gallery(gallery):
         before = {gallery: read_gallery(gallery)} if gallery.exists() else {}
         merged = merge_galleries(before | contents)
         write_gallery(gallery, *merged)
     num_before = len(before[gallery].enrolled) if before else 0
     LOGGER.info("%s: recordings added: %d.", gallery, len(merged.enrolled) - num_before)
-    return merged

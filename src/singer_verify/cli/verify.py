@@ -72,6 +72,9 @@ def identify(
     file: Annotated[Path, typer.Argument(help="A recording.")],
     enrolment_score: EnrolmentScoreOption = None,
     top: Annotated[int | None, typer.Option(help="Show only so many of the likeliest singers (default: all).")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Score all singers, also where a very large gallery has an index.")
+    ] = False,
     threshold: ThresholdOption = None,
     scoring: ScoringOption = None,
     probability: ProbabilityOption = False,
@@ -95,8 +98,8 @@ def identify(
         gallery,
         *load_model_and_scoring(model_path, scoring, threshold, probability, prior, device, domain, enrolment_score),
     )
-    result = enrolled.identify(file, prior=prior)
-    num_enrolled, shown = len(result.candidates), replace(result, candidates=result.candidates[:top])
+    result = enrolled.identify(file, prior=prior, exact=exact)
+    num_enrolled, shown = enrolled.num_singers, replace(result, candidates=result.candidates[:top])
     if as_json:
         record = {"recording": str(file), "singer": result.best, **vars(shown), "num_enrolled": num_enrolled}
         record |= {"threshold": build_threshold_record(result.threshold)}

@@ -7,6 +7,7 @@ model (`export.traceable_model`) and the centroids of a loss (`losses.ge2e`).
 import numpy as np
 from jaxtyping import Float, Int
 
+GROUPS_PER_BLOCK = 4096
 MIN_LENGTH = 1e-12  # smallest norm of a sum that has a direction; a sum of zero stays zero
 
 
@@ -55,8 +56,17 @@ def average_embeddings(embeddings: Float[np.ndarray, "rows embedding"]) -> Float
 
 
 def _sum_by_group(embeddings: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Sum the rows of each group in double precision, in their order; a group without rows has a sum of zero."""
+    if (np.diff(groups) < 0).any():
+        order = np.argsort(groups, kind="stable")
+        groups, embeddings = groups[order], embeddings[order]
+    present, starts = np.unique(groups, return_index=True)
     sums = np.zeros((int(groups.max(initial=-1)) + 1, embeddings.shape[1]))
-    np.add.at(sums, groups, embeddings)
+    for first in range(0, len(present), GROUPS_PER_BLOCK):  # rows are converted block by block
+        block = slice(first, first + GROUPS_PER_BLOCK)
+        end = starts[block.stop] if block.stop < len(starts) else len(embeddings)
+        rows = embeddings[starts[first] : end]
+        sums[present[block]] = np.add.reduceat(rows, starts[block] - starts[first], axis=0, dtype=np.float64)
     return sums
 
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 PART_SUFFIX = ".parquet"
 DEFAULT_FILES_PER_PART = 1000  # work that a kill can lose
 PATH, START, END, CONTENT, EMBEDDING, MODEL = PART_COLUMNS = "path", "start_s", "end_s", "content", "embedding", "model"
+SINGER = "singer"  # a further column, which imports into galleries read
 UNIT_NORM_TOLERANCE = 1e-3
 ShowRecordings = Callable[[Iterable[Any], str, int], Iterable[Any]]  # passes items on, and shows how many are done
 
@@ -249,7 +250,7 @@ def read_part(path: Path, columns: Collection[str], fingerprint: str) -> "pa.Tab
             if absent := [name for name in columns if name not in names and name not in optional]:
                 raise SingerVerifyError(
                     f"{path}: has no column {' or '.join(absent)}; its columns are {', '.join(names)}; expected "
-                    f"{PATH}, {EMBEDDING} and {MODEL}, as singer-verify embed writes them."
+                    f"{', '.join(name for name in columns if name not in optional)}."
                 )
             table = file.read([name for name in columns if name in names])
     except (pa.ArrowException, OSError) as error:
@@ -257,11 +258,15 @@ def read_part(path: Path, columns: Collection[str], fingerprint: str) -> "pa.Tab
             f"{path}: is damaged, cut short or not a Parquet file ({str(error).splitlines()[0]}); delete it and embed "
             f"its files again."
         ) from error
-    for name in {PATH, MODEL} & set(table.column_names):
+    for name in {PATH, MODEL, SINGER, CONTENT} & set(table.column_names):
         kind = table.schema.field(name).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or table[name].null_count:
-            raise SingerVerifyError(f"{path}: its column {name} is {kind}; expected text in every row.")
+        if pa.types.is_null(kind) and name in (SINGER, CONTENT):
+            continue
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise SingerVerifyError(f"{path}: its column {name} is {kind}; expected text.")
+        if table[name].null_count and name in (PATH, MODEL):
+            raise SingerVerifyError(f"{path}: its column {name} is empty in some rows; expected text in every row.")
     if MODEL in table.column_names and fingerprint:
         import pyarrow.compute as pc
 

@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from singer_verify.audio.clip import AudioClip
 from singer_verify.corpora.corpus import SPLITS, read_corpus
@@ -18,6 +19,7 @@ from singer_verify.inference.model import Model
 from singer_verify.runs.provenance import compute_file_sha256
 
 MAX_NAME_CHARACTERS = 200
+SAME_RECORDING_REMARK = ": is in the gallery already; left out."
 
 UNKNOWN_SINGER, SILENT = RESERVED_NAMES = "unknown", "silent"  # labels of a diarization in place of a singer
 
@@ -57,6 +59,37 @@ class EnrolmentResult:
 def format_content(content: int) -> str:
     """Format the identity of what a recording sounds like (see `audio.content`), as a gallery keeps it."""
     return f"{content % 2**64:016x}"
+
+
+def describe_copy(recording: EnrolledRecording, singer: str, name: str) -> str:
+    """Return the remark on a recording that is left out because it is enrolled already.
+
+    Args:
+        recording: the recording.
+        singer: singer that it is enrolled as.
+        name: name that it is enrolled under.
+    """
+    owner = "" if singer == recording.singer else f", as a recording of {singer}: remove it there"
+    named = "" if name == recording.recording else f" as {name}"
+    if not owner and not named:
+        return f"{recording.recording}{SAME_RECORDING_REMARK}"
+    return f"{recording.recording}: is in the gallery already{named}{owner}; left out."
+
+
+def add_recordings(enrolled: list[EnrolledRecording], recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
+    """Add recordings to those that are enrolled; those that are enrolled already are left out with a remark."""
+    added, remarks = [], []
+    first_with: dict[str, EnrolledRecording] = {}
+    for other in enrolled:
+        first_with.setdefault(other.content, other)
+    for recording in recordings:
+        before = first_with.setdefault(recording.content, recording)
+        if before is recording:
+            enrolled.append(recording)
+            added.append(recording.recording)
+        else:
+            remarks.append(describe_copy(recording, before.singer, before.recording))
+    return EnrolmentResult(tuple(added), tuple(remarks))
 
 
 def compute_recording_sha256(recording: Path | AudioClip) -> str:
@@ -170,6 +203,12 @@ class EnrolledSingers:
     sides: TrialEmbeddings
     groups: Int[np.ndarray, " sides"] | None = None
 
+    @cached_property
+    def distinct_sizes(self) -> dict[int, Bool[np.ndarray, " singers"]]:
+        """The numbers of recordings that singers have, each with the mask of those singers."""
+        numbers = np.array(self.num_recordings)
+        return {number: numbers == number for number in np.unique(numbers).tolist()}
+
     def compute_scores(self, scoring: Scoring, queries: TrialEmbeddings) -> Float[np.ndarray, "queries singers"]:
         """Score prepared queries against each singer."""
         return compute_singer_scores(scoring, queries, self.sides, self.groups)
@@ -184,9 +223,26 @@ def build_enrolled_singers(enrolled: Iterable[EnrolledRecording], scoring: Scori
     """
     recordings = list(enrolled)
     names, groups = np.unique([recording.singer for recording in recordings], return_inverse=True)
-    sides = scoring.prepare_embeddings(np.stack([recording.embedding for recording in recordings]))
-    counts = np.bincount(groups)
-    described = tuple(names.tolist()), tuple(counts.tolist())
+    embeddings = np.stack([recording.embedding for recording in recordings])
+    return prepare_singers(tuple(names.tolist()), groups, embeddings, scoring)
+
+
+def prepare_singers(
+    names: tuple[str, ...],
+    groups: Int[np.ndarray, " recordings"],
+    embeddings: Float[np.ndarray, "recordings embedding"],
+    scoring: Scoring,
+) -> EnrolledSingers:
+    """Prepare singers for scoring from arrays, see `build_enrolled_singers`.
+
+    Args:
+        names: names in alphabetical order.
+        groups: index of the singer of each recording.
+        embeddings: rows of unit length.
+        scoring: scoring of the embeddings.
+    """
+    sides = scoring.prepare_embeddings(embeddings)
+    described = names, tuple(np.bincount(groups).tolist())
     if ENROLMENT_SCORES[scoring.enrolment_score] is not None:
         return EnrolledSingers(*described, sides, groups)
     return EnrolledSingers(*described, enrol_singers(sides, groups, scoring))

@@ -18,6 +18,7 @@ from singer_verify.inference.enrolment import (
     EnrolledRecording,
     EnrolledSingers,
     EnrolmentResult,
+    add_recordings,
     build_enrolled_singers,
     compute_recording_sha256,
     describe_enrolment_mismatch,
@@ -26,7 +27,14 @@ from singer_verify.inference.enrolment import (
     require_singer_name,
     select_enrolled_recordings,
 )
-from singer_verify.inference.gallery_file import SingerLabels, lock_gallery, read_gallery, write_gallery
+from singer_verify.inference.gallery_file import (
+    SingerLabels,
+    lock_gallery,
+    read_gallery,
+    require_same_model,
+    write_gallery,
+)
+from singer_verify.inference.gallery_store import is_store_path
 from singer_verify.inference.identification import IdentificationResult, rank_candidates
 from singer_verify.inference.model import Model
 from singer_verify.inference.verification import VerificationResult, decide_score
@@ -73,17 +81,17 @@ class Gallery:
 
     @classmethod
     def load(cls, path: str | Path, model: Model, scoring: Scoring = COSINE) -> "Gallery":
-        """Load the file that `save` wrote.
+        """Load the file that `save` wrote, or open a database of very many recordings (see `StoredGallery`).
 
         Raises:
             SingerVerifyError: no such file, not a gallery, damaged, or made with another model.
         """
+        if is_store_path(Path(path)):
+            from singer_verify.inference.stored_gallery import StoredGallery
+
+            return StoredGallery.open(Path(path), model, scoring)
         content = read_gallery(Path(path))
-        if content.fingerprint != model.fingerprint:
-            raise SingerVerifyError(
-                f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
-                f"model, or enrol the recordings again with this one."
-            )
+        require_same_model(path, content.fingerprint, model)
         return cls(model, scoring, content.enrolled, content.labels)
 
     def save(self, path: str | Path) -> None:
@@ -101,6 +109,11 @@ class Gallery:
         """Names in alphabetical order."""
         return tuple(sorted({recording.singer for recording in self.enrolled}))
 
+    @property
+    def num_singers(self) -> int:
+        """Number of enrolled singers."""
+        return len({recording.singer for recording in self.enrolled})
+
     def known(self) -> EnrolledSingers:
         """Average the recordings of each singer and prepare the means for scoring.
 
@@ -117,7 +130,23 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer.
         """
-        return tuple(recording.recording for recording in find_singer_recordings(self.enrolled, singer))
+        return tuple(recording.recording for recording in self.find_recordings(singer))
+
+    def find_recordings(self, singer: str) -> tuple[EnrolledRecording, ...]:
+        """Return the recordings of a singer with their embeddings.
+
+        Raises:
+            SingerVerifyError: no such singer.
+        """
+        return find_singer_recordings(self.enrolled, singer)
+
+    def find_copy(self, content: str) -> EnrolledRecording | None:
+        """Return the recording that sounds like one of this content; None if none does."""
+        return next((other for other in self.enrolled if other.content == content), None)
+
+    def find_file_hashes(self) -> set[str]:
+        """Return the contents of the recordings that earlier versions enrolled, which compared files."""
+        return {other.content for other in self.enrolled if len(other.content) == NUM_FILE_HASH_DIGITS}
 
     def enrol(self, singer: str, recordings: Iterable[str | Path | AudioClip]) -> EnrolmentResult:
         """Add recordings of a singer, a new or a known one.
@@ -162,7 +191,7 @@ class Gallery:
         Yields:
             The embedded recording, None where it cannot be used, and remarks on it.
         """
-        enrolled_files = {other.content for other in self.enrolled if len(other.content) == NUM_FILE_HASH_DIGITS}
+        enrolled_files = self.find_file_hashes()
         for singer, (recording, embedded) in zip(singers, self.model.embed_many(recordings), strict=False):
             if isinstance(embedded, UtteranceError):
                 yield None, (str(embedded),)
@@ -173,8 +202,8 @@ class Gallery:
     def _remark_enrolled(self, embedded: RecordingEmbedding) -> tuple[str, ...]:
         """Return the remarks on a recording, and one if it is enrolled itself, so that its score tells nothing."""
         content = format_content(embedded.content)
-        same = next((other for other in self.enrolled if other.content == content), None)
-        if same is None or embedded.content == NO_CONTENT:
+        same = None if embedded.content == NO_CONTENT else self.find_copy(content)
+        if same is None:
             return embedded.remarks
         return (
             *embedded.remarks,
@@ -183,21 +212,7 @@ class Gallery:
 
     def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
         """Add what `embed_recordings` returned; recordings that are enrolled already are left out with a remark."""
-        added, remarks = [], []
-        first_with: dict[str, EnrolledRecording] = {}
-        for other in self.enrolled:
-            first_with.setdefault(other.content, other)
-        for recording in recordings:
-            before = first_with.setdefault(recording.content, recording)
-            if before is recording:
-                self.enrolled.append(recording)
-                added.append(recording.recording)
-            else:
-                same = before.singer == recording.singer
-                owner = "" if same else f", as a recording of {before.singer}: remove it there"
-                named = "" if before.recording == recording.recording else f" as {before.recording}"
-                remarks.append(f"{recording.recording}: is in the gallery already{named}{owner}; left out.")
-        return EnrolmentResult(tuple(added), tuple(remarks))
+        return add_recordings(self.enrolled, recordings)
 
     def remove(self, singer: str, recording: str | None = None) -> tuple[str, ...]:
         """Remove a singer, or one of the singer's recordings; return what was removed.
@@ -214,6 +229,7 @@ class Gallery:
         recording: str | Path | AudioClip | Num[np.ndarray, " samples *channels"],
         sample_rate: int | None = None,
         prior: float | None = None,
+        exact: bool = True,
     ) -> IdentificationResult:
         """Find which enrolled singer sings.
 
@@ -221,6 +237,7 @@ class Gallery:
             recording: see `Model.embed`.
             sample_rate: sample rate of an array of samples, in Hz.
             prior: probability of each singer before the recording is scored; see `verify`.
+            exact: without effect here, where all singers are scored; see `StoredGallery.identify`.
 
         Raises:
             UtteranceError: the recording cannot be used.
@@ -242,7 +259,7 @@ class Gallery:
         Raises:
             SingerVerifyError: no such singer.
         """
-        enrolled = build_enrolled_singers(find_singer_recordings(self.enrolled, singer), self.scoring)
+        enrolled = build_enrolled_singers(self.find_recordings(singer), self.scoring)
         (number,) = enrolled.num_recordings
         embedded = self.model.embed_windows(recording, sample_rate)
         side = self.scoring.prepare_embeddings(embedded.embedding[None])

@@ -14,6 +14,8 @@ from singer_verify.atomic_files import atomic_write, lock_file, require_output_p
 from singer_verify.corpora.names import normalise_name
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference.enrolment import EnrolledRecording, is_valid_name
+from singer_verify.inference.gallery_store import STORE_SUFFIX, GalleryStore, is_store_path
+from singer_verify.inference.model import Model
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 
 log = logging.getLogger(__name__)
@@ -56,10 +58,13 @@ def require_gallery_path(path: Path) -> None:
     """Check that a gallery can be written to a path.
 
     Raises:
-        SingerVerifyError: the name does not end in .npz, is that of a folder, or lies in none.
+        SingerVerifyError: the name does not end in .npz or .sqlite, is that of a folder, or lies in none.
     """
-    if path.suffix != ".npz":
-        raise SingerVerifyError(f"{path}: expected the name of a gallery, which ends in .npz.")
+    if path.suffix != ".npz" and not is_store_path(path):
+        raise SingerVerifyError(
+            f"{path}: expected the name of a gallery, which ends in .npz, or in {STORE_SUFFIX} for very many "
+            f"recordings."
+        )
     require_output_path(path)
 
 
@@ -78,6 +83,7 @@ def write_gallery(
         SingerVerifyError: as of `require_gallery_path`, or it cannot be written.
     """
     require_gallery_path(path)
+    assert not is_store_path(path)
     recordings = list(enrolled)
     strings = [
         [recording.singer for recording in recordings],
@@ -99,11 +105,14 @@ def write_gallery(
 
 
 def read_gallery(path: Path) -> GalleryContent:
-    """Read the file of a gallery; nothing in it is executed.
+    """Read the file of a gallery, of either kind; nothing in it is executed.
 
     Raises:
         SingerVerifyError: no such file, not a gallery, of another version, or damaged.
     """
+    if is_store_path(path):
+        with GalleryStore.open(path) as store:
+            return GalleryContent(store.fingerprint, tuple(store.read_recordings()), store.read_labels())
     if path.is_dir():
         raise SingerVerifyError(f"{path}: is a folder; expected a gallery, an .npz that singer-verify enrol wrote.")
     if not path.is_file():
@@ -126,6 +135,19 @@ def read_gallery(path: Path) -> GalleryContent:
     columns = map(normalise_name, singers), *strings, arrays["embeddings"]
     enrolled = tuple(EnrolledRecording(*fields) for fields in zip(*columns, strict=True))
     return GalleryContent(str(arrays["fingerprint"]), enrolled, labels)
+
+
+def require_same_model(path: str | Path, fingerprint: str, model: Model) -> None:
+    """Check that a gallery is one of this model.
+
+    Raises:
+        SingerVerifyError: it was made with another.
+    """
+    if fingerprint != model.fingerprint:
+        raise SingerVerifyError(
+            f"{path}: was made with another model, whose embeddings cannot be compared with this one's; give that "
+            f"model, or enrol the recordings again with this one."
+        )
 
 
 def merge_galleries(galleries: Mapping[Path, GalleryContent]) -> GalleryContent:

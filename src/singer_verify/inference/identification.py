@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.inference.enrolment import EnrolledSingers, describe_enrolment_mismatch
-from singer_verify.inference.verification import decide_score
+from singer_verify.inference.verification import decide_score, resolve_threshold
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class IdentificationResult:
     """Enrolled singers ranked for a recording.
 
     Attributes:
-        candidates: all enrolled singers, accepted ones first, then by descending score.
+        candidates: all enrolled singers, or the likeliest, accepted ones first, then by descending score.
         threshold: threshold of the first candidate; None where the model has none.
         is_known: whether the first candidate is accepted; None without a threshold.
         prior: prior of the probabilities; None without a calibration.
@@ -70,6 +70,7 @@ def rank_candidates(
     embedding: Float[np.ndarray, " embedding"],
     prior: float | None,
     remarks: tuple[str, ...],
+    max_candidates: int | None = None,
 ) -> IdentificationResult:
     """Rank enrolled singers by their scores against a recording.
 
@@ -79,20 +80,43 @@ def rank_candidates(
         embedding: embedding of the recording.
         prior: probability of each singer before the recording is scored; see `verify`.
         remarks: earlier remarks, to which those of the decision are added.
+        max_candidates: number of the likeliest singers to return; None returns all.
 
     Raises:
         SingerVerifyError: a prior without a calibration.
     """
-    scores = enrolled.compute_scores(scoring, scoring.prepare_embeddings(embedding[None]))[0].tolist()
-    scoring_of = {number: scoring.with_enrolment_size(number) for number in set(enrolled.num_recordings)}
+    scores = enrolled.compute_scores(scoring, scoring.prepare_embeddings(embedding[None]))[0]
+    scoring_of = {number: scoring.with_enrolment_size(number) for number in enrolled.distinct_sizes}
+    chosen = np.arange(len(scores))
+    if max_candidates is not None and max_candidates < len(scores):
+        is_accepted = np.zeros(len(scores), bool)
+        for number, fitted in scoring_of.items():
+            if (limit := resolve_threshold(fitted, prior)) is not None:
+                is_accepted |= enrolled.distinct_sizes[number] & (scores >= limit.score)
+        chosen = _select_first(is_accepted, scores, max_candidates)
     ranked = []
-    for singer, number, score in zip(enrolled.names, enrolled.num_recordings, scores, strict=True):
+    for index in chosen.tolist():
+        singer, number, score = enrolled.names[index], enrolled.num_recordings[index], float(scores[index])
         verdict = decide_score(scoring_of[number], score, prior, ())
         threshold = None if verdict.threshold is None else verdict.threshold.score
         ranked.append((Candidate(singer, number, score, threshold, verdict.is_same, verdict.probability), verdict))
     ranked.sort(key=lambda pair: (not pair[0].is_accepted, -pair[0].score, pair[0].singer))
     first = ranked[0][1]
-    remarks += first.remarks + describe_enrolment_mismatch(scoring, max(enrolled.num_recordings))
+    remarks += first.remarks + describe_enrolment_mismatch(scoring, max(enrolled.distinct_sizes))
     return IdentificationResult(
         tuple(candidate for candidate, _ in ranked), first.threshold, first.is_same, first.prior, remarks
     )
+
+
+def _select_first(
+    is_accepted: Bool[np.ndarray, " singers"], scores: Float[np.ndarray, " singers"], number: int
+) -> Int[np.ndarray, " chosen"]:
+    """Select the first singers, accepted ones before others, then by descending score and name."""
+    candidates = np.flatnonzero(is_accepted)
+    if len(candidates) < number:
+        others = np.flatnonzero(~is_accepted)
+        missing = number - len(candidates)
+        lowest = -np.partition(-scores[others], missing - 1)[missing - 1]
+        candidates = np.concatenate([candidates, others[scores[others] >= lowest]])
+    order = np.lexsort((candidates, -scores[candidates], ~is_accepted[candidates]))
+    return candidates[order[:number]]

@@ -10,6 +10,7 @@ from singer_verify.evaluation.averaging import average_by_group, average_without
 from singer_verify.evaluation.scoring.scoring import ENROLMENT_SCORES, Scoring, TrialEmbeddings
 
 MAX_MODEL_SCORES_PER_BLOCK = 2**22
+MIN_SINGERS_AT_ONCE = 200  # with fewer, a loop over singers is as fast
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,13 @@ def compute_singer_scores(
     num_best = ENROLMENT_SCORES[scoring.enrolment_score]
     if groups is None or num_best is None:
         return scores
-    order = np.argsort(groups, kind="stable")
-    bounds = np.searchsorted(groups[order], np.arange(1, count_singers(sides, groups)))
-    columns = [_average_best(part, num_best) for part in np.split(scores[:, order], bounds, axis=1)]
+    if (np.diff(groups) < 0).any():
+        order = np.argsort(groups, kind="stable")
+        scores, groups = scores[:, order], groups[order]
+    bounds = np.searchsorted(groups, np.arange(1, count_singers(sides, groups)))
+    if len(bounds) >= MIN_SINGERS_AT_ONCE:
+        return np.stack([_average_best_by_group(row, np.concatenate([[0], bounds]), num_best) for row in scores])
+    columns = [_average_best(part, num_best) for part in np.split(scores, bounds, axis=1)]
     return np.stack(columns, axis=1)
 
 
@@ -93,6 +98,31 @@ def _average_best(scores: Float[np.ndarray, "queries recordings"], num_best: int
     best = -np.partition(-scores, min(num_best, scores.shape[1]) - 1, axis=1)[:, :num_best]
     is_finite = np.isfinite(best)
     mean: np.ndarray = np.where(is_finite, best, 0.0).sum(axis=1) / is_finite.sum(axis=1)
+    return mean
+
+
+def _average_best_by_group(
+    scores: Float[np.ndarray, " recordings"], starts: Int[np.ndarray, " singers"], num_best: int
+) -> Float[np.ndarray, " singers"]:
+    """Average the highest `num_best` finite scores of each group, or all where there are fewer.
+
+    Args:
+        scores: scores, group by group.
+        starts: place of the first score of each group.
+        num_best: number of scores.
+    """
+    rest, counts = scores.copy(), np.diff(np.append(starts, len(scores)))
+    total, num_finite = np.zeros(len(starts), scores.dtype), np.zeros(len(starts), np.int64)
+    for _ in range(num_best):
+        best = np.maximum.reduceat(rest, starts)
+        is_finite = np.isfinite(best)
+        total += np.where(is_finite, best, 0)
+        num_finite += is_finite
+        if num_best > 1:  # take the first of the best of each group out
+            places = np.flatnonzero(rest == np.repeat(best, counts))
+            _, first = np.unique(np.searchsorted(starts, places, side="right"), return_index=True)
+            rest[places[first]] = -np.inf
+    mean: np.ndarray = total / num_finite
     return mean
 
 
