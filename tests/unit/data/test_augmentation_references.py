@@ -10,7 +10,12 @@ import torch
 from support.audio import SAMPLE_RATE, sing
 from torch import Tensor
 
-from singer_verify.data.augmentation.augmentation import AugmentationChain, SampleAugmenter, generate_gaussian_noise
+from singer_verify.data.augmentation.augmentation import (
+    CROP_COUNTS,
+    AugmentationChain,
+    SampleAugmenter,
+    generate_gaussian_noise,
+)
 from singer_verify.data.augmentation.equaliser import BAND_CENTRES_HZ, SevenBandEqualiser, compute_equaliser_response
 from singer_verify.data.augmentation.formants import FormantShift, shift_formants
 from singer_verify.data.augmentation.gain import Gain
@@ -174,11 +179,13 @@ def test_a_batch_is_changed_as_defined_crop_by_crop(name: str, kind: str) -> Non
 def test_a_chain_changes_the_crops_that_it_drew_in_order() -> None:
     chain = AugmentationChain({name: augmenter for name, (augmenter, _) in STRONG.items()}, {})
     num_samples, margin = 8000, chain.compute_margin_samples(8000)
-    crops = make_crops("voices", 12, num_samples + 2 * margin)
-    given, draws = crops.clone(), chain.draw(5, 6, range(12))
+    crops = make_crops("voices", 12, num_samples + 2 * margin).repeat(10, 1)  # so many that numbers are rounded up
+    given, draws = crops.clone(), chain.draw(5, 6, range(120))
+    assert any(len(draw.crop_indices) % (1 + 120 // CROP_COUNTS) for draw in draws.values())
     found = chain.augment_samples(crops, PackedDraws.pack(draws).unpack(), num_samples, SAMPLE_RATE)
     assert torch.equal(crops, given)
-    for crop, changed in enumerate(found):
+    for crop in (*range(5), *range(110, 120)):
+        changed = found[crop]
         expected = given[crop].double()
         for name, (augmenter, reference) in STRONG.items():
             chosen = draws[name].crop_indices.tolist()

@@ -13,6 +13,7 @@ from torch import Tensor
 from singer_verify.errors import SingerVerifyError
 
 FIRST_AUGMENTATION_STREAM = 1 << 32  # the sampler's streams come before it
+CROP_COUNTS = 40  # an augmentation is applied to one of about so many numbers of crops of a batch
 
 
 class AugmentationDraw(NamedTuple):
@@ -141,6 +142,18 @@ class FrameAugmenter(Augmenter, Protocol):
     ) -> Float[Tensor, "crops frames bins"]: ...
 
 
+def _extend_draw(draw: AugmentationDraw, multiple: int) -> AugmentationDraw:
+    """Repeat the last crop until the number of crops is a multiple.
+
+    A GPU plans transforms, and sets memory aside, anew for each number of crops that it has not met.
+    """
+    num_repeated = -len(draw.crop_indices) % multiple
+    if not num_repeated:
+        return draw
+    parts = ([part, part[-1:].expand(num_repeated, *part.shape[1:])] for part in draw)
+    return AugmentationDraw(*(torch.cat(part) for part in parts))
+
+
 class AugmentationChain:
     """The augmentations of training crops in sequence; validation data are never augmented.
 
@@ -178,9 +191,11 @@ class AugmentationChain:
         """Augment crops and cut off the margins that they came with; the crops given are left as they are."""
         is_copy = False
         for (name, augmenter), margin in zip(self.samples.items(), self._compute_margins(num_samples), strict=True):
-            chosen, uniform = draws[name]
+            chosen = draws[name].crop_indices
             if len(chosen):
-                changed = augmenter(crops.index_select(0, chosen), uniform, sample_rate)
+                extended = _extend_draw(draws[name], 1 + len(crops) // CROP_COUNTS)
+                changed = augmenter(crops.index_select(0, extended.crop_indices), extended.uniform, sample_rate)
+                changed = changed[: len(chosen)]
                 crops = crops.index_copy_(0, chosen, changed) if is_copy else crops.index_copy(0, chosen, changed)
                 is_copy = True
             crops = crops[:, margin : crops.shape[1] - margin]
