@@ -124,13 +124,13 @@ def inject_faults(corpus: Path, root: Path, num_each: int, seed: int) -> FaultyC
             faulty.write(path, change(samples, rate), rate, fault, faulty.songs[path])
         path, samples, rate = take()
         faulty.sources.add(path)
-        where = f"{path.split('/')[0]}/{choose_other(path)}"
+        where = by_singer[choose_other(path)][0].rsplit("/", 1)[0]
         faulty.write(f"{where}/copied {Path(path).stem}.ogg", 0.5 * samples, rate, "copy, another name", f"copy {path}")
         path, samples, rate = take()
         faulty.sources.add(path)
         length = int(len(samples) * generator.uniform(0.4, 0.6))
         first = int(generator.integers(len(samples) - length))
-        where = f"{path.split('/')[0]}/{choose_other(path)}"
+        where = by_singer[choose_other(path)][0].rsplit("/", 1)[0]
         excerpt = 0.5 * samples[first : first + length]
         faulty.write(f"{where}/cut {Path(path).stem}.flac", excerpt, rate, "excerpt, another name", f"excerpt {path}")
         path, samples, rate = take()

@@ -66,3 +66,14 @@ def test_pitch_alone_does_not_tell_singers_apart() -> None:
     match = re.search(r"EER of the mean pitch on .*: ([\d.]+) % \(1128 trials\)", said)
     assert match is not None
     assert float(match[1]) >= 25.0
+
+
+@pytest.mark.slow
+def test_faults_put_into_it_are_found() -> None:
+    command = [sys.executable, str(PROJECT / "scripts/benchmark_audit.py"), str(ROOT), "--each", "3"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if line.startswith("│")]
+    recall = {name: float(percent) for name, _, percent, *_ in rows}
+    for fault in ("copy, another name", "excerpt, another name", "clipping", "hum"):
+        assert recall[fault] == 100.0, said
+    assert recall["swapped label"] == 0.0  # without a model

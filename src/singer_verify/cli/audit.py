@@ -117,10 +117,9 @@ def audit(
 
         accepted = select_accepted(corpus, utterances, refused)
         prepare_corpus(accepted, apply, copy, lambda items: show_progress(items, "Writing"))
-        typer.echo(
-            f"{apply}: {len(accepted)} of {len(utterances)} recordings, without {len(refused)} refused ones.",
-            err=as_json or as_csv,
-        )
+        num_refused = len(utterances) - len(accepted)
+        summary = f"{apply}: {len(accepted)} of {len(utterances)} recordings; {num_refused} were refused."
+        typer.echo(summary, err=as_json or as_csv)
 
 
 def _require_new_corpus(folder: Path, corpus: Path) -> None:
