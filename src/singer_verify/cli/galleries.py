@@ -214,19 +214,21 @@ def gallery(
         _merge_into(gallery, merge)
     elif remove is not None:
         _remove_from(gallery, remove, recording)
-    if is_store_path(gallery) and not as_json:
+    if is_store_path(gallery):
         with GalleryStore.open(gallery) as store:
-            num_singers, num_recordings = store.count()
-        if num_recordings > MAX_LISTED_RECORDINGS:
-            typer.echo(f"{gallery}: {num_singers} singers, {num_recordings} recordings; --json lists them.")
-            return
-    content = read_gallery(gallery)
-    recordings: dict[str, list[str]] = {name: [] for name in sorted({entry.singer for entry in content.enrolled})}
-    for entry in content.enrolled:
-        recordings[entry.singer].append(entry.recording)
-    labels = {name: content.labels[name] for name in recordings if name in content.labels}
+            (num_singers, num_recordings), fingerprint = store.count(), store.fingerprint
+            if num_recordings > MAX_LISTED_RECORDINGS and not as_json:
+                typer.echo(f"{gallery}: {num_singers} singers, {num_recordings} recordings; --json lists them.")
+                return
+            recordings, labels = store.list_recordings(), store.read_labels()
+    else:
+        fingerprint, enrolled, labels = read_gallery(gallery)
+        recordings = {name: [] for name in sorted({entry.singer for entry in enrolled})}
+        for entry in enrolled:
+            recordings[entry.singer].append(entry.recording)
+    labels = {name: labels[name] for name in recordings if name in labels}
     if as_json:
-        record = {"gallery": str(gallery), "model": content.fingerprint, "singers": recordings, "labels": labels}
+        record = {"gallery": str(gallery), "model": fingerprint, "singers": recordings, "labels": labels}
         typer.echo(json.dumps(record, indent=2))
     else:
         Console().print(build_gallery_table(recordings, str(gallery), labels))

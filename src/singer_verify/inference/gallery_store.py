@@ -241,6 +241,15 @@ class GalleryStore:
         with _report_errors(self.path):
             return tuple(sorted(name for (name,) in self.connection.execute("SELECT name FROM singers")))
 
+    def list_recordings(self) -> dict[str, list[str]]:
+        """List the recordings of each singer, in alphabetical order of the singers and in the order of enrolment."""
+        listed: dict[str, list[str]] = {singer: [] for singer in self.read_singer_names()}
+        query = "SELECT name, recording FROM recordings JOIN singers ON singers.id = singer ORDER BY recordings.id"
+        with _report_errors(self.path):
+            for singer, recording in self.connection.execute(query):
+                listed[singer].append(recording)
+        return listed
+
     def read_singer_ids(self, since: int = -1) -> Int[np.ndarray, " singers"]:
         """Read the numbers of the singers that were changed after a revision, or of all."""
         with _report_errors(self.path):

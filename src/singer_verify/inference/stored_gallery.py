@@ -40,7 +40,7 @@ MAX_CHANGED_SHARE = 0.05  # of the recordings, before the index is built anew
 NUM_SHORTLISTED_SIDES = 300
 NUM_SHORTLISTED_SINGERS, MAX_SHORTLISTED_RECORDINGS = 50, 2000
 MIN_SHORTLISTED_SINGERS = 10
-MAX_SEARCHED_SIDES = 250_000  # of very many, those in the nearest lists only
+MAX_SEARCHED_SIDES = 120_000  # of very many, those in the nearest lists only
 LISTS_PER_ROOT = 4.0  # number of lists in terms of the root of the number of sides
 TRAINING_ROWS_PER_LIST, TRAINING_ITERATIONS = 40, 8
 NUM_PROBES, PROBE_DECIMALS = 4, 3
@@ -287,11 +287,13 @@ class StoredGallery(Gallery):
 
     def _get_index(self) -> SingerIndex:
         """Return the index: the one in memory, that of the file beside the database, or a new one."""
+        if self._index is not None and not self._is_outdated(self._index):
+            return self._index
         path = self.store.path.with_name(f"{self.store.path.name}.{self._describe_index()[:12]}.index.npz")
-        if self._index is None:
-            self._index = self._read_index(path)
+        self._index = self._changed = None  # before the next is built: not two at once in memory
+        self._index = self._read_index(path)
         if self._index is None or self._is_outdated(self._index):
-            self._index = self._changed = None
+            self._index = None
             self._index = self._build_index()
             self._write_index(path, self._index)
         return self._index

@@ -47,7 +47,7 @@ def list_recordings(gallery: Path) -> dict[str, list[str]]:
     return json.loads(call("gallery", gallery, "--json"))["singers"]
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".sqlite"])
+@pytest.mark.parametrize("suffix", [pytest.param(".npz", marks=pytest.mark.slow), ".sqlite"])
 def test_what_was_embedded_is_enrolled_as_enrol_does(run: Path, corpus: Path, tmp_path: Path, suffix: str) -> None:
     imported, enrolled = tmp_path / f"imported{suffix}", tmp_path / "enrolled.npz"
     call("enrol", run, enrolled, "--from", corpus)
@@ -182,7 +182,7 @@ def test_a_long_list_is_printed_as_json_only(tmp_path: Path) -> None:
     assert list_recordings(tmp_path / "g.sqlite") == {"anna": names}
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".sqlite"])
+@pytest.mark.parametrize("suffix", [pytest.param(".npz", marks=pytest.mark.slow), ".sqlite"])
 def test_what_cannot_be_imported_is_refused(run: Path, corpus: Path, tmp_path: Path, suffix: str) -> None:
     path, parts, part = tmp_path / f"g{suffix}", tmp_path / "parts", tmp_path / "parts/a.parquet"
 
