@@ -60,7 +60,6 @@ def enrol(
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model
     from singer_verify.inference.gallery_file import require_gallery_path
-    from singer_verify.inference.gallery_store import is_store_path
 
     is_one_singer = name is not None and bool(files)
     if is_one_singer == (corpus is not None) or (name is not None and not files):
@@ -70,11 +69,6 @@ def enrol(
     if split is not None and corpus is None:
         raise SingerVerifyError(f"--split {split}: has no effect without --from CORPUS.")
     require_gallery_path(gallery)
-    if corpus is not None and is_store_path(gallery):
-        raise SingerVerifyError(
-            f"--from {corpus}: cannot be enrolled into a {gallery.suffix} at once; embed it with singer-verify embed "
-            f"--out PARTS, and import those with singer-verify gallery {gallery} --import PARTS --root {corpus}."
-        )
     model = load_model(model_path, device)
     if corpus is not None:
         _enrol_corpus(model, gallery, corpus, split, labels, as_json)
@@ -129,18 +123,16 @@ def _enrol_corpus(
     model: "Model", gallery: Path, corpus: Path, split: str | None, label_table: Path | None, as_json: bool
 ) -> None:
     from singer_verify.corpora.labels import read_singer_labels
+    from singer_verify.inference.bulk_enrolment import enrol_singers_in_bulk
     from singer_verify.inference.enrolment import find_singer_files
-    from singer_verify.inference.gallery import enrol_singers_in_bulk
     from singer_verify.reports.console_tables import build_bulk_enrolment_table
 
     singer_by_file = find_singer_files(model, corpus, None if split is None else (split,))
     labels = {} if label_table is None else read_singer_labels(label_table, singer_by_file.values())
     outcome = enrol_singers_in_bulk(gallery, model, singer_by_file, labels, show_progress)
     _log_remarks(outcome.remarks)
-    num_recordings = dict.fromkeys(outcome.singers, 0)
-    for entry in outcome.gallery.enrolled:
-        if entry.singer in num_recordings:
-            num_recordings[entry.singer] += 1
+    enrolled = outcome.gallery.count_recordings()
+    num_recordings = {singer: enrolled.get(singer, 0) for singer in outcome.singers}
     if as_json:
         singers = {
             singer: {

@@ -250,6 +250,12 @@ class GalleryStore:
                 listed[singer].append(recording)
         return listed
 
+    def read_contents(self) -> dict[tuple[str, str], str]:
+        """Read the content of each recording, by its singer and name."""
+        query = "SELECT name, recording, content FROM recordings JOIN singers ON singers.id = singer"
+        with _report_errors(self.path):
+            return {(name, recording): content for name, recording, content in self.connection.execute(query)}
+
     def read_singer_ids(self, since: int = -1) -> Int[np.ndarray, " singers"]:
         """Read the numbers of the singers that were changed after a revision, or of all."""
         with _report_errors(self.path):

@@ -168,6 +168,19 @@ class StoredGallery(Gallery):
         """Return none: no earlier version enrolled into a database."""
         return set()
 
+    def find_owners(self, contents: Iterable[str]) -> dict[str, str]:
+        """Return the singers of the recordings of these contents, see `Gallery.find_owners`."""
+        copies = map(self.store.find_recording, contents)
+        return {copy.content: copy.singer for copy in copies if copy is not None}
+
+    def count_recordings(self) -> dict[str, int]:
+        """Count the recordings of each singer."""
+        return {singer: len(recordings) for singer, recordings in self.store.list_recordings().items()}
+
+    def find_contents(self) -> dict[tuple[str, str], str]:
+        """Return the content of each recording, by its singer and name."""
+        return self.store.read_contents()
+
     def add(self, recordings: Iterable[EnrolledRecording]) -> EnrolmentResult:
         """Add what `embed_recordings` returned, see `Gallery.add`."""
         return self.store.add(recordings)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor fo
 
     from singer_verify.evaluation.scoring.fitting import FittedMultiEnrolment, FittedScoring, LabelledEmbeddings
     from singer_verify.evaluation.scoring.scoring import Threshold
-    from singer_verify.inference.gallery import SingerEnrolment
+    from singer_verify.inference.bulk_enrolment import SingerEnrolment
     from singer_verify.inference.gallery_file import SingerLabels
     from singer_verify.inference.identification import IdentificationResult
     from singer_verify.inference.verification import VerificationResult

@@ -12,9 +12,9 @@ from support.cli import call, refusal
 from support.untrained_model import make_run
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.inference import Gallery, gallery, load_model
+from singer_verify.inference import Gallery, bulk_enrolment, load_model
+from singer_verify.inference.bulk_enrolment import enrol_singers_in_bulk
 from singer_verify.inference.enrolment import EnrolledRecording
-from singer_verify.inference.gallery import enrol_singers_in_bulk
 from singer_verify.inference.gallery_file import GalleryContent, merge_galleries, read_gallery, write_gallery
 
 SPLITS = {"train/anna": 2, "train/bert": 2, "val/cleo": 1}
@@ -95,6 +95,22 @@ def test_an_interrupted_enrolment_goes_on_where_it_was(
     assert len(read_gallery(path).enrolled) == 6
 
 
+def test_a_corpus_is_enrolled_into_a_database(run: Path, corpus: Path, tmp_path: Path) -> None:
+    small, stored = tmp_path / "g.npz", tmp_path / "g.sqlite"
+    shutil.copy(corpus / "train/anna/0.wav", corpus / "val/cleo/of_anna.wav")
+    (tmp_path / "labels.csv").write_text(TABLE)
+    options = ("--labels", tmp_path / "labels.csv", "--json")
+    for _ in range(2):  # the second time, all are there
+        records = [json.loads(call("enrol", run, path, "--from", corpus, *options)) for path in (small, stored)]
+        assert records[1]["singers"] == records[0]["singers"]
+        assert records[1]["remarks"] == records[0]["remarks"]
+    for one, other in zip(read_gallery(small).enrolled, read_gallery(stored).enrolled, strict=True):
+        assert (one.singer, one.recording, one.content) == (other.singer, other.recording, other.content)
+        np.testing.assert_array_equal(one.embedding, other.embedding)
+    assert read_gallery(stored).labels == read_gallery(small).labels
+    assert "3 singers" in call("enrol", run, stored, "--from", corpus)
+
+
 def test_it_is_saved_again_and_again(run: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved, save = list[int](), Gallery.save
 
@@ -102,7 +118,7 @@ def test_it_is_saved_again_and_again(run: Path, corpus: Path, tmp_path: Path, mo
         saved.append(len(enrolled.enrolled))
         save(enrolled, path)
 
-    monkeypatch.setattr(gallery, "SAVE_INTERVAL_S", -1.0)
+    monkeypatch.setattr(bulk_enrolment, "SAVE_INTERVAL_S", -1.0)
     monkeypatch.setattr(Gallery, "save", watch)
     files = {file: file.parent.name for file in sorted(corpus.rglob("*.wav"))}
     enrol_singers_in_bulk(tmp_path / "g.npz", load_model(run), files, {})
