@@ -61,6 +61,7 @@ def test_augmentation_on_the_gpu_is_that_of_the_processor_and_lets_the_host_go_o
     voices = np.stack([sing(seed, width / SAMPLE_RATE)[:width] for seed in range(40)])
     samples = SampleBatch(
         torch.from_numpy((voices * 32_000).astype(np.int16)).view(4, 10, -1),
+        torch.zeros(4, 10, dtype=torch.int64),
         torch.arange(100).expand(4, 10, 100),
         torch.arange(40).view(4, 10) % 8,
         torch.arange(4),
@@ -79,6 +80,7 @@ def test_augmentation_on_the_gpu_is_that_of_the_processor_and_lets_the_host_go_o
         assert (one.cpu() - other).norm() < 1e-4 * other.norm()
         # A level is logarithmic: in a band next to silence it tells rounding errors apart.
         assert torch.allclose(one.cpu(), other, atol=1e-2, rtol=0)
+    assert samples.samples is not None
     augmented = [
         chain.augment_samples(samples.samples.flatten(0, 1).to(device) / 2**15, batch.draws.unpack(), 16_000, 16_000)
         for device, batch in (("cpu", pending[1]), ("cuda", there[1]))
