@@ -179,10 +179,10 @@ def test_other_features_are_refused_with_the_difference(
 def test_another_architecture_is_refused_with_the_difference(
     base: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = (f"init_from={base}", "name=refused", "encoder.hidden_size=13", "encoder.pooling=mean")
+    settings = (f"init_from={base}", "name=refused", "encoder.hidden_size=13", "encoder.pooling=last")
     said = sentence_of(lambda: train(corpus, *settings), capsys)
-    assert "encoder.hidden_size is 12 there, 13 here; encoder.pooling is last there, mean here;" in said
-    assert said.rstrip().endswith("set them like the parent's: encoder.hidden_size=12 encoder.pooling='last'.")
+    assert "encoder.hidden_size is 12 there, 13 here; encoder.pooling is mean there, last here;" in said
+    assert said.rstrip().endswith("set them like the parent's: encoder.hidden_size=12 encoder.pooling='mean'.")
 
 
 def test_what_to_type_for_the_features_of_the_parent_is_said(base: Path) -> None:

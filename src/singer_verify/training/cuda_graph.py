@@ -51,17 +51,13 @@ class GraphedEncoder:
         """Give up the graphs and their memory; a process that is forked while they exist could not end."""
         self.captured = None
 
-    def __call__(self, frames: Float[Tensor, "batch frames bins"], num_devices: int = 1) -> Tensor:
-        """Compute the embeddings of a batch, (batch, embedding), in whichever way is right.
-
-        Args:
-            frames: the batch, in single precision.
-            num_devices: number of devices that train the encoder together.
+    def __call__(self, frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch embedding"]:
+        """Compute the embeddings of a batch in single precision, in whichever way is right.
 
         Raises:
             SingerVerifyError: `mode` is True, and the encoder cannot be captured.
         """
-        if not self._is_wanted(frames, num_devices):
+        if not self._is_wanted(frames):
             return self.encoder(frames)  # type: ignore[no-any-return]
         if self.captured is None or not self.captured.is_valid():
             self.captured = self._capture(frames)
@@ -73,7 +69,7 @@ class GraphedEncoder:
         embeddings: Tensor = _Replay.apply(self.captured, frames, *self.captured.parameters)
         return embeddings
 
-    def _is_wanted(self, frames: Tensor, num_devices: int) -> bool:
+    def _is_wanted(self, frames: Tensor) -> bool:
         if self.mode is False or self.has_failed:
             return False
         if not frames.is_cuda:
@@ -83,7 +79,7 @@ class GraphedEncoder:
                     f"trainer.cuda_graph=auto."
                 )
             return False
-        if num_devices > 1:
+        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             log_once(log, "Several devices train together: steps are not captured as CUDA graphs.")
             return False
         package = type(self.encoder).__module__.partition(".")[0]

@@ -186,11 +186,8 @@ class Verifier(pl.LightningModule):
     ) -> Float[Tensor, "singers utterances embedding"]:
         # copy: torch aligns its own memory, and products of equally aligned matrices are equal to the bit
         frames = features.flatten(0, 1).to(torch.float32, copy=True)
-        if not (self.training and torch.is_grad_enabled()):
-            return self.encoder(frames).unflatten(0, features.shape[:2])
-        trainer = get_attached_trainer(self)
-        embeddings = self.graphed_encoder(frames, trainer.world_size if trainer else 1)
-        return embeddings.unflatten(0, features.shape[:2])
+        encode = self.graphed_encoder if self.training and torch.is_grad_enabled() else self.encoder
+        return encode(frames).unflatten(0, features.shape[:2])
 
     def compute_loss(self, batch: SingerBatch) -> dict[str, Float[Tensor, ""]]:
         """Compute the loss and its terms, with `loss.gather` over the singers of all ranks.

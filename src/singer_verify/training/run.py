@@ -268,6 +268,16 @@ def convert_to_user_error(error: Exception, trainer: pl.Trainer) -> SingerVerify
     """Turn the death of a loader worker, a full disk, or what Lightning refuses, into a message; else return None."""
     if is_worker_death(error):
         wait_for_death_signal()
+    try:
+        return _convert_known_error(error, trainer)
+    except RuntimeError as again:  # the signal of another worker's death, which ends with the first
+        if not is_worker_death(again):
+            raise
+        return _convert_known_error(error, trainer)
+
+
+def _convert_known_error(error: Exception, trainer: pl.Trainer) -> SingerVerifyError | None:
+    if is_worker_death(error):
         step = count_started_batches(trainer)
         return SingerVerifyError(
             f"step {step}: a loader worker died ({' '.join(str(error).split())}); {format_last_checkpoint(trainer)}; "

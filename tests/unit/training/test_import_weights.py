@@ -307,9 +307,8 @@ def test_an_imported_run_is_evaluated_and_trained_on(
 
 def test_ours_load_in_the_earlier_network(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     corpus = make_corpus(train=3, val=2, utterances=2)
-    run = train(
-        corpus, f"hydra.run.dir={tmp_path}/run", "loss=ge2e+ce", "trainer.max_steps=2", "encoder.initialisation=default"
-    )
+    of_earlier = ("encoder.initialisation=default", "encoder.pooling=last")
+    run = train(corpus, f"hydra.run.dir={tmp_path}/run", "loss=ge2e+ce", "trainer.max_steps=2", *of_earlier)
     network = EarlierEncoder(40, 12, 2, 8, singers=3)
     content = torch.load(run / "saved_model.pt", weights_only=True)
     network.load_state_dict(content["model_state"])
