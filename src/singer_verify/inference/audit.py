@@ -309,7 +309,9 @@ def _find_voice_changes(
         excess = (change.gain - limit) / deviation
         text = f"like {before} up to {at_s:.1f} s, then like {after}"
         own = embedded.utterances[row]
-        findings.append(Finding(VOICES, own.path, own.singer, change.gain, limit, excess, text, precision=precision))
+        findings.append(
+            Finding(VOICES, own.path, own.singer, change.gain, limit, excess, text, at_s=at_s, precision=precision)
+        )
     return findings
 
 

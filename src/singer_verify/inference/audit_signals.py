@@ -62,6 +62,8 @@ class Finding:
         detail: a phrase that says what was found.
         other: the other recording or singer it is about; empty if there is none.
         is_refused: whether the recording is left out by `--apply`.
+        at_s: middle of the place to listen to, in seconds; None for no place in particular.
+        other_at_s: that of the other recording.
         precision: of what a model named with this value and worse, the share that is expected to be wrong; else NaN.
     """
 
@@ -74,6 +76,8 @@ class Finding:
     detail: str
     other: str = ""
     is_refused: bool = False
+    at_s: float | None = None
+    other_at_s: float | None = None
     precision: float = np.nan
 
 
@@ -191,8 +195,8 @@ def find_shared_recordings(utterances: Sequence[Utterance], measured: Mapping[st
         first = first_with.setdefault(m.content, number)
         if m.content != NO_CONTENT and first != number:
             copies.add((first, number))
-            texts = ("sample by sample",) * 2
-            findings += _describe_pair(utterances, (first, number), COPY, 1.0, m.duration_s, texts)
+            texts, nowhere = ("sample by sample",) * 2, (None, None)
+            findings += _describe_pair(utterances, (first, number), COPY, 1.0, m.duration_s, texts, nowhere)
     for shared in find_shared_sound([m.landmarks or Landmarks(*np.zeros((2, 0), np.int32)) for m in every]):
         pair = shared.first, shared.second
         # equal copies are found above, and what shares sound with one of them shares it with the first
@@ -206,7 +210,9 @@ def find_shared_recordings(utterances: Sequence[Utterance], measured: Mapping[st
             f"{shared.seconds:.1f} s of the same sound, from {here:.1f} s here and {there:.1f} s there"
             for here, there in (starts, starts[::-1])
         )
-        findings += _describe_pair(utterances, pair, kind, share, shared.seconds, (first_text, second_text))
+        middles = starts[0] + shared.seconds / 2, starts[1] + shared.seconds / 2
+        texts = first_text, second_text
+        findings += _describe_pair(utterances, pair, kind, share, shared.seconds, texts, middles)
     return findings
 
 
@@ -217,11 +223,18 @@ def _describe_pair(
     share: float,
     seconds: float,
     texts: tuple[str, str],
+    middles_s: tuple[float | None, float | None],
 ) -> list[Finding]:
     """Build a finding for either of two recordings; the more seconds they share, the further up it ranks."""
     both = utterances[pair[0]], utterances[pair[1]]
     where = "" if both[0].singer == both[1].singer else f", under {both[0].singer} and {both[1].singer}"
     return [
-        Finding(kind, own.path, own.singer, share, MIN_COPY_SHARE, seconds, f"{text}{where}", other.path)
-        for (own, other), text in zip((both, both[::-1]), texts, strict=True)
+        Finding(
+            *(kind, own.path, own.singer, share, MIN_COPY_SHARE, seconds, f"{text}{where}", other.path),
+            at_s=at_s,
+            other_at_s=other_at_s,
+        )
+        for (own, other), text, (at_s, other_at_s) in zip(
+            (both, both[::-1]), texts, (middles_s, middles_s[::-1]), strict=True
+        )
     ]

@@ -25,6 +25,7 @@ TEMPLATE = "audit.html.jinja"
 TABLE_NAME, PAGE_NAME, RECORD_NAME = "audit.csv", "audit.html", "audit.json"
 PATH_COLUMN, REFUSED_COLUMN = "utterance", "refused"
 YES, NO = "yes", "no"
+MAX_SIDES = 3
 MAX_PLAYED = 150  # findings with players: a page of all would not open
 
 
@@ -92,6 +93,7 @@ def build_finding_record(rank: int, finding: Finding) -> dict[str, Any]:
         "limit": _plain(finding.limit),
         "excess": _plain(finding.excess),
         "precision": _plain(finding.precision),
+        "at_s": None if finding.at_s is None else round(finding.at_s, 2),
         "detail": finding.detail,
         REFUSED_COLUMN: YES if finding.is_refused else NO,
     }
@@ -155,11 +157,11 @@ def render_audit_page(report: AuditReport) -> str:
     example_by_singer = {singer: paths[0] for singer, paths in paths_by_singer.items()}
     rows = []
     for rank, finding in enumerate(report.findings, 1):
-        sides = [finding.path or example_by_singer.get(finding.singer, finding.singer)]
+        sides = {finding.path or example_by_singer.get(finding.singer, finding.singer): finding.at_s}
         if finding.other:
-            sides.append(example_by_singer.get(finding.other, finding.other))
+            sides[example_by_singer.get(finding.other, finding.other)] = finding.other_at_s
         if finding.kind == LABEL:
-            sides.append(next((path for path in paths_by_singer[finding.singer] if path != finding.path), sides[0]))
+            sides |= {path: None for path in paths_by_singer[finding.singer] if path != finding.path}
         is_played = rank <= MAX_PLAYED
         rows.append(
             {
@@ -170,8 +172,8 @@ def render_audit_page(report: AuditReport) -> str:
                 "singer": finding.singer,
                 "excess": finding.excess,
                 "sides": [
-                    {"path": path, "sound": excerpts.address(path) if is_played else None}
-                    for path in dict.fromkeys(sides)
+                    {"path": path, "sound": excerpts.address(path, at_s) if is_played else None}
+                    for path, at_s in list(sides.items())[:MAX_SIDES]
                 ],
             }
         )

@@ -248,6 +248,20 @@ def test_an_excerpt_is_the_loudest_part() -> None:
     assert np.count_nonzero(excerpt) == 3 * 16_000
 
 
+@pytest.mark.parametrize(
+    ("middle_s", "is_heard"), [(None, True), (15.0, False), (9.0, True), (0.0, False), (99.0, False)]
+)
+def test_an_excerpt_around_a_place(tmp_path: Path, middle_s: float | None, is_heard: bool) -> None:
+    samples = np.zeros(20 * SAMPLE_RATE, np.float32)
+    samples[10 * SAMPLE_RATE : 11 * SAMPLE_RATE] = sing(1)
+    soundfile.write(tmp_path / "a.flac", samples, SAMPLE_RATE)
+    address = ExcerptEncoder(tmp_path).address("a.flac", middle_s)
+    assert address is not None
+    excerpt, _ = soundfile.read(BytesIO(base64.b64decode(address.partition(",")[2])))
+    assert len(excerpt) == EXCERPT_SECONDS * SAMPLE_RATE
+    assert (np.abs(excerpt) > 0.02).any() == is_heard
+
+
 def test_sounds_end_where_the_page_would_become_too_large(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", sing(1), SAMPLE_RATE)
     address = ExcerptEncoder(tmp_path).address("a.flac")

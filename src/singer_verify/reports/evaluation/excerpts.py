@@ -26,29 +26,43 @@ class ExcerptEncoder:
 
     def __init__(self, root: Path, max_bytes: int = MAX_EXCERPT_BYTES) -> None:
         self.root, self.bytes_left = root, max_bytes
-        self._excerpts: dict[str, str | None] = {}
+        self._excerpts: dict[tuple[str, float | None], str | None] = {}
 
-    def address(self, path: str) -> str | None:
-        """Return the data URI of an excerpt; None if it is not audio, unreadable, or would exceed the total size."""
-        if path not in self._excerpts:
-            self._excerpts[path] = _encode_excerpt(self.root / path)
-        address = self._excerpts[path]
+    def address(self, path: str, middle_s: float | None = None) -> str | None:
+        """Return the data URI of an excerpt; None if it is not audio, unreadable, or would exceed the total size.
+
+        Args:
+            path: path of the recording.
+            middle_s: middle of the excerpt, in seconds; None takes the loudest.
+        """
+        key = path, middle_s
+        if key not in self._excerpts:
+            self._excerpts[key] = _encode_excerpt(self.root / path, middle_s)
+        address = self._excerpts[key]
         if address is None or len(address) > self.bytes_left:
             return None
         self.bytes_left -= len(address)
         return address
 
 
-def _encode_excerpt(path: Path) -> str | None:
+def _encode_excerpt(path: Path, middle_s: float | None) -> str | None:
     if path.suffix.lower() not in AUDIO_SUFFIXES:
         return None
     try:
-        samples = find_loudest_excerpt(load_audio(path, EXCERPT_SAMPLE_RATE))
+        samples = load_audio(path, EXCERPT_SAMPLE_RATE)
     except UtteranceError:
         return None
+    samples = find_loudest_excerpt(samples) if middle_s is None else _cut_around(samples, middle_s)
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, EXCERPT_SAMPLE_RATE, format="OGG", subtype="VORBIS")
     return f"data:audio/ogg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _cut_around(samples: Float[np.ndarray, " samples"], middle_s: float) -> Float[np.ndarray, " excerpt"]:
+    length = round(EXCERPT_SECONDS * EXCERPT_SAMPLE_RATE)
+    first = round(middle_s * EXCERPT_SAMPLE_RATE) - length // 2
+    first = max(min(first, len(samples) - length), 0)
+    return samples[first : first + length]
 
 
 def find_loudest_excerpt(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " excerpt"]:
