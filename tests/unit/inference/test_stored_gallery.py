@@ -1,8 +1,11 @@
 """Galleries in a database: the same results as small galleries, exact or by an index, and whole after a kill."""
 
+import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -313,3 +316,15 @@ def test_scores_of_many_singers_at_once_are_those_of_a_loop(monkeypatch: pytest.
     monkeypatch.setattr(enrolment, "MIN_SINGERS_AT_ONCE", 1)
     scores = build_enrolled_singers(rows, scoring).compute_scores(scoring, COSINE.prepare_embeddings(same[:1]))
     np.testing.assert_allclose(scores, 1.0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_benchmark_fills_and_searches_a_gallery(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    script = Path(__file__).parents[3] / "scripts/benchmark_catalogue.py"
+    command = [sys.executable, str(script), "400", "--queries", "6", "--score", "best3", "--folder", str(tmp_path)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    record = json.loads(printed.splitlines()[0])
+    assert (record["recordings"], record["score"], record["agreement"]) == (400, "best3", 1.0)
+    assert record["exact"]["accuracy"] > 0.8
+    assert not list(tmp_path.iterdir())
