@@ -7,8 +7,9 @@ is clipped.
     python examples/03_audit_corpus.py MODEL [--out FOLDER]
 
 Prints the findings, which of the faults are among them, and what is left in the clean corpus. Wrong labels are found
-as well as the model tells singers apart, so a model that was hardly trained misses them; copies and clipping need no
-model. Writes a page with players to audit/, and the corpus without what is refused to clean/. The page about it is
+as well as the model tells singers apart, so a model that was hardly trained misses some and names right ones; copies
+and clipping need no model. The noise is that of synthetic breath: what most recordings have is a property of the
+corpus. Writes a page with players to audit/, and the corpus without what is refused to clean/. The page about it is
 docs/audit.md.
 """
 

@@ -17,6 +17,7 @@ NUM_BINS = 40
 MIN_RMS = 10.0 ** (-30 / 20)  # root mean square of -30 dB of full scale
 PARTIAL_FRAMES = 160  # 1.6 s are embedded at once
 PARTIAL_HOP_FRAMES = 77  # 1.3 partials a second
+PIECE_FRAMES = 12_000  # computed at once, two minutes
 MIN_PARTIAL_COVERAGE = 0.75  # a last partial that covers less of the recording is dropped
 
 
@@ -54,17 +55,17 @@ class Resemblyzer(nn.Module):
 
     def forward(self, samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames bins"]:
         num_frames = count_padded_frames(len(samples))
-        padded = pad(raise_volume(samples), (0, max(0, num_frames * HOP_SAMPLES - len(samples))))
-        spectrum = torch.stft(
-            padded,
-            WINDOW_SAMPLES,
-            HOP_SAMPLES,
-            window=self.window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        return (self.filterbank @ spectrum.abs().square()).mT[:num_frames].contiguous()
+        beyond = max(0, num_frames * HOP_SAMPLES - len(samples))
+        padded = pad(raise_volume(samples), (WINDOW_SAMPLES // 2, WINDOW_SAMPLES // 2 + beyond))
+        pieces = []
+        for first in range(0, num_frames, PIECE_FRAMES):  # the spectrum of an hour takes more memory than its samples
+            last = min(first + PIECE_FRAMES, num_frames) - 1
+            piece = padded[first * HOP_SAMPLES : last * HOP_SAMPLES + WINDOW_SAMPLES]
+            spectrum = torch.stft(
+                piece, WINDOW_SAMPLES, HOP_SAMPLES, window=self.window, center=False, return_complex=True
+            )
+            pieces.append((self.filterbank @ spectrum.abs().square()).mT)
+        return torch.cat(pieces)
 
 
 def raise_volume(samples: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:

@@ -10,6 +10,7 @@ import torch
 from support.audio import sing
 
 from singer_verify.data.windows import compute_window_starts
+from singer_verify.features import resemblyzer
 from singer_verify.features.recipe import build_feature
 from singer_verify.features.resemblyzer import Resemblyzer, count_padded_frames, raise_volume
 from singer_verify.inference import load_model
@@ -36,6 +37,14 @@ def test_volume_is_raised_to_30_db_below_full_scale_never_lowered(level_db: floa
 def test_quiet_and_very_quiet_recordings_have_the_same_frames() -> None:
     samples = torch.from_numpy(sing(2)) * 0.05
     torch.testing.assert_close(Resemblyzer()(samples), Resemblyzer()(samples / 10), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("piece_frames", [1, 100, 230, 231, 232])
+def test_frames_are_the_same_in_pieces(piece_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = torch.from_numpy(sing(4, 2.3))
+    whole = Resemblyzer()(samples)
+    monkeypatch.setattr(resemblyzer, "PIECE_FRAMES", piece_frames)
+    torch.testing.assert_close(Resemblyzer()(samples), whole, rtol=1e-5, atol=1e-9)
 
 
 def test_silence_stays_silent() -> None:
