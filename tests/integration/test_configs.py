@@ -75,6 +75,7 @@ def test_loggers_of_extras_run_offline(
 @pytest.mark.parametrize("choice", ["fast", "limit", "profiler"])
 def test_debug_choices_run(choice: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [override for override in tiny(corpus) if not override.startswith("trainer.max_steps")]
+    sizes += ["callbacks.early_stopping.patience=100"]
     folder = run(monkeypatch, *sizes, f"debug={choice}", folder=tmp_path / "run")
     steps = json.loads((folder / "metrics.json").read_text())["steps"]
     assert steps == {"fast": 2, "limit": 10, "profiler": 50}[choice]

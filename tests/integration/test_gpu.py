@@ -15,9 +15,15 @@ from support.untrained_model import make_run
 
 from singer_verify import load_model
 from singer_verify.data.batches import PackedDraws, PendingBatch, SingerBatch, TrainingBatchPipeline
-from singer_verify.data.on_the_fly import CropFeatureExtractor, SampleBatch
+from singer_verify.data.on_the_fly import (
+    CropFeatureExtractor,
+    ResidentSamples,
+    SampleBatch,
+    read_reflected_segments,
+)
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.normalisation import Normalisation
+from singer_verify.store.packed import PackedStore
 
 pytestmark = pytest.mark.gpu
 
@@ -107,3 +113,17 @@ def test_a_batch_is_completed_beside_the_training() -> None:
         del features  # its memory may be taken by the next batch, but not before it was read
     expected = [pipeline.apply_augmentation(batch).features.double().sum() for batch in pending]
     assert torch.allclose(torch.stack(sums).cpu(), torch.stack(expected), rtol=1e-6)
+
+
+def test_samples_that_the_gpu_keeps_are_those_of_the_store() -> None:
+    generator = np.random.default_rng(0)
+    samples = generator.integers(-9000, 9000, 9001).astype(np.int16)[:, None]
+    offsets = np.array([0, 4001, 9001])
+    store = PackedStore(samples, offsets, np.zeros(2, np.int64), ("a",), np.array(["a", "b"]), {})
+    utterances, first = generator.integers(0, 2, 30), generator.integers(-5000, 9000, 30)
+    device = torch.device("cuda")
+    assert ResidentSamples.fits(store, device)
+    found = ResidentSamples(store, device).read_reflected_segments(
+        torch.from_numpy(utterances).to(device), torch.from_numpy(first).to(device), 3000
+    )
+    np.testing.assert_array_equal(found.cpu().numpy(), read_reflected_segments(store, utterances, first, 3000))
