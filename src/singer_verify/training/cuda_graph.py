@@ -63,8 +63,10 @@ class GraphedEncoder:
             self.captured = self._capture(frames)
         if self.captured is None or not self.captured.fits(frames):
             if self.captured is not None:
-                expected, found = (" × ".join(map(str, shape)) for shape in (self.captured.frames.shape, frames.shape))
-                log_once(log, f"Batches of {found} go through the encoder itself; its CUDA graph is for {expected}.")
+                shape = " × ".join(map(str, self.captured.frames.shape))
+                log_once(
+                    log, f"Batches of other shapes than {shape} go through the encoder itself, without its CUDA graph."
+                )
             return self.encoder(frames)  # type: ignore[no-any-return]
         embeddings: Tensor = _Replay.apply(self.captured, frames, *self.captured.parameters)
         return embeddings
