@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.plugin_project import REFUSAL, SINGERS, execute, last_of
 
 from singer_verify.runs.checkpoints import read_checkpoint
@@ -23,6 +24,7 @@ def test_a_checkpoint_names_the_packages(plugin_run: Path) -> None:
     assert "aam" in json.dumps(sorted(last_of(plugin_run)))
 
 
+@pytest.mark.slow
 def test_embed_loads_it_if_trusted(plugin_project: Path, plugin_run: Path) -> None:
     command = ("-m", "singer_verify.cli", "embed", "runs/first", "downloads/ann__0.flac", "--out", "embeddings.npz")
     refused = execute(plugin_project, *command)
