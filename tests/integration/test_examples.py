@@ -2,8 +2,10 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,10 +64,14 @@ def list_files(folder: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_it_runs(script: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere, temporary, out = (tmp_path / name for name in ("elsewhere", "temporary", "out"))
+def test_it_runs(
+    script: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
     elsewhere.mkdir()
-    temporary.mkdir()
+    # A short path: workers hand over arrays by sockets there, whose paths may have 107 characters.
+    temporary = Path(tempfile.mkdtemp(dir="/tmp"))
+    request.addfinalizer(lambda: shutil.rmtree(temporary))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     kept = [PROJECT / "example_dataset", PROJECT / "examples", trained]

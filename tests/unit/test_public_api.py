@@ -81,7 +81,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 @pytest.mark.parametrize(
     "command",
-    ["verify", "identify", "diarize", "enrol", "embed", "table", "map", "evaluate", "calibrate", "export", "card"],
+    [
+        *("verify", "identify", "diarize", "enrol", "embed", "table", "map", "evaluate", "calibrate", "card"),
+        pytest.param("export", marks=pytest.mark.slow),
+    ],
 )
 def test_a_command_reads_its_model_once(
     command: str, run: Path, make_corpus: MakeCorpus, tmp_path: Path, reads: list[Path]
