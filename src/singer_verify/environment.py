@@ -1,4 +1,4 @@
-"""Environment variables that libraries read as they are loaded; programs set them first, a library import sets none."""
+"""Environment variables that torch reads as it is loaded; programs set them first, a library import sets none."""
 
 import logging
 import os
@@ -22,9 +22,7 @@ MAX_PROBE_SECONDS = 120.0
 
 
 def set_torch_environment(precision: object = 32) -> None:
-    """Set how torch's threads wait, which CPU instructions it uses and that forking is safe, unless the user has.
-
-    Call it before torch and pandas are loaded.
+    """Set how torch's threads wait and which CPU instructions it uses, unless the user has; call before torch loads.
 
     Args:
         precision: as Lightning takes it; where products are computed in bfloat16, the processor's matrix units are
@@ -33,9 +31,6 @@ def set_torch_environment(precision: object = 32) -> None:
     # Read by OpenMP once, as torch is loaded. Threads that wait for each other then sleep instead of spinning: on a
     # machine whose cores are not all free, spinning makes an LSTM step more than twenty times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Read by pyarrow, which pandas loads where it is installed: a thread of its allocator, at work at the moment when
-    # loader workers are forked, could leave them waiting forever.
-    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     # Read by oneDNN at its first product in bfloat16.
     if "16" in str(precision) and ISA_VARIABLE not in os.environ and _has_amx():
         works = _runs_without_a_crash(PROBE)

@@ -12,7 +12,7 @@ CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGILL)"
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_WAIT_POLICY", "JE_ARROW_MALLOC_CONF", environment.ISA_VARIABLE):
+    for name in ("OMP_WAIT_POLICY", environment.ISA_VARIABLE):
         monkeypatch.setenv(name, "")  # so that the value before comes back after the test
         monkeypatch.delenv(name)
 
@@ -52,7 +52,6 @@ def test_nothing_is_asked_or_set_without_need(
     environment.set_torch_environment(precision)
     assert environment.ISA_VARIABLE not in os.environ
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert os.environ["JE_ARROW_MALLOC_CONF"] == "background_thread:false"
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

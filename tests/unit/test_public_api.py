@@ -19,7 +19,7 @@ import singer_verify
 from singer_verify.cli import app
 
 RATE = 16_000
-VARIABLES = ("OMP_WAIT_POLICY", "ONEDNN_MAX_CPU_ISA", "JE_ARROW_MALLOC_CONF")
+VARIABLES = ("OMP_WAIT_POLICY", "ONEDNN_MAX_CPU_ISA")
 
 
 @pytest.fixture
