@@ -36,7 +36,7 @@ def demo(
     host: Annotated[str, typer.Option(help="Address to listen on; one beyond loopback opens the page to others.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port that the page listens at.")] = 7860,
     max_mb: Annotated[float, typer.Option(min=0.1, help="The largest clip, in MB.")] = 20.0,
 ) -> None:
     """Serve a page that compares two clips and finds the singer of a clip in a gallery; Ctrl-C ends it."""
