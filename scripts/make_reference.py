@@ -138,7 +138,7 @@ def _find_comment(lines: list[str], start: int, key: Any, end: Any) -> str:
 def find_comments(files: list[ConfigFile]) -> dict[str, str]:
     """Return the comments of the settings by their full names, from the files that define them."""
     comments: dict[str, str] = {}
-    for file in [*(file for file in files if file.group not in OVERLAYS), *files]:
+    for file in [*(file for file in files if file.group.split("/")[0] not in OVERLAYS), *files]:
         for setting in file.settings:
             if setting.comment:
                 comments.setdefault(_get_full_name(file, setting), setting.comment)
