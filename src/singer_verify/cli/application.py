@@ -75,6 +75,13 @@ PriorOption = Annotated[
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Refuse a model that is not calibrated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only runs with these settings, of which each may have several values: features=mel40,mfcc,seed=1; may "
+        "be given several times (default: all runs)."
+    ),
+]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option(

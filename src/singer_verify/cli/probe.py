@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import DeviceOption, JsonOption, app, show_progress, takes_trust
+from singer_verify.cli.application import DeviceOption, JsonOption, OnlyOption, app, show_progress, takes_trust
 
 
 @app.command("probe")
@@ -31,6 +31,7 @@ def probe_embeddings(
     baseline: Annotated[
         str | None, typer.Option(help="Settings of the sweep's cell to compare with (default: features=mel40).")
     ] = None,
+    only: OnlyOption = None,
     numbers: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +82,9 @@ def probe_embeddings(
                 f"{corpus}: is a corpus; give the models before it, or the folder of a sweep alone."
             )
         with show_progress_on_stderr():
-            report = probe_sweep(corpus, options, split, baseline, show_progress)
+            report = probe_sweep(corpus, options, split, baseline, show_progress, only or ())
+    elif only:
+        raise SingerVerifyError(f"--only {only[0]}: has no effect without a sweep; leave the other models out.")
     elif baseline is not None:
         raise SingerVerifyError(f"--baseline {baseline}: has no effect without a sweep; name that model first.")
     else:

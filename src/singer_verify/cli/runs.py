@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from singer_verify.cli.application import JsonOption, app, parse_degradation_options, takes_trust
+from singer_verify.cli.application import JsonOption, OnlyOption, app, parse_degradation_options, takes_trust
 from singer_verify.cli.console import show_progress_on_stderr
 
 
@@ -59,6 +59,7 @@ def leaderboard(
         typer.Option(help="A corpus that no run was trained on, for a column of its own; may be given several times."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/leaderboard).")] = None,
+    only: OnlyOption = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each cell embeds, on one core.")] = False,
     export_results: Annotated[
         Path | None,
@@ -107,7 +108,7 @@ def leaderboard(
         raise SingerVerifyError(f"--effects {effects}: expected percentage points above 0, for example 1,2,3.")
     with show_progress_on_stderr():
         board = build_leaderboard(
-            sweep, baseline, split, corpus, speed, export_results, unseen or (), degradations, power
+            sweep, baseline, split, corpus, speed, export_results, unseen or (), degradations, power, only or ()
         )
     files = write_leaderboard(board, folder, columns.split(",") if columns else None, points)
     if as_json:
@@ -131,6 +132,7 @@ def draw_learning_curve(
         str | None, typer.Option(help="The split to evaluate on (default: val; of runs with folds, the judged ones).")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A corpus other than that of the runs.")] = None,
+    only: OnlyOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: SWEEP/learning-curve).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,7 +148,7 @@ def draw_learning_curve(
     folder = out or sweep / "learning-curve"
     require_report_folder(folder)
     with show_progress_on_stderr():
-        curves = build_learning_curves(sweep, target_eer, split, corpus)
+        curves = build_learning_curves(sweep, target_eer, split, corpus, only or ())
     write_learning_curves(curves, folder)
     if as_json:
         typer.echo(json.dumps(build_curve_records(curves), indent=2))

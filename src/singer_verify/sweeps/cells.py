@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ DEFAULT_BASELINE = "features=mel40"
 UNNORMALISED_SETTING = "features.normalise=none"  # of several cells with the default baseline, the one taken
 EXPORTED_FILENAME = "exported-{}.npz"  # embeddings of a split, in the folder of a run of exported results
 SPEED_KEY = "speed"  # of the record of a run of exported results
+IMPORTED_PREFIX = "imported="  # of the setting that stands for imported weights
 DEFAULT_CELL_NAME = "as configured"  # the name of a cell for which nothing was typed that others do not share
 
 
@@ -76,7 +78,7 @@ class SweepCell:
         return ",".join(self.varied) or DEFAULT_CELL_NAME
 
 
-def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
+def read_sweep_cells(sweep: Path, only: Sequence[str] = ()) -> tuple[list[SweepCell], dict[str, str]]:
     """Return the cells below a folder, sorted by name, and the status of the runs left out, by path.
 
     A seed that has not been trained for every fold is left out.
@@ -84,9 +86,16 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     Imported weights are cells of their own, named by their folder. In the folder of a sweep, a run inside that of a job
     is no trial of the sweep: it began with the job's weights.
 
+    Args:
+        sweep: folder of the runs.
+        only: settings that a run must have, each with one or several values: `features=mel40,mfcc,seed=1`. Of several
+            such texts, one is enough. None takes all runs.
+
     Raises:
-        SingerVerifyError: no such folder, no finished run, or two runs of the same settings and seed.
+        SingerVerifyError: no such folder, no finished run, none with these settings, or two runs of the same settings
+            and seed.
     """
+    wanted = [_parse_wanted_settings(text) for text in only]
     summaries = read_run_tree(sweep)
     left_out = {run.path: run.status for run in summaries if run.status not in (*FINISHED_STATUSES, IMPORTED_STATUS)}
     if (sweep / PLAN_FILENAME).is_file():
@@ -94,6 +103,7 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
             run.path: f"a run inside {run.parent}, no job of the sweep" for run in summaries if run.parent is not None
         }
     runs: defaultdict[frozenset[str], list[FinishedRun]] = defaultdict(list)
+    others: set[str] = set()
     for summary in summaries:
         if summary.path in left_out:
             continue
@@ -105,9 +115,16 @@ def read_sweep_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
         run = read(sweep / summary.path)
         if is_exported:
             run = replace(run, is_exported=True, speed=_read_exported_speed(run.path))
-        runs[run.settings].append(run)
+        if not wanted or any(_has_wanted_settings(run, settings) for settings in wanted):
+            runs[run.settings].append(run)
+        else:
+            others.add(_describe_run(run))
     for settings in list(runs):
         _leave_out_incomplete_folds(runs, settings, sweep, left_out)
+    if not runs and others:
+        raise SingerVerifyError(
+            f"--only {' or '.join(only)}: fits no finished run of {sweep}; it holds {_list(others)}."
+        )
     if not runs:
         raise SingerVerifyError(
             f"{sweep}: holds no finished run ({_format_status_counts(left_out)}); give the folder of a sweep, and "
@@ -138,7 +155,7 @@ def find_baseline_cell(cells: list[SweepCell], wanted: str | None) -> SweepCell 
     Raises:
         SingerVerifyError: no cell has them, or several do.
     """
-    settings = frozenset(re.split(r",(?=[^,=\[\]{}()]+=)", wanted or DEFAULT_BASELINE))
+    settings = frozenset(_split_settings(wanted or DEFAULT_BASELINE))
     matching = [cell for cell in cells if settings == set(cell.varied)]
     matching = matching or [cell for cell in cells if settings <= cell.settings]
     if wanted is None and len(matching) > 1:
@@ -154,6 +171,41 @@ def find_baseline_cell(cells: list[SweepCell], wanted: str | None) -> SweepCell 
     )
 
 
+def _split_settings(text: str) -> list[str]:
+    """Split settings at the commas before a name, not at those between values."""
+    return re.split(r",(?=[^,=\[\]{}()]+=)", text)
+
+
+def _parse_wanted_settings(text: str) -> dict[str, tuple[str, ...]]:
+    """Parse settings with one or several values of each.
+
+    Raises:
+        SingerVerifyError: one of them has no name or no value.
+    """
+    wanted = {}
+    for setting in _split_settings(text):
+        name, _, values = setting.partition("=")
+        if not name or not values:
+            raise SingerVerifyError(f"--only {text}: expected name=value, for example features=mel40,mfcc.")
+        # either one value with commas in brackets, or several
+        wanted[name] = (values, *re.split(r",(?![^\[{(]*[\]})])", values))
+    return wanted
+
+
+def _has_wanted_settings(run: FinishedRun, wanted: dict[str, tuple[str, ...]]) -> bool:
+    settings = {*run.settings, f"seed={run.seed}"}
+    return all(any(f"{name}={value}" in settings for value in values) for name, values in wanted.items())
+
+
+def _describe_run(run: FinishedRun) -> str:
+    return ",".join(sorted(run.settings, key=_split_setting))
+
+
+def _list(names: set[str]) -> str:
+    first, *others = sorted(names)
+    return f"{first} and {len(others)} others" if others else first
+
+
 def _find_distinguishing_settings(cells: list[frozenset[str]]) -> frozenset[str]:
     """Find the settings that tell cells apart: those with several values, and as few of the others as it takes.
 
@@ -163,6 +215,8 @@ def _find_distinguishing_settings(cells: list[frozenset[str]]) -> frozenset[str]
     num_values = Counter(setting.partition("=")[0] for setting in telling)
     only_some_have = [setting for setting in telling if num_values[setting.partition("=")[0]] == 1]
     for setting in sorted(only_some_have, key=lambda setting: ("." not in setting.partition("=")[0], setting)):
+        if setting.startswith(IMPORTED_PREFIX):  # the only name that imported weights have
+            continue
         fewer = telling - {setting}
         if len({cell & fewer for cell in cells}) == len(cells):
             telling = fewer
@@ -192,7 +246,7 @@ def _read_finished_run(path: Path) -> FinishedRun:
 
 def _read_imported_run(path: Path) -> FinishedRun:
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    settings = frozenset({f"imported={path.name}"})
+    settings = frozenset({f"{IMPORTED_PREFIX}{path.name}"})
     return FinishedRun(path, settings, seed=0, data={}, seconds=None, encoder=_read_encoder_name(config))
 
 

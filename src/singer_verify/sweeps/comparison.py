@@ -77,7 +77,7 @@ class LeaderboardEntry:
         speed: seconds of audio that it embeds in a second on one core; None if that was not measured.
         compared: difference of its EER from the baseline's; None for the baseline, and without a baseline.
         corpora: EER and difference on each corpus by name.
-        robustness: error rates after degradations; None if they were not measured.
+        robustness: error rates after degradations; None if it was not evaluated after them.
         encoder: module of its encoder.
     """
 
@@ -262,6 +262,7 @@ def build_leaderboard(
     unseen: Sequence[Path] = (),
     degradations: tuple[Degradation, ...] = (),
     estimates_power: bool = False,
+    only: Sequence[str] = (),
 ) -> Leaderboard:
     """Compare the finished runs of a sweep on one split, or each singer by the models that have not heard them.
 
@@ -274,13 +275,15 @@ def build_leaderboard(
         export_to: folder for what the leaderboard needs of the runs; None exports nothing.
         unseen: further corpora, none of them trained on, that all models are evaluated on one by one. Exported results
             are compared on those that they hold.
-        degradations: degradations of test recordings after which all cells are evaluated again.
+        degradations: degradations of test recordings after which all cells are evaluated again. Exported results are
+            evaluated after all that they hold, unless some are named.
         estimates_power: whether the number of singers is estimated that it takes to tell the next cells from the best.
+        only: settings of the runs to compare, see `read_sweep_cells`.
 
     Raises:
         SingerVerifyError: nothing to compare, no such baseline, or runs whose trials differ.
     """
-    cells, left_out = read_compared_cells(sweep)
+    cells, left_out = read_compared_cells(sweep, only)
     baseline = find_baseline_cell(cells, wanted_baseline)
     judged = load_judged_runs(cells, split, corpus)
     worlds = load_unseen_embeddings(cells, sweep, unseen)
@@ -294,10 +297,9 @@ def build_leaderboard(
     corpora = build_corpus_trials(judged, worlds, num_resamples)
     board = compare_cells(judged.cells, judged.embeddings, shared, baseline, judged.split, corpora)
     board = replace(board, skipped_runs=left_out)
-    if degradations:
-        robustness, max_unusable = measure_robustness(cells, judged, shared, degradations)
-        entries = tuple(replace(entry, robustness=robustness[entry.name]) for entry in board.entries)
-        board = replace(board, entries=entries, degradations=degradations, max_unusable=max_unusable)
+    robustness = measure_robustness(cells, judged, shared, degradations, sweep, export_to)
+    entries = tuple(replace(entry, robustness=robustness.cells.get(entry.name)) for entry in board.entries)
+    board = replace(board, entries=entries, degradations=robustness.degradations, max_unusable=robustness.max_unusable)
     if estimates_power:
         board = replace(board, power=_estimate_power(board, judged, shared))
     if measures_speed:
@@ -333,8 +335,8 @@ def _add_speeds(board: Leaderboard, cells: list[SweepCell], paths: list[Path]) -
     return replace(board, entries=tuple(replace(entry, speed=speeds[entry.name]) for entry in board.entries))
 
 
-def read_compared_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
-    """Read the cells of a sweep, and tell which of its runs are left out.
+def read_compared_cells(sweep: Path, only: Sequence[str] = ()) -> tuple[list[SweepCell], dict[str, str]]:
+    """Read the cells of a sweep, or some of them, and tell which of its runs are left out.
 
     Returns:
         the cells, and why a run is left out, by its path.
@@ -342,7 +344,7 @@ def read_compared_cells(sweep: Path) -> tuple[list[SweepCell], dict[str, str]]:
     Raises:
         SingerVerifyError: see `read_sweep_cells`.
     """
-    cells, left_out = read_sweep_cells(sweep)
+    cells, left_out = read_sweep_cells(sweep, only)
     reasons = {path: _format_run_status(sweep / path, status) for path, status in left_out.items()}
     reasons |= _find_unstarted_jobs(sweep)
     for path, reason in reasons.items():

@@ -2,21 +2,24 @@
 
 A folder of exported results holds a table of the evaluated utterances, `utterances-<name>.csv`, with the singer and the
 labels of each, and a folder for each run: its settings, metrics and record as in a run folder, and
-`exported-<name>.npz`, the embeddings that were compared. `<name>` is `folds`, or the split. Paths of utterances begin
-at the folder of their corpus, and of folders in settings only the last name is kept, so that results of several
-machines can be put together.
+`exported-<name>.npz`, the embeddings that were compared. `<name>` is `folds`, or the split. Where test recordings were
+degraded, `degraded-<name>.npz` has the embeddings of these, in 8 bits. Paths of utterances begin at the folder of their
+corpus, and of folders in settings only the last name is kept, so that results of several machines can be put together.
 """
 
+import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from jaxtyping import Float, Int8
 
 from singer_verify.atomic_files import atomic_write, write_bytes_atomically
 from singer_verify.corpora.tables import read_table
@@ -27,6 +30,10 @@ from singer_verify.runs.settings import is_result_neutral, read_overrides, read_
 from singer_verify.sweeps.cells import EXPORTED_FILENAME, SPEED_KEY, FinishedRun
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
+log = logging.getLogger(__name__)
+DEGRADED_FILENAME = "degraded-{}.npz"
+CLEAN_KEY, ROWS_PREFIX = "clean", "rows "  # of a file of degraded embeddings
+MAX_LEVEL = 127
 UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
 KEPT_RECORDS = ("name", "started", "python", "packages", "git_commit", "imported")  # of run.json
 OVERRIDES_FILENAME = "overrides.yaml"
@@ -150,6 +157,100 @@ def export_results(
         _write_settings(run, target)
         with atomic_write(target / EXPORTED_FILENAME.format(name)) as part, open(part, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **asdict(embeddings[str(run.path)]))
+
+
+def compress_embeddings(
+    embeddings: Float[np.ndarray, "utterances embedding"],
+) -> Int8[np.ndarray, "utterances embedding"]:
+    """Round embeddings to 8 bits, the largest value of each to 127; a cosine is off by some 0.0007."""
+    highest = np.abs(embeddings).max(axis=1, keepdims=True)
+    return np.rint(embeddings / np.maximum(highest, np.finfo(np.float32).tiny) * MAX_LEVEL).astype(np.int8)
+
+
+def decompress_embeddings(
+    levels: Int8[np.ndarray, "utterances embedding"],
+) -> Float[np.ndarray, "utterances embedding"]:
+    """Return the embeddings, of unit length, that were rounded to 8 bits."""
+    embeddings = levels.astype(np.float32)
+    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1.0)
+
+
+def export_degraded_embeddings(
+    sweep: Path,
+    run: FinishedRun,
+    clean: SplitEmbeddings,
+    degraded: Mapping[str, SplitEmbeddings],
+    name: str,
+    folder: Path,
+) -> None:
+    """Add embeddings of degraded recordings to exported results, and keep those of other degradations.
+
+    Args:
+        sweep: folder of the runs.
+        run: the run.
+        clean: its embeddings of the recordings as they are, which have been exported.
+        degraded: embeddings by degradation, of utterances of the clean ones.
+        name: name of the split, or `folds`.
+        folder: folder of the exported results.
+    """
+    target = folder / run.path.relative_to(sweep)
+    arrays = _read_degraded_arrays(target, name)
+    places = {path: place for place, path in enumerate(clean.paths.tolist())}
+    for degradation, embedded in degraded.items():
+        rows = np.array([places[path] for path in embedded.paths.tolist()], np.int64)
+        order = np.argsort(rows)
+        arrays[degradation] = compress_embeddings(embedded.embeddings[order])
+        arrays[ROWS_PREFIX + degradation] = np.isin(np.arange(len(places)), rows)
+    arrays[CLEAN_KEY] = np.array(_hash_exported(target, name))
+    with atomic_write(target / DEGRADED_FILENAME.format(name)) as part, open(part, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_degraded_embeddings(run: FinishedRun, name: str) -> dict[str, SplitEmbeddings]:
+    """Read the embeddings of degraded recordings that a run's exported results hold, by degradation; often none.
+
+    Raises:
+        SingerVerifyError: the file is damaged.
+    """
+    arrays = _read_degraded_arrays(run.path, name)
+    if not arrays:
+        return {}
+    clean, degraded = read_exported_embeddings(run, name), {}
+    for degradation, levels in arrays.items():
+        rows = arrays.get(ROWS_PREFIX + degradation)
+        if rows is None:
+            continue
+        if rows.shape != clean.paths.shape or rows.sum() != len(levels):
+            raise SingerVerifyError(
+                f"{run.path / DEGRADED_FILENAME.format(name)}: is damaged (it has {len(levels)} embeddings of "
+                f"{degradation}, expected {rows.sum()}); export the results of this run again."
+            )
+        embeddings = decompress_embeddings(levels)
+        degraded[degradation] = replace(
+            clean, embeddings=embeddings, paths=clean.paths[rows], singers=clean.singers[rows]
+        )
+    return degraded
+
+
+def _read_degraded_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """Read the degraded embeddings in the folder of a run; none where its clean ones have changed since."""
+    path = folder / DEGRADED_FILENAME.format(name)
+    if not path.is_file():
+        return {}
+    try:
+        arrays = read_npz(path)
+        if str(arrays.pop(CLEAN_KEY)) == _hash_exported(folder, name):
+            return arrays
+        log.warning("Left out: %s, which is of another training than the clean embeddings beside it.", path)
+        return {}
+    except ARRAY_READ_ERRORS as error:
+        raise SingerVerifyError(f"{path}: is damaged ({error}); export the results of this run again.") from error
+
+
+def _hash_exported(folder: Path, name: str) -> str:
+    """Hash the clean embeddings of a run of exported results; another run's have other degraded ones."""
+    stored = read_npz(folder / EXPORTED_FILENAME.format(name))
+    return hashlib.sha256(stored["embeddings"].tobytes() + "\0".join(stored["paths"].tolist()).encode()).hexdigest()
 
 
 def export_speed(sweep: Path, runs: Sequence[FinishedRun], speed: float, folder: Path) -> None:

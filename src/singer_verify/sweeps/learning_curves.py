@@ -8,7 +8,7 @@ rate of convergence, NIPS 6; Hestness et al. 2017, Deep learning scaling is pred
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,7 +191,9 @@ class LearningCurves:
     left_out: dict[str, str]
 
 
-def build_learning_curves(sweep: Path, target_eer: float, split: str | None, corpus: Path | None) -> LearningCurves:
+def build_learning_curves(
+    sweep: Path, target_eer: float, split: str | None, corpus: Path | None, only: Sequence[str] = ()
+) -> LearningCurves:
     """Evaluate the finished runs of a sweep over sizes, and fit their error rates.
 
     Args:
@@ -199,12 +201,13 @@ def build_learning_curves(sweep: Path, target_eer: float, split: str | None, cor
         target_eer: an error rate in percent whose size is looked for.
         split: evaluated split; None takes `val`, or the judged folds where the runs have folds.
         corpus: root folder of the corpus; None takes that of each run's configuration.
+        only: settings of the runs to take, see `read_sweep_cells`.
 
     Raises:
         SingerVerifyError: the runs do not differ in size, or cannot be evaluated on the same trials.
     """
     require_between(MIN_TARGET_EER, MAX_TARGET_EER, **{"--target-eer": target_eer})
-    cells, left_out = read_compared_cells(sweep)
+    cells, left_out = read_compared_cells(sweep, only)
     for cell in [cell for cell in cells if "root" not in cell.runs[0].data]:
         left_out |= {str(run.path.relative_to(sweep)): "imported weights, of no known size" for run in cell.runs}
         cells.remove(cell)

@@ -1,5 +1,6 @@
 """Probes of the cells of a sweep, of the embeddings that its leaderboard compares."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ def probe_sweep(
     split: str = DEFAULT_SPLIT,
     baseline: str | None = None,
     progress: Progress = show_nothing,
+    only: Sequence[str] = (),
 ) -> ProbeReport:
     """Probe all cells of a sweep on the same utterances, and compare them with the baseline.
 
@@ -35,11 +37,12 @@ def probe_sweep(
         split: name of the split; without effect on runs with folds.
         baseline: settings of the cell that the others are compared with; None takes `features=mel40`.
         progress: wrapper that reports the progress of long loops.
+        only: settings of the runs to probe, see `read_sweep_cells`.
 
     Raises:
         SingerVerifyError: the runs cannot be compared, or what is asked for cannot be probed.
     """
-    cells, _ = read_sweep_cells(sweep)
+    cells, _ = read_sweep_cells(sweep, only)
     first = find_baseline_cell(cells, baseline)
     if first is not None:
         cells = [first, *(cell for cell in cells if cell is not first)]

@@ -24,6 +24,7 @@ from support.sweep_runs import write_run
 
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.encoders.lstm import LSTMEncoder
+from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.metrics.error_rates import compute_eer
 from singer_verify.evaluation.trials.trial_list import build_all_pairs, compute_cosine_scores
 from singer_verify.reports.leaderboard.figures import plot_leaderboard
@@ -343,6 +344,27 @@ def test_a_cell_is_called_by_what_tells_it_from_others(tmp_path: Path) -> None:
     names = [cell.name for cell in read_sweep_cells(tmp_path)[0]]
     both = ["features=mel40", "features=mel80"]
     assert names == [*(f"encoder=statistics,{recipe}" for recipe in both), *both]
+
+
+def test_some_of_the_runs_are_chosen_by_their_settings(tmp_path: Path) -> None:
+    for bins in (10, 20, 30):
+        for seed in (1, 2):
+            write_run(tmp_path, f"features=mel{bins}", f"seed={seed}", corpus=tmp_path)
+
+    def choose(*only: str) -> list[tuple[str, int]]:
+        cells, left_out = read_sweep_cells(tmp_path, only)
+        assert left_out == {}
+        return [(cell.name, len(cell.runs)) for cell in cells]
+
+    assert len(choose()) == 3
+    assert choose("features=mel10,mel30") == [("features=mel10", 2), ("features=mel30", 2)]
+    assert choose("features=mel10,mel30,seed=2") == [("features=mel10", 1), ("features=mel30", 1)]
+    assert choose("features=mel10", "features=mel20,seed=1") == [("features=mel10", 2), ("features=mel20", 1)]
+    with pytest.raises(SingerVerifyError, match=r"--only features=mel50: fits no finished run of .*mel10 and 2 others"):
+        choose("features=mel50")
+    for text in ("mel10", "features=", "=mel10"):
+        with pytest.raises(SingerVerifyError, match=f"--only {text}: expected name=value"):
+            choose(text)
 
 
 def test_of_several_normalisations_the_default_baseline_is_without() -> None:

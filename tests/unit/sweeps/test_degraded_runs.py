@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.text import Text
 from support.audio import SAMPLE_RATE, sing
 from support.cli import call, refusal
 from support.sweep_runs import write_run
@@ -13,6 +14,7 @@ from support.sweep_runs import write_run
 from singer_verify.data.degradations import parse_degradations
 from singer_verify.inference import split
 from singer_verify.reports.leaderboard.files import format_leaderboard_markdown, render_leaderboard_page
+from singer_verify.reports.leaderboard.robustness import format_robustness_csv, plot_robustness
 from singer_verify.sweeps import comparison, degraded_runs
 from singer_verify.sweeps.comparison import build_leaderboard
 
@@ -81,6 +83,44 @@ def test_the_column_is_a_mean_over_kinds_and_kept_for_the_next_call(
     )
 
 
+def test_exported_results_give_the_same_columns_and_figure(sweep: Path, tmp_path: Path) -> None:
+    """Part by part, in small files: later degradations are added, and another seed without them changes nothing."""
+    results = tmp_path / "results"
+    for wanted in ("noise=0,gain=-6", "noise=20"):
+        degradations = parse_degradations(wanted)
+        build_leaderboard(sweep, None, None, None, export_to=results, degradations=degradations)
+    shown = build_leaderboard(sweep, None, None, None, degradations=parse_degradations("gain=-6,noise=20:0"))
+    again = build_leaderboard(results, None, None, None)
+    assert [degradation.strength_text for degradation in again.degradations] == ["20 dB", "0 dB", "-6 dB"]
+    assert again.degradations == shown.degradations
+    assert format_leaderboard_markdown(again) == format_leaderboard_markdown(shown)
+    assert format_robustness_csv(again) == format_robustness_csv(shown)
+    assert "| noise " in format_leaderboard_markdown(again)
+    texts = {text.get_text() for text in plot_robustness(again).findobj(Text)}
+    assert {"clean", "noise 20 dB", "noise 0 dB", "gain -6 dB", "mel40", "mel80"} <= texts
+    files = sorted(results.rglob("degraded-folds.npz"))
+    assert len(files) == 6
+    assert np.load(files[0])["noise=20.0"].dtype == np.int8
+    for path in results.glob("*mel40*/degraded-folds.npz"):
+        path.unlink()
+    first, second = build_leaderboard(results, None, None, None).entries
+    assert {first.name: first.robustness, second.name: second.robustness}["features=mel40"] is None
+    board = build_leaderboard(results, None, None, None, only=["features=mel80"])
+    assert [entry.name for entry in board.entries] == ["as configured"]
+    assert board.entries[0].robustness is not None
+
+
+def test_embeddings_of_another_training_are_not_compared(sweep: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    board = build_leaderboard(sweep, None, None, None, export_to=results, degradations=parse_degradations("gain=-6"))
+    assert board.degradations
+    for path in results.rglob("exported-folds.npz"):
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        np.savez(path, **arrays | {"embeddings": arrays["embeddings"][:, ::-1]})
+    assert build_leaderboard(results, None, None, None).degradations == ()
+
+
 @pytest.mark.slow
 def test_recordings_that_one_cell_cannot_use_are_left_out_of_all(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embed = degraded_runs.embed_utterances
@@ -104,4 +144,5 @@ def test_what_cannot_be_degraded_is_refused(sweep: Path, tmp_path: Path) -> None
     assert "--degrade=echo: expected one of noise" in refusal("leaderboard", sweep, "--degrade", "echo")
     assert "nothing is degraded; add --degrade" in refusal("leaderboard", sweep, "--accompaniment", tmp_path)
     call("leaderboard", sweep, "--export-results", tmp_path / "results")
-    assert "exported results hold no audio" in refusal("leaderboard", tmp_path / "results", "--degrade", "noise=0")
+    said = refusal("leaderboard", tmp_path / "results", "--degrade", "noise=0")
+    assert "--degrade noise=0: the exported results hold no recordings degraded like that" in said

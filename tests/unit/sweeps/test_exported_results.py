@@ -34,11 +34,11 @@ def write_corpus(root: Path, seed: int) -> Path:
 
 
 def write_fold_runs(
-    sweep: Path, corpora: list[Path], features: str = "mel40", folds: tuple[int, ...] = (0, 1, 2)
+    sweep: Path, corpora: list[Path], features: str = "mel40", folds: tuple[int, ...] = (0, 1, 2), seed: int = 1
 ) -> None:
     roots = f"data.root=[{','.join(map(str, corpora))}]"
     for fold in folds:
-        settings = f"features={features}", f"data.fold={fold}", "seed=1"
+        settings = f"features={features}", f"data.fold={fold}", f"seed={seed}"
         run = write_run(sweep, *settings, corpus=corpora, folds=NUM_FOLDS, fold=fold)
         (run / "overrides.yaml").write_text(yaml.safe_dump([*settings, "sweep=folds", roots, "logger=none"]))
 
@@ -109,6 +109,39 @@ def test_results_are_put_together_part_by_part(world: Path, tmp_path: Path) -> N
         for _ in range(2):
             build_leaderboard(moved / "sweep", f"features={features}", None, None, export_to=tmp_path / "parts")
     assert build_tables(tmp_path / "parts") == build_tables(world / "sweep")
+
+
+@pytest.mark.slow
+def test_a_later_seed_is_averaged_with_the_first(world: Path, tmp_path: Path) -> None:
+    """Trained elsewhere and exported days later, fold by fold, to the folder that holds the first seed."""
+    corpora, results = [world / "here/first", world / "there/second"], tmp_path / "results"
+    first = build_leaderboard(world / "sweep", None, None, None, export_to=results)
+    before = {path: path.read_bytes() for path in results.rglob("*.npz")}
+    write_fold_runs(tmp_path / "later", corpora, folds=(0, 1), seed=2)
+    write_fold_runs(tmp_path / "both", corpora, folds=(0, 1, 2), seed=2)
+    for run in (world / "sweep").glob("*mel40*"):
+        shutil.copytree(run, tmp_path / "both" / run.name)
+    for path in (tmp_path / "both").glob("*fold=2*seed=2*"):
+        shutil.copytree(path, tmp_path / "later" / path.name)
+    second = build_leaderboard(tmp_path / "later", None, None, None, export_to=results)
+    assert {path: path.read_bytes() for path in before} == before
+    board = build_leaderboard(results, None, None, None)
+    entries = {entry.name: entry for entry in board.entries}
+    averaged, alone = entries["features=mel40"], entries["features=mel80"]
+    assert (averaged.seeds, alone.seeds) == ((1, 2), (1,))
+    of_first = next(entry for entry in first.entries if entry.name == "features=mel40")
+    assert averaged.seed_eers == (of_first.eer.value, second.entries[0].eer.value)
+    assert averaged.eer.value == pytest.approx(np.mean(averaged.seed_eers))
+    assert "Fewer than 2 seeds: features=mel80 (1)." in format_leaderboard_markdown(board)
+    (both,) = build_leaderboard(tmp_path / "both", None, None, None).entries
+    (only,) = build_leaderboard(results, None, None, None, only=["features=mel40"]).entries
+    assert (only.eer, only.seeds) == (both.eer, both.seeds)  # with its interval: the seeds in the same resamples
+    (seed,) = build_leaderboard(results, None, None, None, only=["features=mel40,seed=1"]).entries
+    assert (seed.eer.value, seed.seeds) == (of_first.eer.value, (1,))
+    next(results.glob("*fold=1*seed=2*/exported-folds.npz")).unlink()
+    board = build_leaderboard(results, None, None, None)
+    assert {entry.seeds for entry in board.entries} == {(1,)}
+    assert "seed 2 has not been trained for fold 1" in format_leaderboard_markdown(board)
 
 
 @pytest.mark.slow

@@ -23,6 +23,11 @@ from singer_verify.reports.leaderboard.names import (
     name_by_values,
 )
 from singer_verify.reports.leaderboard.page import render_leaderboard_page
+from singer_verify.reports.leaderboard.robustness import (
+    build_robustness_table,
+    format_robustness_csv,
+    plot_robustness,
+)
 from singer_verify.reports.leaderboard.text import (
     DEFAULT_EFFECTS,
     build_conditions_note,
@@ -31,6 +36,7 @@ from singer_verify.reports.leaderboard.text import (
     build_leaderboard_notes,
     build_power_table,
     format_count,
+    format_degraded_eer,
     format_eer,
     format_entry,
     format_min_dcf,
@@ -108,6 +114,9 @@ def format_leaderboard_markdown(board: Leaderboard, effects: Sequence[float] = D
         parts.append(f"By corpus:\n\n{_format_markdown_table(*build_corpus_table(board))}")
     if any(condition.has_enough_trials for condition in board.conditions):
         parts.append(f"EER in % by condition:\n\n{_format_markdown_table(*build_condition_table(board))}")
+    if board.degradations:
+        table = _format_markdown_table(*build_robustness_table(board))
+        parts.append(f"After degradation of the test recordings, EER in % and points:\n\n{table}")
     if board.power:
         parts.append(f"Singers needed for 80 % power:\n\n{_format_markdown_table(*build_power_table(board, effects))}")
     said = [*build_leaderboard_notes(board), *filter(None, [build_conditions_note(board)])]
@@ -162,16 +171,12 @@ def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[Le
             for condition in board.conditions
             if condition.has_enough_trials
         },
-        **({"degraded": ("degraded", _format_degraded)} if board.degradations else {}),
+        **({"degraded": ("degraded", format_degraded_eer)} if board.degradations else {}),
         "seeds": ("seeds", lambda entry: str(len(entry.seeds))),
         "params": ("params", lambda entry: format_count(entry.num_parameters)),
         "bins": ("bins", lambda entry: str(entry.num_bins)),
         "train_s": ("train s", lambda entry: "--" if entry.seconds is None else f"{entry.seconds:.0f}"),
     }
-
-
-def _format_degraded(entry: LeaderboardEntry) -> str:
-    return "--" if entry.robustness is None else format_eer(entry.robustness.eer)
 
 
 def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None = None) -> str:
@@ -254,7 +259,8 @@ def write_leaderboard(
     columns: Sequence[str] | None = None,
     effects: Sequence[float] = DEFAULT_EFFECTS,
 ) -> list[str]:
-    """Write leaderboard.csv, .md, .tex, .html, .png, .svg and .pdf; power.csv, .png, .svg and .pdf if it was estimated.
+    """Write leaderboard.csv, .md, .tex, .html, .png, .svg and .pdf; power and robustness as .csv, .png, .svg and .pdf
+    where they were estimated.
 
     Args:
         board: the leaderboard.
@@ -280,5 +286,9 @@ def write_leaderboard(
         files["power.csv"] = format_power_csv(board, effects).encode()
         figures = render_figure_files(plot_power(board, effects), FIGURE_SUFFIXES)
         files |= {f"power.{suffix}": content for suffix, content in figures.items()}
+    if board.degradations:
+        files["robustness.csv"] = format_robustness_csv(board).encode()
+        figures = render_figure_files(plot_robustness(board), FIGURE_SUFFIXES)
+        files |= {f"robustness.{suffix}": content for suffix, content in figures.items()}
     write_files_atomically(files, folder)
     return list(files)

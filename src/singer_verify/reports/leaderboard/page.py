@@ -107,7 +107,7 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
         LAST_SORT_KEY if entry.seconds is None else entry.seconds,
         entry.num_parameters,
         entry.num_bins,
-        *([] if entry.robustness is None else [entry.robustness.eer.value]),
+        *([LAST_SORT_KEY if entry.robustness is None else entry.robustness.eer.value] if board.degradations else []),
         *([LAST_SORT_KEY if entry.speed is None else -entry.speed] if has_speeds(board) else []),
     ]
     return {

@@ -74,7 +74,7 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         NO_VALUE if entry.seconds is None else f"{entry.seconds:.0f}",
         format_count(entry.num_parameters),
         str(entry.num_bins),
-        *([] if entry.robustness is None else [format_eer(entry.robustness.eer)]),
+        *([format_degraded_eer(entry)] if board.degradations else []),
         *([NO_VALUE if entry.speed is None else f"{entry.speed:.0f}"] if has_speeds(board) else []),
     ]
 
@@ -82,6 +82,11 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
 def format_eer(rate: Estimate) -> str:
     """Format an EER in percent with its interval."""
     return f"{100 * rate.value:.1f}{_format_interval(100 * rate.low, 100 * rate.high, '.1f')}"
+
+
+def format_degraded_eer(entry: LeaderboardEntry) -> str:
+    """Format the mean EER after degradations; a dash stands for none."""
+    return NO_VALUE if entry.robustness is None else format_eer(entry.robustness.eer)
 
 
 def format_min_dcf(estimate: Estimate) -> str:
