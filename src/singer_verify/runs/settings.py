@@ -94,6 +94,22 @@ def find_setting_differences(
     }
 
 
+def select_result_settings(settings: dict[str, Any], but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the settings that decide the result of a training, by dotted name; an absent one is None.
+
+    Args:
+        settings: settings of a run.
+        but: names of settings and sections that are left out.
+    """
+    left_out = (*BOOKKEEPING_KEYS, *RESULT_NEUTRAL_SETTINGS, *but)
+    leaves = LATER_SETTINGS | dict(iterate_leaf_settings(settings))
+    return {
+        name: value
+        for name, value in sorted(leaves.items())
+        if value is not None and not _is_in_sections(name, left_out)
+    }
+
+
 def is_result_neutral(override: str) -> bool:
     """Return whether an override leaves the result of a training unchanged."""
     return _is_in_sections(get_override_name(override), RESULT_NEUTRAL_SETTINGS)

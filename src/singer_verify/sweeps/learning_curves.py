@@ -8,7 +8,7 @@ rate of convergence, NIPS 6; Hestness et al. 2017, Deep learning scaling is pred
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percent
 from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.trials.trial_list import compute_cosine_scores
 from singer_verify.runs.folder import METRICS_FILENAME
-from singer_verify.runs.settings import get_override_name
+from singer_verify.runs.settings import get_override_name, read_settings, select_result_settings
 from singer_verify.sweeps.cells import SweepCell
 from singer_verify.sweeps.comparison import MIN_RESAMPLES, read_compared_cells
 from singer_verify.sweeps.judged_runs import JudgedRuns, load_judged_runs
@@ -31,6 +31,8 @@ from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
 SINGERS, MINUTES = "singers", "minutes"
 SIZE_SETTINGS = ("data.max_singers", "data.max_minutes")
+# Settings that runs of one curve need not share: what their size and fold decide, and where their corpora lie.
+NOT_COMPARED = (*SIZE_SETTINGS, "seed", "data.fold", "data.root", "corpus")
 MIN_FITTED_SIZES = 3  # through two points there is always a line
 MIN_TARGET_EER, MAX_TARGET_EER = 0.01, 49.0  # in percent
 MAX_LOG2_SIZE = 60.0
@@ -212,11 +214,20 @@ def build_learning_curves(
         left_out |= {str(run.path.relative_to(sweep)): "imported weights, of no known size" for run in cell.runs}
         cells.remove(cell)
     require_sizes(cells, sweep)
+    groups = group_by_training(cells)
+    for cell in [cell for cell in cells if list(groups.values()).count(groups[cell.settings]) == 1]:
+        left_out |= {cell.name: "no other size of it"}
+        cells.remove(cell)
+    if not cells:
+        raise SingerVerifyError(
+            f"{sweep}: its runs differ in more than data.max_singers and data.max_minutes; expected two sizes or more "
+            f"of the same recipe, encoder and budget."
+        )
     judged = load_judged_runs(cells, split, corpus)
     require_same_trials(judged.embeddings)
     first = next(iter(judged.embeddings.values()))
     shared = build_shared_trials(first.singers, {}, MIN_RESAMPLES, judged.blocks)
-    points = measure_points(cells, judged, shared)
+    points = measure_points(cells, judged, shared, groups)
     return LearningCurves(
         points=points,
         curves=tuple(join_curves(points, 0.5 / int(shared.trials.is_target.sum()))),
@@ -246,14 +257,44 @@ def require_sizes(cells: list[SweepCell], sweep: Path) -> None:
         )
 
 
+def group_by_training(cells: list[SweepCell]) -> dict[frozenset[str], frozenset[str]]:
+    """Find the cells that differ in nothing but their size, whatever was typed to train them.
+
+    So the largest size may be that of another sweep, whose experiment sets the same.
+
+    Returns:
+        by the settings of a cell, what all cells of its group have in common, without the limits.
+    """
+    by_training: defaultdict[str, list[SweepCell]] = defaultdict(list)
+    for cell in cells:
+        decisive = select_result_settings(read_settings(cell.runs[0].path), NOT_COMPARED)
+        by_training[repr(decisive)].append(cell)
+    groups = {}
+    for of_group in by_training.values():
+        shared = frozenset.intersection(*(_drop_size_settings(cell.settings) for cell in of_group))
+        groups |= {cell.settings: shared for cell in of_group}
+    if len(set(groups.values())) == len(by_training):
+        return groups
+    return {cell.settings: _drop_size_settings(cell.settings) for cell in cells}
+
+
 def measure_points(
-    cells: list[SweepCell], judged: JudgedRuns, shared: SharedTrials
+    cells: list[SweepCell],
+    judged: JudgedRuns,
+    shared: SharedTrials,
+    groups: Mapping[frozenset[str], frozenset[str]],
 ) -> dict[tuple[str, ...], tuple[CurvePoint, ...]]:
-    """Compute the sizes and error rates of all cells, in groups whose settings differ in the limits only."""
-    others = {cell.settings: _drop_size_settings(cell.settings) for cell in cells}
-    common = frozenset.intersection(*others.values())
+    """Compute the sizes and error rates of all cells by group, named by what tells it from other groups.
+
+    Args:
+        cells: the cells.
+        judged: their embeddings.
+        shared: trials and resamples.
+        groups: settings of each cell's group, see `group_by_training`.
+    """
+    common = frozenset.intersection(*(groups[cell.settings] for cell in cells))
     pooled = {cell.settings: cell for cell in judged.cells}
-    groups: defaultdict[tuple[str, ...], list[CurvePoint]] = defaultdict(list)
+    points: defaultdict[tuple[str, ...], list[CurvePoint]] = defaultdict(list)
     for cell in track(cells, "Resampling singers", console=Console(stderr=True), transient=True):
         runs = pooled[cell.settings].runs
         eer, resampled = _estimate_eer([judged.embeddings[str(run.path)] for run in runs], shared)
@@ -261,10 +302,10 @@ def measure_points(
         data, seeds = cell.runs[0].data, tuple(run.seed for run in runs)
         limits = data.get("max_singers"), data.get("max_minutes")
         point = CurvePoint(*limits, num_singers, minutes, seeds, eer, resampled)
-        groups[tuple(sorted(others[cell.settings] - common))].append(point)
+        points[tuple(sorted(groups[cell.settings] - common))].append(point)
     return {
-        settings: tuple(sorted(points, key=lambda point: (point.num_singers, point.minutes or 0.0)))
-        for settings, points in sorted(groups.items())
+        settings: tuple(sorted(of_group, key=lambda point: (point.num_singers, point.minutes or 0.0)))
+        for settings, of_group in sorted(points.items())
     }
 
 

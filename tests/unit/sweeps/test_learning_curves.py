@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 from support.audio import MakeCorpus
 from support.cli import call, refusal
@@ -226,7 +227,8 @@ def test_more_noise_for_fewer_singers_is_measured_as_a_falling_curve(tmp_path: P
             runs.append(run)
         cells.append(SweepCell(runs[0].settings, (f"data.max_singers={max_singers}",), tuple(runs)))
     judged = JudgedRuns(cells, embeddings, embeddings, "val", None)
-    points = measure_points(cells, judged, build_shared_trials(singers, {}, 300))
+    groups = {cell.settings: frozenset({"features=mel40"}) for cell in cells}
+    points = measure_points(cells, judged, build_shared_trials(singers, {}, 300), groups)
     (curve,) = join_curves(points, MIN_EER)
     assert curve.sizes.tolist() == [2, 4, 8, 16]
     assert [point.minutes for point in curve.points] == [16.0, 8.0, 4.0, 2.0]
@@ -252,6 +254,80 @@ def test_the_command(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     assert "--target-eer=50.0: expected a number between 0.01 and 49" in refusal(
         "learning-curve", sweep, "--target-eer", "50"
     )
+
+
+NUM_FOLDS, NUM_SINGERS = 3, 12
+
+
+def write_exported_sweep(
+    folder: Path, experiment: str, bins: int, max_singers: int | None, seeds: tuple[int, ...]
+) -> None:
+    """Exported results of one size, with noise that shrinks by it."""
+    singers = np.repeat([f"s{number:02}" for number in range(NUM_SINGERS)], 5)
+    paths = np.array([f"choir/val/{singer}/{number}.wav" for number, singer in enumerate(singers)])
+    folds = np.arange(len(singers)) // 5 % NUM_FOLDS
+    directions = np.random.default_rng(0).standard_normal((NUM_SINGERS, 12)).repeat(5, axis=0)
+    for seed in seeds:
+        noise = np.random.default_rng([seed, bins, max_singers or 0]).standard_normal(directions.shape)
+        rows = directions + 2.4 * (max_singers or 18) ** -0.4 * noise
+        for fold in range(NUM_FOLDS):
+            size = [] if max_singers is None else [f"data.max_singers={max_singers}"]
+            settings = f"features=mel{bins}", *size, f"data.fold={fold}", f"seed={seed}"
+            data = {"folds": NUM_FOLDS, "fold": fold, "max_singers": max_singers, "max_minutes": None}
+            run = write_run(folder, *settings, corpus=Path("choir"), **data)
+            (run / "overrides.yaml").write_text(yaml.safe_dump([*settings, f"experiment={experiment}"]))
+            encoder = {"_target_": f"encoders.{experiment[:4]}.Encoder"}
+            config = yaml.safe_load((run / "config.yaml").read_text()) | {"name": experiment, "encoder": encoder}
+            (run / "config.yaml").write_text(yaml.safe_dump(config))
+            sizes = {"num_train_singers": max_singers or 18, "train_minutes": 3.0 * (max_singers or 18)}
+            metrics = json.loads((run / "metrics.json").read_text())
+            (run / "metrics.json").write_text(json.dumps(metrics | sizes))
+            kept = folds == fold
+            arrays = {"embeddings": rows[kept].astype(np.float16), "paths": paths[kept], "singers": singers[kept]}
+            np.savez(run / "exported-folds.npz", num_parameters=1, num_bins=bins, **arrays)
+    table = "".join(f"{path},{singer}\n" for path, singer in zip(paths, singers, strict=True))
+    (folder / "utterances-folds.csv").write_text(f"utterance,singer\n{table}")
+
+
+@pytest.mark.slow
+def test_the_largest_size_may_be_of_another_sweep(tmp_path: Path) -> None:
+    """As the study does: sizes of three recipes in one folder, all singers in that of many recipes, floors beside."""
+    results = tmp_path / "results"
+    for bins in (10, 20, 30):
+        for max_singers in (3, 6, 12):
+            write_exported_sweep(results / "data_size", "best/sizes", bins, max_singers, (1,))
+    for bins in (10, 20, 30, 40):
+        write_exported_sweep(results / "recipes", "best/recipes", bins, None, (1, 2))
+    write_exported_sweep(results / "floors", "flat/floors", 10, None, (1,))
+    records = json.loads(call("learning-curve", results, "--json"))
+    points = {}
+    for point in records["points"]:
+        points.setdefault(point["settings"], []).append((point["num_singers"], point["num_seeds"]))
+    expected = [(3, 1), (6, 1), (12, 1), (18, 2)]
+    assert points == {f"features=mel{bins}": expected for bins in (10, 20, 30)}
+    assert [(fit["settings"], fit["num_sizes"]) for fit in records["fits"]] == [
+        (f"features=mel{bins}", 4) for bins in (10, 20, 30)
+    ]
+    assert all(fit["odds_factor_high"] < 1 for fit in records["fits"])
+    notes = (results / "learning-curve/learning-curve.md").read_text()
+    assert "means over 1 to 2 seeds" in notes
+    assert "features=mel40 (no other size of it)" in notes
+    figure = (results / "learning-curve/learning-curve.svg").read_text()
+    assert all(f">mel{bins}<" in figure for bins in (10, 20, 30))
+    board = {row["cell"]: row for row in json.loads(call("leaderboard", results, "--json", "--baseline", BASELINE))}
+    assert len(board) == 9 + 4 + 1
+    assert board[BASELINE]["seeds"] == "1 2"
+    one = json.loads(call("learning-curve", results, "--json", "--only", "features=mel10,mel30,seed=1"))
+    assert {(point["settings"], point["num_seeds"]) for point in one["points"]} == {
+        ("features=mel10", 1),
+        ("features=mel30", 1),
+    }
+    said = refusal("learning-curve", results, "--only", "features=mel10,experiment=best/recipes", "--only",
+                   "features=mel20,experiment=best/sizes,data.max_singers=3")  # fmt: skip
+    assert "its runs differ in more than data.max_singers and data.max_minutes" in said
+
+
+BASELINE = "experiment=best/recipes,features=mel10"
 
 
 def test_a_sweep_of_one_size_is_refused(make_corpus: MakeCorpus, tmp_path: Path) -> None:

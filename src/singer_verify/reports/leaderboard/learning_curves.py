@@ -35,6 +35,7 @@ MAX_NAMED_SIZE = 100_000
 EXTENDED_RANGE = 4.0  # times the largest size, up to which the figure continues a line towards the target
 NUM_LINE_POINTS = 60
 AXIS_LABELS = {SINGERS: "singers learned from", MINUTES: "minutes of each singer"}
+MARKERS = "os^Dv"
 MAX_NAMED_TICKS, MIN_TICK_RATIO = 8, 1.25
 
 
@@ -115,9 +116,10 @@ def _format_bounds(estimate: Estimate, form: Any) -> str:
 def build_curve_notes(curves: LearningCurves) -> list[str]:
     """Build the notes that a reader must know to interpret the curves."""
     where = "all folds" if curves.split == FOLDS_SPLIT else f"split {curves.split}"
-    seeds = max(len(point.seeds) for points in curves.points.values() for point in points)
+    counts = {len(point.seeds) for points in curves.points.values() for point in points}
+    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
     notes = [
-        f"EER in %, {f'means over {seeds} seeds' if seeds > 1 else 'one seed'}. In brackets: 95 % intervals from "
+        f"EER in %, {'one seed' if counts == {1} else f'means over {seeds} seeds'}. In brackets: 95 % intervals from "
         f"{curves.num_resamples} resamples of the judged singers; who was learned from is not resampled.",
         f"On {where}: {curves.num_singers} singers, {curves.num_utterances} utterances, the same for all runs.",
         "Fits: a line through the logit of the EER and the logarithm of the size. Twice as many multiply the odds of "
@@ -272,8 +274,10 @@ def plot_learning_curves(curves: LearningCurves) -> Figure:
         drawn = [curve for curve in curves.curves if curve.against == against]
         if len(curves.points) > 1:
             drawn = list({curve.settings: curve for curve in drawn}.values())  # the last one has the largest limit
+        names = name_curves(drawn)
         for number, curve in enumerate(drawn):
-            _draw_curve(axes, curve, number - (len(drawn) - 1) / 2, COLOURS[number % len(COLOURS)], curves.target_eer)
+            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            _draw_curve(axes, curve, number - (len(drawn) - 1) / 2, style, names[number], curves.target_eer)
         _draw_axes(axes, drawn, curves.target_eer, AXIS_LABELS[against])
         axes.set_ylabel("EER in %" if axes.get_subplotspec().is_first_col() else "")
         above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2}
@@ -281,14 +285,29 @@ def plot_learning_curves(curves: LearningCurves) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, curve: LearningCurve, shift: float, colour: str, target_eer: float) -> None:
+def name_curves(drawn: Sequence[LearningCurve]) -> list[str]:
+    """Name curves of a panel by what tells them apart: values of settings, and the limit of the other size."""
+    settings, levels = [curve.settings for curve in drawn], [format_level(curve) for curve in drawn]
+    keys = {tuple(setting.partition("=")[0] for setting in of_curve) for of_curve in settings}
+    if len(keys) == 1:
+        settings = [tuple(setting.partition("=")[2] for setting in of_curve) for of_curve in settings]
+    has_levels = len(set(levels)) > 1 or not all(settings)
+    return [
+        ", ".join(filter(None, [format_settings(of_curve), level if has_levels else ""]))
+        for of_curve, level in zip(settings, levels, strict=True)
+    ]
+
+
+def _draw_curve(
+    axes: Axes, curve: LearningCurve, shift: float, look: dict[str, str], name: str, target_eer: float
+) -> None:
     """Draw points with intervals, each curve a little aside of the others, and the line with its interval."""
-    beside = curve.sizes * 2.0 ** (0.06 * shift)
+    beside, colour = curve.sizes * 2.0 ** (0.06 * shift), look["color"]
     eers = [point.eer for point in curve.points]
     values, low, high = (100 * np.array([getattr(eer, name) for eer in eers]) for name in ("value", "low", "high"))
-    name = escape_figure_text(", ".join(filter(None, [format_settings(curve.settings), format_level(curve)])), 60)
     errors = np.maximum([values - low, high - values], 0.0)
-    axes.errorbar(beside, values, errors, fmt="o", color=colour, markersize=4.5, elinewidth=1.1, label=name, zorder=3)
+    label = escape_figure_text(name, 60)
+    axes.errorbar(beside, values, errors, linestyle="", markersize=4.5, elinewidth=1.1, label=label, zorder=3, **look)
     if curve.fit is None:
         axes.plot(beside, values, color=colour, linewidth=0.8, zorder=2)
         return
