@@ -269,7 +269,7 @@ def group_by_training(cells: list[SweepCell]) -> dict[frozenset[str], frozenset[
     for cell in cells:
         decisive = select_result_settings(read_settings(cell.runs[0].path), NOT_COMPARED)
         by_training[repr(decisive)].append(cell)
-    groups = {}
+    groups: dict[frozenset[str], frozenset[str]] = {}
     for of_group in by_training.values():
         shared = frozenset.intersection(*(_drop_size_settings(cell.settings) for cell in of_group))
         groups |= {cell.settings: shared for cell in of_group}

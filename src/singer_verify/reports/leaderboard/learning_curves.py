@@ -299,7 +299,7 @@ def name_curves(drawn: Sequence[LearningCurve]) -> list[str]:
 
 
 def _draw_curve(
-    axes: Axes, curve: LearningCurve, shift: float, look: dict[str, str], name: str, target_eer: float
+    axes: Axes, curve: LearningCurve, shift: float, look: dict[str, Any], name: str, target_eer: float
 ) -> None:
     """Draw points with intervals, each curve a little aside of the others, and the line with its interval."""
     beside, colour = curve.sizes * 2.0 ** (0.06 * shift), look["color"]
