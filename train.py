@@ -17,6 +17,7 @@ from singer_verify.cli.console import (
     convert_user_errors,
     escape_undecodable_output,
     format_user_error,
+    print_result,
     report_user_errors,
     silence_console,
     silence_library_warnings,
@@ -77,7 +78,7 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
     """Train, with the settings on the console before if they are asked for, and the outcome after."""
     from lightning_utilities.core.rank_zero import rank_zero_only
 
-    from singer_verify.training.callbacks.progress import build_run_summary_table
+    from singer_verify.training.callbacks.progress import build_run_summary_table, list_next_commands
     from singer_verify.training.run import train
 
     is_first_rank = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes that train one model
@@ -88,7 +89,9 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
         print_settings(inherit_from_parent(config))
     result = train(config, ckpt_path=ckpt_path)
     if is_first_rank:
-        rich.print(build_run_summary_table(result.to_metrics(), run))
+        print_result(build_run_summary_table(result.to_metrics(), run), console=rich.get_console())
+        for line in list_next_commands(result.to_metrics(), run):
+            rich.get_console().print(line, soft_wrap=True, markup=False, highlight=False)
     return result.best_value
 
 

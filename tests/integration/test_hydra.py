@@ -92,8 +92,8 @@ def test_a_run_keeps_its_call_its_log_and_prints_its_settings(tmp_path: Path) ->
     assert made.returncode == 0, made.stderr
     assert "gradient_clip_val: 3.0" in made.stdout
     run = tmp_path / "runs/a"
-    assert "step 0: val/eer" in (run / "train.log").read_text()
-    assert "step 0: val/eer" in made.stdout
+    assert "step 0: EER " in (run / "train.log").read_text()
+    assert "step 0: EER " in made.stdout
     record = yaml.safe_load((run / ".hydra/overrides.yaml").read_text())
     assert set(quick) <= set(record)
     assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["print_config"] is True

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from singer_verify.cli.application import (
     CorpusArgument,
@@ -17,6 +16,7 @@ from singer_verify.cli.application import (
     show_progress,
     takes_trust,
 )
+from singer_verify.cli.console import print_result
 
 
 @app.command()
@@ -108,7 +108,7 @@ def audit(
         elif as_csv:
             typer.echo(format_audit_csv(report), nl=False)
         else:
-            Console().print(build_audit_tables(report, top))
+            print_result(build_audit_tables(report, top))
         if out is not None:  # after the results were printed: a full disk does not take them
             write_audit(report, out)
         utterances, refused = report.utterances, set(report.refused)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import JsonOption, ModelArgument, app, takes_trust
+from singer_verify.cli.console import print_result
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from singer_verify.sweeps.machine_speed import MachineSpeed
@@ -42,7 +43,7 @@ def bench(
     if as_json:
         typer.echo(json.dumps(_build_record(result, model_path), indent=2))
     else:
-        Console().print(build_machine_speed_table(result, str(model_path)))
+        print_result(build_machine_speed_table(result, str(model_path)))
         for line in format_cold_start(result):
             typer.echo(line)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from singer_verify.cli.application import (
     DeviceOption,
@@ -15,7 +14,7 @@ from singer_verify.cli.application import (
     show_progress,
     takes_trust,
 )
-from singer_verify.cli.console import LOGGER, require_output_file
+from singer_verify.cli.console import LOGGER, print_result, require_output_file
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import
     from singer_verify.evaluation.scoring.fitting import LabelledEmbeddings
@@ -117,7 +116,7 @@ def calibrate(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        Console().print(build_calibration_table(result, model_path))
+        print_result(build_calibration_table(result, model_path))
         typer.echo(f"{path}: written.")
 
 

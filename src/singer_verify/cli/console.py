@@ -7,16 +7,22 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import rich
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.logging import RichHandler
+from rich.measure import Measurement
+from rich.table import Table
 
 from singer_verify.atomic_files import is_disk_full
 from singer_verify.errors import SingerVerifyError
+from singer_verify.progress_bars import can_draw
 
 LOGGER = logging.getLogger("singer_verify")
+MAX_COLUMNS = 10_000  # of a table in a file or a pipe
+LIST_INDENT = "\n  "  # before each entry of a list in a message
 
 
 @contextmanager
@@ -62,13 +68,36 @@ def format_user_error(error: BaseException) -> str:
         text = f"{text.splitlines()[0]} There is no such setting; python train.py --help lists them."
     elif text.startswith("Error in call to target"):
         text = str(causes[-1])
-    return " ".join(text.partition("Config search path")[0].split())
+    lines = text.partition("Config search path")[0].split(LIST_INDENT)  # what is indented is a list, and stays one
+    return LIST_INDENT.join([" ".join(lines[0].split()), *(line.rstrip() for line in lines[1:])])
 
 
 def escape_undecodable_output() -> None:
     r"""Let results name files whose names are no text: such bytes are shown as `\udcff`, as standard error does."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class LogHandler(RichHandler):
+    """Messages with their time: in columns on a terminal, elsewhere as unbroken lines with the date.
+
+    Args:
+        console: where they go; None takes rich's own.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console = self.console
+        if can_draw(console):
+            super().emit(record)
+            return
+        try:
+            time = datetime.fromtimestamp(record.created).strftime("%Y-%m-%d %H:%M:%S")
+            console.print(f"{time} {self.format(record)}", soft_wrap=True, markup=False, highlight=False, emoji=False)
+        except Exception:  # as any handler: a message that cannot be written does not end the program
+            self.handleError(record)
 
 
 def configure_logging(console: Console) -> None:
@@ -78,7 +107,28 @@ def configure_logging(console: Console) -> None:
         handler.close()
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
-    LOGGER.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
+    LOGGER.addHandler(LogHandler(console))
+
+
+def print_result(*results: RenderableType, console: Console | None = None) -> None:
+    """Print tables: on a terminal in its width; in a file or a pipe wide enough that no name is broken.
+
+    Args:
+        results: tables and lines.
+        console: where they go; None takes standard output.
+    """
+    console = console or Console()
+    for result in results:
+        if can_draw(console):
+            console.print(result)
+            continue
+        options = console.options.update(max_width=MAX_COLUMNS)
+        for table in result.renderables if isinstance(result, Group) else [result]:
+            for column in table.columns if isinstance(table, Table) else []:
+                words = [Measurement.get(console, options, cell).minimum for cell in (column.header, *column.cells)]
+                column.min_width = max(column.min_width or 0, *words)
+        width = max(console.width, Measurement.get(console, options, result).minimum)
+        Console(file=console.file, width=width, quiet=console.quiet).print(result)
 
 
 def silence_console() -> None:

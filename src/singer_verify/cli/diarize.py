@@ -18,7 +18,7 @@ from singer_verify.cli.application import (
     app,
     takes_trust,
 )
-from singer_verify.cli.console import LOGGER
+from singer_verify.cli.console import LOGGER, print_result
 from singer_verify.cli.verify import build_threshold_record, load_model_and_scoring
 from singer_verify.errors import SingerVerifyError
 
@@ -119,7 +119,7 @@ def diarize(
         record = _build_diarization_record(diarization, file)
         typer.echo(json.dumps(record if error is None else record | {"error": vars(error)}, indent=2))
     else:
-        Console().print(build_segments_table(diarization, str(file)))
+        print_result(build_segments_table(diarization, str(file)))
         if error is not None:
             typer.echo(format_diarization_error(error))
         typer.echo(f"{out}: diarization.png, .svg and .rttm, segments.csv, windows.csv.")

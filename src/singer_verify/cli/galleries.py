@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from singer_verify.cli.application import (
     DeviceOption,
@@ -17,7 +16,7 @@ from singer_verify.cli.application import (
     show_progress,
     takes_trust,
 )
-from singer_verify.cli.console import LOGGER
+from singer_verify.cli.console import LOGGER, print_result
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.inference import Model
@@ -145,7 +144,7 @@ def _enrol_corpus(
         record = {"gallery": str(gallery), "corpus": str(corpus), "singers": singers, "remarks": outcome.remarks}
         typer.echo(json.dumps(record, indent=2))
     else:
-        Console().print(build_bulk_enrolment_table(outcome.singers, num_recordings, str(gallery)))
+        print_result(build_bulk_enrolment_table(outcome.singers, num_recordings, str(gallery)))
 
 
 def _log_remarks(remarks: Sequence[str]) -> None:
@@ -223,7 +222,7 @@ def gallery(
         record = {"gallery": str(gallery), "model": fingerprint, "singers": recordings, "labels": labels}
         typer.echo(json.dumps(record, indent=2))
     else:
-        Console().print(build_gallery_table(recordings, str(gallery), labels))
+        print_result(build_gallery_table(recordings, str(gallery), labels))
 
 
 def _remove_from(gallery: Path, singer: str, recording: str | None) -> None:

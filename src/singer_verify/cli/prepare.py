@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import app, show_comparing
+from singer_verify.cli.console import print_result
 
 
 @app.command()
@@ -60,10 +61,9 @@ def prepare(
     ] = None,
 ) -> None:
     """Prepare a corpus from a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""
-    from rich.progress import track
-
     from singer_verify.corpora.preparation import prepare_corpus as write
     from singer_verify.corpora.splits import SelectionSettings, select_recordings
+    from singer_verify.progress_bars import track_progress
     from singer_verify.reports.console_tables import build_corpus_table
 
     settings = {"metadata": metadata, "snr_db": snr_db, "microphone": microphone}
@@ -71,8 +71,8 @@ def prepare(
     given |= _parse_reader_options(option or [])
     choices = SelectionSettings(tuple(keep or ()), balance, drop_duplicates, splits, val, test, seed, labels, folds)
     chosen = select_recordings(corpus, source, given, choices, show_comparing)
-    table = write(chosen, out, copy, lambda recordings: track(recordings, "Preparing", console=Console(stderr=True)))
-    Console().print(build_corpus_table(table, str(out)))
+    table = write(chosen, out, copy, lambda recordings: track_progress(recordings, "Preparing", Console(stderr=True)))
+    print_result(build_corpus_table(table, str(out)))
 
 
 def _parse_reader_options(options: list[str]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from singer_verify.cli.application import DeviceOption, JsonOption, OnlyOption, app, show_progress, takes_trust
+from singer_verify.cli.console import print_result
 
 
 @app.command("probe")
@@ -98,7 +98,7 @@ def probe_embeddings(
     elif as_latex:
         typer.echo(format_probes_latex(report), nl=False)
     else:
-        Console().print(build_probe_table(report))
+        print_result(build_probe_table(report))
     if out is not None:  # after the results were printed: a full disk does not take them
         write_probes(report, out)
     if figure is not None:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import JsonOption, OnlyOption, app, parse_degradation_options, takes_trust
-from singer_verify.cli.console import show_progress_on_stderr
+from singer_verify.cli.console import print_result, show_progress_on_stderr
 
 
 @app.command()
@@ -27,7 +27,7 @@ def runs(
     else:
         from singer_verify.reports.console_tables import build_runs_table
 
-        Console().print(build_runs_table(summaries, str(folder)))
+        print_result(build_runs_table(summaries, str(folder)))
         _print_sweep_progress(folder)
 
 
@@ -153,7 +153,7 @@ def draw_learning_curve(
     if as_json:
         typer.echo(json.dumps(build_curve_records(curves), indent=2))
     else:
-        Console().print(build_curves_table(curves))
+        print_result(build_curves_table(curves))
         typer.echo(f"{folder}: learning-curve.csv, -fits.csv, .md, .tex, .png and .svg.")
 
 
@@ -169,7 +169,7 @@ def models(as_json: JsonOption = False) -> None:
     else:
         from singer_verify.reports.console_tables import build_published_weights_table
 
-        Console().print(build_published_weights_table())
+        print_result(build_published_weights_table())
 
 
 @app.command()

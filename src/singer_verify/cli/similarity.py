@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from singer_verify.cli.application import (
     DeviceOption,
@@ -19,6 +18,7 @@ from singer_verify.cli.application import (
     show_progress,
     takes_trust,
 )
+from singer_verify.cli.console import print_result
 
 
 @app.command("similarity")
@@ -86,7 +86,7 @@ def score_similarity(
     elif as_csv:
         typer.echo(format_pairs_csv(report), nl=False)
     else:
-        Console().print(build_similarity_tables(report, worst))
+        print_result(build_similarity_tables(report, worst))
     if out is not None:  # after the results were printed: a full disk does not take them
         write_similarity(report, out)
 

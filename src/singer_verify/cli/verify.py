@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from singer_verify.cli.application import (
     DeviceOption,
@@ -22,6 +21,7 @@ from singer_verify.cli.application import (
     app,
     takes_trust,
 )
+from singer_verify.cli.console import print_result
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
@@ -60,7 +60,7 @@ def verify(
         record = {"left": str(left), "right": str(right), **vars(result)}
         typer.echo(json.dumps(record | {"threshold": build_threshold_record(result.threshold)}, indent=2))
     else:
-        Console().print(build_verification_table(result))
+        print_result(build_verification_table(result))
     raise typer.Exit(get_exit_code(result.is_same))
 
 
@@ -110,7 +110,7 @@ def identify(
     else:
         for line in format_identification(result, str(file)):
             typer.echo(line)
-        Console().print(build_identification_table(shown))
+        print_result(build_identification_table(shown))
         if len(shown.candidates) < num_enrolled:
             typer.echo(f"The likeliest {len(shown.candidates)} of {num_enrolled} enrolled singers.")
     raise typer.Exit(get_exit_code(result.is_known))

@@ -70,8 +70,9 @@ def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str,
     differing = find_setting_differences(then, now)
     if refused := {name: pair for name, pair in differing.items() if _is_fixed_setting(name)}:
         raise SingerVerifyError(
-            f"{format_setting_differences(refused)}: cannot change while a training continues; leave it as it was, "
-            f"or start a new run."
+            format_refused_settings(
+                refused, "cannot change while a training continues; leave them as they were, or start a new run."
+            )
         )
     return differing
 
@@ -121,7 +122,24 @@ def get_override_name(override: str) -> str:
 
 
 def format_setting_differences(differing: dict[str, tuple[Any, Any]]) -> str:
-    return ", ".join(f"{name} {then} → {now}" for name, (then, now) in differing.items())
+    return ", ".join(_list_differences(differing))
+
+
+def format_refused_settings(differing: dict[str, tuple[Any, Any]], why: str) -> str:
+    """Format settings that must not differ and why: one in a sentence, several in a line for each.
+
+    Args:
+        differing: settings by dotted name, with the earlier and the present value.
+        why: why they must not, and what to do.
+    """
+    first, *others = _list_differences(differing)
+    if not others:
+        return f"{first}: {why}"
+    return f"{len(differing)} settings: {why.removesuffix('.')}:" + "".join(f"\n  {line}" for line in (first, *others))
+
+
+def _list_differences(differing: dict[str, tuple[Any, Any]]) -> list[str]:
+    return [f"{name} {then} → {now}" for name, (then, now) in differing.items()]
 
 
 def read_overrides(run: Path) -> list[str]:

@@ -91,7 +91,7 @@ def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
         return RunSummary(
             path=path,
             parent=parent,
-            features=_format_features_name(config.get("from_data", config)["features"]),
+            features=format_features_name(config.get("from_data", config)["features"]),
             loss="+".join(config["loss"]["terms"]) if "loss" in config else None,
             steps=metrics["steps"] if metrics else imported and imported["step"],
             best_eer=metrics["best"]["val/eer"] if metrics and metrics["best"] else None,
@@ -117,7 +117,7 @@ def _derive_run_status(run: Path, record: dict[str, Any], metrics: dict[str, Any
     return {True: "running", False: "crashed", None: "unknown"}[is_process_alive(process)]
 
 
-def _format_features_name(recipe: dict[str, Any]) -> str:
+def format_features_name(recipe: dict[str, Any]) -> str:
     """Format a recipe's module and its number of bins where that is a setting, for instance mel40."""
     num_bins = recipe.get("num_bins", recipe.get("params", {}).get("num_feats", ""))
     return recipe["_target_"].split(".")[-2] + str(num_bins)

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
 from singer_verify.atomic_files import atomic_write_many
@@ -24,6 +23,7 @@ from singer_verify.corpora.duplicates import require_one_singer_per_recording
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature
 from singer_verify.features.recipe import describe_recipe_code
+from singer_verify.progress_bars import track_progress
 from singer_verify.store.file_states import (
     FILES_NAME,
     FileState,
@@ -221,7 +221,7 @@ def _lock_store(folder: Path) -> Iterator[None]:
 def _iterate_with_progress(
     extracted: Iterable[ExtractedFrames], description: str
 ) -> Generator[ExtractedFrames, None, None]:
-    yield from track(extracted, description)
+    yield from track_progress(extracted, description)
 
 
 def _extract_utterances(

@@ -25,7 +25,7 @@ from singer_verify.runs.settings import (
     RESULT_NEUTRAL_SETTINGS,
     SETTINGS_KEY,
     find_setting_differences,
-    format_setting_differences,
+    format_refused_settings,
 )
 from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
 from singer_verify.training.composition import build_job_folder_name
@@ -159,8 +159,10 @@ def _require_unchanged_settings(job: Path, now: dict[str, Any]) -> None:
     then = read_checkpoint(begun)[SETTINGS_KEY]
     if differing := find_setting_differences(then, now | {"corpus": then["corpus"]}, but=RESULT_NEUTRAL_SETTINGS):
         raise SingerVerifyError(
-            f"{format_setting_differences(differing)}: this job was begun with other settings; set them as they were, "
-            f"or give the sweep another name=."
+            format_refused_settings(
+                differing,
+                "this job was begun with other settings; set them as they were, or give the sweep another name=.",
+            )
         )
 
 

@@ -40,6 +40,7 @@ from singer_verify.training.callbacks.exact_resume import read_previous_settings
 from singer_verify.training.callbacks.interruption import TrainingInterrupted
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
+from singer_verify.training.callbacks.progress import describe_training
 from singer_verify.training.composition import compose_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherit_settings
 from singer_verify.training.lightning_internals import count_started_batches
@@ -173,6 +174,8 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
         config_yaml = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         record_run(run, config_yaml, overrides, parent=origin)
         (run / FAILURE_FILENAME).unlink(missing_ok=True)  # of a sweep's job that is continued by itself
+        for line in describe_training(trainer, verifier, data):
+            log.info("%s", line)
     result = fit(trainer, verifier, data, ckpt_path)
     if is_first_rank:
         write_results(trainer, result)
