@@ -1,20 +1,23 @@
 """Mean and standard deviation of the frames: the floor that a trained encoder has to beat."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from singer_verify.errors import require_at_least
+from singer_verify.errors import SingerVerifyError, require_at_least, require_between
 
 
 class StatisticsEncoder(nn.Module):
     """Each bin's mean over the frames, then each bin's standard deviation, all together at unit length.
 
-    It has no parameters, so nothing is trained. It is meant for whole utterances (conf/encoder/statistics.yaml): the
-    deviation within a short window is another quantity than within a recording, and so would be the average of it.
+    Without a projection it has no parameters, so nothing is trained. It is meant for whole utterances
+    (conf/encoder/statistics.yaml): the deviation within a short window is another quantity than within a recording, and
+    so would be the average of it.
 
     A cosine between two such embeddings is ruled by the dimensions of the largest numbers; a recipe whose bins differ
     in level or spread wants `features.normalise=global_bins`, which makes them comparable. After
@@ -24,14 +27,62 @@ class StatisticsEncoder(nn.Module):
 
     Args:
         num_bins: number of bins of a frame.
+        projection: whether a linear map follows, from and to as many values, which is the identity at first. It can be
+            trained, or whiten what varies within a singer (Hatch, Kajarekar and Stolcke 2006, "Within-class covariance
+            normalization for SVM-based speaker recognition"): see `compute_within_singer_whitening`.
     """
 
-    def __init__(self, num_bins: int) -> None:
+    def __init__(self, num_bins: int, projection: bool = False) -> None:
         super().__init__()
         require_at_least(1, **{"encoder.num_bins": num_bins})
         self.embedding_size = 2 * num_bins
         self.settings: dict[str, Any] = {"_target_": f"{__name__}.StatisticsEncoder", "num_bins": num_bins}
+        self.projection: nn.Module = nn.Identity()
+        if projection:
+            self.settings["projection"] = True
+            self.projection = linear = nn.Linear(2 * num_bins, 2 * num_bins)
+            nn.init.eye_(linear.weight)
+            nn.init.zeros_(linear.bias)
 
     def forward(self, frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch embedding"]:
+        return normalize(self.projection(self.compute_statistics(frames)).float(), dim=1)
+
+    @staticmethod
+    def compute_statistics(frames: Float[Tensor, "batch frames bins"]) -> Float[Tensor, "batch statistics"]:
+        """Compute each bin's mean over the frames, then each bin's standard deviation."""
         deviation, mean = torch.std_mean(frames.float(), dim=1, correction=0)
-        return normalize(torch.cat([mean, deviation], dim=1), dim=1)
+        return torch.cat([mean, deviation], dim=1)
+
+
+def compute_within_singer_whitening(
+    statistics: Float[np.ndarray, "utterances size"], singers: Sequence[str], shrinkage: float = 0.5
+) -> tuple[Float[np.ndarray, "size size"], Float[np.ndarray, " size"]]:
+    """Compute weight and bias of a linear map after which singers vary equally in every direction around themselves.
+
+    The covariance within singers is shrunk towards a multiple of the identity; the mean of all utterances becomes 0.
+
+    Args:
+        statistics: one row per utterance.
+        singers: the singer of each utterance.
+        shrinkage: weight of the multiple of the identity, in [0, 1]; 0 needs far more utterances than values.
+
+    Raises:
+        SingerVerifyError: no singer has two utterances, or the shrinkage is out of range.
+    """
+    require_between(0.0, 1.0, shrinkage=shrinkage)
+    names, singer_index, counts = np.unique(np.asarray(singers), return_inverse=True, return_counts=True)
+    if len(statistics) == len(names):
+        raise SingerVerifyError(
+            f"{len(statistics)} utterances of {len(names)} singers: expected singers with two and more, without which "
+            f"it is not known what varies within a singer."
+        )
+    rows = np.asarray(statistics, np.float64)
+    means = np.zeros((len(names), rows.shape[1]))
+    np.add.at(means, singer_index, rows)
+    deviations = rows - (means / counts[:, None])[singer_index]
+    covariance = deviations.T @ deviations / (len(rows) - len(names))
+    size = len(covariance)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / size * np.eye(size)
+    eigenvalues, eigenvectors = np.linalg.eigh(shrunk)
+    weight = (eigenvectors / np.sqrt(eigenvalues)).T
+    return weight, -weight @ rows.mean(axis=0)

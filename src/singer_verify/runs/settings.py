@@ -58,7 +58,7 @@ RESULT_NEUTRAL_SETTINGS = (
 )
 ABSENT_SETTING = "nothing"
 # Settings that runs of earlier versions do not record, with the value of these that does what those runs did.
-LATER_SETTINGS = {"freeze_batchnorm": False, "layer_decay": 1.0}
+LATER_SETTINGS = {"freeze_batchnorm": False, "layer_decay": 1.0, "encoder.projection": False}
 
 
 def find_allowed_changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
