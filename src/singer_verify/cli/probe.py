@@ -47,7 +47,10 @@ def probe_embeddings(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(help="Folds of a probe; fewer where one would not hold two singers.")] = 5,
-    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over singers.")] = 500,
+    resamples: Annotated[
+        int | None,
+        typer.Option(help="Resamples of the bootstrap over singers (default: 500, or 100 for each difference)."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for probes.json, .csv, .tex, .png and .svg.")] = None,
     figure: Annotated[Path | None, typer.Option(help="The .png of the bars to write.")] = None,
@@ -110,7 +113,7 @@ def _split_names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _check_probe_options(
-    folds: int, resamples: int, seed: int, out: Path | None, figure: Path | None, num_forms: int
+    folds: int, resamples: int | None, seed: int, out: Path | None, figure: Path | None, num_forms: int
 ) -> None:
     """Refuse what would otherwise fail only after the work."""
     from singer_verify.cli.console import require_output_file
@@ -118,7 +121,8 @@ def _check_probe_options(
     from singer_verify.reports.evaluation.files import require_report_folder
 
     require_at_least(2, **{"--folds": folds})
-    require_at_least(20, **{"--resamples": resamples})
+    if resamples is not None:
+        require_at_least(20, **{"--resamples": resamples})
     require_at_least(0, **{"--seed": seed})
     if num_forms > 1:
         raise SingerVerifyError("--json, --csv, --latex: print one form each; give one of them, or --out for all.")

@@ -40,6 +40,7 @@ SONG_LABELS = ("song", "sentence", "statement", "excerpt", "exercise", "text")  
 NO_LABELS = "none"
 A4_HZ, A4_MIDI = 440.0, 69.0
 Embed = Callable[[Model, Path, str, Progress], EvaluatedUtterances]
+MIN_RESAMPLES, NUM_RESAMPLES_PER_DIFFERENCE = 500, 100
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ProbeOptions:
         disjoint: label whose values train and test of a probe of the singer do not share, or `recording`; None takes
             the first of `SONG_LABELS` that the corpus has.
         num_folds: number of folds of each probe.
-        num_resamples: number of bootstrap resamples of the singers.
+        num_resamples: number of bootstrap resamples of the singers; None takes 500, or 100 for each difference of two
+            models, because Holm's correction multiplies the smallest possible p, 2 / resamples, by their number.
         seed: seed of folds and resamples.
     """
 
@@ -60,7 +62,7 @@ class ProbeOptions:
     numbers: tuple[str, ...] | None = None
     disjoint: str | None = None
     num_folds: int = NUM_FOLDS
-    num_resamples: int = 500
+    num_resamples: int | None = None
     seed: int = 0
 
 
@@ -242,8 +244,11 @@ def probe_embeddings(
     tasks, refused = _plan_tasks(plan, labels, songs, list(utterances.singers), utterances.singer_index, spaces)
     if not tasks:
         raise SingerVerifyError(f"{place}: no label can be probed. {' '.join(refused.values())}")
+    num_resamples = options.num_resamples or max(
+        MIN_RESAMPLES, NUM_RESAMPLES_PER_DIFFERENCE * len(tasks) * (len(names) - 1)
+    )
     probes = [
-        probe_label(embeddings, task, options.num_folds, options.num_resamples, options.seed)
+        probe_label(embeddings, task, options.num_folds, num_resamples, options.seed)
         for task in progress(tasks, "Probing", total=len(tasks))
     ]
     return ProbeReport(
@@ -251,7 +256,7 @@ def probe_embeddings(
         place=place,
         num_singers=len(np.unique(utterances.singer_index)),
         num_utterances=len(utterances.paths),
-        num_resamples=options.num_resamples,
+        num_resamples=num_resamples,
         probes=tuple(correct_p_values(probes)),
         refused=refused,
         num_trainings=tuple(len(trainings) for trainings in embeddings),

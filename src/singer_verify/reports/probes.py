@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from singer_verify.atomic_files import write_files_atomically
-from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
+from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, SIGNIFICANCE_LEVEL, Estimate
 from singer_verify.evaluation.probe_tasks import RECORDING, SINGER
 from singer_verify.evaluation.probes import LabelProbes, ProbeScores
 from singer_verify.inference.probing import ProbeReport, describe_task
@@ -27,6 +28,9 @@ from singer_verify.reports.estimates import MINUS, flatten_estimate, format_shor
 from singer_verify.reports.evaluation.text import NO_VALUE, describe_overlaps
 from singer_verify.reports.latex import escape_latex
 
+MAX_BARS = 3  # models that are bars side by side
+PANEL_COLUMNS, PANEL_INCHES, ROW_INCHES = 4, 1.7, 0.17  # of panels by label: per row; width; height of a model
+FONT_SIZES: dict[Any, Any] = {"font.size": 7.0, "axes.labelsize": 7.0, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
 BAR_INCHES, LABEL_GAP = 0.24, 0.6  # height of a bar; gap between labels, in bars
 NARROW_HEADINGS = {"utterances (singers)": "utter-\nances\n(singers)", "majority": "major-\nity"}
 
@@ -211,6 +215,60 @@ def format_probes_latex(report: ProbeReport) -> str:
 
 
 def plot_probes(report: ProbeReport) -> Figure:
+    """Plot the score of each label and model with its interval over singers, and chance.
+
+    A few models are bars side by side, numbers in a panel of their own; of more, each label has a panel.
+    """
+    return _plot_bars(report) if len(report.models) <= MAX_BARS else _plot_labels(report)
+
+
+def _plot_labels(report: ProbeReport) -> Figure:
+    """Plot a panel for each label with a row per model; filled where it differs from the first one's."""
+    names = _shorten_names(report.models)
+    num_columns = min(len(report.probes), PANEL_COLUMNS)
+    num_rows = -(-len(report.probes) // PANEL_COLUMNS)
+    height = num_rows * (0.75 + ROW_INCHES * len(names)) + 0.4
+    with rc_context(FONT_SIZES):
+        figure = Figure(figsize=(1.2 + PANEL_INCHES * num_columns, height), layout="constrained")
+        panels = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False).ravel()
+        for axes, probe in zip(panels, report.probes, strict=False):
+            factor = 1.0 if probe.task.is_number else 100.0
+            for row, scores in enumerate(probe.scores):
+                score = scores.score
+                axes.hlines(row, factor * score.low, factor * score.high, color=BLACK, linewidth=1.1, zorder=2)
+                is_significant = scores.p is not None and scores.p < SIGNIFICANCE_LEVEL
+                face = BLACK if is_significant else "white"
+                axes.plot(factor * score.value, row, "o", color=BLACK, markerfacecolor=face, markersize=4.2, zorder=3)
+            axes.axvline(factor * probe.task.chance, color=BLACK, linestyle=":", linewidth=1.0, zorder=1)
+            axes.set_title(_format_axis_name(probe), fontsize=7.5)
+            axes.set_xlabel("R²" if probe.task.is_number else "balanced accuracy in %")
+            axes.grid(axis="x", color="0.85", linewidth=0.5)
+            axes.tick_params(axis="y", length=0)
+            axes.spines[["top", "right", "left"]].set_visible(False)
+        panels[0].set_yticks(range(len(names)), names)
+        panels[0].set_ylim(len(names) - 0.4, -0.6)
+        for axes in panels[len(report.probes) :]:
+            axes.set_axis_off()
+        marks = [
+            Line2D([], [], color=BLACK, marker="o", markerfacecolor="white", markersize=4.2,
+                   label="score, 95 % interval"),
+            Line2D([], [], color=BLACK, marker="o", markersize=4.2,
+                   label=f"differs from {names[0]} (p < {SIGNIFICANCE_LEVEL:g})"),
+            Line2D([], [], color=BLACK, linestyle=":", linewidth=1.0, label="chance"),
+        ]  # fmt: skip
+        figure.legend(handles=marks, loc="outside upper center", ncols=3, frameon=False, fontsize=6.5)
+        figure.draw_without_rendering()  # while the sizes hold
+    return figure
+
+
+def _shorten_names(models: Sequence[str]) -> list[str]:
+    """Shorten the names of a sweep's cells to the values of their settings where these tell all apart."""
+    values = [", ".join(setting.rpartition("=")[2] for setting in name.split(",")) for name in models]
+    shortened = values if len(set(values)) == len(values) else models
+    return [escape_figure_text(name) for name in shortened]
+
+
+def _plot_bars(report: ProbeReport) -> Figure:
     """Plot a bar per label and model with its interval over singers, and chance; numbers in a panel of their own."""
     panels = [
         ([probe for probe in report.probes if probe.task.is_number == is_number], is_number)

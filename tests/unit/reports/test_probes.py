@@ -1,5 +1,7 @@
 """The figure of probes: a colour for each model, chance for each label."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -39,6 +41,29 @@ def test_each_model_keeps_its_colour_and_each_label_shows_its_chance() -> None:
     assert [mark.get_segments()[0][0][0] for mark in marks] == pytest.approx([50.0] * 7)
     assert numbers.get_xlim()[0] < -0.3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", r"second_\$", "third", "chance"]
+
+
+def test_of_many_models_each_label_has_a_panel() -> None:
+    """Named by what tells them apart; filled where they differ from the first one."""
+    names = [*(f"features=mel{bins}" for bins in (10, 20, 30, 40)), "imported=speech_$"]
+    song = build_probes("song", ("a", "b"), 0.5, 0.6, 0.7, 0.8, 0.9)
+    scores = [replace(score, p=p) for score, p in zip(song.scores, (None, 0.5, 0.04, 0.06, 0.01), strict=True)]
+    probes = (replace(song, scores=tuple(scores)), build_probes("pitch", (), 0.9, -0.3, 0.1, 0.2, 0.3))
+    report = ProbeReport(tuple(names), "choir", 4, 12, 100, probes, num_trainings=(1,) * 5)
+    classes, numbers = plot_probes(report).axes
+    assert [label.get_text() for label in classes.get_yticklabels()] == [
+        "mel10",
+        "mel20",
+        "mel30",
+        "mel40",
+        r"speech_\$",
+    ]
+    assert (classes.get_title(), numbers.get_title()) == ("song (2)", "pitch")
+    *marks, chance = classes.get_lines()
+    assert [mark.get_xdata()[0] for mark in marks] == pytest.approx([50.0, 60.0, 70.0, 80.0, 90.0])
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [True, True, False, True, False]
+    assert chance.get_xdata()[0] == 50.0
+    assert numbers.get_lines()[-1].get_xdata()[0] == 0.0
 
 
 def test_notes_and_latex_of_a_report_without_differences() -> None:

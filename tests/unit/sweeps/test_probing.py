@@ -78,6 +78,11 @@ def test_cells_are_compared_with_the_baseline_and_over_seeds(results: Path) -> N
     assert (singer["chance"], singer["disjoint"], singer["num_singers"]) == (1 / SINGERS_PER_FOLD, "song", 12)
     assert singer["score"] > 0.9
     assert any("singers of the same fold" in remark for remark in result["remarks"])
+    one = json.loads(call("probe", results, "--json", "--label", "song", "--only", "features=mel80,seed=2", *quick))
+    assert (one["num_trainings"], one["num_resamples"]) == ([1], 40)
+    assert "--only features=mel40: has no effect without a sweep" in refusal(
+        "probe", results, results, "--only", "features=mel40"
+    )
     assert any("means over seeds (features=mel40 1, features=mel80 2)" in remark for remark in result["remarks"])
 
 
