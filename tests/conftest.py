@@ -14,6 +14,8 @@ import torch
 from support.audio import SAMPLE_RATE, MakeCorpus, sing
 from support.plugin_project import SETTINGS, make_project, train
 
+from singer_verify.runs import packaged_model
+
 torch.set_num_threads(1)  # the networks of the tests are too small to share
 
 
@@ -31,6 +33,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the model that comes with the package: empty, so that tests do not depend on its real one."""
+    folder = tmp_path_factory.getbasetemp() / "no_models"
+    monkeypatch.setattr(packaged_model, "MODELS_FOLDER", folder)
+    return folder
 
 
 @pytest.fixture

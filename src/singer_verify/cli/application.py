@@ -1,5 +1,6 @@
 """The application that every command registers with, and the options that several commands share."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -8,9 +9,75 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from singer_verify.data.degradations import Degradation
+
+
+PACKAGED_MODEL = Path("the model that comes with the package")  # stands for a model that was not named
+MODEL_SUFFIXES = (".ckpt", ".pt", ".pth")
+RUN_FILES = ("checkpoints", "run.json", "config.yaml", ".hydra", "multirun.yaml")  # also of a run without a best model
+OTHER_SUFFIXES = (".npy", ".npz", ".sqlite", ".csv")  # frames, galleries, tables
+
+
+class ModelCommand(TyperCommand):
+    """A command whose first argument, MODEL, may be left out; see `is_model_named`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line, with `PACKAGED_MODEL` put first where no model is named."""
+        arguments = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
+        if arguments and arguments[0].name == "model_path":
+            options_alone = copy.copy(self)
+            options_alone.params = [parameter for parameter in self.params if parameter not in arguments]
+            _, typed, _ = options_alone.make_parser(ctx).parse_args(args=list(args))
+            others = arguments[1:]
+            least = sum(parameter.required for parameter in others)
+            most = None if any(parameter.nargs == -1 for parameter in others) else len(others)
+            if not is_model_named(typed, least, most):
+                args = [str(PACKAGED_MODEL), *args]
+        return super().parse_args(ctx, args)
+
+
+def is_model_named(typed: Sequence[str], least: int, most: int | None) -> bool:
+    """Return whether the first of the typed arguments is the MODEL, and not the first of the others.
+
+    An audio file never is. Else it is if there are more arguments than the command takes besides a model, or if it
+    looks like one: a run folder, or a .ckpt, .pt or .pth. It is not if it looks like anything else: another folder,
+    frames, a gallery, a table. What looks like neither is the model if enough arguments follow.
+
+    Args:
+        typed: arguments as typed, without options.
+        least: number of arguments that the command needs besides the model.
+        most: number of arguments that it takes besides the model; None for any number.
+    """
+    from singer_verify.audio import AUDIO_SUFFIXES
+    from singer_verify.corpora.names import find_typed_path
+
+    if not typed:
+        return False
+    path = find_typed_path(Path(typed[0]))
+    is_folder, suffix = path.is_dir(), path.suffix.lower()
+    if not is_folder and suffix in AUDIO_SUFFIXES:
+        return False
+    if most is not None and len(typed) > most:
+        return True
+    if is_folder:
+        return any((path / name).exists() for name in RUN_FILES)
+    return suffix in MODEL_SUFFIXES or (suffix not in OTHER_SUFFIXES and len(typed) > least)
+
+
+def choose_packaged_model() -> Path:
+    """Return the path of the model that comes with the package, and say on standard error that it is used.
+
+    Raises:
+        SingerVerifyError: this installation has none.
+    """
+    from singer_verify.runs.packaged_model import require_packaged_model
+
+    packaged = require_packaged_model()
+    typer.echo(f"Model: {packaged.title}, which comes with the package.", err=True)
+    return packaged.path
 
 
 class Application(typer.Typer):
@@ -19,8 +86,8 @@ class Application(typer.Typer):
     def command(  # type: ignore[override]  # options as typer's
         self, name: str | None = None, **options: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a command, which is run on the paths that exist."""
-        register = super().command(name, **options)
+        """Register a command, which is run on the paths that exist, and on the packaged model if none is named."""
+        register = super().command(name, cls=ModelCommand, **options)
 
         def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(command)
@@ -28,7 +95,9 @@ class Application(typer.Typer):
                 from singer_verify.corpora.names import find_typed_path
 
                 for name, value in values.items():
-                    if isinstance(value, Path):
+                    if value == PACKAGED_MODEL:
+                        values[name] = choose_packaged_model()
+                    elif isinstance(value, Path):
                         values[name] = find_typed_path(value)
                     elif isinstance(value, list):
                         values[name] = [find_typed_path(item) if isinstance(item, Path) else item for item in value]
@@ -43,7 +112,14 @@ class Application(typer.Typer):
 app = Application(no_args_is_help=True, add_completion=False)
 Item = TypeVar("Item")
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A run folder (its best model), a .ckpt or a saved_model.pt.")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        default_factory=lambda: PACKAGED_MODEL,
+        show_default=False,
+        help="A run folder (its best model), a .ckpt or a saved_model.pt. Left out: the model that comes with the "
+        "package (`models` shows it).",
+    ),
 ]
 CorpusArgument = Annotated[Path, typer.Argument(help="A corpus folder, <root>/<split>/<singer>/**/<utterance>.")]
 GalleryArgument = Annotated[
@@ -54,7 +130,7 @@ DeviceOption = Annotated[
 ]
 ScoringOption = Annotated[
     Path | None,
-    typer.Option(help="The .npz that `calibrate` wrote, or cosine (default: the run folder's, else cosine)."),
+    typer.Option(help="The .npz that `calibrate` wrote, or cosine (default: the model's own, else cosine)."),
 ]
 DomainOption = Annotated[
     str | None, typer.Option(help="Domain of the recordings, where the scoring centres by it (calibrate --centre-by).")

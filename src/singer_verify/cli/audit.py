@@ -13,10 +13,13 @@ from singer_verify.cli.application import (
     JsonOption,
     ScoringOption,
     app,
+    choose_packaged_model,
     show_progress,
     takes_trust,
 )
 from singer_verify.cli.console import print_result
+
+NO_MODEL = Path("none")  # as --model
 
 
 @app.command()
@@ -25,7 +28,12 @@ def audit(
     corpus: CorpusArgument,
     model_path: Annotated[
         Path | None,
-        typer.Option("--model", metavar="MODEL", help="Checks labels too: a run folder, .ckpt or saved_model.pt."),
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Checks labels: a run folder, .ckpt or saved_model.pt (default: the model that comes with the "
+            "package, if there is one), or none to look at the sound alone.",
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="The split to look at (default: train, val and test).")] = None,
     false_alarms: Annotated[
@@ -74,13 +82,15 @@ def audit(
         write_audit,
     )
     from singer_verify.reports.evaluation.files import require_report_folder
+    from singer_verify.runs.packaged_model import find_packaged_model
 
     require_at_least(0, **{"--top": top})
     if as_json and as_csv:
         raise SingerVerifyError("--json, --csv: print one form each; give one of them, or --out for all.")
     if apply is None and (decisions is not None or copy):
         raise SingerVerifyError(f"{'--copy' if copy else '--decisions'}: has no effect without --apply FOLDER.")
-    if model_path is None and (scoring is not None or domain is not None):
+    is_sound_alone = model_path == NO_MODEL or (model_path is None and find_packaged_model() is None)
+    if is_sound_alone and (scoring is not None or domain is not None):
         raise SingerVerifyError(f"{'--domain' if scoring is None else '--scoring'}: has no effect without --model.")
     for folder, name in ((out, "--out"), (apply, "--apply")):
         if folder is not None:
@@ -88,8 +98,10 @@ def audit(
     if apply is not None:
         _require_new_corpus(apply, corpus)
     if decisions is not None:
-        if model_path is not None or out is not None or refuse is not None:
-            raise SingerVerifyError("--decisions: nothing is audited; leave --model, --out and --refuse out.")
+        if any(option is not None for option in (model_path, scoring, domain, out, refuse)):
+            raise SingerVerifyError(
+                "--decisions: nothing is audited; leave --model, --scoring, --domain, --out and --refuse out."
+            )
         utterances = read_audio_corpus(corpus, split)
         refused = read_decisions(decisions)
     else:
@@ -97,11 +109,12 @@ def audit(
         given = DEFAULT_REFUSED if refuse is None else tuple(part.strip() for part in refuse.split(",") if part.strip())
         settings = AuditSettings(false_alarms, named.get(refuse or "", given), split)
         model = fitted = None
-        if model_path is not None:
+        if not is_sound_alone:
             from singer_verify.cli.verify import load_model_and_scoring
 
             read_audio_corpus(corpus, split)  # whose mistakes are found sooner than a model is loaded
-            model, fitted = load_model_and_scoring(model_path, scoring, None, False, None, device, domain)
+            path = choose_packaged_model() if model_path is None else model_path
+            model, fitted = load_model_and_scoring(path, scoring, None, False, None, device, domain)
         report = audit_corpus(corpus, model, fitted, settings, show_progress)
         if as_json:
             typer.echo(json.dumps(build_audit_record(report), indent=2, allow_nan=False))

@@ -1,4 +1,4 @@
-"""Commands that publish a model: as an ONNX file, with a model card."""
+"""Commands that publish a model: as an ONNX file or a small file of its own, with a model card."""
 
 import json
 from pathlib import Path
@@ -27,17 +27,58 @@ LicenceOption = Annotated[
 @takes_trust
 def export(
     model_path: ModelArgument,
-    onnx: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    onnx: Annotated[Path | None, typer.Option(help="The .onnx file to write.")] = None,
+    pt: Annotated[
+        Path | None,
+        typer.Option(help="Instead: the .pt file to write, of the model alone, and its scoring as NAME.scoring.npz."),
+    ] = None,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Take frames instead of samples: leave the recipe out.")
+        bool, typer.Option("--frames", help="ONNX: take frames instead of samples: leave the recipe out.")
     ] = False,
-    card: Annotated[bool, typer.Option(help=f"Write its model card next to it, MODEL{MODEL_CARD_SUFFIX}.")] = True,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="With --pt: float16 or float32 (default: float16 where embeddings stay equal to 1e-3)."),
+    ] = None,
+    model_version: Annotated[str | None, typer.Option(help="With --pt: version of the model, for the card.")] = None,
+    card: Annotated[
+        bool, typer.Option(help=f"Write its model card next to it, NAME{MODEL_CARD_SUFFIX}, or NAME.md of a .pt.")
+    ] = True,
     evaluation: EvaluationOption = None,
     licence: LicenceOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the model as ONNX: samples in, embedding out, checked to equal the model's within 1e-4."""
+    """Write the model as ONNX: samples in, embedding out, checked to equal the model's within 1e-4.
+
+    Or as a .pt file of singer_verify: the weights, the recipe and the threshold, without the state of its training and
+    the folders of this machine.
+    """
+    from singer_verify.errors import SingerVerifyError
+
+    if (onnx is None) == (pt is None):
+        raise SingerVerifyError("expected --onnx FILE or --pt FILE; give one of the two.")
+    if pt is not None:
+        if frames:
+            raise SingerVerifyError("--frames: has no effect without --onnx.")
+        _write_model_file(model_path, pt, dtype, model_version, card, evaluation, licence, force, as_json)
+        return
+    for option, value in (("--dtype", dtype), ("--model-version", model_version)):
+        if value is not None:
+            raise SingerVerifyError(f"{option} {value}: has no effect without --pt.")
+    assert onnx is not None
+    _write_onnx(model_path, onnx, frames, card, evaluation, licence, force, as_json)
+
+
+def _write_onnx(
+    model_path: Path,
+    onnx: Path,
+    frames: bool,
+    card: bool,
+    evaluation: list[Path] | None,
+    licence: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     from singer_verify.atomic_files import require_output_path, write_bytes_atomically
     from singer_verify.export.onnx import require_onnx
     from singer_verify.inference import load_model
@@ -63,6 +104,49 @@ def export(
         typer.echo(f"{onnx}: takes {takes}; matches the model within {deviation:.1e} at all lengths tested.")
         for path in written[1:]:
             typer.echo(f"{path}: the model card.")
+
+
+def _write_model_file(
+    model_path: Path,
+    out: Path,
+    dtype: str | None,
+    model_version: str | None,
+    card: bool,
+    evaluation: list[Path] | None,
+    licence: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from singer_verify.atomic_files import write_bytes_atomically
+    from singer_verify.errors import require_choice
+    from singer_verify.export.model_file import HALF, SINGLE, write_model_file
+    from singer_verify.inference import load_model
+    from singer_verify.inference.scoring_file import SCORING_SUFFIX
+    from singer_verify.reports.model_card import render_model_card
+    from singer_verify.runs.packaged_model import CARD_SUFFIX
+
+    require_output_file("--pt", out, ".pt")
+    card_path = out.with_suffix(CARD_SUFFIX)
+    require_new_files(out, out.with_suffix(SCORING_SUFFIX), *([card_path] if card else []), force=force)
+    if dtype is not None:
+        require_choice((HALF, SINGLE), **{"--dtype": dtype})
+    text = None
+    if card:
+        model = load_model(model_path, "cpu")
+        text = render_model_card(model, evaluation, licence, file=out, model_version=model_version)
+    written = write_model_file(model_path, out, dtype)
+    paths = list(written.files)
+    if text is not None:
+        write_bytes_atomically(card_path, text.encode("utf-8", "replace"))
+        paths.append(card_path)
+    if as_json:
+        record = {"written": [str(path) for path in paths], "bytes": written.num_bytes, "dtype": written.dtype}
+        typer.echo(json.dumps(record | {"largest_deviation": written.deviation}, indent=2))
+    else:
+        size = f"{written.num_bytes / 1e6:.1f} MB"
+        typer.echo(f"{out}: {size}, {written.dtype}; embeddings deviate by at most {written.deviation:.1e}.")
+        for path in paths[1:]:
+            typer.echo(f"{path}: {'the model card' if path == card_path else 'its scoring'}.")
 
 
 @app.command()

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from singer_verify.cli.application import DeviceOption, JsonOption, OnlyOption, app, show_progress, takes_trust
+from singer_verify.cli.application import (
+    DeviceOption,
+    JsonOption,
+    OnlyOption,
+    app,
+    choose_packaged_model,
+    show_progress,
+    takes_trust,
+)
 from singer_verify.cli.console import print_result
 
 
@@ -16,8 +24,9 @@ def probe_embeddings(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="MODEL... CORPUS | SWEEP",
-            help="Models to compare and a corpus folder; or the folder of a sweep, whose cells are compared.",
+            metavar="[MODEL]... CORPUS | SWEEP",
+            help="Models to compare (default: the one that comes with the package) and a corpus folder; or the folder "
+            "of a sweep, whose cells are compared.",
         ),
     ],
     label: Annotated[
@@ -77,13 +86,11 @@ def probe_embeddings(
     _check_probe_options(folds, resamples, seed, out, figure, as_json + as_csv + as_latex)
     options = ProbeOptions(_split_names(label), _split_names(numbers), disjoint, folds, resamples, seed)
     *model_paths, corpus = paths
+    if not model_paths and (corpus.is_file() or (corpus / "checkpoints").is_dir()):
+        raise SingerVerifyError(f"{corpus}: is a model; give the models before the corpus that they are probed on.")
+    if not model_paths and (corpus / split).is_dir():
+        model_paths = [choose_packaged_model()]
     if not model_paths:
-        if corpus.is_file() or (corpus / "checkpoints").is_dir():
-            raise SingerVerifyError(f"{corpus}: is a model; give the models before the corpus that they are probed on.")
-        if (corpus / split).is_dir():
-            raise SingerVerifyError(
-                f"{corpus}: is a corpus; give the models before it, or the folder of a sweep alone."
-            )
         with show_progress_on_stderr():
             report = probe_sweep(corpus, options, split, baseline, show_progress, only or ())
     elif only:

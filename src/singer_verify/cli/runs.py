@@ -1,4 +1,4 @@
-"""Commands on runs: their tree, the progress of a sweep, its leaderboard, and a run of imported weights."""
+"""Commands on runs: their tree, the progress of a sweep, its leaderboard, models at hand, a run of imported weights."""
 
 import json
 from pathlib import Path
@@ -159,16 +159,25 @@ def draw_learning_curve(
 
 @app.command()
 def models(as_json: JsonOption = False) -> None:
-    """List the weights of other programs that can be imported: origin, licence, and error rates on singing."""
+    """List the model that comes with the package, and the weights of other programs that can be imported.
+
+    Origin and licence of each, and error rates on singing. Commands that name no model use the one of the package.
+    """
     from dataclasses import asdict
 
+    from singer_verify.runs.packaged_model import find_packaged_model
     from singer_verify.training.weight_layouts.published import PUBLISHED_WEIGHTS
 
+    packaged = find_packaged_model()
     if as_json:
-        typer.echo(json.dumps([asdict(weights) for weights in PUBLISHED_WEIGHTS], indent=2))
+        records = [asdict(weights) for weights in PUBLISHED_WEIGHTS]
+        if packaged is not None:
+            records.insert(0, {"origin": "comes with the package"} | asdict(packaged))
+        typer.echo(json.dumps(records, indent=2, default=str))
     else:
-        from singer_verify.reports.console_tables import build_published_weights_table
+        from singer_verify.reports.console_tables import build_published_weights_table, format_packaged_model
 
+        typer.echo(format_packaged_model(packaged))
         print_result(build_published_weights_table())
 
 

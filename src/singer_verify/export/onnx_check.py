@@ -62,7 +62,7 @@ def measure_max_deviation(path: Path, model: Model, from_frames: bool) -> float:
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     name, deviation = session.get_inputs()[0].name, 0.0
     for samples in generate_check_recordings(model):
-        frames = _compute_check_frames(samples, model)
+        frames = compute_check_frames(samples, model)
         (given,) = session.run(None, {name: frames.numpy() if from_frames else samples})
         expected = np.stack([model.embed_frames(recording_frames) for recording_frames in frames])
         deviation = max(deviation, float(np.abs(given - expected).max()))
@@ -102,9 +102,9 @@ def _generate_prepared_voices(
 
 
 @torch.inference_mode()
-def _compute_check_frames(
-    samples: Float[np.ndarray, "2 samples"], model: Model
-) -> Float[torch.Tensor, "2 frames bins"]:
+def compute_check_frames(
+    samples: Float[np.ndarray, "voices samples"], model: Model
+) -> Float[torch.Tensor, "voices frames bins"]:
     """Compute frames of voices without pauses; for precomputed frames, draw as many between 0 and 1."""
     feature = model.feature
     if not isinstance(feature, PrecomputedFeature):
@@ -112,4 +112,4 @@ def _compute_check_frames(
         front_end = build_prepared_front_end(feature) if in_torch else split_voice_feature(feature)[0]
         return torch.stack([front_end(torch.from_numpy(voice)) for voice in samples])
     num_frames = round(samples.shape[1] / feature.sample_rate * 1000.0 / feature.hop_ms)
-    return torch.rand(2, num_frames, feature.num_bins, generator=torch.Generator().manual_seed(num_frames))
+    return torch.rand(len(samples), num_frames, feature.num_bins, generator=torch.Generator().manual_seed(num_frames))

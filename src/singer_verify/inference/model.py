@@ -34,6 +34,7 @@ from singer_verify.inference.windows import (
     iterate_windows,
 )
 from singer_verify.runs.checkpoints import Checkpoint, extract_encoder_state
+from singer_verify.runs.packaged_model import require_packaged_model
 from singer_verify.safe_loading import trust as trust_packages
 from singer_verify.worker_processes import count_available_cores
 
@@ -43,23 +44,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_model(path: str | Path, device: str | torch.device = "auto", trust: Iterable[str] = ()) -> "Model":
+def load_model(
+    path: str | Path | None = None, device: str | torch.device = "auto", trust: Iterable[str] = ()
+) -> "Model":
     """Load a trained model. Its file is read and hashed once.
 
         model = load_model("runs/first")
         similarity = model.embed("a.wav") @ model.embed("b.wav")
 
     Args:
-        path: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`.
+        path: a run folder (its best checkpoint), a `.ckpt` or a `saved_model.pt`; None for the model that comes with
+            the package.
         device: device of the encoder: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU if there is one.
         trust: packages, besides this one, whose classes the model may use.
 
     Raises:
-        SingerVerifyError: not a model of singer_verify, a damaged one, or a device that does not exist.
+        SingerVerifyError: not a model of singer_verify, a damaged one, a device that does not exist, or no path where
+            no model comes with the package.
     """
     trust_packages(trust)
     device = resolve_device(device)
-    checkpoint = Checkpoint.read(path)
+    checkpoint = Checkpoint.read(require_packaged_model().path if path is None else path)
     metadata = checkpoint.metadata
     encoder = build_encoder(metadata.encoder)
     try:

@@ -43,6 +43,7 @@ SCORING_KIND = "scoring of singer_verify"
 EXPECTED_SCORING_FILE = "give a file that singer-verify calibrate wrote"
 log = logging.getLogger(__name__)
 SCORING_FILE_NAME = "scoring.npz"
+SCORING_SUFFIX = ".scoring.npz"  # beside a model file outside a run, after its name without suffix
 PLAIN_COSINE = "cosine"  # instead of a file
 
 
@@ -227,8 +228,9 @@ def load_model_scoring(
 
     Args:
         model: a model from `load_model`.
-        scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, if there is one, and
-            `cosine` the plain cosine although there is one.
+        scoring: a file written by `singer-verify calibrate`; None takes the one in the run folder, or beside a file
+            outside a run (`model.scoring.npz` of `model.pt`), if there is one, and `cosine` the plain cosine although
+            there is one.
         threshold: score threshold that replaces any other.
         domain: domain of all recordings, where the scoring centres by domain.
         enrolment_score: how singers known from several recordings are scored: mean, max or best3; None as fitted.
@@ -268,8 +270,8 @@ def _load_fitted_scoring(model: Model, given: Path | None) -> Scoring | None:
     if model.checkpoint is None:
         return None
     model_path = model.checkpoint.model_path
-    path = find_scoring_path(model_path)
-    if path is None or not path.is_file():
+    path = find_scoring_path(model_path) or model_path.with_suffix(SCORING_SUFFIX)
+    if not path.is_file():
         return None
     try:
         return load_scoring(path, model.fingerprint)

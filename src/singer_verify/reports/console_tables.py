@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor fo
     from singer_verify.inference.gallery_file import SingerLabels
     from singer_verify.inference.identification import IdentificationResult
     from singer_verify.inference.verification import VerificationResult
+    from singer_verify.runs.packaged_model import PackagedModel
     from singer_verify.runs.tree import RunSummary
     from singer_verify.sweeps.machine_speed import MachineSpeed
 
@@ -335,6 +336,15 @@ def build_runs_table(runs: list["RunSummary"], title: str) -> Table:
         indented = Text("  " * depths[run.path] + str(name))  # not markup: a sweep's names may hold brackets
         table.add_row(indented, run.features, run.loss, steps, eer, run.status)
     return table
+
+
+def format_packaged_model(model: "PackagedModel | None") -> str:
+    """Format the lines on the model that comes with the package."""
+    if model is None:
+        return "No model comes with this installation.\n"
+    licence = f", licence {model.licence}" if model.licence else ""
+    card = f"\n  its card: {model.card}" if model.card.is_file() else ""
+    return f"{model.title} comes with the package{licence}: commands that name no model use it.\n  {model.path}{card}\n"
 
 
 def build_published_weights_table() -> Group:

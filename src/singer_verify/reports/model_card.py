@@ -309,7 +309,12 @@ class OnnxFile:
 
 
 def render_model_card(
-    model: Model, evaluations: list[Path] | None = None, licence: str | None = None, onnx: OnnxFile | None = None
+    model: Model,
+    evaluations: list[Path] | None = None,
+    licence: str | None = None,
+    onnx: OnnxFile | None = None,
+    file: Path | None = None,
+    model_version: str | None = None,
 ) -> str:
     """Render a card as Markdown, with the front matter that model hubs read.
 
@@ -318,6 +323,8 @@ def render_model_card(
         evaluations: `evaluation.json` files; by default, those in the run's folder.
         licence: licence of the weights; None takes that of known imported weights.
         onnx: the exported model beside the card.
+        file: the file beside the card that the model was written to; it is named after that.
+        model_version: version of the model.
 
     Raises:
         SingerVerifyError: an evaluation, or a file of the run, cannot be read.
@@ -326,11 +333,11 @@ def render_model_card(
     origin = read_provenance(model.checkpoint)
     evaluated = read_evaluations(evaluations, origin.run, origin.fingerprint)
     licence = licence or origin.record.get("imported", {}).get("licence")
-    name = (origin.run or origin.checkpoint).name
+    name = file.stem if file else (origin.run or origin.checkpoint).name
     return _render_card_template(
-        front_matter=_format_yaml(_build_front_matter(name, evaluated, licence, onnx)),
+        front_matter=_format_yaml(_build_front_matter(name, evaluated, licence, onnx, model_version)),
         name=name,
-        path=model.checkpoint.model_path.name or name,
+        path=file.name if file else model.checkpoint.model_path.name or name,
         embedder=model,
         embedding_size=model.embedding_size,
         model_rows=build_model_rows(model),
@@ -360,7 +367,7 @@ def _render_card_template(**values: Any) -> str:
 
 
 def _build_front_matter(
-    name: str, evaluated: list[EvaluationSummary], licence: str | None, onnx: OnnxFile | None
+    name: str, evaluated: list[EvaluationSummary], licence: str | None, onnx: OnnxFile | None, version: str | None
 ) -> dict[str, Any]:
     """Build the front matter that model hubs read (https://huggingface.co/docs/hub/model-cards)."""
     results = [
@@ -372,7 +379,7 @@ def _build_front_matter(
         for summary in evaluated
     ]
     return {
-        **({"license": licence} if licence else {}),
+        **{key: value for key, value in (("license", licence), ("version", version)) if value},
         "library_name": "singer_verify",
         "pipeline_tag": "feature-extraction",
         "tags": HUB_TAGS + (["onnx"] if onnx else []),
@@ -388,9 +395,5 @@ def _choose_card_threshold(scoring: Scoring, evaluated: list[EvaluationSummary])
     """Return the decision threshold and its origin, if there is one."""
     if scoring.threshold is not None:
         return scoring.threshold.score, scoring.threshold.origin
-    with_threshold = [summary for summary in evaluated if summary.threshold is not None]
-    return (
-        (float(with_threshold[0].threshold or 0.0), f"equal error rate on {with_threshold[0].title}")
-        if with_threshold
-        else None
-    )
+    recorded = ((summary.threshold, summary.title) for summary in evaluated if summary.threshold is not None)
+    return next(((threshold, f"equal error rate on {title}") for threshold, title in recorded), None)

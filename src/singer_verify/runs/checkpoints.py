@@ -27,6 +27,7 @@ TRAINING_STATE_KEYS = (
     *("optimizer_states", "lr_schedulers", "callbacks", "loops", "singer_verify_random_states"),
     *CURRENT_WEIGHT_KEYS,
 )
+HALF_WEIGHTS_KEY = "singer_verify_half_weights"  # in a checkpoint: its large tensors are stored in half precision
 DOS_DIRECTORY = 0x10  # attribute of an entry in a zip file
 MODEL_PATH_HINT = "give a run folder, a .ckpt or a saved_model.pt of singer_verify"
 # Errors that reading a damaged file can raise.
@@ -147,7 +148,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{' and '.join(map(str, READABLE_METADATA_VERSIONS))}; {MODEL_PATH_HINT}."
         )
     assert isinstance(checkpoint, dict)
+    if checkpoint.pop(HALF_WEIGHTS_KEY, False):
+        state = checkpoint.get("state_dict", {})
+        checkpoint["state_dict"] = {name: _widen(tensor) for name, tensor in state.items()}
     return checkpoint
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:

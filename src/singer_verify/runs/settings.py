@@ -1,7 +1,8 @@
 """Settings of a run: which may change when it is resumed, which change its result, and how they differ."""
 
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
@@ -57,6 +58,10 @@ RESULT_NEUTRAL_SETTINGS = (
     *("callbacks.last", "callbacks.non_finite", "callbacks.interruption", "logger"),
 )
 ABSENT_SETTING = "nothing"
+# An absolute path in an override or a setting, alone or in a list or dictionary, up to its end.
+ABSOLUTE_PATH_PATTERN = re.compile(
+    r"(?P<before>(?:^|[\[(,]\s*|:\s+|file:(?://)?)['\"]?)(?P<path>(?:~?/|[A-Za-z]:[\\/]|\\\\)[^,\])}'\"]*)"
+)
 # Settings that runs of earlier versions do not record, with the value of these that does what those runs did.
 LATER_SETTINGS = {"freeze_batchnorm": False, "layer_decay": 1.0, "encoder.projection": False}
 
@@ -206,3 +211,19 @@ def _is_fixed_setting(name: str) -> bool:
 
 def _is_in_sections(name: str, sections: tuple[str, ...]) -> bool:
     return any(name == section or name.startswith(f"{section}.") for section in sections)
+
+
+def strip_folders(settings: Any) -> Any:
+    """Return settings in which absolute paths, which tell of the machine, are their last names."""
+    if isinstance(settings, dict):
+        return {name: strip_folders(value) for name, value in settings.items()}
+    if isinstance(settings, list):
+        return [strip_folders(value) for value in settings]
+    if not isinstance(settings, str):
+        return settings
+    name, equals, value = settings.rpartition("=") if "=" in settings else ("", "", settings)
+    return name + equals + ABSOLUTE_PATH_PATTERN.sub(_strip_folder, value)
+
+
+def _strip_folder(found: re.Match[str]) -> str:
+    return found["before"] + PureWindowsPath(found["path"]).name

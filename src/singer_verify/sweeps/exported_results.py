@@ -10,11 +10,9 @@ corpus, and of folders in settings only the last name is kept, so that results o
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +24,7 @@ from singer_verify.corpora.tables import read_table
 from singer_verify.errors import SingerVerifyError
 from singer_verify.npz import ARRAY_READ_ERRORS, read_npz
 from singer_verify.runs.folder import METRICS_FILENAME, RUN_FILENAME, write_json
-from singer_verify.runs.settings import is_result_neutral, read_overrides, read_settings
+from singer_verify.runs.settings import is_result_neutral, read_overrides, read_settings, strip_folders
 from singer_verify.sweeps.cells import EXPORTED_FILENAME, SPEED_KEY, FinishedRun
 from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
@@ -38,8 +36,6 @@ UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
 KEPT_RECORDS = ("name", "started", "python", "packages", "git_commit", "imported")  # of run.json
 OVERRIDES_FILENAME = "overrides.yaml"
 NO_PROCESS = {"id": 0, "host": "", "began": 0.0}
-# An absolute path in an override or a setting, alone or in a list or dictionary, up to its end.
-ABSOLUTE_PATH_PATTERN = re.compile(r"(?P<before>(?:^|[\[(,]\s*|:\s+)['\"]?)(?P<path>/[^,\])}'\"]*)")
 
 
 @dataclass(frozen=True)
@@ -274,7 +270,7 @@ def _write_utterance_table(path: Path, utterances: UtteranceTable) -> None:
 def _refuse_other_run(run: FinishedRun, target: Path) -> None:
     if not (target / OVERRIDES_FILENAME).is_file():
         return
-    present, added = set(read_overrides(target)), set(_strip_folders(read_overrides(run.path)))
+    present, added = set(read_overrides(target)), set(strip_folders(read_overrides(run.path)))
     if differing := [setting for setting in sorted(present ^ added) if not is_result_neutral(setting)]:
         raise SingerVerifyError(
             f"{target}: holds the results of another run of that name ({differing[0]} is not a setting of both); "
@@ -284,8 +280,8 @@ def _refuse_other_run(run: FinishedRun, target: Path) -> None:
 
 def _write_settings(run: FinishedRun, target: Path) -> None:
     """Copy the settings, metrics and record of a run, without the folders of this machine."""
-    overrides = [_strip_folders(override) for override in read_overrides(run.path)]
-    config = _strip_folders(read_settings(run.path))
+    overrides = [strip_folders(override) for override in read_overrides(run.path)]
+    config = strip_folders(read_settings(run.path))
     for filename, content in ((OVERRIDES_FILENAME, overrides), ("config.yaml", config)):
         write_bytes_atomically(target / filename, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
     if (run.path / METRICS_FILENAME).is_file():
@@ -296,18 +292,6 @@ def _write_settings(run: FinishedRun, target: Path) -> None:
         before = json.loads((target / RUN_FILENAME).read_text(encoding="utf-8"))
         kept |= {key: before[key] for key in (SPEED_KEY,) if key in before}
     write_json(target / RUN_FILENAME, kept | {"process": NO_PROCESS})
-
-
-def _strip_folders(settings: Any) -> Any:
-    """Return settings in which absolute paths are their last names."""
-    if isinstance(settings, dict):
-        return {name: _strip_folders(value) for name, value in settings.items()}
-    if isinstance(settings, list):
-        return [_strip_folders(value) for value in settings]
-    if not isinstance(settings, str):
-        return settings
-    name, equals, value = settings.rpartition("=") if "=" in settings else ("", "", settings)
-    return name + equals + ABSOLUTE_PATH_PATTERN.sub(lambda found: found["before"] + Path(found["path"]).name, value)
 
 
 def strip_prefixes(paths: np.ndarray, prefixes: Mapping[str, str]) -> np.ndarray:

@@ -116,7 +116,7 @@ def test_useless_files_are_named_and_skipped(
 def test_refusals(model: Path, make_corpus: MakeCorpus, tmp_path: Path) -> None:
     root, out = make_corpus(), tmp_path / "e.npz"
     assert "no such file" in refusal("embed", tmp_path / "nothing.ckpt", root, "--out", out)
-    assert "has no checkpoints/best.ckpt" in refusal("embed", root, root, "--out", out)
+    assert "has no checkpoints/best.ckpt" in refusal("evaluate", root, root)
     assert "no such file or folder" in refusal("embed", model, tmp_path / "nowhere", "--out", out)
     assert "no file to embed" in refusal("embed", model, model, "--out", out)
     assert "expected a file name that ends in .npz" in refusal("embed", model, root, "--out", tmp_path / "e.csv")

@@ -178,7 +178,7 @@ def test_mistakes_are_refused_before_the_work(
     assert "test" in refusal(*probe, "--split", "test")
     (tmp_path / "empty").mkdir()
     assert "empty" in refusal("probe", model, tmp_path / "empty")
-    assert "is a corpus; give the models before it" in refusal("probe", corpus)
+    assert "no model comes with this installation" in refusal("probe", corpus)
 
 
 def test_a_corpus_without_labels_is_probed_for_the_singer_by_recordings(model: Path, corpus: Path) -> None:

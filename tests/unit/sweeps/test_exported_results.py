@@ -13,9 +13,9 @@ from support.cli import call, refusal
 from support.sweep_runs import write_run
 
 from singer_verify.reports.leaderboard.files import format_leaderboard_csv, format_leaderboard_markdown
+from singer_verify.runs.settings import strip_folders
 from singer_verify.sweeps import comparison
 from singer_verify.sweeps.comparison import build_leaderboard
-from singer_verify.sweeps.exported_results import _strip_folders
 
 NUM_FOLDS = 3
 
@@ -229,4 +229,4 @@ def test_several_sweeps_are_compared_from_folders_of_their_own(world: Path, tmp_
     ],
 )
 def test_folders_of_the_machine_are_left_out_of_settings(setting: object, kept: object) -> None:
-    assert _strip_folders(setting) == kept
+    assert strip_folders(setting) == kept
