@@ -13,7 +13,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from singer_verify.corpora.corpus import Corpus, read_corpora
+from singer_verify.corpora.corpus import Corpus, compute_corpus_indices, read_corpora
 from singer_verify.corpora.folds import divide_into_folds
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.corpora.subsets import limit_singers, require_positive_minutes
@@ -173,6 +173,19 @@ class SingerDataModule(pl.LightningDataModule):
         normalise = {"normalise": self.normalisation.name}
         return canonical_recipe(self.feature.recipe | normalise) | self.normalisation.statistics
 
+    def require_divisible_batches(self, num_ranks: int) -> None:
+        """Refuse batches that cannot be divided among the devices, as far as that is known before frames are computed.
+
+        Batches are smaller where there are too few singers, which the sampler knows.
+
+        Raises:
+            SingerVerifyError: see `sampler.require_divisible_batches`.
+        """
+        singers = self.train_singers
+        corpora = compute_corpus_indices(singers) if self.singers_from == "one_corpus" else np.zeros(len(singers), int)
+        if np.bincount(corpora).max() >= self.singers_per_batch:
+            require_divisible_batches([self.singers_per_batch], num_ranks)
+
     def prepare_data(self) -> None:
         """Compute the frames of both splits unless they are stored; Lightning calls this in one process per machine."""
         if self.stores:
@@ -188,7 +201,7 @@ class SingerDataModule(pl.LightningDataModule):
                 among the devices; or no test split for `trainer.test`.
         """
         if self.stores:
-            require_divisible_batches(self.train_sampler, self.trainer.world_size if self.trainer else 1)
+            require_divisible_batches(self.train_sampler.batch_sizes, self.trainer.world_size if self.trainer else 1)
         else:
             self._set_up_training()
         if stage == "test" and self.test_store is None:

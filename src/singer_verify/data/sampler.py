@@ -6,6 +6,7 @@ part of it that one rank loads. Nothing is stateful, so a resumed run draws the 
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -290,13 +291,13 @@ def build_sampler(
     return SingerSampler(store.singer_index, utterance_lengths, *counts, seed, corpora, shape.min_frames)
 
 
-def require_divisible_batches(sampler: SingerSampler, num_ranks: int) -> None:
+def require_divisible_batches(batch_sizes: Iterable[int], num_ranks: int) -> None:
     """Check that the singers of every batch can be divided equally among the devices.
 
     Raises:
         SingerVerifyError: a batch size is not a multiple of `num_ranks`.
     """
-    if indivisible := [size for size in sampler.batch_sizes if size % num_ranks]:
+    if indivisible := [size for size in batch_sizes if size % num_ranks]:
         raise SingerVerifyError(
             f"data.singers_per_batch={indivisible[0]}: cannot be divided among {num_ranks} devices; expected a "
             f"multiple of {num_ranks}."

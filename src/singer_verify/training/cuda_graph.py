@@ -74,14 +74,12 @@ class GraphedEncoder:
     def _is_wanted(self, frames: Tensor) -> bool:
         if self.mode is False or self.has_failed:
             return False
+        num_devices = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        if self.mode is True:
+            require_graph_device(frames.device, num_devices)
         if not frames.is_cuda:
-            if self.mode is True:
-                raise SingerVerifyError(
-                    f"trainer.cuda_graph=true: the training runs on {frames.device.type}; expected a CUDA device; take "
-                    f"trainer.cuda_graph=auto."
-                )
             return False
-        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        if num_devices > 1:
             log_once(log, "Several devices train together: steps are not captured as CUDA graphs.")
             return False
         package = type(self.encoder).__module__.partition(".")[0]
@@ -234,3 +232,21 @@ def require_graph_choice(mode: object) -> None:
     """
     if not any(mode is choice or (isinstance(mode, str) and mode == choice) for choice in CUDA_GRAPH_CHOICES):
         raise SingerVerifyError(f"trainer.cuda_graph={mode}: expected auto, true or false.")
+
+
+def require_graph_device(device: torch.device, num_devices: int) -> None:
+    """Refuse `trainer.cuda_graph=true` where no graph can be captured.
+
+    Args:
+        device: device of the training.
+        num_devices: number of devices that train together.
+
+    Raises:
+        SingerVerifyError: it is no GPU, or there are several.
+    """
+    if device.type == "cuda" and num_devices == 1:
+        return
+    found = f"the training runs on {device.type}" if num_devices == 1 else f"{num_devices} devices train together"
+    raise SingerVerifyError(
+        f"trainer.cuda_graph=true: {found}; expected one CUDA device; take trainer.cuda_graph=auto."
+    )

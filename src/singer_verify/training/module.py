@@ -25,8 +25,8 @@ from singer_verify.data.split_stores import collect_recording_ids
 from singer_verify.encoders.encoder import group_parameters_by_rate
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.averaging import average_by_group
-from singer_verify.evaluation.metrics.registry import EER
-from singer_verify.evaluation.metrics.verification import verify_all_pairs
+from singer_verify.evaluation.metrics.registry import EER, METRICS
+from singer_verify.evaluation.metrics.verification import THRESHOLD, verify_all_pairs
 from singer_verify.inference.split import embed_windows
 from singer_verify.losses.ge2e import GE2ELoss
 from singer_verify.losses.weighted import WeightedLoss
@@ -169,6 +169,12 @@ class Verifier(pl.LightningModule):
         self.training_outputs: dict[str, Tensor] = {}
         self.window_embeddings = WindowEmbeddings()
 
+    @property
+    def validation_metrics(self) -> tuple[str, ...]:
+        """Return the names of all that a validation logs."""
+        names = (*METRICS, THRESHOLD, *(name for name, _ in self.validation_terms))
+        return tuple(f"val/{name}" for name in names)
+
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, SingerDataModule):  # loaders alone can train, but neither validate nor save
@@ -309,7 +315,10 @@ class Verifier(pl.LightningModule):
             group["lr"] *= group.pop("lr_multiplier")
             if all(parameter.is_cuda for parameter in group["params"]) and has_no_implementation(group):
                 group["fused"] = True  # one kernel for all parameters
-        scheduler = self.make_scheduler(optimizer)
+        try:
+            scheduler = self.make_scheduler(optimizer)
+        except (TypeError, ValueError) as error:
+            raise SingerVerifyError(f"scheduler: {error}; see conf/scheduler.") from error
         plan: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
             plan |= {"monitor": self.monitor, "frequency": self._get_validation_interval(), "strict": False}

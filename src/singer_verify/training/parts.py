@@ -5,9 +5,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
 from singer_verify.data.augmentation.augmentation import AugmentationChain
@@ -23,7 +25,7 @@ from singer_verify.runs.settings import iterate_leaf_settings
 from singer_verify.safe_loading import OWN_PACKAGE, refuse_untrusted_targets, require_rebuildable, trust
 from singer_verify.training.callbacks.checkpoints import AtomicCheckpointIO
 from singer_verify.training.composition import resolve_config
-from singer_verify.training.cuda_graph import CUDA_GRAPH_SETTING
+from singer_verify.training.cuda_graph import CUDA_GRAPH_SETTING, require_graph_device
 from singer_verify.training.fine_tuning import inherited_normalisation
 from singer_verify.training.module import Verifier, build_metadata
 
@@ -239,6 +241,9 @@ def build_trainer(config: DictConfig, callbacks: Sequence[pl.Callback] = ()) -> 
     Args:
         config: settings of the run.
         callbacks: callbacks that run before those of the configuration.
+
+    Raises:
+        SingerVerifyError: what Lightning refuses, for instance more devices than there are, and what could not train.
     """
     configured = instantiate(config.get("callbacks") or {}).values()
     callbacks = [*callbacks, *(callback for callback in configured if callback)]
@@ -251,4 +256,45 @@ def build_trainer(config: DictConfig, callbacks: Sequence[pl.Callback] = ()) -> 
     }
     absent = {name: is_there for name, is_there in own.items() if name not in config.trainer}
     arguments = OmegaConf.masked_copy(config.trainer, [name for name in config.trainer if name != CUDA_GRAPH_SETTING])
-    return instantiate(arguments, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent)
+    try:
+        trainer: pl.Trainer = instantiate(
+            arguments, callbacks=callbacks, logger=logger, plugins=[AtomicCheckpointIO()], **absent
+        )
+    except InstantiationException as error:
+        reason = " ".join(str(error.__cause__ or error).replace("`", "").split())
+        raise SingerVerifyError(f"trainer: {reason}") from error
+    if config.trainer.get(CUDA_GRAPH_SETTING) is True:
+        require_graph_device(trainer.strategy.root_device, trainer.world_size)
+    is_parallel = isinstance(trainer.strategy, ParallelStrategy)
+    if config.trainer.get("sync_batchnorm") and is_parallel and trainer.strategy.root_device.type != "cuda":
+        raise SingerVerifyError(
+            "trainer.sync_batchnorm=true: takes statistics over the crops of several GPUs, and the training runs on "
+            f"{trainer.strategy.root_device.type}; leave it out."
+        )
+    return trainer
+
+
+def require_measured_monitors(settings: dict[str, Any], trainer: pl.Trainer, verifier: Verifier) -> None:
+    """Refuse to monitor what no validation measures, unless a callback of another package may measure it.
+
+    Args:
+        settings: configuration of the run.
+        trainer: trainer with all its callbacks.
+        verifier: module whose validations are meant.
+
+    Raises:
+        SingerVerifyError: naming the setting and what is measured.
+    """
+    packages = {type(callback).__module__.partition(".")[0] for callback in trainer.callbacks}  # type: ignore[attr-defined]
+    if not packages <= {OWN_PACKAGE, pl.__name__}:
+        return
+    monitored = {"monitor": settings.get("monitor")}
+    for name, callback in (settings.get("callbacks") or {}).items():
+        own = (callback or {}).get("monitor")
+        if isinstance(own, str) and own.startswith("val/"):  # others may be measured in training
+            monitored.setdefault(f"callbacks.{name}.monitor", own)
+    for name, metric in monitored.items():
+        if metric is not None and metric not in verifier.validation_metrics:
+            raise SingerVerifyError(
+                f"{name}={metric}: is not measured; expected one of {', '.join(sorted(verifier.validation_metrics))}."
+            )

@@ -45,7 +45,14 @@ from singer_verify.training.composition import compose_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherit_settings
 from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
-from singer_verify.training.parts import build_data, build_encoder, build_trainer, build_verifier, trust_packages
+from singer_verify.training.parts import (
+    build_data,
+    build_encoder,
+    build_trainer,
+    build_verifier,
+    require_measured_monitors,
+    trust_packages,
+)
 from singer_verify.training.setting_checks import check_settings
 from singer_verify.worker_processes import is_worker_death, wait_for_death_signal
 
@@ -145,6 +152,8 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     OmegaConf.set_readonly(config, True)
     settings = resolve_config(config)
     check_settings(settings)
+    trainer = build_trainer(config, callbacks)
+    find_history(trainer, METRICS_FILENAME)
     previous = read_previous_settings(Path(ckpt_path), settings) if ckpt_path else None
     parent = ParentCheckpoint.read(config.init_from) if config.init_from and not ckpt_path else None
 
@@ -152,12 +161,12 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     data = build_data(config, ckpt_path)
     if parent:
         parent.require_match(data.recipe, build_encoder(config, data).settings)  # type: ignore[arg-type]
-    build_verifier(config, data, settings)  # wrong settings are refused before frames are computed
-    trainer = build_trainer(config, callbacks)
-    find_history(trainer, METRICS_FILENAME)
+    data.require_divisible_batches(trainer.world_size)
+    verifier = build_verifier(config, data, settings)  # wrong settings are refused before frames are computed
+    require_measured_monitors(settings, trainer, verifier)
     data.prepare_data()
     data.setup()
-    require_divisible_batches(data.train_sampler, trainer.world_size)
+    require_divisible_batches(data.train_sampler.batch_sizes, trainer.world_size)
     settings |= {"corpus": data.describe_contents(), "from_data": data.describe_shapes()}
     if previous is not None:
         find_allowed_changes(previous, settings)

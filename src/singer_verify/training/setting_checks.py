@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union
 
 import pytorch_lightning as pl
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 from pytorch_lightning.loggers import Logger
 
 from singer_verify.encoders.encoder import MAX_LR_MULTIPLIER, MIN_LR_MULTIPLIER
@@ -25,6 +26,7 @@ from singer_verify.training.cuda_graph import CUDA_GRAPH_SETTING, require_graph_
 MAX_SEED = 2**32 - 1  # of numpy's generators
 # Weights are trained in single precision; the others change how products are computed.
 PRECISIONS = (32, "32", "32-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", None)
+STRATEGIES_WITHOUT_RESULTS = ("ddp_spawn", "ddp_fork", "ddp_notebook")  # and their variants
 PARTS_BY_GROUP: dict[str, type] = {"callbacks": pl.Callback, "logger": Logger}
 TYPE_DESCRIPTIONS: dict[Any, str] = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 TYPE_DESCRIPTIONS |= {list: "a list", dict: "a mapping", types.NoneType: "null"}
@@ -89,10 +91,35 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
             f"16-mixed, bf16-mixed."
         )
     require_graph_choice(trainer.get(CUDA_GRAPH_SETTING, "auto"))
+    _check_device_settings(trainer)
+    clip = trainer.get("gradient_clip_val")
+    if clip is not None and (not _is_instance(clip, float) or not clip > 0):
+        raise SingerVerifyError(f"trainer.gradient_clip_val={clip}: expected a positive number, or null.")
+    if (algorithm := trainer.get("gradient_clip_algorithm")) not in (None, "norm"):
+        raise SingerVerifyError(
+            f"trainer.gradient_clip_algorithm={algorithm}: the norm of all gradients is clipped; leave it out."
+        )
+    for name in ("max_epochs", "limit_train_batches"):
+        if trainer.get(name) == 0 and not isinstance(trainer[name], bool):
+            raise SingerVerifyError(f"trainer.{name}={trainer[name]}: nothing would be trained; leave it out.")
     may_be_null = ("accumulate_grad_batches", "log_every_n_steps")
     for name in ("max_steps", "val_check_interval", *may_be_null):
         if name in trainer and not (name in may_be_null and trainer[name] is None):
             require_at_least(1, **{f"trainer.{name}": trainer[name]})
+
+
+def _check_device_settings(trainer: dict[str, Any]) -> None:
+    """Refuse a GPU where there is none, in words that say so, and processes that could not report their results."""
+    accelerator, strategy = trainer.get("accelerator"), trainer.get("strategy")
+    has_gpu = CUDAAccelerator.is_available() or (accelerator == "gpu" and MPSAccelerator.is_available())
+    if accelerator in ("gpu", "cuda") and not has_gpu:
+        raise SingerVerifyError(
+            f"trainer.accelerator={accelerator}: torch finds no GPU on this machine; take trainer.accelerator=auto."
+        )
+    if isinstance(strategy, str) and strategy.startswith(STRATEGIES_WITHOUT_RESULTS):
+        raise SingerVerifyError(
+            f"trainer.strategy={strategy}: its processes cannot hand back what they trained; take trainer=ddp."
+        )
 
 
 def _check_arguments(settings: dict[str, Any]) -> None:

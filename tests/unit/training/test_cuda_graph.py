@@ -8,7 +8,7 @@ import torch
 
 from singer_verify.encoders.lstm import LSTMEncoder
 from singer_verify.errors import SingerVerifyError
-from singer_verify.training.cuda_graph import GraphedEncoder, require_graph_choice
+from singer_verify.training.cuda_graph import GraphedEncoder, require_graph_choice, require_graph_device
 from singer_verify.training.module import Verifier
 
 
@@ -19,8 +19,16 @@ def test_on_a_processor_the_encoder_itself_runs(mode: str | bool) -> None:
 
 
 def test_a_graph_that_must_be_needs_a_gpu() -> None:
-    with pytest.raises(SingerVerifyError, match=r"trainer.cuda_graph=true: the training runs on cpu; expected a CUDA"):
+    with pytest.raises(
+        SingerVerifyError, match=r"trainer.cuda_graph=true: the training runs on cpu; expected one CUDA"
+    ):
         GraphedEncoder(LSTMEncoder(3, 4, 2, 5), True)(torch.rand(2, 7, 3))
+
+
+def test_a_graph_that_must_be_needs_one_gpu() -> None:
+    require_graph_device(torch.device("cuda", 0), 1)
+    with pytest.raises(SingerVerifyError, match=r"trainer.cuda_graph=true: 2 devices train together; expected one"):
+        require_graph_device(torch.device("cuda", 0), 2)
 
 
 @pytest.mark.parametrize("mode", ["on", 1, None, "true"])

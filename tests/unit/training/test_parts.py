@@ -1,8 +1,10 @@
 """Parts that a training could not use, or whose model could not be loaded, are named in one message at its start."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,17 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.losses.weighted import WeightedLoss
 from singer_verify.safe_loading import rebuild_from_settings, refuse_untrusted_targets, require_plain, trust
-from singer_verify.training.parts import check_encoder, check_feature, check_loss
+from singer_verify.training.composition import compose_settings
+from singer_verify.training.module import Verifier
+from singer_verify.training.parts import (
+    build_trainer,
+    check_encoder,
+    check_feature,
+    check_loss,
+    require_measured_monitors,
+)
+
+CONF = Path(__file__).parents[3] / "conf"
 
 
 class NormedEncoder(nn.Module):
@@ -109,3 +121,31 @@ def test_a_frozen_part_stays_in_evaluation_mode() -> None:
     assert encoder.training
     assert not encoder.front[1].training
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.front.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trainer.cuda_graph=true", "trainer.cuda_graph=true: 2 devices train together; expected one CUDA device"),
+        ("trainer.sync_batchnorm=true", "several GPUs, and the training runs on cpu; leave it out."),
+    ],
+)
+def test_devices_that_could_not_train_are_refused(override: str, said: str, tmp_path: Path) -> None:
+    several = "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "logger=none", f"hydra.run.dir={tmp_path}"
+    with compose_settings([*several, override], CONF) as (config, _), pytest.raises(SingerVerifyError) as refusal:
+        build_trainer(config)
+    assert said in str(refusal.value)
+
+
+def test_what_a_callback_of_another_package_measures_may_be_monitored() -> None:
+    class Measuring(pl.Callback):
+        """Logs a metric of its own."""
+
+    verifier, settings = Verifier(LSTMEncoder(3, 4, 1, 2)), {"monitor": "val/mine"}
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    require_measured_monitors(settings, pl.Trainer(**quiet, callbacks=[Measuring()]), verifier)
+    with pytest.raises(
+        SingerVerifyError, match=r"^monitor=val/mine: is not measured; expected one of val/auc, val/eer"
+    ):
+        require_measured_monitors(settings, pl.Trainer(**quiet), verifier)
+    require_measured_monitors({"monitor": "val/min_cllr"}, pl.Trainer(**quiet), verifier)

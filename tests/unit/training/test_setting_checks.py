@@ -102,6 +102,12 @@ def test_every_shipped_choice_is_accepted(group: str, choice: str, tmp_path: Pat
             for target, said in (("null", "null"), ("3", "3"), ("[a]", "['a']"), ("' '", " "))
         ),
         ("encoder._target_=math.pi", "encoder._target_=math.pi: is no class or function; expected the path of one."),
+        ("trainer.gradient_clip_val=0", "trainer.gradient_clip_val=0: expected a positive number, or null."),
+        ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1: expected a positive number, or null."),
+        ("+trainer.gradient_clip_algorithm=value", "gradient_clip_algorithm=value: the norm of all gradients is"),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0: nothing would be trained; leave it out."),
+        ("+trainer.limit_train_batches=0", "trainer.limit_train_batches=0: nothing would be trained; leave it out."),
+        ("+trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn: its processes cannot hand back what they trained"),
         ("~optimizer", "optimizer: names no class to build it from (_target_); leave the group optimizer in."),
         ("+scheduler.foo=1", "scheduler.foo=1: ConstantLR has no such setting; it has factor,"),
         ("+encoder.foo=1", "encoder.foo=1: LSTMEncoder has no such setting; it has bidirectional,"),
@@ -125,6 +131,10 @@ def test_wrong_settings_are_named(override: str, said: str, shipped: dict[str, A
         *(
             "+optimizer.betas=[0.9,0.99]",
             "+trainer.strategy=auto",
+            "+trainer.strategy=ddp",
+            "trainer.gradient_clip_val=null",
+            "+trainer.gradient_clip_algorithm=norm",
+            "+trainer.limit_train_batches=1.0",
             "encoder.dropout=0",
             "freeze=null",
             "lr_multipliers={lstm.0: 0.1}",

@@ -17,6 +17,8 @@ from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.evaluation.scoring.scoring import COSINE
 from singer_verify.evaluation.trials.blocks import AllPairsSource
 
+THRESHOLD = "threshold"
+
 
 @dataclass(frozen=True)
 class VerificationResult:
@@ -51,7 +53,7 @@ def verify_all_pairs(
     scores, is_target = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     _, threshold = compute_eer(scores, is_target)
     counts = BinnedCounts.from_scores(scores, is_target)
-    values = {name: float(metric.compute(counts)[0]) for name, metric in METRICS.items()} | {"threshold": threshold}
+    values = {name: float(metric.compute(counts)[0]) for name, metric in METRICS.items()} | {THRESHOLD: threshold}
     metrics = {name: Estimate.without_interval(value) for name, value in values.items()}
     return VerificationResult(metrics, len(scores), int(is_target.sum()))
 
