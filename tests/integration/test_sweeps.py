@@ -32,14 +32,13 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import BEST_CHECKPOINT, identify_process
 from singer_verify.runs.model_metadata import METADATA_KEY, METADATA_VERSION
 from singer_verify.runs.settings import SETTINGS_KEY
-from singer_verify.runs.tree import read_run_status
+from singer_verify.runs.tree import read_failure_reason, read_run_status
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.sweeps.cells import read_sweep_cells
 from singer_verify.sweeps.jobs import (
     JobError,
     SweepPlan,
     build_job_names,
-    read_failure_reason,
     run_job,
     write_sweep_plan,
 )

@@ -9,14 +9,19 @@ from rich.console import Console
 
 from singer_verify.cli.application import JsonOption, OnlyOption, app, parse_degradation_options, takes_trust
 from singer_verify.cli.console import print_result, show_progress_on_stderr
+from singer_verify.progress_bars import can_draw
 
 
 @app.command()
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
+    all_jobs: Annotated[bool, typer.Option("--all", help="A row for each job of a sweep.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List runs as a tree, each below the run whose weights it began with."""
+    """List runs as a tree, each below the run whose weights it began with; a sweep in one row.
+
+    Shows what each run was trained on, when, its best EER, how it ended, and why if it failed.
+    """
     from dataclasses import asdict
 
     from singer_verify.runs.tree import read_run_tree
@@ -25,9 +30,11 @@ def runs(
     if as_json:
         typer.echo(json.dumps([asdict(run) for run in summaries], indent=2))
     else:
-        from singer_verify.reports.console_tables import build_runs_table
+        from singer_verify.reports.runs_table import build_runs_table
 
-        print_result(build_runs_table(summaries, str(folder)))
+        console = Console()
+        width = console.width if can_draw(console) else None
+        print_result(build_runs_table(summaries, str(folder), width, not all_jobs), console=console)
         _print_sweep_progress(folder)
 
 

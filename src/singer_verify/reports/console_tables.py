@@ -1,7 +1,7 @@
-"""Console tables of the commands: calibration, verification, identification, galleries, corpora, runs, weights."""
+"""Console tables of the commands: calibration, verification, identification, galleries, corpora, weights."""
 
 import math
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # verify prints one table: it waits neither for pandas nor fo
     from singer_verify.inference.identification import IdentificationResult
     from singer_verify.inference.verification import VerificationResult
     from singer_verify.runs.packaged_model import PackagedModel
-    from singer_verify.runs.tree import RunSummary
     from singer_verify.sweeps.machine_speed import MachineSpeed
 
 DECISIONS = {True: "the same singer", False: "different singers", None: "none: no threshold"}
@@ -316,26 +315,6 @@ def _format_label_counts(utterances: "pd.DataFrame") -> str:
     names = [str(name) for name in utterances.columns if name not in (UTTERANCE_COLUMN, *NON_LABEL_COLUMNS)]
     counts = [f"{name} ({utterances[name][utterances[name] != ''].nunique()})" for name in names]
     return f"labels and their numbers of values: {', '.join(counts) or 'none'}"
-
-
-def build_runs_table(runs: list["RunSummary"], title: str) -> Table:
-    """Build the table of runs; a run that started from another's weights is indented below it."""
-    table = Table(title=title)
-    table.add_column("run", overflow="fold")
-    for heading in ("features", "loss"):
-        table.add_column(heading)
-    table.add_column("steps", justify="right")
-    table.add_column("best EER", justify="right")
-    table.add_column("status")
-    depths: dict[str | None, int] = {None: -1}
-    for run in runs:
-        depths[run.path] = depths[run.parent] + 1
-        name = PurePosixPath(run.path).relative_to(run.parent or ".")
-        eer = "" if run.best_eer is None else f"{100 * run.best_eer:.2f} %"
-        steps = "" if run.steps is None else str(run.steps)
-        indented = Text("  " * depths[run.path] + str(name))  # not markup: a sweep's names may hold brackets
-        table.add_row(indented, run.features, run.loss, steps, eer, run.status)
-    return table
 
 
 def format_packaged_model(model: "PackagedModel | None") -> str:

@@ -22,6 +22,7 @@ from singer_verify.errors import SingerVerifyError
 BEST_CHECKPOINT, LAST_CHECKPOINT = Path("checkpoints/best.ckpt"), Path("checkpoints/last.ckpt")
 SAVED_MODEL = Path("saved_model.pt")
 RUN_FILENAME, METRICS_FILENAME, FAILURE_FILENAME = "run.json", "metrics.json", "failure.json"
+SWEEP_PLAN_FILENAME, LOG_FILENAME = "sweep.json", "train.log"
 RECORDED_PACKAGES = (
     "singer_verify",
     "torch",

@@ -26,7 +26,7 @@ from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import compute_cosine_scores
 from singer_verify.inference import Model, load_model
-from singer_verify.runs.tree import read_run_status
+from singer_verify.runs.tree import read_failure_reason, read_run_status
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.corpus_comparison import (
     CorpusResult,
@@ -39,7 +39,7 @@ from singer_verify.sweeps.corpus_comparison import (
 )
 from singer_verify.sweeps.degraded_runs import CellRobustness, measure_robustness
 from singer_verify.sweeps.exported_results import export_speed
-from singer_verify.sweeps.jobs import PLAN_FILENAME, read_failure_reason, read_sweep_plan
+from singer_verify.sweeps.jobs import PLAN_FILENAME, read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
     JudgedRuns,
     export_judged_runs,

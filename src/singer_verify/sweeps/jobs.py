@@ -18,6 +18,7 @@ from singer_verify.runs.folder import (
     FAILURE_FILENAME,
     LAST_CHECKPOINT,
     RUN_FILENAME,
+    SWEEP_PLAN_FILENAME,
     identify_process,
     write_json,
 )
@@ -31,7 +32,7 @@ from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_ru
 from singer_verify.training.composition import build_job_folder_name
 
 log = logging.getLogger(__name__)
-PLAN_FILENAME = "sweep.json"
+PLAN_FILENAME = SWEEP_PLAN_FILENAME
 
 
 class JobError(SingerVerifyError):
@@ -104,14 +105,6 @@ def lock_job(job: Path, sentence: Callable[[BaseException], str]) -> Iterator[No
         raise JobError(job, reason) from error
     finally:
         lock.release()
-
-
-def read_failure_reason(job: Path) -> str:
-    """Return why a job failed."""
-    try:
-        return str(json.loads((job / FAILURE_FILENAME).read_text(encoding="utf-8"))["reason"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return f"{FAILURE_FILENAME} cannot be read."
 
 
 def is_job_finished(job: Path) -> bool:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singer_verify.runs.folder import FAILURE_FILENAME, RUN_FILENAME
-from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_run_status
-from singer_verify.sweeps.jobs import name_job, read_failure_reason, read_sweep_plan
+from singer_verify.runs.tree import FINISHED_STATUSES, read_failure_reason, read_run_metrics, read_run_status
+from singer_verify.sweeps.jobs import name_job, read_sweep_plan
 
 
 @dataclass(frozen=True)

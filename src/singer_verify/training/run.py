@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from singer_verify.runs.folder import (
     BEST_CHECKPOINT,
     FAILURE_FILENAME,
     LAST_CHECKPOINT,
+    LOG_FILENAME,
     METRICS_FILENAME,
     claim_run_folder,
     find_run_folder,
@@ -57,7 +58,6 @@ from singer_verify.training.setting_checks import check_settings
 from singer_verify.worker_processes import is_worker_death, wait_for_death_signal
 
 log = logging.getLogger(__name__)
-LOG_FILENAME = "train.log"
 ABSENT = object()
 EARLY_STOPPING_ERROR = "Early stopping conditioned on metric"  # Lightning's, where there is no such metric
 
@@ -185,10 +185,24 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
         (run / FAILURE_FILENAME).unlink(missing_ok=True)  # of a sweep's job that is continued by itself
         for line in describe_training(trainer, verifier, data):
             log.info("%s", line)
-    result = fit(trainer, verifier, data, ckpt_path)
-    if is_first_rank:
-        write_results(trainer, result)
+    with _record_failure(run if is_first_rank else None):
+        result = fit(trainer, verifier, data, ckpt_path)
+        if is_first_rank:
+            write_results(trainer, result)
     return result
+
+
+@contextmanager
+def _record_failure(run: Path | None) -> Iterator[None]:
+    """Write the reason of an error raised within into the run's folder, for `singer-verify runs`."""
+    try:
+        yield
+    except Exception as error:
+        if run is not None:
+            kind = "" if isinstance(error, SingerVerifyError) else f"{type(error).__name__}: "
+            with suppress(OSError):  # the disk may be full
+                write_json(run / FAILURE_FILENAME, {"reason": kind + " ".join(str(error).split())})
+        raise
 
 
 def _compose_resumed(config: DictConfig, ckpt_path: str | None) -> tuple[DictConfig, list[str], str | None]:

@@ -12,7 +12,7 @@ import pytest
 
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import identify_process, is_process_alive
-from singer_verify.runs.tree import read_run_tree
+from singer_verify.runs.tree import format_features_name, read_run_tree
 
 
 def write_run_record(run: Path, process: dict[str, Any], stopped: str | None = None) -> None:
@@ -63,6 +63,45 @@ def test_a_process_that_ended_is_not_alive() -> None:
     assert is_process_alive(record) is False
 
 
+def test_what_a_run_is_and_why_it_ended(tmp_path: Path) -> None:
+    gone = identify_process() | {"began": 0.0}
+    for name in ("killed", "wrong", "silent"):
+        write_run_record(tmp_path / name, gone)
+    started = {"process": gone, "started": "2026-11-28T00:17:32+00:00"}
+    (tmp_path / "killed/run.json").write_text(json.dumps(started))
+    with (tmp_path / "killed/config.yaml").open("a") as config:
+        config.write(
+            "data: {root: [/corpora/jvs, damp]}\nencoder: {_target_: singer_verify.encoders.lstm.LSTMEncoder}\n"
+        )
+    (tmp_path / "killed/train.log").write_text("1 INFO one\n2 INFO step 20: EER 9.00 %\n")
+    (tmp_path / "wrong/failure.json").write_text(json.dumps({"reason": "step 3: the loss is NaN."}))
+    killed, silent, wrong = read_run_tree(tmp_path)
+    assert (killed.status, killed.corpus, killed.encoder, killed.started) == (
+        *("crashed", "jvs+damp", "lstm"),
+        started["started"],
+    )
+    assert killed.reason is not None
+    assert killed.reason.endswith("last message: 2 INFO step 20: EER 9.00 %")
+    assert (silent.reason, wrong.status) == ("it was ended from outside", "failed")
+    assert wrong.reason == "step 3: the loss is NaN."
+
+
+def test_jobs_of_a_sweep_name_it(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/sweep.json").write_text("{}")
+    write_run_record(tmp_path / "sweep/a", identify_process())
+    write_run_record(tmp_path / "b", identify_process())
+    assert [(run.path, run.sweep) for run in read_run_tree(tmp_path)] == [("b", None), ("sweep/a", "sweep")]
+    assert [run.sweep for run in read_run_tree(tmp_path / "sweep")] == [None]  # all that is asked for
+
+
 def test_runs_of_no_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match="no such folder; give the folder that holds the runs"):
         read_run_tree(tmp_path / "none")
+
+
+def test_recipes_made_of_recipes_are_named_by_them() -> None:
+    mel = {"_target_": "singer_verify.features.mel.MelSpectrogram", "num_bins": 40}
+    stack = {"_target_": "singer_verify.features.stack.FeatureStack", "stack": [mel, "pitch"]}
+    deltas = {"_target_": "singer_verify.features.deltas.Deltas", "base": mel}
+    assert [format_features_name(recipe) for recipe in (mel, stack, deltas)] == ["mel40", "mel40+pitch", "mel40+deltas"]
