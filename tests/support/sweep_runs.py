@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -50,3 +51,56 @@ def write_run(
         best = {"step": 4, "val/eer": 0.3}
         (run / "metrics.json").write_text(json.dumps({"steps": 4, "best": best, "stopped": stopped, "seconds": 12.0}))
     return run
+
+
+NUM_FOLDS, NUM_SINGERS, UTTERANCES = 3, 12, 5
+
+
+def write_exported_runs(
+    folder: Path,
+    experiment: str,
+    bins: int,
+    max_singers: int | None,
+    seeds: tuple[int, ...],
+    *settings: str,
+    labels: dict[str, list[str]] | None = None,
+) -> list[Path]:
+    """Write exported results of one recipe and size over three folds, as if its noise shrank with the size.
+
+    Args:
+        folder: folder of the results.
+        experiment: experiment that was typed; its first part names the encoder.
+        bins: number of mel bins.
+        max_singers: singers learned from; None stands for all, 18.
+        seeds: seeds of the runs.
+        settings: further overrides.
+        labels: values of the 60 utterances by label.
+    """
+    singers = np.repeat([f"s{number:02}" for number in range(NUM_SINGERS)], UTTERANCES)
+    paths = np.array([f"choir/val/{singer}/{number}.wav" for number, singer in enumerate(singers)])
+    folds = np.arange(len(singers)) // UTTERANCES % NUM_FOLDS
+    directions = np.random.default_rng(0).standard_normal((NUM_SINGERS, 12)).repeat(UTTERANCES, axis=0)
+    runs = []
+    for seed in seeds:
+        noise = np.random.default_rng([seed, bins, max_singers or 0, len(settings)]).standard_normal(directions.shape)
+        rows = directions + 2.4 * (max_singers or 18) ** -0.4 * noise
+        for fold in range(NUM_FOLDS):
+            size = [] if max_singers is None else [f"data.max_singers={max_singers}"]
+            typed = f"features=mel{bins}", *size, *settings, f"data.fold={fold}", f"seed={seed}"
+            data = {"folds": NUM_FOLDS, "fold": fold, "max_singers": max_singers, "max_minutes": None}
+            run = write_run(folder, *typed, corpus=Path("choir"), **data)
+            (run / "overrides.yaml").write_text(yaml.safe_dump([*typed, f"experiment={experiment}"]))
+            encoder = {"_target_": f"encoders.{experiment.partition('/')[0]}.Encoder"}
+            config = yaml.safe_load((run / "config.yaml").read_text()) | {"name": experiment, "encoder": encoder}
+            (run / "config.yaml").write_text(yaml.safe_dump(config))
+            sizes = {"num_train_singers": max_singers or 18, "train_minutes": 3.0 * (max_singers or 18)}
+            metrics = json.loads((run / "metrics.json").read_text())
+            (run / "metrics.json").write_text(json.dumps(metrics | sizes))
+            kept = folds == fold
+            arrays = {"embeddings": rows[kept].astype(np.float16), "paths": paths[kept], "singers": singers[kept]}
+            np.savez(run / "exported-folds.npz", num_parameters=1, num_bins=bins, **arrays)
+            runs.append(run)
+    table = {"utterance": paths.tolist(), "singer": singers.tolist(), **(labels or {})}
+    lines = [",".join(table), *map(",".join, zip(*table.values(), strict=True))]
+    (folder / "utterances-folds.csv").write_text("\n".join(lines) + "\n")
+    return runs

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from rich.console import Console
 from support.audio import MakeCorpus
 from support.cli import call, refusal
-from support.sweep_runs import write_run
+from support.sweep_runs import write_exported_runs, write_run
 
 from singer_verify.evaluation.metrics.bootstrap import Estimate, compute_percentile_interval
 from singer_verify.reports.leaderboard.learning_curves import (
@@ -256,49 +255,16 @@ def test_the_command(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     )
 
 
-NUM_FOLDS, NUM_SINGERS = 3, 12
-
-
-def write_exported_sweep(
-    folder: Path, experiment: str, bins: int, max_singers: int | None, seeds: tuple[int, ...]
-) -> None:
-    """Exported results of one size, with noise that shrinks by it."""
-    singers = np.repeat([f"s{number:02}" for number in range(NUM_SINGERS)], 5)
-    paths = np.array([f"choir/val/{singer}/{number}.wav" for number, singer in enumerate(singers)])
-    folds = np.arange(len(singers)) // 5 % NUM_FOLDS
-    directions = np.random.default_rng(0).standard_normal((NUM_SINGERS, 12)).repeat(5, axis=0)
-    for seed in seeds:
-        noise = np.random.default_rng([seed, bins, max_singers or 0]).standard_normal(directions.shape)
-        rows = directions + 2.4 * (max_singers or 18) ** -0.4 * noise
-        for fold in range(NUM_FOLDS):
-            size = [] if max_singers is None else [f"data.max_singers={max_singers}"]
-            settings = f"features=mel{bins}", *size, f"data.fold={fold}", f"seed={seed}"
-            data = {"folds": NUM_FOLDS, "fold": fold, "max_singers": max_singers, "max_minutes": None}
-            run = write_run(folder, *settings, corpus=Path("choir"), **data)
-            (run / "overrides.yaml").write_text(yaml.safe_dump([*settings, f"experiment={experiment}"]))
-            encoder = {"_target_": f"encoders.{experiment[:4]}.Encoder"}
-            config = yaml.safe_load((run / "config.yaml").read_text()) | {"name": experiment, "encoder": encoder}
-            (run / "config.yaml").write_text(yaml.safe_dump(config))
-            sizes = {"num_train_singers": max_singers or 18, "train_minutes": 3.0 * (max_singers or 18)}
-            metrics = json.loads((run / "metrics.json").read_text())
-            (run / "metrics.json").write_text(json.dumps(metrics | sizes))
-            kept = folds == fold
-            arrays = {"embeddings": rows[kept].astype(np.float16), "paths": paths[kept], "singers": singers[kept]}
-            np.savez(run / "exported-folds.npz", num_parameters=1, num_bins=bins, **arrays)
-    table = "".join(f"{path},{singer}\n" for path, singer in zip(paths, singers, strict=True))
-    (folder / "utterances-folds.csv").write_text(f"utterance,singer\n{table}")
-
-
 @pytest.mark.slow
 def test_the_largest_size_may_be_of_another_sweep(tmp_path: Path) -> None:
     """As the study does: sizes of three recipes in one folder, all singers in that of many recipes, floors beside."""
     results = tmp_path / "results"
     for bins in (10, 20, 30):
         for max_singers in (3, 6, 12):
-            write_exported_sweep(results / "data_size", "best/sizes", bins, max_singers, (1,))
+            write_exported_runs(results / "data_size", "best/sizes", bins, max_singers, (1,))
     for bins in (10, 20, 30, 40):
-        write_exported_sweep(results / "recipes", "best/recipes", bins, None, (1, 2))
-    write_exported_sweep(results / "floors", "flat/floors", 10, None, (1,))
+        write_exported_runs(results / "recipes", "best/recipes", bins, None, (1, 2))
+    write_exported_runs(results / "floors", "flat/floors", 10, None, (1,))
     records = json.loads(call("learning-curve", results, "--json"))
     points = {}
     for point in records["points"]:

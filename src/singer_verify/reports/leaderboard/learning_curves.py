@@ -36,6 +36,7 @@ EXTENDED_RANGE = 4.0  # times the largest size, up to which the figure continues
 NUM_LINE_POINTS = 60
 AXIS_LABELS = {SINGERS: "singers learned from", MINUTES: "minutes of each singer"}
 MARKERS = "os^Dv"
+MAX_SHORT_NAME = 10  # up to which four names fit side by side
 MAX_NAMED_TICKS, MIN_TICK_RATIO = 8, 1.25
 
 
@@ -280,7 +281,8 @@ def plot_learning_curves(curves: LearningCurves) -> Figure:
             _draw_curve(axes, curve, number - (len(drawn) - 1) / 2, style, names[number], curves.target_eer)
         _draw_axes(axes, drawn, curves.target_eer, AXIS_LABELS[against])
         axes.set_ylabel("EER in %" if axes.get_subplotspec().is_first_col() else "")
-        above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2}
+        is_short = max(map(len, names)) <= MAX_SHORT_NAME
+        above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 4 if is_short else 2}
         axes.legend(frameon=False, fontsize="small", **above)
     return figure
 

@@ -31,7 +31,11 @@ def format_short_name(entry: LeaderboardEntry, board: Leaderboard) -> str:
 
 def name_by_values(board: Leaderboard) -> dict[str, str]:
     """Name each cell by the values of its settings alone, `fbank` for `features=fbank`, where these tell all apart."""
-    values = {entry.name: _join_values(entry.varied) or DEFAULT_CELL_NAME for entry in board.entries}
+    varied = _leave_out_experiments([entry.varied for entry in board.entries])
+    values = {
+        entry.name: _join_values(settings) or DEFAULT_CELL_NAME
+        for entry, settings in zip(board.entries, varied, strict=True)
+    }
     if len(set(values.values())) == len(values):
         return values
     return {entry.name: format_short_name(entry, board) for entry in board.entries}
@@ -58,10 +62,17 @@ def _name_within_group(entries: list[LeaderboardEntry], board: Leaderboard) -> l
         settings = [setting for setting in entries[0].varied if setting.startswith(("features=", "imported="))]
         return [(entries[0], _join_values(settings) or format_short_name(entries[0], board))]
     shared = set.intersection(*(set(entry.varied) for entry in entries))
+    own = [tuple(setting for setting in entry.varied if setting not in shared) for entry in entries]
     return [
-        (entry, _join_values([setting for setting in entry.varied if setting not in shared]) or DEFAULT_CELL_NAME)
-        for entry in entries
+        (entry, _join_values(settings) or DEFAULT_CELL_NAME)
+        for entry, settings in zip(entries, _leave_out_experiments(own), strict=True)
     ]
+
+
+def _leave_out_experiments(varied: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """Leave out the experiment, which stands for settings beside it, where the others tell all cells apart."""
+    others = [tuple(setting for setting in settings if not setting.startswith("experiment=")) for settings in varied]
+    return others if len(set(others)) == len(others) and all(others) else varied
 
 
 def _join_values(settings: Sequence[str]) -> str:
