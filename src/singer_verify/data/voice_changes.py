@@ -24,6 +24,7 @@ from singer_verify.features.feature import Feature
 from singer_verify.features.voice import ActiveLevel, VoicePreparation, split_voice_feature
 
 EXCERPTS_PER_BATCH = 8
+CHANGES_VERSION = 2  # raised whenever the same settings and seed give other excerpts, so that no old store is used
 MAX_EXCERPTS = 4096  # of one recording; spread over all of it where it is longer
 START_STREAM = 1 << 31  # between the sampler's streams and those of the augmentations
 AUGMENTER_ATTRIBUTES = {
@@ -68,6 +69,11 @@ class VoiceChanges:
             )
         self.chain = AugmentationChain(augmenters, {})
         self.num_changes, self.excerpt_s, self.seed = num_changes, float(excerpt_s), seed
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides which excerpts there are and what they sound like, for the key of a store."""
+        return self.settings | {"version": CHANGES_VERSION}
 
     def iterate_excerpts(
         self, samples: Float[Tensor, " samples"], sample_rate: int, activity_db: float | None = None
@@ -163,7 +169,7 @@ class ChangedVoices:
         return {
             "_target_": f"{__name__}.{type(self).__name__}",
             "feature": self.whole_feature.recipe,
-            "changes": self.changes.settings,
+            "changes": self.changes.recipe,
             "sample_rate": self.sample_rate,
         }
 

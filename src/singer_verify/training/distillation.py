@@ -88,7 +88,7 @@ class TeacherEmbeddings:
         return {
             "_target_": f"{__name__}.{type(self).__name__}",
             "teacher": self.fingerprint,
-            "changes": self.changes.settings,
+            "changes": self.changes.recipe,
             "sample_rate": self.sample_rate,
             "activity_db": self.activity_db,
         }
