@@ -134,6 +134,13 @@ def test_commands_exist_with_their_options_and_settings(page: Path, settings: se
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "concepts"], ids=lambda page: page.stem)
+def test_the_code_of_concepts_runs(page: Path) -> None:
+    for block in read_blocks(page):
+        if block.language == "python":
+            exec(compile(block.text, block.where, "exec"), {"__name__": page.stem})
+
+
 @by_page
 def test_settings_named_in_the_text_exist(page: Path, settings: set[str]) -> None:
     """`data.folds=5`, or `features.activity_db`; what + adds, and what is Hydra's or Python's, aside."""
