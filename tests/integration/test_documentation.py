@@ -75,6 +75,12 @@ def test_links_lead_somewhere(page: Path, generated: dict[Path, str]) -> None:
     assert dead == []
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    missing = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if ROOT / "docs" in page.parents]
+    assert [page for page in missing if f": {page}\n" not in text] == []
+
+
 def check_python(text: str) -> None:
     for node in ast.walk(ast.parse(text)):
         names = [(alias.name, "") for alias in node.names] if isinstance(node, ast.Import) else []
@@ -241,7 +247,7 @@ def test_trainings_compose(page: Path) -> None:
     ("words", "mistake"),
     [
         ("singer-verify verify MODEL a.wav b.wav", None),
-        ("singer-verify verify MODEL a.wav", "Missing parameter: right"),
+        ("singer-verify prepare vocalset", "Missing parameter: source"),
         ("singer-verify verify MODEL a.wav b.wav --treshold 1", "No such option: --treshold"),
         ("singer-verify judge MODEL", "no such command"),
         ("python train.py loss=ge2e+ce data.folds=5 ~callbacks.pictures", None),
