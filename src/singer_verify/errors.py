@@ -94,3 +94,8 @@ def require_attributes(name: str, part: object, expected: Mapping[str, str]) -> 
                 f"{name}: {kind.__module__}.{kind.__qualname__} has no {attribute}; expected {description} "
                 f"(see docs/extending.md)."
             )
+
+
+def format_installation(extra: str) -> str:
+    """Return the command that installs an extra, with the versions that this package is tested with."""
+    return f"pip install -c constraints.txt -e '.[{extra}]' (in the folder of its source code)"

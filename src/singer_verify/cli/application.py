@@ -80,6 +80,10 @@ def choose_packaged_model() -> Path:
     return packaged.path
 
 
+def _find_panel(command: str) -> str:
+    return next((panel for panel, commands in COMMAND_PANELS.items() if command in commands), OTHER_PANEL)
+
+
 class Application(typer.Typer):
     """The application. Its paths may be typed in another spelling of accented letters than on disk."""
 
@@ -87,9 +91,11 @@ class Application(typer.Typer):
         self, name: str | None = None, **options: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a command, which is run on the paths that exist, and on the packaged model if none is named."""
-        register = super().command(name, cls=ModelCommand, **options)
 
         def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+            panel = _find_panel(name or command.__name__.replace("_", "-"))
+            register = super(Application, self).command(name, cls=ModelCommand, rich_help_panel=panel, **options)
+
             @functools.wraps(command)
             def run(**values: Any) -> Any:
                 from singer_verify.corpora.names import find_typed_path
@@ -109,7 +115,28 @@ class Application(typer.Typer):
         return decorate
 
 
-app = Application(no_args_is_help=True, add_completion=False)
+COMMAND_PANELS = {  # of --help, in this order
+    "Most used": ("verify", "embed", "evaluate", "prepare", "runs"),
+    "Recognise singers": ("identify", "enrol", "gallery", "diarize", "table", "demo", "bench"),
+    "Evaluate models": ("calibrate", "trials", "probe", "similarity", "map"),
+    "Data, trainings and sweeps": (
+        *("new", "audit", "leaderboard", "learning-curve", "models", "import-weights", "interpolate"),
+    ),
+    "Publish": ("export", "card"),
+}
+OTHER_PANEL = "Other commands"
+EXAMPLES = (
+    "singer-verify verify runs/first A.wav B.wav",
+    "singer-verify embed runs/first songs/ --out songs.npz",
+    "singer-verify evaluate runs/first /corpora/vocalset --out report",
+    "singer-verify prepare vocalset VocalSet1-2/ --out /corpora/vocalset",
+    "singer-verify runs",
+)
+app = Application(
+    no_args_is_help=True,
+    add_completion=False,
+    epilog="\n\n".join(["Examples:", *EXAMPLES, "singer-verify COMMAND --help explains a command."]),
+)
 Item = TypeVar("Item")
 ModelArgument = Annotated[
     Path,

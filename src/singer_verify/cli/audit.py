@@ -17,7 +17,7 @@ from singer_verify.cli.application import (
     show_progress,
     takes_trust,
 )
-from singer_verify.cli.console import print_result
+from singer_verify.cli.console import print_result, tell_page
 
 NO_MODEL = Path("none")  # as --model
 
@@ -75,6 +75,7 @@ def audit(
     )
     from singer_verify.inference.audit_signals import KINDS, SAME_SINGER
     from singer_verify.reports.audit import (
+        PAGE_NAME,
         build_audit_record,
         build_audit_tables,
         format_audit_csv,
@@ -124,6 +125,8 @@ def audit(
             print_result(build_audit_tables(report, top))
         if out is not None:  # after the results were printed: a full disk does not take them
             write_audit(report, out)
+            if not (as_json or as_csv):
+                tell_page(out / PAGE_NAME)
         utterances, refused = report.utterances, set(report.refused)
     if apply is not None:
         from singer_verify.corpora.preparation import prepare_corpus, select_accepted

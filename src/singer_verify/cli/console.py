@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import rich
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.logging import RichHandler
 from rich.measure import Measurement
@@ -129,6 +130,11 @@ def print_result(*results: RenderableType, console: Console | None = None) -> No
                 column.min_width = max(column.min_width or 0, *words)
         width = max(console.width, Measurement.get(console, options, result).minimum)
         Console(file=console.file, width=width, quiet=console.quiet).print(result)
+
+
+def tell_page(page: Path) -> None:
+    """Tell how to open a page that was written."""
+    typer.echo(f"Open the page in a browser: {page.absolute().as_uri()}")
 
 
 def silence_console() -> None:

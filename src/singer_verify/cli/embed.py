@@ -40,6 +40,8 @@ def embed(
 ) -> None:
     """Write an .npz of `paths` (strings) and `embeddings` (float32, files × embedding, rows of unit length).
 
+    Example: singer-verify embed runs/first songs/ --out songs.npz
+
     A folder of Parquet parts has the columns path, start_s, end_s, content (the same for files that sound the same),
     embedding and model (its fingerprint). The same call again goes on where an earlier one stopped.
     """

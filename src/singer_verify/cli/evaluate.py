@@ -21,14 +21,15 @@ from singer_verify.cli.application import (
     show_progress,
     takes_trust,
 )
+from singer_verify.cli.console import print_result, tell_page
+from singer_verify.progress_bars import can_draw
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it do
     from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResult, RobustnessResult
     from singer_verify.inference.evaluation_context import EvaluationContext
 
 MAX_CONFOUND_COLUMNS = 80
-MIN_CONSOLE_COLUMNS = 120  # width of the tables, so that a condition fits on one line
-MIN_ROBUSTNESS_COLUMNS = 80
+MIN_PIPED_COLUMNS = 120  # width of the tables in a file or a pipe, so that a condition fits on one line
 
 
 @app.command("evaluate")
@@ -77,7 +78,10 @@ def evaluate_model(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a model: error rates and costs with 95 % intervals over singers, by condition, and its worst errors."""
+    """Evaluate a model: error rates and costs with 95 % intervals over singers, by condition, and its worst errors.
+
+    Example: singer-verify evaluate runs/first /corpora/vocalset --out report
+    """
     from singer_verify.evaluation.embedding_map import MIN_MAP_UTTERANCES, map_utterances
     from singer_verify.evaluation.evaluate import select_models_scoring
     from singer_verify.inference import load_model, load_model_scoring
@@ -90,7 +94,7 @@ def evaluate_model(
     from singer_verify.inference.evaluation_context import build_evaluation_context, describe_models
     from singer_verify.inference.recording_measures import find_f0_settings
     from singer_verify.inference.robustness import evaluate_degradations, require_audio
-    from singer_verify.reports.evaluation.files import write_evaluation_report
+    from singer_verify.reports.evaluation.files import REPORT_FILE_NAME, write_evaluation_report
 
     _check_evaluation_options(enrol, resamples, seed, umap, out)
     _check_degraded_sides(degrade, degrade_sides)
@@ -125,14 +129,16 @@ def evaluate_model(
         maps = [map_utterances(utterances.embeddings, method) for method in methods if has_map]
         write_evaluation_report(result, utterances, context, out, corpus, maps, robustness)
     if not as_json:
-        typer.echo(
-            f"{out}: report.html and its figures and tables." if out else "--out DIR writes a report with figures."
-        )
+        if out is None:
+            typer.echo("--out DIR writes a report with figures.")
+        else:
+            typer.echo(f"{out}: report.html and its figures and tables.")
+            tell_page(out / REPORT_FILE_NAME)
 
 
 def _check_evaluation_options(enrol: int, resamples: int, seed: int, umap: bool, out: Path | None) -> None:
     """Refuse what would otherwise fail only after an hour's work."""
-    from singer_verify.errors import SingerVerifyError, require_at_least
+    from singer_verify.errors import SingerVerifyError, format_installation, require_at_least
     from singer_verify.evaluation.embedding_map import find_available_methods
     from singer_verify.reports.evaluation.files import require_report_folder
 
@@ -141,7 +147,7 @@ def _check_evaluation_options(enrol: int, resamples: int, seed: int, umap: bool,
     require_at_least(0, **{"--seed": seed})
     if umap and "umap" not in find_available_methods():
         raise SingerVerifyError(
-            "--umap: umap-learn is not installed; pip install 'singer_verify[umap]', or leave --umap out."
+            f"--umap: umap-learn is not installed; {format_installation('umap')}, or leave --umap out."
         )
     if out is not None:
         require_report_folder(out)
@@ -169,7 +175,7 @@ def _print_robustness(
     if as_json:
         typer.echo(json.dumps(build_evaluation_record(result, utterances, context, robustness), indent=2))
     else:
-        Console(width=max(Console().width, MIN_ROBUSTNESS_COLUMNS)).print(build_robustness_table(robustness))
+        print_result(build_robustness_table(robustness))
 
 
 def _print_evaluation(
@@ -182,8 +188,10 @@ def _print_evaluation(
     if as_json:
         typer.echo(json.dumps(build_evaluation_record(result, utterances, context), indent=2))
         return
-    console = Console(width=max(Console().width, MIN_CONSOLE_COLUMNS))
+    console = Console()
+    if not can_draw(console):
+        console = Console(width=max(console.width, MIN_PIPED_COLUMNS))
     console.print(build_evaluation_table(result, utterances, context))
-    console.print(build_conditions_table(result.conditions))
+    console.print(build_conditions_table(result.conditions, console.width))
     if result.confounds is not None:
         console.print(build_confound_table(result), width=min(console.width, MAX_CONFOUND_COLUMNS))

@@ -60,7 +60,10 @@ def prepare(
         typer.Option(metavar="NAME=VALUE", help="Another option of the reader, as jvs_music: version, nhss: whole."),
     ] = None,
 ) -> None:
-    """Prepare a corpus from a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels."""
+    """Prepare a corpus from a data set: links in <out>/{train,val,test}/<singer>/, and corpus.csv with labels.
+
+    Example: singer-verify prepare vocalset VocalSet1-2/ --out /corpora/vocalset --val 4
+    """
     from singer_verify.corpora.preparation import prepare_corpus as write
     from singer_verify.corpora.splits import SelectionSettings, select_recordings
     from singer_verify.progress_bars import track_progress

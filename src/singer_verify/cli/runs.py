@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from singer_verify.cli.application import JsonOption, OnlyOption, app, parse_degradation_options, takes_trust
-from singer_verify.cli.console import print_result, show_progress_on_stderr
+from singer_verify.cli.console import print_result, show_progress_on_stderr, tell_page
 from singer_verify.progress_bars import can_draw
 
 
@@ -124,6 +124,8 @@ def leaderboard(
         console = Console(width=max(Console().width, count_min_columns(board)))
         console.print(build_leaderboard_table(board, points))
         typer.echo(f"{folder}: {', '.join(files)}.")
+        for page in (name for name in files if name.endswith(".html")):
+            tell_page(folder / page)
 
 
 @app.command("learning-curve")

@@ -47,6 +47,8 @@ def verify(
 ) -> None:
     """Decide whether two recordings are of the same singer.
 
+    Example: singer-verify verify runs/first A.wav B.wav
+
     Exit codes: 0 same singer, 3 different singers, 4 undecided because the model has no threshold, 1 a recording or the
     model cannot be used.
     """

@@ -28,7 +28,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from singer_verify.demo.clips import BYTES_PER_MB
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_installation
 
 if TYPE_CHECKING:  # packages of the extra
     import fastapi
@@ -117,7 +117,7 @@ def require_gradio() -> None:
         SingerVerifyError: it is not.
     """
     if find_spec("gradio") is None:
-        raise SingerVerifyError("the demo needs Gradio, which is not installed: pip install 'singer_verify[demo]'.")
+        raise SingerVerifyError(f"the demo needs Gradio, which is not installed: {format_installation('demo')}.")
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

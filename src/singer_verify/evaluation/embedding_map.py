@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_installation
 
 MAP_METHODS = ("tsne", "umap")
 MAP_METHOD_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
@@ -71,7 +71,7 @@ def require_map_method(method: str) -> None:
     """
     if method not in find_available_methods():
         raise SingerVerifyError(
-            f"--method {method}: umap-learn is not installed; pip install 'singer_verify[umap]', or take --method tsne."
+            f"--method {method}: umap-learn is not installed; {format_installation('umap')}, or take --method tsne."
         )
 
 

@@ -17,7 +17,7 @@ from jaxtyping import config as jaxtyping_config
 from onnxscript import opset18
 from torch import Tensor, nn
 
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_installation
 from singer_verify.evaluation.scoring.scoring import Scoring
 from singer_verify.features.voice import build_prepared_front_end, split_voice_feature
 from singer_verify.inference.end_to_end import EndToEndModel, find_min_samples, find_torch_obstacle
@@ -162,7 +162,7 @@ def require_onnx() -> None:
     if missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]:
         raise SingerVerifyError(
             f"export needs {', '.join(ONNX_PACKAGES)}, and {', '.join(missing)} cannot be found; "
-            f"pip install 'singer_verify[onnx]'."
+            f"{format_installation('onnx')}."
         )
 
 

@@ -11,7 +11,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from singer_verify.errors import SingerVerifyError, require_at_least, require_between, require_choice
+from singer_verify.errors import (
+    SingerVerifyError,
+    format_installation,
+    require_at_least,
+    require_between,
+    require_choice,
+)
 from singer_verify.features.feature import compute_hop_samples, require_one_frame
 
 F0_METHODS = ("dio", "harvest", "swift")
@@ -52,7 +58,7 @@ def require_swift_f0() -> None:
     if importlib.util.find_spec("swift_f0") is None:
         raise SingerVerifyError(
             "f0_method=swift: needs the package swift-f0, which is not installed; run: "
-            "pip install 'singer_verify[f0]', or take f0_method=dio."
+            f"{format_installation('f0')}, or take f0_method=dio."
         )
 
 

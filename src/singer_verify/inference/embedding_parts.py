@@ -18,7 +18,7 @@ from jaxtyping import Float
 from singer_verify.atomic_files import atomic_write, lock_file
 from singer_verify.audio.content import NO_CONTENT
 from singer_verify.corpora.names import normalise_name
-from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.errors import SingerVerifyError, UtteranceError, format_installation
 from singer_verify.inference.enrolment import format_content
 from singer_verify.inference.model import Model
 from singer_verify.inference.windows import RecordingEmbedding
@@ -46,7 +46,7 @@ def require_parquet() -> None:
     except ImportError as error:
         raise SingerVerifyError(
             f"Parquet files need pyarrow, which cannot be imported ({error}); install it with "
-            f"pip install 'singer_verify[catalogue]'."
+            f"{format_installation('catalogue')}."
         ) from error
 
 

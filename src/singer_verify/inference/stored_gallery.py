@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Num
 
 from singer_verify.atomic_files import atomic_write
 from singer_verify.audio.clip import AudioClip
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_installation
 from singer_verify.evaluation.averaging import average_by_group
 from singer_verify.evaluation.scoring.scoring import COSINE, ENROLMENT_SCORES, Scoring
 from singer_verify.inference.enrolment import (
@@ -395,6 +395,6 @@ def _import_faiss() -> Any:
     except ImportError as error:
         raise SingerVerifyError(
             f"an index of very many recordings needs faiss, which cannot be imported ({error}); install it with "
-            f"pip install 'singer_verify[catalogue]', or score all singers with --exact."
+            f"{format_installation('catalogue')}, or score all singers with --exact."
         ) from error
     return faiss

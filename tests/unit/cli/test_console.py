@@ -3,14 +3,21 @@
 import io
 import logging
 import re
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.table import Table
+from typer.testing import CliRunner
 
-from singer_verify.cli.console import LogHandler, format_user_error, print_result
-from singer_verify.errors import SingerVerifyError
+from singer_verify.cli import app
+from singer_verify.cli.application import COMMAND_PANELS, EXAMPLES
+from singer_verify.cli.console import LogHandler, format_user_error, print_result, tell_page
+from singer_verify.corpora import readers
+from singer_verify.errors import SingerVerifyError, format_installation
 from singer_verify.progress_bars import track_progress
 
+PROJECT = Path(__file__).parents[3]
 LONG_PATH = "/corpora/" + "/".join(f"folder_{n}_with_a_long_name" for n in range(6)) + "/song.wav"
 
 
@@ -58,3 +65,38 @@ def test_progress_is_quiet_in_a_pipe() -> None:
 
 def test_a_list_in_a_message_keeps_its_lines() -> None:
     assert format_user_error(SingerVerifyError("two\nlines\n  a → b\n  c → d")) == "two lines\n  a → b\n  c → d"
+
+
+def test_help_begins_with_what_is_used_most_and_ends_with_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, []).output  # without a command
+    panels = [line.strip("╭─╮ ") for line in shown.splitlines() if line.startswith("╭")]
+    assert panels == ["Options", *COMMAND_PANELS]
+    first = shown.split("Most used")[1].split("╰")[0]
+    positions = [first.index(f"│ {name} ") for name in COMMAND_PANELS["Most used"]]
+    assert positions == sorted(positions)
+    assert all(f" {example} " in shown for example in EXAMPLES)
+
+
+def test_every_command_has_a_group() -> None:
+    names = {command.name for command in app.registered_commands if command.name} | {
+        command.callback.__name__.replace("_", "-") for command in app.registered_commands if not command.name
+    }
+    assert names == {name for commands in COMMAND_PANELS.values() for name in commands}
+
+
+def test_prepare_names_every_reader() -> None:
+    folder = Path(readers.__file__).parent
+    shown = CliRunner().invoke(app, ["prepare", "--help"]).output
+    missing = [path.stem for path in folder.glob("[a-z]*.py") if path.stem not in shown]
+    assert missing == []
+
+
+def test_a_page_is_told_as_an_address(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tell_page(tmp_path / "my report.html")
+    assert capsys.readouterr().out == f"Open the page in a browser: file://{tmp_path}/my%20report.html\n"
+
+
+def test_how_to_install_an_extra_is_the_command_of_the_readme() -> None:
+    command = format_installation("onnx").partition(" (")[0]
+    assert command in (PROJECT / "README.md").read_text(encoding="utf-8")

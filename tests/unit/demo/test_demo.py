@@ -219,5 +219,5 @@ def test_clips_lie_where_only_this_user_reads_and_are_gone_afterwards(monkeypatc
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "find_spec", lambda name: None)
-    with pytest.raises(SingerVerifyError, match=r"pip install 'singer_verify\[demo\]'"):
+    with pytest.raises(SingerVerifyError, match=r"pip install -c constraints.txt -e '\.\[demo\]'"):
         server.require_gradio()

@@ -330,7 +330,9 @@ def test_frames_to_embedding_where_the_recipe_is_no_torch(tmp_path: Path, featur
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if name == "onnxscript" else True)
-    with pytest.raises(SingerVerifyError, match=r"onnxscript cannot be found; pip install 'singer_verify\[onnx\]'"):
+    with pytest.raises(
+        SingerVerifyError, match=r"onnxscript cannot be found; pip install -c constraints.txt -e '\.\[onnx\]'"
+    ):
         onnx_export.require_onnx()
 
 

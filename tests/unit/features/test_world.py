@@ -87,7 +87,9 @@ def test_a_network_finds_the_same_f0_at_the_same_times_at_any_level() -> None:
 
 def test_a_network_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "swift_f0", None)
-    with pytest.raises(SingerVerifyError, match=r"f0_method=swift: needs .* pip install 'singer_verify\[f0\]'"):
+    with pytest.raises(
+        SingerVerifyError, match=r"f0_method=swift: needs .* pip install -c constraints.txt -e '\.\[f0\]'"
+    ):
         Pitch(f0_method="swift")
 
 

@@ -249,7 +249,9 @@ def test_embeddings_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_parts_need_pyarrow(run: Path, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    assert "pip install 'singer_verify[catalogue]'" in refusal("embed", run, songs, "--out", tmp_path / "parts")
+    assert "pip install -c constraints.txt -e '.[catalogue]'" in refusal(
+        "embed", run, songs, "--out", tmp_path / "parts"
+    )
     with pytest.raises(SingerVerifyError, match="need pyarrow"):
         embedding_parts.require_parquet()
 

@@ -51,6 +51,7 @@ METRIC_MEANINGS = {
     "mean_normalised_rank": "Rank of the right singer among all others: 0 is always first, 0.5 is chance.",
 }
 DISPLAYED_MIN_DCF = "min_dcf_0.05"
+WIDE_COLUMNS = 112  # of a console on which conditions fit in one line
 
 
 class OverlapWording(NamedTuple):
@@ -265,13 +266,19 @@ def build_evaluation_table(
     return Group(table, *(Text(f"* {note}") for note in build_evaluation_notes(result, utterances, context)))
 
 
-def build_conditions_table(conditions: Sequence[ConditionMetrics]) -> Table:
-    """Build a console table with a row per condition; the costs at other priors are in the report."""
+def build_conditions_table(conditions: Sequence[ConditionMetrics], width: int = WIDE_COLUMNS) -> Table:
+    """Build a console table with a row per condition; the costs at other priors are in the report.
+
+    Args:
+        conditions: conditions with their metrics.
+        width: columns of the console; where they are few, detection costs are shown without their intervals.
+    """
     table = Table(title="by condition, with 95 % intervals over singers", show_edge=False)
     for name in ("condition", "EER", METRICS[DISPLAYED_MIN_DCF].label, "target trials", "non-target"):
         table.add_column(name, justify="left" if name == "condition" else "right")
     for condition in conditions:
         cost = format_condition_cost(condition.metrics.get(DISPLAYED_MIN_DCF))
+        cost = cost if width >= WIDE_COLUMNS else cost.partition(" [")[0]
         table.add_row(
             Text(condition.condition),
             format_condition_eer(condition),
