@@ -145,11 +145,13 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
     """
     root = find_typed_path(root)
     if not root.is_dir():
-        raise SingerVerifyError(
-            f"data.root={root}: no such folder; expected <root>/{{train,val}}/<singer>/<utterance>."
-        )
+        expected = ",".join(required or splits)
+        expected = f"{{{expected}}}" if "," in expected else expected
+        raise SingerVerifyError(f"{root}: no such folder; expected <root>/{expected}/<singer>/<utterance>.")
     if invalid := [name for name in splits if Path(name).name != name or name == ".."]:
-        raise SingerVerifyError(f"split={invalid[0]}: expected the name of a folder in {root}, for instance val.")
+        raise SingerVerifyError(
+            f"{invalid[0]}: is no split; expected the name of a folder in {root}, for instance val."
+        )
     present = [name for name in splits if (root / name).is_dir()]
     if missing := [name for name in required if name not in present]:
         subfolders = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "none"

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 from singer_verify.corpora.corpus import Corpus, compute_corpus_indices, read_corpora
 from singer_verify.corpora.folds import divide_into_folds
 from singer_verify.corpora.labels import read_utterance_labels
+from singer_verify.corpora.names import find_typed_path
 from singer_verify.corpora.subsets import limit_singers, require_positive_minutes
 from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, AugmentationChain
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
@@ -111,7 +112,12 @@ class SingerDataModule(pl.LightningDataModule):
         require_positive_minutes(max_minutes)
         self.folds, self.fold, self.seed = folds, fold, seed
         self.max_singers, self.max_minutes = max_singers, max_minutes
-        self.corpus = self.read_corpus([Path(folder) for folder in ([root] if isinstance(root, str) else root)])
+        roots = [Path(folder) for folder in ([root] if isinstance(root, str) else root)]
+        if missing := [folder for folder in roots if not find_typed_path(folder).is_dir()]:
+            raise SingerVerifyError(
+                f"data.root={missing[0]}: no such folder; expected <root>/{{train,val}}/<singer>/<utterance>."
+            )
+        self.corpus = self.read_corpus(roots)
         require_readable_labels(self.corpus)
         self.feature = (
             substitute_precomputed_feature(feature, self.corpus.root)

@@ -61,7 +61,7 @@ class TrimmedFeature:
             return frames, times_s
         voiced = detect_voiced_frames(trimmed_samples, self.sample_rate, self.hop_ms, len(frames))
         if not voiced.any():
-            raise UtteranceError("has no voiced frame; delete it, or set features.voiced_only=false.")
+            raise UtteranceError("has no voiced frame, and the recipe keeps no others (voiced_only=true).")
         return frames[voiced], times_s[voiced]
 
 

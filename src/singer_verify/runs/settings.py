@@ -155,9 +155,7 @@ def read_overrides(run: Path) -> list[str]:
     """
     typed = _read_record(run, "overrides.yaml")
     if not isinstance(typed, list) or not all(isinstance(override, str) for override in typed):
-        raise SingerVerifyError(
-            f"resume={run}: {run / 'overrides.yaml'} is not a list of overrides; expected the folder of a run."
-        )
+        raise SingerVerifyError(f"{run / 'overrides.yaml'}: is not a list of overrides; expected the folder of a run.")
     return typed
 
 
@@ -169,7 +167,7 @@ def read_settings(run: Path) -> dict[str, Any]:
     """
     settings = _read_record(run, "config.yaml")
     if not isinstance(settings, dict):
-        raise SingerVerifyError(f"resume={run}: {run / 'config.yaml'} has no settings; expected the folder of a run.")
+        raise SingerVerifyError(f"{run / 'config.yaml'}: has no settings; expected the folder of a run.")
     return settings
 
 
@@ -177,9 +175,7 @@ def _read_record(run: Path, filename: str) -> Any:
     try:
         return yaml.safe_load((run / filename).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SingerVerifyError(
-            f"resume={run}: {run / filename} cannot be read; expected the folder of a run."
-        ) from error
+        raise SingerVerifyError(f"{run / filename}: cannot be read; expected the folder of a run.") from error
 
 
 def merge_overrides(then: list[str], now: list[str]) -> list[str]:

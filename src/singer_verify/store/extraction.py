@@ -265,7 +265,7 @@ def _extract_utterances(
             for utterance in dataset.utterances[done:]:
                 extracted = reusable[utterance.path]() if utterance.path in reusable else next(computed)
                 if extracted.is_out_of_range:
-                    raise SingerVerifyError(extracted.skipped)
+                    raise SingerVerifyError(f"{extracted.skipped}; set data.store_dtype=float32.")
                 extracted = skip_copy(utterance, extracted, register)
                 summary.add(utterance, extracted)
                 _append_utterance(utterance, extracted, dataset.root, frames_file, index_file)

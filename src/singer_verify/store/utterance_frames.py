@@ -158,7 +158,7 @@ class UtteranceFrameDataset(Dataset[ExtractedFrames]):
         content = compute_frames_content(frames.numpy()) if is_precomputed else hasher.compute()
         rounded = frames.to(self.dtype)
         if loss := describe_rounding_loss(frames, rounded):
-            reason = f"{path}: {loss} ({self.feature.recipe['_target_']}); set data.store_dtype=float32."
+            reason = f"{path}: {loss} ({self.feature.recipe['_target_']})"
             return ExtractedFrames(none, reason, content, file_hash, is_out_of_range=True)
         return ExtractedFrames(rounded, "", content, file_hash, notes=notes)
 

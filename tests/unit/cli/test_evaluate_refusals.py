@@ -149,3 +149,13 @@ def test_only_what_is_wanted_is_evaluated_and_measured(
     assert list(evaluate_conditions("shorter than 2 s,cross song")) == ["all", "cross song", "shorter than 2 s"]
     monkeypatch.setattr(evaluation, "read_durations", refuse_to_work)
     assert list(evaluate_conditions("none")) == ["all"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "probe", "calibrate", "trials", "audit"])
+def test_a_missing_corpus_is_named_as_it_was_typed(command: str, model: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    takes_model = () if command in ("trials", "audit") else (model,)
+    output = ("--out", tmp_path / "a.npz") if command == "calibrate" else ()
+    output = ("--out", tmp_path / "a.csv") if command == "trials" else output
+    said = refusal(command, *takes_model, nowhere, *output)
+    assert said.startswith(f"{nowhere}: no such folder; expected <root>/")

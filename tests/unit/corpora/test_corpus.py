@@ -86,7 +86,12 @@ def refusal(root: Path) -> str:
 
 
 def test_refuses_a_missing_folder(tmp_path: Path) -> None:
-    assert "no such folder; expected <root>/{train,val}/<singer>/<utterance>" in refusal(tmp_path / "nowhere")
+    nowhere = tmp_path / "nowhere"
+    assert refusal(nowhere) == f"{nowhere}: no such folder; expected <root>/{{train,val}}/<singer>/<utterance>."
+    with pytest.raises(
+        SingerVerifyError, match=rf"^{nowhere}: no such folder; expected <root>/val/<singer>/<utterance>"
+    ):
+        read_corpus(nowhere, splits=("val",), required=("val",))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
