@@ -28,6 +28,7 @@ from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import print_settings, resolve_config
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
+from singer_verify.worker_processes import shorten_socket_paths
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, OSError)  # besides SingerVerifyError
 # torch and Lightning are imported in functions, so that --help and shell completion answer at once.
@@ -37,6 +38,7 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, OSError)  # besides Singe
 def main(config: DictConfig) -> float | None:
     """Run one training, or a job of a sweep; returns the best value of the monitored metric."""
     set_torch_environment((config.get("trainer") or {}).get("precision"))  # before torch is loaded
+    shorten_socket_paths()
     silence_library_warnings()
     run = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -8,6 +8,7 @@ from rich.console import Console
 from singer_verify.cli.application import app
 from singer_verify.cli.console import configure_logging, escape_undecodable_output, report_user_errors
 from singer_verify.environment import set_torch_environment
+from singer_verify.worker_processes import shorten_socket_paths
 
 COMMAND_MODULES = (  # in the order of --help
     *("verify", "galleries", "diarize", "embed", "bench", "demo"),
@@ -23,6 +24,7 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the console command."""
     set_torch_environment()
+    shorten_socket_paths()
     rich.reconfigure(stderr=True)  # progress goes to standard error, results alone to standard output
     configure_logging(Console(stderr=True))
     escape_undecodable_output()

@@ -30,7 +30,12 @@ from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.features.trimming import substitute_precomputed_feature
 from singer_verify.store.packed import STORE_DTYPES, NormalisedStore, PackedStore, fit_normalisation
-from singer_verify.worker_processes import choose_start_method, count_available_cores, prepare_worker
+from singer_verify.worker_processes import (
+    choose_start_method,
+    count_available_cores,
+    prepare_worker,
+    require_short_socket_paths,
+)
 
 MS_PER_MINUTE = 60_000
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run
@@ -106,6 +111,8 @@ class SingerDataModule(pl.LightningDataModule):
         require_at_least(0, **{"data.num_workers": num_workers, "seed": seed})
         require_at_least(1, **{"data.num_val_batches": num_val_batches})
         require_choice(STORE_DTYPES, **{"data.store_dtype": store_dtype})
+        if num_workers > 0:
+            require_short_socket_paths()
         if num_extraction_workers is not None:
             require_at_least(0, **{"data.num_extraction_workers": num_extraction_workers})
         require_choice(SINGERS_FROM_CHOICES, **{"data.singers_from": singers_from})
