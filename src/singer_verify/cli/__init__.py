@@ -1,5 +1,7 @@
 """The command `singer-verify`. Each module of this package registers its commands with `application.app`."""
 
+import atexit
+import gc
 from importlib import import_module
 
 import rich
@@ -25,6 +27,7 @@ def main() -> None:
     """Run the console command."""
     set_torch_environment()
     shorten_socket_paths()
+    atexit.register(gc.freeze)  # no search for garbage as the process ends: it takes a third of a second
     rich.reconfigure(stderr=True)  # progress goes to standard error, results alone to standard output
     configure_logging(Console(stderr=True))
     escape_undecodable_output()
