@@ -374,7 +374,9 @@ def make_pages() -> dict[str, str]:
     files = read_config_files()
     if unexplained := find_unexplained_settings(files):
         raise ValueError("settings without a comment:\n" + "\n".join(unexplained))
-    return make_command_pages() | make_settings_pages(files) | make_api_pages() | make_example_pages()
+    typed = make_command_pages() | make_settings_pages(files)
+    pages = {path: f"---\nsearch: {{boost: 4}}\n---\n\n{text}" for path, text in typed.items()}  # found before classes
+    return pages | make_api_pages() | make_example_pages()
 
 
 def _join_lines(text: str) -> str:
@@ -384,7 +386,11 @@ def _join_lines(text: str) -> str:
 def _escape(text: str) -> str:
     """Keep what stands outside `code` from being read as Markdown or HTML."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>\[\]#])", r"\\\1", part) for part in parts)
+    return "".join(part if part.startswith("`") else _escape_prose(part) for part in parts)
+
+
+def _escape_prose(text: str) -> str:
+    return re.sub(r"([\\*_\[\]#])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 def _escape_cell(text: str) -> str:
