@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 import rich
@@ -14,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from singer_verify.cli.console import (
+    INTERRUPTED,
     convert_user_errors,
     escape_undecodable_output,
     format_user_error,
@@ -30,6 +33,9 @@ from singer_verify.training.composition import print_settings, resolve_config
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
 from singer_verify.worker_processes import shorten_socket_paths
 
+if TYPE_CHECKING:
+    from singer_verify.training.run import RunResult
+
 USER_ERRORS = (HydraException, OmegaConfBaseException, OSError)  # besides SingerVerifyError
 # torch and Lightning are imported in functions, so that --help and shell completion answer at once.
 
@@ -44,7 +50,10 @@ def main(config: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return train_job(run, config)
     with report_user_errors(*USER_ERRORS):  # here, because Hydra introduces an error with a line of its own
-        return train_and_report(run, config)
+        result = train_and_report(run, config)
+    if result.signal == signal.SIGINT:
+        sys.exit(INTERRUPTED)
+    return result.best_value
 
 
 def train_job(job: Path, config: DictConfig) -> float | None:
@@ -76,7 +85,7 @@ def inherit_from_parent(config: DictConfig, last_checkpoint: Path | None = None)
     return inherit_settings(config, HydraConfig.get().overrides.task, str(last_checkpoint) if is_begun else None)
 
 
-def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None) -> float | None:
+def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None) -> "RunResult":
     """Train, with the settings on the console before if they are asked for, and the outcome after."""
     from lightning_utilities.core.rank_zero import rank_zero_only
 
@@ -94,7 +103,7 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
         print_result(build_run_summary_table(result.to_metrics(), run), console=rich.get_console())
         for line in list_next_commands(result.to_metrics(), run):
             rich.get_console().print(line, soft_wrap=True, markup=False, highlight=False)
-    return result.best_value
+    return result
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.progress_bars import can_draw
 
 LOGGER = logging.getLogger("singer_verify")
+INTERRUPTED = 130  # exit status after Ctrl-C, as of programs that the signal ends
 MAX_COLUMNS = 10_000  # of a table in a file or a pipe
 LIST_INDENT = "\n  "  # before each entry of a list in a message
 
 
 @contextmanager
 def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
-    """Turn user errors into a one-line message and exit status 1.
+    """Turn user errors into a one-line message and exit status 1, and Ctrl-C into exit status 130.
 
     Args:
         also: errors of libraries that mean a user's mistake, for instance a wrong override; where one was caused by
@@ -42,7 +43,7 @@ def report_user_errors(*also: type[BaseException]) -> Iterator[None]:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class RunResult:
         num_train_singers: number of training singers.
         num_val_singers: number of validation singers.
         train_minutes: minutes learned from, of all training singers together, without pauses.
+        signal: number of the signal that interrupted it, if one did; not in metrics.json either.
     """
 
     run: Path
@@ -91,6 +92,7 @@ class RunResult:
     num_train_singers: int
     num_val_singers: int
     train_minutes: float
+    signal: int | None = None
 
     @property
     def best_value(self) -> float | None:
@@ -99,7 +101,7 @@ class RunResult:
 
     def to_metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
-        return {name: value for name, value in asdict(self).items() if name != "run"}
+        return {name: value for name, value in asdict(self).items() if name not in ("run", "signal")}
 
     def __repr__(self) -> str:
         best = f"{self.monitor} {self.best_value:.4f} at step {self.best['step']:.0f}" if self.best else "not validated"
@@ -252,9 +254,10 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
 
     Raises:
         SingerVerifyError: the loss is not finite, a loader worker died, or the disk is full.
+        KeyboardInterrupt: it was interrupted at once, by a second signal or outside of training steps.
     """
     run, history = Path(trainer.default_root_dir), find_history(trainer, METRICS_FILENAME)
-    stopped = "no further improvement"
+    stopped, signal_number = "no further improvement", None
     history.start_session()
     learns = any(True for _ in verifier.encoder.parameters())
     try:
@@ -265,8 +268,12 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         else:
             stopped = "nothing to train"
             trainer.save_checkpoint(run / BEST_CHECKPOINT, weights_only=True)
-    except TrainingInterrupted:
-        stopped = "interrupted"
+    except TrainingInterrupted as interruption:
+        stopped, signal_number = "interrupted", interruption.number
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # which Lightning turns into exit status 1
+            raise KeyboardInterrupt from end
+        raise
     except Exception as error:
         if user_error := convert_to_user_error(error, trainer):
             raise user_error from error
@@ -287,6 +294,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         num_train_singers=len(data.train_singers),
         num_val_singers=len(data.stores["val"].singers),
         train_minutes=round(data.train_minutes, 3),
+        signal=signal_number if stopped == "interrupted" else None,
     )
 
 

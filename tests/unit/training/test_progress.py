@@ -99,6 +99,8 @@ def test_the_end_names_commands_that_can_be_copied(tmp_path: Path, monkeypatch: 
     assert commands[-1] == ["tensorboard", "--logdir", "runs/my run"]
     early = list_next_commands(stopped | {"stopped": "no further improvement"}, folder)
     assert not any("resume=" in line for line in early)
+    interrupted = list_next_commands(stopped | {"stopped": "interrupted"}, folder)
+    assert shlex.split(interrupted[0]) == ["continue", "python", "train.py", "resume=runs/my run"]
 
 
 def test_refused_settings_have_a_line_each() -> None:

@@ -17,7 +17,15 @@ log = logging.getLogger(__name__)
 
 
 class TrainingInterrupted(BaseException):
-    """The training was asked to end before it was done; `last.ckpt` holds where it stood."""
+    """The training was asked to end before it was done; `last.ckpt` holds where it stood.
+
+    Args:
+        number: the signal that asked; None where another of several devices was asked.
+    """
+
+    def __init__(self, number: int | None = None) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class GracefulShutdown(pl.Callback):
@@ -29,6 +37,7 @@ class GracefulShutdown(pl.Callback):
 
     def __init__(self) -> None:
         self.stop_requested = False
+        self.number: int | None = None  # of the signal
         self.previous_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -40,11 +49,11 @@ class GracefulShutdown(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if is_between_steps(trainer) and trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
             trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST_CHECKPOINT)
-            raise TrainingInterrupted
+            raise TrainingInterrupted(self.number)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.stop_requested and trainer.world_size == 1:  # several would have to agree after each batch
-            raise TrainingInterrupted
+            raise TrainingInterrupted(self.number)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
@@ -63,7 +72,7 @@ class GracefulShutdown(pl.Callback):
         if self.stop_requested:
             self._restore_handlers()
             raise KeyboardInterrupt
-        self.stop_requested = True
+        self.stop_requested, self.number = True, number
         log.warning("%s: ending after this step; once more to end at once.", signal.Signals(number).name)
 
     def _restore_handlers(self) -> None:

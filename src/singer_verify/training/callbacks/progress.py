@@ -207,6 +207,8 @@ def list_next_commands(result: dict[str, Any], run: Path) -> list[str]:
         ]
     if result["stopped"] == "step limit":
         commands.append(("train on", f"python train.py {shlex.quote(f'resume={path}')} trainer.max_steps={more_steps}"))
+    if result["stopped"] == "interrupted":
+        commands.insert(0, ("continue", f"python train.py {shlex.quote(f'resume={path}')}"))
     if any(run.glob("events.out.tfevents.*")):
         commands.append(("see its curves", f"tensorboard --logdir {quoted}"))
     width = max((len(purpose) for purpose, _ in commands), default=0)
