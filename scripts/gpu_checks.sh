@@ -2,7 +2,8 @@
 # Check the project on a machine with an NVIDIA GPU, in six minutes at most and without a network:
 #   bash scripts/gpu_checks.sh
 #   bash scripts/gpu_checks.sh study 'data.root=[ravdess,mir1k]' features=mel40,mfcc   part of the study, docs/study.md:
-#                              eight minutes of its trainings, JOBS=6 at a time; the next call goes on where it stopped
+#                              eight minutes of its trainings, JOBS=6 at a time; the next call goes on where it stopped;
+#                              experiment=study/recipes unless another of its parts is named: experiment=study/data_size
 # One line per step, ok or failed, with seconds; a failed step does not stop the others, and makes the exit status 1.
 # PYTHON=.venv/bin/python  the interpreter (default: python)
 # LOGS=folder              keep there what each step printed (default: nothing is kept)
@@ -27,11 +28,21 @@ device=$([ "$accelerator" = gpu ] && echo cuda || echo cpu)
 if [ "${1:-}" = study ]; then
     shift
     export PYTHONPATH=$PWD/src${PYTHONPATH:+:$PYTHONPATH}
+    experiment=study/recipes folder= settings=()
+    for setting in "$@"; do
+        case $setting in
+            experiment=*) experiment=${setting#*=} ;;
+            name=*) folder=${setting#*=} settings+=("$setting") ;;
+            *) settings+=("$setting") ;;
+        esac
+    done
     # as a user would stop it: the trainings save where they are, and the same command continues them
-    timeout --signal=INT --kill-after=30 "$study_s" "$python" train.py -m experiment=study/recipes \
-        "trainer.accelerator=$accelerator" hydra/launcher=joblib "hydra.launcher.n_jobs=$jobs" '~callbacks.progress_bar' "$@"
+    timeout --signal=INT --kill-after=30 "$study_s" "$python" train.py -m "experiment=$experiment" \
+        "trainer.accelerator=$accelerator" hydra/launcher=joblib "hydra.launcher.n_jobs=$jobs" '~callbacks.progress_bar' \
+        "${settings[@]}"
     status=$?
-    echo "$(find runs -path '*study/recipes*' -name metrics.json | wc -l) trainings of the study are finished; $(
+    finished=$(find "runs/${folder:-$experiment}" -name metrics.json 2>/dev/null | wc -l)
+    echo "$finished trainings of ${folder:-$experiment} are finished; $(
         ((status == 124 || status == 137 || status == 130)) && echo "the same command goes on" || echo "exit status $status")"
     exit $((status == 124 || status == 130 ? 0 : status))
 fi

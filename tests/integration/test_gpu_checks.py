@@ -11,9 +11,10 @@ import torch
 SCRIPT = Path(__file__).parents[2] / "scripts/gpu_checks.sh"
 
 
-def check(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"TMPDIR": str(folder)} | environment
-    return subprocess.run(["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False)
+    command = ["bash", str(SCRIPT), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -36,3 +37,21 @@ def test_it_goes_on_after_a_failed_step(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
     assert "experiment=distil" in (tmp_path / "logs/distillation.log").read_text()
+
+
+@pytest.mark.parametrize("part", ["recipes", "data_size"])
+def test_a_part_of_the_study_is_trained_by_the_command_of_its_experiment(tmp_path: Path, part: str) -> None:
+    """Whose interpreter only prints here what it is given."""
+    (python := tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    chosen = [] if part == "recipes" else [f"experiment=study/{part}"]
+    given = [*chosen, "data.root=[a b,c]", "features=mel40,mfcc", "name=study/none of them"]
+    ended = check(tmp_path, "study", *given, PYTHON=str(python), ACCELERATOR="cpu", JOBS="2")
+    *said, last = ended.stdout.splitlines()
+    assert said == [
+        *("train.py", "-m", f"experiment=study/{part}", "trainer.accelerator=cpu"),
+        *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "~callbacks.progress_bar"),
+        *("data.root=[a b,c]", "features=mel40,mfcc", "name=study/none of them"),
+    ]
+    assert last == "0 trainings of study/none of them are finished; exit status 0"
+    assert ended.returncode == 0

@@ -12,7 +12,9 @@ from support.audio import SAMPLE_RATE, sing
 from support.cli import call, refusal
 from support.sweep_runs import write_run
 
+from singer_verify.data.degradations import parse_degradations
 from singer_verify.reports.leaderboard.files import format_leaderboard_csv, format_leaderboard_markdown
+from singer_verify.reports.leaderboard.robustness import format_robustness_csv
 from singer_verify.runs.settings import strip_folders
 from singer_verify.sweeps import comparison
 from singer_verify.sweeps.comparison import build_leaderboard
@@ -109,6 +111,18 @@ def test_results_are_put_together_part_by_part(world: Path, tmp_path: Path) -> N
         for _ in range(2):
             build_leaderboard(moved / "sweep", f"features={features}", None, None, export_to=tmp_path / "parts")
     assert build_tables(tmp_path / "parts") == build_tables(world / "sweep")
+
+
+@pytest.mark.slow
+def test_degraded_recordings_of_two_corpora_are_found_again(world: Path, tmp_path: Path) -> None:
+    degradations = parse_degradations("gain=-6,noise=10")
+    shown = build_leaderboard(
+        world / "sweep", None, None, None, export_to=tmp_path / "results", degradations=degradations
+    )
+    again = build_leaderboard(tmp_path / "results", None, None, None)
+    assert len(again.degradations) == 2
+    assert format_leaderboard_csv(again) == format_leaderboard_csv(shown)
+    assert format_robustness_csv(again) == format_robustness_csv(shown)
 
 
 @pytest.mark.slow
