@@ -5,6 +5,7 @@ The colours are those of Okabe & Ito, which colour-blind readers can tell apart.
 
 import io
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ RENDERING: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SA
 NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
 POINTS_PER_INCH = 72
+FOOTER_POINTS, FOOTER_GREY, MAX_FOOTER_LINES = 5.5, "#666666", 6
+CHARACTERS_PER_POINT = 1.75  # of the footer's font, in lines as wide as the figure
 
 
 def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
@@ -55,7 +58,9 @@ def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
-def render_figure_files(figure: Figure, suffixes: tuple[str, ...] = ("png", "svg")) -> dict[str, bytes]:
+def render_figure_files(
+    figure: Figure, suffixes: tuple[str, ...] = ("png", "svg"), footer: str = ""
+) -> dict[str, bytes]:
     """Render a figure as `png` and `svg`, or in other formats.
 
     Text stays text in the SVG: smaller, searchable, and drawn with the reader's fonts.
@@ -63,10 +68,16 @@ def render_figure_files(figure: Figure, suffixes: tuple[str, ...] = ("png", "svg
     Args:
         figure: the figure.
         suffixes: formats among `png`, `svg` and `pdf`.
+        footer: what the figure shows and how it was made, in small letters below it.
 
     Returns:
         the contents of both files, by suffix.
     """
+    if footer:
+        width = round(figure.get_figwidth() * POINTS_PER_INCH / FOOTER_POINTS * CHARACTERS_PER_POINT)
+        lines = [line for part in footer.splitlines() for line in textwrap.wrap(part, width)]
+        text = "\n".join(escape_figure_text(line, width) for line in lines[:MAX_FOOTER_LINES])
+        figure.supxlabel(text, x=0.005, ha="left", fontsize=FOOTER_POINTS, color=FOOTER_GREY)
     return {suffix: _render_figure(figure, suffix) for suffix in suffixes}
 
 

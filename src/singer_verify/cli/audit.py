@@ -1,6 +1,7 @@
 """The command that looks for recordings of a corpus whose label or sound is wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,7 @@ def audit(
     )
     from singer_verify.reports.evaluation.files import require_report_folder
     from singer_verify.runs.packaged_model import find_packaged_model
+    from singer_verify.runs.provenance import format_provenance
 
     require_at_least(0, **{"--top": top})
     if as_json and as_csv:
@@ -117,6 +119,8 @@ def audit(
             path = choose_packaged_model() if model_path is None else model_path
             model, fitted = load_model_and_scoring(path, scoring, None, False, None, device, domain)
         report = audit_corpus(corpus, model, fitted, settings, show_progress)
+        provenance = format_provenance(None if model is None else model.checkpoint)
+        report = replace(report, notes=(*report.notes, *provenance.splitlines()))
         if as_json:
             typer.echo(json.dumps(build_audit_record(report), indent=2, allow_nan=False))
         elif as_csv:

@@ -87,6 +87,7 @@ def diarize(
         plot_diarization,
     )
     from singer_verify.reports.evaluation.files import require_report_folder
+    from singer_verify.runs.provenance import format_provenance
 
     require_report_folder(out)
     require_at_least(1, **{"--max-singers": max_singers})
@@ -111,7 +112,7 @@ def diarize(
     error = None if truth is None else compute_diarization_error(diarization, truth, collar, skip_overlap)
     contents = {"segments.csv": format_segments_csv(diarization), "windows.csv": format_windows_csv(diarization)}
     contents |= {"diarization.rttm": format_rttm(diarization, file.stem)}
-    pictures = render_figure_files(plot_diarization(diarization, file.name))
+    pictures = render_figure_files(plot_diarization(diarization, file.name), footer=format_provenance(model.checkpoint))
     write_files_atomically(contents | {f"diarization.{suffix}": content for suffix, content in pictures.items()}, out)
     for remark in diarization.remarks:
         LOGGER.warning("%s", remark)

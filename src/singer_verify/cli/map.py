@@ -45,13 +45,15 @@ def draw_corpus_map(
         parse_label_names,
         write_corpus_map,
     )
+    from singer_verify.runs.provenance import format_provenance
 
     check_map_options(out, method, seed)
     names = None if by is None else parse_label_names(by, ["singer", *read_utterance_labels([], corpus)])
-    utterances = embed_split(load_model(model_path, device), corpus, split, show_progress)
+    model = load_model(model_path, device)
+    utterances = embed_split(model, corpus, split, show_progress)
     title = f"{model_path.resolve().name} on {corpus.resolve().name}, {split} split: "
     drawn = build_corpus_map(utterances, map_utterances(utterances.embeddings, method, seed), names, title)
-    write_corpus_map(drawn, out)
+    write_corpus_map(drawn, out, format_provenance(model.checkpoint))
     if as_json:
         typer.echo(json.dumps(drawn.to_records(), indent=2))
     else:

@@ -1,6 +1,7 @@
 """Commands on runs: their tree, the progress of a sweep, its leaderboard, models at hand, a run of imported weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -102,6 +103,7 @@ def leaderboard(
     from singer_verify.reports.evaluation.files import require_report_folder
     from singer_verify.reports.leaderboard.files import build_leaderboard_records, write_leaderboard
     from singer_verify.reports.leaderboard.text import build_leaderboard_table, count_min_columns
+    from singer_verify.runs.provenance import format_command_provenance, format_runs_provenance
     from singer_verify.sweeps.comparison import build_leaderboard
 
     degradations = parse_degradation_options(degrade, accompaniment)
@@ -117,12 +119,15 @@ def leaderboard(
         board = build_leaderboard(
             sweep, baseline, split, corpus, speed, export_results, unseen or (), degradations, power, only or ()
         )
+    board = replace(board, provenance=f"{format_runs_provenance(sweep)}\n{format_command_provenance()}")
     files = write_leaderboard(board, folder, columns.split(",") if columns else None, points)
     if as_json:
         typer.echo(json.dumps(build_leaderboard_records(board), indent=2))
     else:
-        console = Console(width=max(Console().width, count_min_columns(board)))
-        console.print(build_leaderboard_table(board, points))
+        console = Console()
+        if not can_draw(console):
+            console = Console(width=max(console.width, count_min_columns(board)))
+        console.print(build_leaderboard_table(board, points, console.width))
         typer.echo(f"{folder}: {', '.join(files)}.")
         for page in (name for name in files if name.endswith(".html")):
             tell_page(folder / page)

@@ -1,6 +1,7 @@
 """The command that scores how like their target singers generated voices are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,7 @@ def score_similarity(
         format_pairs_csv,
         write_similarity,
     )
+    from singer_verify.runs.provenance import format_provenance
 
     require_at_least(0, **{"--worst": worst, "--seed": seed})
     require_at_least(20, **{"--resamples": resamples})
@@ -81,6 +83,7 @@ def score_similarity(
         pairs = match_folders(_name_folders(generated), reference)
     model, fitted = load_model_and_scoring(model_path, scoring, threshold, False, prior, device, domain)
     report = compute_similarity(model, pairs, fitted, prior, resamples, seed, show_progress)
+    report = replace(report, provenance=format_provenance(model.checkpoint))
     if as_json:
         typer.echo(json.dumps(build_similarity_record(report), indent=2))
     elif as_csv:

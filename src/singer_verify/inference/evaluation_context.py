@@ -21,6 +21,7 @@ from singer_verify.evaluation.seen_singers import (
     compute_singer_overlap,
 )
 from singer_verify.inference.model import Model
+from singer_verify.runs.provenance import format_provenance
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class EvaluationContext:
         fingerprint: identifies the model.
         overlaps: number of singers that were used before, by use (see `evaluation.seen_singers`): None if the singers
             of that use are not recorded, absent if there was no such use.
+        provenance: what the model is, and when and by which command it was evaluated; empty where it is not told.
     """
 
     model: str
@@ -47,6 +49,7 @@ class EvaluationContext:
     calibrated_threshold: float | None = None
     fingerprint: str = ""
     overlaps: Mapping[str, SingerOverlap | None] = field(default_factory=dict)
+    provenance: str = ""
 
     @property
     def title(self) -> str:
@@ -87,6 +90,7 @@ def build_evaluation_context(
             use: None if singers_used is None else compute_singer_overlap(singers_used, singers, recordings)
             for use, singers_used in uses.items()
         },
+        provenance=format_provenance(model.checkpoint),
     )
 
 

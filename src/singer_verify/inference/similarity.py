@@ -80,6 +80,7 @@ class SimilarityReport:
         prior: prior of the probabilities; None without a calibration.
         skipped: why recordings could not be used, a sentence each.
         num_skipped: number of pairs left out for want of them.
+        provenance: what the model is, and when and by which command they were scored; empty where it is not told.
     """
 
     pairs: tuple[PairScore, ...]
@@ -88,6 +89,7 @@ class SimilarityReport:
     prior: float | None
     skipped: tuple[str, ...]
     num_skipped: int
+    provenance: str = ""
 
 
 def read_pairs(table: Path) -> list[SimilarityPair]:

@@ -189,13 +189,18 @@ def plot_corpus_map(corpus_map: CorpusMap) -> Figure:
     return plot_embedding_map(corpus_map.places, corpus_map.labels, corpus_map.title)
 
 
-def write_corpus_map(corpus_map: CorpusMap, out: Path) -> None:
+def write_corpus_map(corpus_map: CorpusMap, out: Path, provenance: str = "") -> None:
     """Write the figure as png and svg, and the positions as csv beside it.
+
+    Args:
+        corpus_map: the map.
+        out: path of the png.
+        provenance: what the model is and how the map was made, for the foot of the figure.
 
     Raises:
         SingerVerifyError: the folder cannot be written to.
     """
-    pictures = render_figure_files(plot_corpus_map(corpus_map))
+    pictures = render_figure_files(plot_corpus_map(corpus_map), footer=provenance)
     table = str(corpus_map.to_frame().to_csv(index=False, lineterminator="\n")).encode("utf-8", "surrogateescape")
     write_files_atomically(
         {f"{out.stem}.{suffix}": file for suffix, file in {**pictures, "csv": table}.items()}, out.parent

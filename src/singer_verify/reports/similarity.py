@@ -120,7 +120,7 @@ def build_similarity_notes(report: SimilarityReport) -> list[str]:
     if len(remarks) > MAX_SHOWN_REMARKS:
         num_doubtful = sum(bool(score.remarks) for score in report.pairs)
         notes.append(f"{len(remarks)} remarks in all, on {num_doubtful} pairs: see the column remarks of the pairs.")
-    return notes
+    return [*notes, *report.provenance.splitlines()]
 
 
 def build_similarity_record(report: SimilarityReport) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def format_similarity_latex(report: SimilarityReport) -> str:
         label="tab:similarity",
         position="htbp",
     )
-    return f"% requires booktabs\n{text}"
+    return "\n".join([*(f"% {line}" for line in ("requires booktabs", *report.provenance.splitlines())), text])
 
 
 def plot_similarity_by_system(report: SimilarityReport) -> Figure:
@@ -215,7 +215,7 @@ def write_similarity(report: SimilarityReport, folder: Path) -> None:
     Raises:
         SingerVerifyError: the folder cannot be written to.
     """
-    figures = render_figure_files(plot_similarity_by_system(report))
+    figures = render_figure_files(plot_similarity_by_system(report), footer=report.provenance)
     contents = {
         "similarity.json": json.dumps(build_similarity_record(report), indent=2, allow_nan=False).encode(),
         "pairs.csv": format_pairs_csv(report).encode("utf-8", "surrogateescape"),

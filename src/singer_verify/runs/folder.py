@@ -153,7 +153,7 @@ def record_run(folder: Path, config: str, overrides: list[str], **origin: dict[s
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
-        "git_commit": _read_git_commit(),
+        "git_commit": read_git_commit(),
         "process": identify_process(),
     }
     if (folder / RUN_FILENAME).exists():
@@ -169,7 +169,7 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes_atomically(path, json.dumps(content, indent=2).encode())
 
 
-def _read_git_commit() -> str | None:
+def read_git_commit() -> str | None:
     """Return the commit of the sources, with a plus sign if they have changed since; None outside a checkout."""
     here = Path(__file__).parent
     try:

@@ -113,7 +113,7 @@ def read_run_summary(run: Path, path: str, parent: str | None) -> RunSummary:
             path=path,
             parent=parent,
             started=record.get("started"),
-            corpus=_format_corpus_name(config.get("data", {}).get("root")),
+            corpus=format_corpus_name(config.get("data", {}).get("root")),
             features=format_features_name(config.get("from_data", config)["features"]),
             encoder=config["encoder"]["_target_"].split(".")[-2] if "encoder" in config else None,
             loss="+".join(config["loss"]["terms"]) if "loss" in config else None,
@@ -147,7 +147,7 @@ def read_failure_reason(run: Path) -> str:
         return f"{FAILURE_FILENAME} cannot be read."
 
 
-def _format_corpus_name(root: str | list[str] | None) -> str | None:
+def format_corpus_name(root: str | list[str] | None) -> str | None:
     """Format the folder or the folders of a corpus by their names."""
     roots = [root] if isinstance(root, str) else root or []
     return "+".join(Path(folder).name or str(folder) for folder in roots) or None

@@ -136,6 +136,7 @@ class Leaderboard:
         winners: what can be said of the lowest EER, on all trials first, then on each corpus.
         degradations: those after which cells were evaluated again.
         max_unusable: largest number of recordings that one of them makes unusable.
+        provenance: what the runs are, and when and by which command they were compared; empty where it is not told.
         power: of the cells next to the best one, how many singers it takes to tell them from it; empty if not asked.
     """
 
@@ -155,6 +156,7 @@ class Leaderboard:
     degradations: tuple[Degradation, ...] = ()
     max_unusable: int = 0
     power: dict[str, PowerCurve] = field(default_factory=dict)
+    provenance: str = ""
 
 
 def compare_cells(

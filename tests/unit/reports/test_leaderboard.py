@@ -41,6 +41,7 @@ from singer_verify.reports.leaderboard.text import (
     MIN_TABLE_COLUMNS,
     build_leaderboard_table,
     format_count,
+    list_conditions,
 )
 from singer_verify.runs.folder import identify_process
 from singer_verify.sweeps.cells import FinishedRun, SweepCell, find_baseline_cell, read_sweep_cells
@@ -236,6 +237,27 @@ def test_terminal_table_fits_a_hundred_columns(board: Leaderboard) -> None:
     assert best.split()[:2] == ["<world>", "2"]
     assert best.split()[-2:] == ["1.4M", "40"]
     assert re.search(r"\d\.\d \[\d+\.\d, \d+\.\d\]", best)
+
+
+def test_hard_trials_are_in_sight() -> None:
+    narrow_columns = 80
+    song, gender = np.tile(["a", "a", "a", "b", "b", "b"], 8), np.repeat(["f", "m"], 24)
+    hard = board_of({"features=mel40": 2.5, "features=world": 0.8}, {"song": song, "gender": gender})
+    console = Console(width=narrow_columns, record=True, file=io.StringIO())
+    console.print(build_leaderboard_table(hard, width=narrow_columns))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= narrow_columns
+    assert next(line for line in lines if "EER %" in line).split("difference")[0].split() == [
+        *("features", "EER", "%", "hard", "EER", "%")
+    ]
+    best = hard.entries[0]
+    assert f"{100 * best.condition_eers['hard'].value:.1f} [" in next(line for line in lines if "world" in line)
+    rows = format_leaderboard_markdown(hard).splitlines()
+    assert "| hard EER % |" in re.sub(" +", " ", rows[0])
+    assert list_conditions(hard)[0].name == "hard"
+    parser = Parser()
+    parser.feed(render_leaderboard_page(hard))
+    assert parser.open == []
 
 
 class Parser(HTMLParser):

@@ -259,11 +259,17 @@ def write_evaluation_report(
     figures = plot_evaluation(result, utterances, context, maps)
     if robustness is not None:
         figures["robustness"] = plot_robustness(robustness)
-    pictures = {name: render_figure_files(figure) for name, figure in figures.items()}
+    pictures = {
+        name: render_figure_files(figure, footer=f"{context.title}.\n{context.provenance}")
+        for name, figure in figures.items()
+    }
     parts = PageMedia({name: files["svg"] for name, files in pictures.items()}, ExcerptEncoder(audio_root))
     contents = {
         REPORT_FILE_NAME: render_evaluation_page(result, utterances, context, parts, robustness).encode(),
-        EVALUATION_FILE_NAME: format_json(build_evaluation_record(result, utterances, context, robustness)),
+        EVALUATION_FILE_NAME: format_json(
+            build_evaluation_record(result, utterances, context, robustness)
+            | {"provenance": context.provenance.splitlines()}
+        ),
         **_format_evaluation_tables(result, utterances),
         **_format_robustness_tables(robustness),
         **{f"{name}.{suffix}": file for name, files in pictures.items() for suffix, file in files.items()},

@@ -235,7 +235,7 @@ def build_evaluation_notes(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
             f"intervals resampled from so few are too narrow, if anything."
         )
-    return notes + describe_overlaps(context.overlaps)
+    return [*notes, *describe_overlaps(context.overlaps), *context.provenance.splitlines()]
 
 
 def _get_metric_order(key: str) -> tuple[int, str]:

@@ -43,6 +43,7 @@ from singer_verify.reports.leaderboard.text import (
     format_paired_difference,
     format_split,
     is_significant,
+    list_conditions,
 )
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
@@ -132,7 +133,7 @@ def _format_markdown_table(headings: list[str], rows: list[list[str]]) -> str:
 
 def build_condition_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Build headings and rows of the EER in percent of each cell and condition that has enough trials."""
-    names = [condition.name for condition in board.conditions if condition.has_enough_trials]
+    names = [condition.name for condition in list_conditions(board)]
     rows = [
         [format_short_name(entry, board), *(format_eer(entry.condition_eers[name]) for name in names)]
         for entry in board.entries
@@ -166,11 +167,7 @@ def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[Le
         **{name: (metric.label + " %" * metric.is_percentage, format_metric(name)) for name, metric in METRICS.items()},
         **(compared if board.baseline is not None else {}),
         **{corpus.name: (corpus.name, format_corpus(corpus.name)) for corpus in board.corpora},
-        **{
-            condition.name: (condition.name, format_condition(condition.name))
-            for condition in board.conditions
-            if condition.has_enough_trials
-        },
+        **{condition.name: (condition.name, format_condition(condition.name)) for condition in list_conditions(board)},
         **({"degraded": ("degraded", format_degraded_eer)} if board.degradations else {}),
         "seeds": ("seeds", lambda entry: str(len(entry.seeds))),
         "params": ("params", lambda entry: format_count(entry.num_parameters)),
@@ -223,7 +220,8 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
         if has_title:
             lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{l}}{{\emph{{{escape_latex(encoder)}}}}} \\")
         row += len(cells) + has_title
-    return "\n".join([r"% requires \usepackage{booktabs}", *lines, ""])
+    comments = [f"% {line}" for line in (r"requires \usepackage{booktabs}", *board.provenance.splitlines())]
+    return "\n".join([*comments, *lines, ""])
 
 
 def _build_latex_caption(board: Leaderboard) -> str:
@@ -279,16 +277,16 @@ def write_leaderboard(
         "md": format_leaderboard_markdown(board, effects).encode(),
         "tex": format_leaderboard_latex(board, columns).encode(),
         "html": render_leaderboard_page(board, effects).encode(),
-        **render_figure_files(plot_leaderboard(board), FIGURE_SUFFIXES),
+        **render_figure_files(plot_leaderboard(board), FIGURE_SUFFIXES, board.provenance),
     }
     files = {f"leaderboard.{suffix}": content for suffix, content in contents.items()}
     if board.power:
         files["power.csv"] = format_power_csv(board, effects).encode()
-        figures = render_figure_files(plot_power(board, effects), FIGURE_SUFFIXES)
+        figures = render_figure_files(plot_power(board, effects), FIGURE_SUFFIXES, board.provenance)
         files |= {f"power.{suffix}": content for suffix, content in figures.items()}
     if board.degradations:
         files["robustness.csv"] = format_robustness_csv(board).encode()
-        figures = render_figure_files(plot_robustness(board), FIGURE_SUFFIXES)
+        figures = render_figure_files(plot_robustness(board), FIGURE_SUFFIXES, board.provenance)
         files |= {f"robustness.{suffix}": content for suffix, content in figures.items()}
     write_files_atomically(files, folder)
     return list(files)

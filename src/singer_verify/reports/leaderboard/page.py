@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from singer_verify.evaluation.conditions import HARD
 from singer_verify.evaluation.metrics.bootstrap import Estimate
 from singer_verify.plotting import BLACK, COLOURS, UNKNOWN_GREY
 from singer_verify.reports.det_figure import AXIS_LENGTH, build_det_ticks, compute_axis_position, format_svg_points
@@ -20,8 +21,10 @@ from singer_verify.reports.leaderboard.text import (
     format_eer,
     format_entry,
     format_paired_difference,
+    has_hard_trials,
     has_speeds,
     is_significant,
+    list_conditions,
 )
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
@@ -51,7 +54,7 @@ def render_leaderboard_page(board: Leaderboard, effects: Sequence[float] = DEFAU
         corpora=board.corpora,
         corpus_headings=build_corpus_table(board)[0],
         corpus_rows=[_build_page_corpus_row(entry, board) for entry in board.entries] if board.corpora else [],
-        conditions=[condition for condition in board.conditions if condition.has_enough_trials],
+        conditions=list_conditions(board),
         condition_rows=[_build_page_condition_row(entry, board) for entry in board.entries],
         conditions_note=build_conditions_note(board),
         side=AXIS_LENGTH,
@@ -101,6 +104,7 @@ def _build_page_row(entry: LeaderboardEntry, board: Leaderboard, colour: str) ->
         texts[0],
         len(entry.seeds),
         entry.eer.value,
+        *([entry.condition_eers[HARD].value] if has_hard_trials(board) else []),
         entry.metrics[DISPLAYED_MIN_DCF].value,
         0.0 if entry.name == board.baseline else LAST_SORT_KEY if entry.difference is None else entry.difference.value,
         LAST_SORT_KEY if entry.p_holm is None else entry.p_holm,
@@ -139,9 +143,7 @@ def _build_page_corpus_row(entry: LeaderboardEntry, board: Leaderboard) -> list[
 
 def _build_page_condition_row(entry: LeaderboardEntry, board: Leaderboard) -> list[tuple[str, str | float]]:
     estimates: list[tuple[str, Estimate]] = [
-        (name, entry.condition_eers[name])
-        for name in (condition.name for condition in board.conditions)
-        if name in entry.condition_eers
+        (condition.name, entry.condition_eers[condition.name]) for condition in list_conditions(board)
     ]
     name = format_short_name(entry, board)
     return [(name, name), *((format_eer(estimate), estimate.value) for _, estimate in estimates)]

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from singer_verify.evaluation.conditions import MIN_TRIALS_PER_KIND
+from singer_verify.evaluation.conditions import HARD, MIN_TRIALS_PER_KIND
 from singer_verify.evaluation.metrics.bootstrap import (
     MIN_RELIABLE_SINGERS,
     SIGNIFICANCE_LEVEL,
@@ -23,6 +23,7 @@ from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 from singer_verify.sweeps.corpus_comparison import Winner
 from singer_verify.sweeps.degraded_runs import NUM_ROBUSTNESS_RESAMPLES
 from singer_verify.sweeps.judged_runs import FOLDS_SPLIT
+from singer_verify.sweeps.shared_trials import ConditionSize
 
 MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
 SPEED_COLUMNS = 14  # more for the embedding speed
@@ -31,12 +32,15 @@ CORPUS_HEADINGS = ("EER %", "difference", "p")
 DIFFERENCE_MARK = "*"
 ROBUSTNESS_COLUMNS = 20  # more for the EER after degradations
 DEFAULT_EFFECTS = (0.01, 0.02, 0.03)  # true differences of EERs that the table of power is for
-FRACTION_COLUMNS = (3, 5)  # columns of minDCF and p, shown without leading zeros to save room
+HARD_COLUMNS = 18  # more for the EER of hard trials
+FRACTION_HEADINGS = ("minDCF", "p")  # shown on the console without leading zeros to save room
+OPTIONAL_HEADINGS = ("seeds", "minDCF", "train s", "params", "bins")  # left out on a narrow console
 
 
 def build_headings(board: Leaderboard) -> list[str]:
     """Return the headings of the columns that `format_entry` fills."""
     headings = ["seeds", "EER %", "minDCF", "difference", "p", "train s", "params", "bins"]
+    headings[2:2] = [f"{HARD} EER %"] if has_hard_trials(board) else []
     headings += ["degraded EER %"] if board.degradations else []
     return [format_name_heading(board), *headings, *(["× real time"] if has_speeds(board) else [])]
 
@@ -46,9 +50,20 @@ def format_split(board: Leaderboard) -> str:
     return "all folds" if board.split == FOLDS_SPLIT else f"split {board.split}"
 
 
+def list_conditions(board: Leaderboard) -> list[ConditionSize]:
+    """List the conditions that have enough trials for an EER, the hard trials first: they are what matters."""
+    enough = [condition for condition in board.conditions if condition.has_enough_trials]
+    return sorted(enough, key=lambda condition: condition.name != HARD)
+
+
+def has_hard_trials(board: Leaderboard) -> bool:
+    """Return whether there are enough trials of another song by a singer of the same gender."""
+    return any(condition.name == HARD for condition in list_conditions(board))
+
+
 def count_min_columns(board: Leaderboard) -> int:
-    """Count the columns of a terminal in which the table has room for names."""
-    wider = ROBUSTNESS_COLUMNS if board.degradations else 0
+    """Count the columns of a terminal in which the whole table has room for names."""
+    wider = (ROBUSTNESS_COLUMNS if board.degradations else 0) + (HARD_COLUMNS if has_hard_trials(board) else 0)
     return MIN_TABLE_COLUMNS + wider + (SPEED_COLUMNS if has_speeds(board) else 0)
 
 
@@ -64,6 +79,7 @@ def format_entry(entry: LeaderboardEntry, board: Leaderboard) -> list[str]:
         format_short_name(entry, board),
         str(len(entry.seeds)),
         format_eer(entry.eer),
+        *([format_eer(entry.condition_eers[HARD])] if has_hard_trials(board) else []),
         format_min_dcf(entry.metrics[DISPLAYED_MIN_DCF]),
         "baseline"
         if is_baseline
@@ -140,7 +156,14 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
     if board.split == "val":
         notes.append("The best step of each run was chosen on this split; on other singers the EER will be higher.")
     further = filter(None, [build_corpora_note(board), build_power_note(board)])
-    return [*build_winner_notes(board), *notes, *further, *_note_missing_seeds(board), *_note_skipped_runs(board)]
+    return [
+        *build_winner_notes(board),
+        *notes,
+        *further,
+        *_note_missing_seeds(board),
+        *_note_skipped_runs(board),
+        *board.provenance.splitlines(),
+    ]
 
 
 def build_conditions_note(board: Leaderboard) -> str:
@@ -310,23 +333,28 @@ def _note_skipped_runs(board: Leaderboard) -> list[str]:
     return [f"Skipped runs ({len(board.skipped_runs)}): {listed}."]
 
 
-def build_leaderboard_table(board: Leaderboard, effects: Sequence[float] = DEFAULT_EFFECTS) -> Group:
+def build_leaderboard_table(
+    board: Leaderboard, effects: Sequence[float] = DEFAULT_EFFECTS, width: int | None = None
+) -> Group:
     """Build the console table: a row per cell, the lowest EER first, significant differences in bold, notes below.
 
     Args:
         board: the leaderboard.
         effects: true differences that the table of power is for.
+        width: columns of the console; where they are few, what the files hold besides EERs is left out.
     """
     table = Table(title=f"Leaderboard, {format_split(board)}", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     names, (name, *others) = name_by_values(board), build_headings(board)
     table.add_column(name, overflow="fold", min_width=12)
-    for heading in others:
+    is_narrow = width is not None and width < count_min_columns(board)
+    shown = [heading for heading in others if not (is_narrow and heading in OPTIONAL_HEADINGS)]
+    for heading in shown:
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in board.entries:
-        texts = [names[entry.name], *format_entry(entry, board)[1:]]
-        for column in FRACTION_COLUMNS:
-            texts[column] = texts[column].replace("0.", ".")
-        cells = [Text(text) for text in texts]  # not markup: an interval's brackets would be lost
+        texts = dict(zip(others, format_entry(entry, board)[1:], strict=True))
+        texts |= {heading: texts[heading].replace("0.", ".") for heading in FRACTION_HEADINGS}
+        # Text, not markup: an interval's brackets would be lost.
+        cells = [Text(names[entry.name]), *(Text(texts[heading]) for heading in shown)]
         table.add_row(*cells, style="bold" if is_significant(entry) else None)
     tables: list[Table | str] = [table, "", _build_corpora_table(board), ""] if board.corpora else [table]
     if board.power:
