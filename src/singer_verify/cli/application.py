@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGED_MODEL = Path("the model that comes with the package")  # stands for a model that was not named
 MODEL_SUFFIXES = (".ckpt", ".pt", ".pth")
-RUN_FILES = ("checkpoints", "run.json", "config.yaml", ".hydra", "multirun.yaml")  # also of a run without a best model
+RUN_FILES = ("checkpoints", "run.json", ".hydra", "multirun.yaml")  # also of a run without a best model, and of a sweep
 OTHER_SUFFIXES = (".npy", ".npz", ".sqlite", ".csv")  # frames, galleries, tables
 
 
