@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 GENERATED = "generated:"  # an entry of the navigation, and the folder whose pages stand there
-OUTSIDE = re.compile(r"\]\((?:\.\./)+(examples|conf|scripts|tests|example_dataset|src|README\.md)\b([^)]*)\)")
+OUTSIDE = re.compile(
+    r"\[([^\]]*)\]\((?:\.\./)+((?:examples|conf|scripts|tests|example_dataset|src)(?:/[^)#]*)?|README\.md|train\.py)(#[^)]*)?\)"
+)
+RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:|#)[^)]*\)")
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -34,25 +37,35 @@ def _fill_in(entry: Any, pages: list[str]) -> Any:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages."""
+    """Add the generated pages, and those of the repository's own Markdown files that pages link to."""
     for path, text in config.extra["generated"].items():
         files.append(File.generated(config, path, content=text))
+    pages = [file.content_string for file in files.documentation_pages()]
+    for path in sorted({match[2] for page in pages for match in OUTSIDE.finditer(page)}):
+        if path.endswith(".md") and path != "README.md":
+            text = RELATIVE_LINK.sub(r"\1", (ROOT / path).read_text(encoding="utf-8"))
+            page = File.generated(config, f"files/{path}", content=text, inclusion=InclusionLevel.NOT_IN_NAV)
+            files.append(page)
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files of the repository to the page that shows them; name those that no page shows."""
+    """Lead links to files of the repository to the pages that show them; name files that no page shows."""
     up = "../" * page.file.src_uri.count("/")
 
     def replace(match: re.Match[str]) -> str:
-        top, rest = match.groups()
-        if top == "examples" and rest.endswith(".py"):
-            return f"]({up}examples/{rest[1:-3]}.md)"
-        if top == "conf":
-            group = rest.strip("/").split("/")[0]
-            return f"]({up}reference/settings/{group or 'index'}.md)"
-        if top == "README.md":
-            return f"]({up}index.md)"
-        raise ValueError(f"{page.file.src_uri}: no page shows {top}{rest}; name the file instead of linking it.")
+        text, path, anchor = match[1], match[2].rstrip("/"), match[3] or ""
+        folder, *rest = path.split("/")
+        if folder == "conf":
+            target = f"reference/settings/{rest[0] if rest and '.' not in rest[0] else 'index'}.md"
+        elif folder == "examples" and rest:
+            target = f"examples/{Path(path).stem}.md"
+        elif path == "README.md":
+            target = "index.md"
+        elif path.endswith(".md"):
+            target = f"files/{path}{anchor}"
+        else:
+            return text if path in text else f"{text} (`{path}`)"
+        return f"[{text}]({up}{target})"
 
     return OUTSIDE.sub(replace, markdown)
