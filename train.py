@@ -29,7 +29,7 @@ from singer_verify.environment import set_torch_environment
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import LAST_CHECKPOINT
 from singer_verify.sweeps.callback import report_failed_jobs
-from singer_verify.training.composition import print_settings, resolve_config
+from singer_verify.training.composition import resolve_config
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
 from singer_verify.worker_processes import shorten_socket_paths
 
@@ -86,7 +86,7 @@ def inherit_from_parent(config: DictConfig, last_checkpoint: Path | None = None)
 
 
 def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None) -> "RunResult":
-    """Train, with the settings on the console before if they are asked for, and the outcome after."""
+    """Train, with the outcome on the console after."""
     from lightning_utilities.core.rank_zero import rank_zero_only
 
     from singer_verify.training.callbacks.progress import build_run_summary_table, list_next_commands
@@ -96,8 +96,6 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
     if not is_first_rank:
         for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
-    elif config.print_config is True:
-        print_settings(inherit_from_parent(config))
     result = train(config, ckpt_path=ckpt_path)
     if is_first_rank:
         print_result(build_run_summary_table(result.to_metrics(), run), console=rich.get_console())

@@ -73,6 +73,8 @@ def test_what_is_typed_comes_before_the_parent(parent: Path, make_corpus: MakeCo
     root = make_corpus()
     for typed, said in (
         ("+encoder.channels=5", "encoder.channels is 4 there, 5 here"),
+        ("encoder.channels=5", "encoder.channels is 4 there, 5 here; set them like the parent's: encoder.channels=4"),
+        ("encoder.hidden_size=5", "encoder.hidden_size=5: XVectorEncoder has no such setting; it has channels,"),
         ("encoder=lstm", "encoder._target_ is singer_verify.encoders.xvector.XVectorEncoder there"),
         ("features.fmin_hz=70", "features.fmin_hz is 60.0 there, 70.0 here"),
         ("features=mel40", "features.num_bins is 24 there, 40 here"),
@@ -93,3 +95,18 @@ def test_a_parent_names_nothing_foreign(parent: Path, tmp_path: Path, make_corpu
         write_checkpoint(content | {METADATA_KEY: changed}, tmp_path / "foreign.ckpt")
         with pytest.raises(SingerVerifyError, match=said):
             tune(make_corpus() if place == "_target_" else tmp_path / "corpus", tmp_path / "foreign.ckpt")
+
+
+def test_printed_settings_are_those_of_the_training(
+    parent: Path, tmp_path: Path, make_corpus: MakeCorpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one that begins with a parent's weights, and of one that is resumed, with what was typed for it then."""
+    run = tune(make_corpus(), parent, "print_config=true", "optimizer.lr=0.002", "trainer.max_steps=1")
+    recorded = (run / "config.yaml").read_text()
+    for max_steps in (1, 2):
+        printed = capsys.readouterr().out
+        for line in ("channels: 4", "fmin_hz: 60.0", "window_frames: 70", "lr: 0.002", f"max_steps: {max_steps}"):
+            assert f"  {line}" in printed
+            assert f"  {line}" in recorded
+        train([f"resume={run}", "print_config=true", "trainer.max_steps=2"], conf=CONF)
+        recorded = (run / "config.yaml").read_text()

@@ -22,7 +22,7 @@ from singer_verify.runs.provenance import compute_file_sha256
 from singer_verify.runs.settings import SETTINGS_KEY
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.training.module import Verifier
-from singer_verify.training.overrides import format_overrides
+from singer_verify.training.overrides import INHERITED_GROUPS, format_overrides
 
 log = logging.getLogger(__name__)
 CORPUS_SETTINGS = "features.params."  # of precomputed features, in the corpus's feat_params.yaml
@@ -185,12 +185,12 @@ def inherit_settings(config: DictConfig, overrides: Sequence[str], ckpt_path: st
     """
     if config.get("init_from") is None:
         return config
-    inherited = _read_recorded_settings(Path(ckpt_path)) if ckpt_path else _read_parent_settings(str(config.init_from))
+    inherited = _read_recorded_settings(Path(ckpt_path)) if ckpt_path else read_parent_settings(str(config.init_from))
     refuse_untrusted_targets(inherited)
     merged = copy.deepcopy(config)
     OmegaConf.set_readonly(merged, False)
     typed = [override.partition("=")[0].lstrip("+~") for override in overrides]
-    for group in ("features", "encoder"):
+    for group in INHERITED_GROUPS:
         is_precomputed = str(inherited[group].get("_target_")).endswith(".PrecomputedFeature")  # the corpus decides
         if group in typed or is_precomputed or not inherited[group]:
             continue
@@ -204,7 +204,7 @@ def inherit_settings(config: DictConfig, overrides: Sequence[str], ckpt_path: st
     return merged
 
 
-def _read_parent_settings(init_from: str) -> dict[str, Any]:
+def read_parent_settings(init_from: str) -> dict[str, Any]:
     """Return recipe, encoder and window of a model, as settings of a training; `num_bins` follows from the recipe.
 
     Raises:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
@@ -26,6 +27,7 @@ PATH_SETTINGS = (
 )
 OVERRIDE = re.compile(r"(\+{0,2})([\w.@/+-]+)=(.*)", re.DOTALL)
 SWEEP_FUNCTION = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag)\(.*\)", re.DOTALL)
+INHERITED_GROUPS = ("features", "encoder")  # of a training with init_from, see `fine_tuning.inherit_settings`
 OPTIONAL_GROUPS = ("experiment", "sweep", "debug")
 MULTIRUN_ARGUMENTS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 
@@ -138,7 +140,8 @@ def allow_resumed_settings(arguments: Sequence[str], conf: Path) -> list[str]:
     Hydra composes what is typed now before the run's own overrides are known, and would refuse
     `callbacks.ema.decay=0.9` of a run that was trained with `callbacks=ema`. Each setting that the run's configuration
     has is therefore added where it is absent, `++callbacks.ema.decay=0.9`, and one to delete is added first. Whether it
-    may change is decided when the two configurations are compared.
+    may change is decided when the two configurations are compared. With `init_from`, the same is done for settings of
+    the recipe and the encoder that only the parent's have.
 
     Args:
         arguments: the command line, or a list of overrides.
@@ -147,10 +150,9 @@ def allow_resumed_settings(arguments: Sequence[str], conf: Path) -> list[str]:
     Raises:
         SingerVerifyError: `resume` is not the folder of a run.
     """
-    run = next((value for name, value in map(_split_override, arguments) if name == "resume" and value), None)
-    if run is None or run.lower() == "null":
-        return list(arguments)
-    path = Path(str(OverridesParser.create().parse_override(f"resume={run}").value()))
+    path = _find_typed_path(arguments, "resume")
+    if path is None:
+        return _allow_inherited_settings(arguments, conf)
     require_run_folder(path)
     settings, allowed = read_settings(path), []
     for argument in arguments:
@@ -167,6 +169,46 @@ def allow_resumed_settings(arguments: Sequence[str], conf: Path) -> list[str]:
         else:
             allowed.append(f"++{argument}" if is_of_the_run else argument)
     return allowed
+
+
+def _allow_inherited_settings(arguments: Sequence[str], conf: Path) -> list[str]:
+    """Return overrides of a training with `init_from`, with the settings that only its parent has marked as existing.
+
+    `encoder.channels=5` of a parent that is no LSTM would be refused by Hydra, which composes the group's own choice
+    before `fine_tuning.inherit_settings` replaces it. Whether weights fit the setting is decided when both are known.
+    """
+    parent = _find_typed_path(arguments, "init_from")
+    names = [_split_override(argument)[0] for argument in arguments]
+    groups = [group for group in INHERITED_GROUPS if group not in names]
+    typed = [name for name in names if name.partition(".")[0] in groups and "." in name]
+    if parent is None or not typed or not parent.exists():
+        return list(arguments)
+    from singer_verify.training.fine_tuning import read_parent_settings  # loads torch
+
+    inherited, own = read_parent_settings(str(parent)), _read_default_choices(conf, groups)
+    marked = [name for name in typed if _has_setting(inherited, name) and not _has_setting(own, name)]
+    return [
+        f"++{argument}" if name in marked and argument[0] not in "+~" else argument
+        for name, argument in zip(names, arguments, strict=True)
+    ]
+
+
+def _read_default_choices(conf: Path, groups: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of groups as the files have them that conf/train.yaml chooses."""
+    main = yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8"))
+    chosen = {group: name for entry in main["defaults"] if isinstance(entry, dict) for group, name in entry.items()}
+    files = {group: conf / group / f"{chosen.get(group)}.yaml" for group in groups}
+    read = {group: yaml.safe_load(path.read_text(encoding="utf-8")) for group, path in files.items() if path.is_file()}
+    return {group: (main.get(group) or {}) | (read.get(group) or {}) for group in groups}
+
+
+def _find_typed_path(arguments: Sequence[str], setting: str) -> Path | None:
+    """Return the path that a setting is given on the command line; None where it is not typed, or null."""
+    value = next((value for name, value in map(_split_override, arguments) if name == setting and value), None)
+    if value is None or value.lower() == "null":
+        return None
+    override = OverridesParser.create().parse_override(f"{setting}={value}")
+    return None if override.is_sweep_override() else Path(str(override.value()))
 
 
 def _split_override(argument: str) -> tuple[str, str]:

@@ -42,7 +42,7 @@ from singer_verify.training.callbacks.interruption import TrainingInterrupted
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.callbacks.progress import describe_training
-from singer_verify.training.composition import compose_settings, resolve_config
+from singer_verify.training.composition import compose_settings, print_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherit_settings
 from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
@@ -147,11 +147,14 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
         claim_run_folder(run, Path(source) if source else None)
 
     trust_packages(resolve_config(config))
+    is_printed = is_first_rank and config.get("print_config") is True
 
     # The settings: as typed, and of a run that is resumed, as typed for it before; the rest is a parent's, if any.
     config, overrides, ckpt_path = _compose_resumed(config, ckpt_path)
     config = inherit_settings(config, overrides, ckpt_path)
     OmegaConf.set_readonly(config, True)
+    if is_printed:
+        print_settings(config)
     settings = resolve_config(config)
     check_settings(settings)
     trainer = build_trainer(config, callbacks)

@@ -6,7 +6,11 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from singer_verify.encoders.ecapa import EcapaEncoder
 from singer_verify.errors import SingerVerifyError
+from singer_verify.features.fbank import Fbank
+from singer_verify.runs.checkpoints import write_checkpoint
+from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -108,8 +112,28 @@ def test_refuses_to_resume_what_is_no_run(tmp_path: Path) -> None:
     for content in ("- a", "a: [", None):
         (run / "config.yaml").write_text(content) if content else (run / "config.yaml").unlink()
         with pytest.raises(
-            SingerVerifyError, match=r"config.yaml (has no settings|cannot be read); expected the folder"
+            SingerVerifyError, match=r"config.yaml: (has no settings|cannot be read); expected the folder"
         ):
             allow_resumed_settings([f"resume={run}"], CONF)
     with pytest.raises(SingerVerifyError, match=r"resume=.*: has no run.json; expected the folder of a run"):
         allow_resumed_settings([f"resume={tmp_path}"], CONF)
+
+
+def test_settings_that_only_a_parent_has_are_marked_as_existing(tmp_path: Path) -> None:
+    """Those that the default choice of the group has, too, are known to Hydra."""
+    encoder = EcapaEncoder(8, channels=8, embedding_size=4)
+    metadata = ModelMetadata(Fbank(8).recipe, encoder.settings, 50, ("a",))
+    parent = tmp_path / "a,b (c).ckpt"
+    write_checkpoint({"state_dict": {}, METADATA_KEY: metadata.to_dict()}, parent)
+    (init_from,) = quote_path_overrides([f"init_from={parent}"])
+    channels = "encoder.channels=16"
+    for typed, marked in (
+        (channels, f"++{channels}"),
+        ("encoder.embedding_size=3", "encoder.embedding_size=3"),
+        ("encoder.nothing=3", "encoder.nothing=3"),
+        ("+encoder.channels=16", "+encoder.channels=16"),
+        ("optimizer.lr=1", "optimizer.lr=1"),
+    ):
+        assert allow_resumed_settings([init_from, typed], CONF) == [init_from, marked]
+    for others in (["encoder=lstm", init_from], ["init_from=null"], [f"init_from={tmp_path}/nowhere"], []):
+        assert allow_resumed_settings([*others, channels], CONF) == [*others, channels]
