@@ -32,8 +32,11 @@ def _fill_in(entry: Any, pages: list[str]) -> Any:
         return entry
     folder = entry.removeprefix(GENERATED)
     found = [page for page in pages if page.startswith(f"{folder}/")]
-    # A title for each but the index: their headings are code, which a navigation shows as it is typed.
-    return [page if page.endswith("/index.md") or folder == "examples" else {Path(page).stem: page} for page in found]
+    # A short title for each but the index: headings are code, or the question that an example answers.
+    titles = [re.sub(r"^\d+ ", "", Path(page).stem.replace("_", " ")) for page in found]
+    if folder != "examples":
+        titles = [Path(page).stem for page in found]
+    return [page if title == "index" else {title: page} for title, page in zip(titles, found, strict=True)]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -241,8 +241,6 @@ def _format_header(lines: list[str]) -> str:
             fields[list(fields)[-1]].append(line.strip())
         elif line.strip():
             prose.append(line.strip())
-    for values in fields.values():
-        values[0] = values[0][:1].upper() + values[0][1:] if not values[0].startswith("singer-verify") else values[0]
     parts = [f"**{name}.** {_format_field(' '.join(values))}" for name, values in fields.items() if name != "Command"]
     if command := fields.get("Command"):
         parts.insert(1 if "Question" in fields else 0, "\n".join(["```text", *command, "```"]))
@@ -253,6 +251,8 @@ def _format_header(lines: list[str]) -> str:
 
 def _format_field(text: str) -> str:
     command = re.match(r"singer-verify [^:;,]*", text)
+    if command is None and re.match(r"[a-z]+\b(?!/)", text):
+        text = text[:1].upper() + text[1:]
     end = command.end() if command else 0
     return (f"`{text[:end]}`" if command else "") + _escape(text[end:])
 

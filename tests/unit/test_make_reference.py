@@ -124,3 +124,11 @@ def test_no_page_is_made_where_a_key_has_no_comment(
 def test_an_overlay_is_explained_where_the_setting_is_defined(pages: dict[str, str]) -> None:
     page = pages["reference/settings/debug.md"].partition("## `limit`")[2]
     assert "| `trainer.max_steps` | `10` | training steps, unless" in page
+
+
+def test_an_experiment_is_told_by_its_question_and_command(pages: dict[str, str]) -> None:
+    page = pages["reference/settings/sweep.md"].partition("## `data_size`")[2]
+    assert (
+        "**Question.** How many singers do I need, and how many minutes of each?\n\n```text\npython train.py -m" in page
+    )
+    assert "**Result.** `singer-verify learning-curve runs/sweep_data_size --target-eer 5`\n" in page
