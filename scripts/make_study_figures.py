@@ -29,7 +29,7 @@ from singer_verify.sweeps.probing import probe_sweep
 ROOT = Path(__file__).parents[1]
 RECIPES = "recipes"  # the part whose cells those of other parts are compared with
 BASELINE = "features=mel40"
-PROBED_LABELS = ("singer", "gender", "statement", "emotion")
+PROBED_LABELS = ("singer", "gender", "statement", "emotion", "pitch")
 TARGET_EER = 5.0  # in percent
 
 
@@ -79,8 +79,11 @@ class Study:
             yield "learning_curves", self.draw_learning_curves
 
     def draw_probes(self) -> Figure:
-        labels = (self.results / RECIPES / "utterances-folds.csv").read_text(encoding="utf-8").partition("\n")[0]
-        probed = tuple(label for label in PROBED_LABELS if label in ("singer", *labels.split(",")))
+        folder = self.results / RECIPES
+        tables = [folder / "utterances-folds.csv", folder / "measured-folds.csv"]
+        headings = [table.read_text(encoding="utf-8").partition("\n")[0] for table in tables if table.is_file()]
+        there = ("singer", *",".join(headings).split(","))
+        probed = tuple(label for label in PROBED_LABELS if label in there)
         return plot_probes(probe_sweep(self.results / RECIPES, ProbeOptions(labels=probed), baseline=BASELINE))
 
     def draw_learning_curves(self) -> Figure:

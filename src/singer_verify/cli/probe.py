@@ -61,6 +61,12 @@ def probe_embeddings(
         typer.Option(help="Resamples of the bootstrap over singers (default: 500, or 100 for each difference)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
+    export_results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of exported results to add measured pitch and duration to, for probes without audio."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for probes.json, .csv, .tex, .png and .svg.")] = None,
     figure: Annotated[Path | None, typer.Option(help="The .png of the bars to write.")] = None,
     device: DeviceOption = "auto",
@@ -92,7 +98,9 @@ def probe_embeddings(
         model_paths = [choose_packaged_model()]
     if not model_paths:
         with show_progress_on_stderr():
-            report = probe_sweep(corpus, options, split, baseline, show_progress, only or ())
+            report = probe_sweep(corpus, options, split, baseline, show_progress, only or (), export_results)
+    elif export_results is not None:
+        raise SingerVerifyError(f"--export-results {export_results}: has no effect without a sweep; leave it out.")
     elif only:
         raise SingerVerifyError(f"--only {only[0]}: has no effect without a sweep; leave the other models out.")
     elif baseline is not None:

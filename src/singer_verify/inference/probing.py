@@ -304,16 +304,22 @@ def _collect_labels(
     plan: ProbePlan, utterances: EvaluatedUtterances, root: Path, progress: Progress
 ) -> dict[str, np.ndarray]:
     """Collect the labels to probe, measuring those that the corpus does not have."""
-    files = [root / str(path) for path in utterances.paths]
+    missing = [name for name in plan.labels if name in MEASURED_LABELS and name not in utterances.labels]
+    measured = measure_labels(missing, [root / str(path) for path in utterances.paths], progress)
+    labels = utterances.labels | measured
+    return {name: labels[name] for name in plan.labels if name in labels}
+
+
+def measure_labels(
+    names: Sequence[str], files: Sequence[Path], progress: Progress
+) -> dict[str, Float[np.ndarray, " files"]]:
+    """Measure some of `MEASURED_LABELS` of recordings, NaN where that fails: pitch in MIDI numbers, duration in s."""
     labels = dict[str, np.ndarray]()
-    for name in plan.labels:
-        if name in utterances.labels:
-            labels[name] = utterances.labels[name]
-        elif name == PITCH:
-            measured = progress(measure_pitch(files, count_available_cores()), "Measuring pitch", total=len(files))
-            labels[name] = A4_MIDI + 12.0 * np.log2(np.array([pitch.median_f0_hz for pitch in measured]) / A4_HZ)
-        elif name == DURATION:
-            labels[name] = np.array(list(progress(read_durations(files), "Measuring durations", total=len(files))))
+    if PITCH in names:
+        measured = progress(measure_pitch(files, count_available_cores()), "Measuring pitch", total=len(files))
+        labels[PITCH] = A4_MIDI + 12.0 * np.log2(np.array([pitch.median_f0_hz for pitch in measured]) / A4_HZ)
+    if DURATION in names:
+        labels[DURATION] = np.array(list(progress(read_durations(files), "Measuring durations", total=len(files))))
     return labels
 
 

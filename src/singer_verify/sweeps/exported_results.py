@@ -3,8 +3,9 @@
 A folder of exported results holds a table of the evaluated utterances, `utterances-<name>.csv`, with the singer and the
 labels of each, and a folder for each run: its settings, metrics and record as in a run folder, and
 `exported-<name>.npz`, the embeddings that were compared. `<name>` is `folds`, or the split. Where test recordings were
-degraded, `degraded-<name>.npz` has the embeddings of these, in 8 bits. Paths of utterances begin at the folder of their
-corpus, and of folders in settings only the last name is kept, so that results of several machines can be put together.
+degraded, `degraded-<name>.npz` has the embeddings of these, in 8 bits; where probes measured pitch or duration,
+`measured-<name>.csv` has them. Paths of utterances begin at the folder of their corpus, and of folders in settings only
+the last name is kept, so that results of several machines can be put together.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from singer_verify.sweeps.split_embeddings import SplitEmbeddings
 
 log = logging.getLogger(__name__)
 DEGRADED_FILENAME = "degraded-{}.npz"
+MEASURED_FILENAME = "measured-{}.csv"  # labels that were measured in the sound, to be probed
 CLEAN_KEY, ROWS_PREFIX = "clean", "rows "  # of a file of degraded embeddings
 MAX_LEVEL = 127
 UTTERANCE_COLUMN, SINGER_COLUMN = "utterance", "singer"
@@ -92,6 +94,39 @@ def read_utterance_table(folder: Path, name: str) -> UtteranceTable:
         raise SingerVerifyError(f"{path}: has no column {SINGER_COLUMN}; expected the table of exported results.")
     columns = {str(column): table[column].to_numpy(object) for column in table.columns}
     return UtteranceTable(columns.pop(UTTERANCE_COLUMN), columns.pop(SINGER_COLUMN), columns)
+
+
+def read_measured_labels(folder: Path, name: str, paths: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read what was measured of the evaluated utterances, by label; nothing where nothing was exported.
+
+    Raises:
+        SingerVerifyError: the table cannot be read, or has no row for an utterance.
+    """
+    for path in sorted(folder.rglob(MEASURED_FILENAME.format(name))):
+        table = read_table(path, "", (UTTERANCE_COLUMN,), {}).set_index(UTTERANCE_COLUMN)
+        if missing := sorted(set(paths) - set(table.index)):
+            raise SingerVerifyError(f"{path}: has no row for {missing[0]}; export what was measured again.")
+        return {str(column): table.loc[list(paths), column].to_numpy(object) for column in table.columns}
+    return {}
+
+
+def export_measured_labels(folder: Path, name: str, paths: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+    """Add what was measured of the evaluated utterances to exported results; an unknown value stays empty.
+
+    Args:
+        folder: folder of exported results.
+        name: name of the split, or `folds`.
+        paths: (utterances,), from the folder of their corpus on.
+        labels: (utterances,), measured values by label.
+    """
+    known = read_measured_labels(folder, name, paths.tolist()) if folder.is_dir() else {}
+    texts = {
+        label: [repr(value) if np.isfinite(value) else "" for value in values.tolist()]
+        for label, values in labels.items()
+    }
+    content = pd.DataFrame({UTTERANCE_COLUMN: paths, **known, **texts}).to_csv(index=False, lineterminator="\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(folder / MEASURED_FILENAME.format(name), content.encode())
 
 
 def read_exported_embeddings(run: FinishedRun, name: str) -> SplitEmbeddings:

@@ -301,7 +301,7 @@ def export_judged_runs(judged: JudgedRuns, cells: list[SweepCell], sweep: Path, 
     corpus = judged.corpus
     if corpus is None:
         raise SingerVerifyError(f"--export-results: {sweep} holds exported results already; copy the folder.")
-    prefixes = {f"{os.path.relpath(root, corpus.root)}/": f"{root.name}/" for root in corpus.part_roots}
+    prefixes = _find_prefixes(corpus)
     first = next(iter(judged.embeddings.values()))
     paths = strip_prefixes(first.paths, prefixes)
     table = UtteranceTable(paths, first.singers, read_judged_labels(judged, sweep))
@@ -312,6 +312,17 @@ def export_judged_runs(judged: JudgedRuns, cells: list[SweepCell], sweep: Path, 
         for path, run in judged.run_embeddings.items()
     }
     export_results(sweep, [run for cell in cells for run in cell.runs], embeddings, table, judged.split, folder)
+
+
+def list_exported_paths(judged: JudgedRuns) -> np.ndarray:
+    """List the paths of the judged utterances as exported results name them: from the folder of their corpus on."""
+    paths = np.array(judged.paths)
+    return paths if judged.corpus is None else strip_prefixes(paths, _find_prefixes(judged.corpus))
+
+
+def _find_prefixes(corpus: Corpus) -> dict[str, str]:
+    """Find what stands for the folder of each corpus in the paths of several, and its name."""
+    return {f"{os.path.relpath(root, corpus.root)}/": f"{root.name}/" for root in corpus.part_roots}
 
 
 def _list_roots(run: FinishedRun) -> list[str]:

@@ -13,11 +13,16 @@ from support.cli import call, refusal
 from support.sweep_runs import write_run
 
 from singer_verify.data.degradations import parse_degradations
+from singer_verify.errors import SingerVerifyError
+from singer_verify.inference.probing import ProbeOptions
 from singer_verify.reports.leaderboard.files import format_leaderboard_csv, format_leaderboard_markdown
 from singer_verify.reports.leaderboard.robustness import format_robustness_csv
+from singer_verify.reports.probes import build_probe_records
 from singer_verify.runs.settings import strip_folders
 from singer_verify.sweeps import comparison
 from singer_verify.sweeps.comparison import build_leaderboard
+from singer_verify.sweeps.exported_results import export_measured_labels, read_utterance_table
+from singer_verify.sweeps.probing import probe_sweep
 
 NUM_FOLDS = 3
 
@@ -123,6 +128,27 @@ def test_degraded_recordings_of_two_corpora_are_found_again(world: Path, tmp_pat
     assert len(again.degradations) == 2
     assert format_leaderboard_csv(again) == format_leaderboard_csv(shown)
     assert format_robustness_csv(again) == format_robustness_csv(shown)
+
+
+@pytest.mark.slow
+def test_what_probes_measured_is_exported_with_the_results(world: Path, tmp_path: Path) -> None:
+    results, options = tmp_path / "results", ProbeOptions(("pitch",), None, None, 2, 20)
+    build_leaderboard(world / "sweep", None, None, None, export_to=results)
+    with pytest.raises(SingerVerifyError, match="there is no sound to measure it in"):
+        probe_sweep(results, options)
+    paths = read_utterance_table(results, "folds").paths
+    export_measured_labels(results, "folds", paths, {"duration": np.where(np.arange(24) == 3, np.nan, 0.5)})
+    shown = probe_sweep(world / "sweep", options, export_to=results)
+    assert build_probe_records(probe_sweep(results, options)) == build_probe_records(shown)
+    assert [(probe.task.label, probe.task.is_number) for probe in shown.probes] == [("pitch", True)]
+    lines = (results / "measured-folds.csv").read_text().splitlines()
+    assert lines[0] == "utterance,duration,pitch"
+    assert [line.split(",")[1] for line in lines[1:6]] == ["0.5", "0.5", "0.5", "", "0.5"]
+    with pytest.raises(SingerVerifyError, match="nothing is measured; give runs whose corpus is there"):
+        probe_sweep(results, options, export_to=tmp_path / "again")
+    (results / "measured-folds.csv").write_text("\n".join(lines[:-1]))
+    with pytest.raises(SingerVerifyError, match=r"measured-folds.csv: has no row for second/"):
+        probe_sweep(results, options)
 
 
 @pytest.mark.slow
