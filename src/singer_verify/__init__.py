@@ -4,7 +4,8 @@ Compare two recordings:
 
     import singer_verify
 
-    model = singer_verify.load_model("runs/first")      # a run folder, a .ckpt or a saved_model.pt
+    model = singer_verify.load_model()                  # the one that comes with the package
+    model = singer_verify.load_model("runs/first")      # or a run folder, a .ckpt or a saved_model.pt
     model.embed("a.wav") @ model.embed("b.wav")         # cosine similarity, at most 1
 
 Find a singer among known ones:

@@ -148,7 +148,7 @@ COMMAND_PANELS = {  # of --help, in this order
 }
 OTHER_PANEL = "Other commands"
 EXAMPLES = (
-    "singer-verify verify runs/first A.wav B.wav",
+    "singer-verify verify A.wav B.wav",
     "singer-verify embed runs/first songs/ --out songs.npz",
     "singer-verify evaluate runs/first /corpora/vocalset --out report",
     "singer-verify prepare vocalset VocalSet1-2/ --out /corpora/vocalset",

@@ -49,7 +49,7 @@ def load_model(
 ) -> "Model":
     """Load a trained model. Its file is read and hashed once.
 
-        model = load_model("runs/first")
+        model = load_model("runs/first")  # or load_model(), the model that comes with the package
         similarity = model.embed("a.wav") @ model.embed("b.wav")
 
     Args:
