@@ -81,6 +81,18 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [page for page in missing if f": {page}\n" not in text] == []
 
 
+def test_links_and_images_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](a.md#b) ![c](c.png) <https://d.org> `[no](no.md)`\n\n| e |\n| - |\n| [f](f.md) |\n\n"
+        '<picture>\n<source srcset="g.png">\n<img src="h.png">\n</picture>\n\nand <a href="#i">i</a>\n',
+        encoding="utf-8",
+    )
+    assert read_links(page) == [
+        *(("a.md", "b"), ("c.png", ""), ("f.md", ""), ("g.png", ""), ("h.png", ""), ("", "i")),
+    ]
+
+
 def check_python(text: str) -> None:
     for node in ast.walk(ast.parse(text)):
         names = [(alias.name, "") for alias in node.names] if isinstance(node, ast.Import) else []

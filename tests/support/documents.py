@@ -51,15 +51,15 @@ def read_blocks(path: Path) -> list[Block]:
 
 
 def read_links(path: Path) -> list[tuple[str, str]]:
-    """Return file and anchor of each relative link and image of a page."""
-    found = []
+    """Return file and anchor of each relative link and image of a page, those written as HTML too."""
+    targets = []
     for token in MarkdownIt().enable("table").parse(path.read_text(encoding="utf-8")):
-        for child in token.children or []:
-            target = str(child.attrs.get("href") or child.attrs.get("src") or "")
-            if target and not re.match(r"\w+:", target):
-                file, _, anchor = target.partition("#")
-                found.append((file, anchor))
-    return found
+        for part in (token, *(token.children or [])):
+            targets.append(str(part.attrs.get("href") or part.attrs.get("src") or ""))
+            if part.type in ("html_block", "html_inline"):
+                targets += re.findall(r"""\b(?:src|srcset|href)=["']([^"' ]+)""", part.content)
+    relative = [target.partition("#") for target in targets if target and not re.match(r"\w+:", target)]
+    return [(file, anchor) for file, _, anchor in relative]
 
 
 def find_anchors(text: str) -> set[str]:
