@@ -40,6 +40,8 @@ RENDERING: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SA
 NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
 POINTS_PER_INCH = 72
+CHARACTERS_PER_INCH = 12  # of text of medium size
+COLOUR_PERCENTILES = (1, 99)  # scores with the darkest and the brightest colour: a single one takes not all the range
 FOOTER_POINTS, FOOTER_GREY, MAX_FOOTER_LINES = 5.5, "#666666", 6
 CHARACTERS_PER_POINT = 1.75  # of the footer's font, in lines as wide as the figure
 
@@ -56,6 +58,12 @@ def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
         printable = f"{printable[: max_length - 1 - half]}…{printable[-half:]}"
     escaped = printable.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def wrap_figure_text(text: str, width_inches: float) -> str:
+    """Escape a title or a label of medium size, in as many lines as it takes to be no wider than a figure."""
+    lines = textwrap.wrap(text, max(round(width_inches * CHARACTERS_PER_INCH), MAX_NAME_LENGTH))
+    return "\n".join(escape_figure_text(line, MAX_TITLE_LENGTH) for line in lines)
 
 
 def render_figure_files(
@@ -115,14 +123,16 @@ def plot_similarity(
         matrix: NaN where there is none, left white.
         singers: names along both axes.
         title: title of the figure.
-        highest: score with the brightest colour; None takes the maximum of the matrix.
+        highest: score with the brightest colour; None spreads the colours over the scores of the matrix.
     """
     size = min(max(3.5, 0.45 * len(singers) + 2.0), 12.0)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.subplots()
     finite = matrix[np.isfinite(matrix)]
     lowest = min(0.0, float(finite.min(initial=0.0)))
-    image = axes.imshow(matrix, vmin=lowest, vmax=float(finite.max(initial=lowest)) if highest is None else highest)
+    if highest is None and len(finite):
+        lowest, highest = map(float, np.percentile(finite, COLOUR_PERCENTILES))
+    image = axes.imshow(matrix, vmin=lowest, vmax=highest)
     if len(singers) <= MAX_AXIS_NAMES:
         points = min(10.0, 0.6 * POINTS_PER_INCH * size / len(singers))
         names = [escape_figure_text(name) for name in singers]
@@ -130,8 +140,8 @@ def plot_similarity(
         axes.set_yticks(range(len(singers)), names, fontsize=points)
     else:
         axes.set(xlabel="singer", ylabel="singer", xticks=[], yticks=[])
-    axes.set_title(escape_figure_text(title, MAX_TITLE_LENGTH))
-    figure.colorbar(image, ax=axes, shrink=0.8)
+    axes.set_title(wrap_figure_text(title, size), fontsize="medium")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="score")
     return figure
 
 

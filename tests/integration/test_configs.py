@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 from support.tiny_run import ROOT, make_corpus, run, tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from singer_verify.data.windows import resolve_crop_lengths
+
 CONF = ROOT / "conf"
 CHOICES = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem)
@@ -36,6 +38,18 @@ def test_every_choice_composes(group: str, choice: str) -> None:
     for key in config.keys() - {"hydra"}:
         if OmegaConf.is_config(config[key]):
             OmegaConf.to_container(config[key], resolve=True)
+
+
+@pytest.mark.parametrize(("experiment", "seconds"), [("laptop", 0.5), ("gpu", 1.6), ("paper", 3.0), ("seed", 3.07)])
+def test_presets_have_the_lengths_that_they_state(experiment: str, seconds: float) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain, preset = (compose("train", typed).data for typed in ([], [f"experiment={experiment}"]))
+    assert resolve_crop_lengths(plain.num_frames, plain.window_frames, None, 10.0) == (50, 50)
+    lengths = resolve_crop_lengths(preset.num_frames, preset.window_frames, preset.crop_seconds, 10.0)
+    assert lengths == (round(100 * seconds), round(100 * seconds))
+    if experiment == "laptop":
+        assert {**preset, "crop_seconds": None} == dict(plain)  # the defaults, by name
+    assert f"{seconds:g}" in (CONF / f"experiment/{experiment}.yaml").read_text()
 
 
 def test_several_loggers_each_get_the_metrics(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,49 @@ MAX_PAIRWISE_SINGERS = 2000  # with more, pairs of singers are not compared
 
 
 @dataclass
+class WorstTrialsByPair:
+    """The trials with the most extreme scores, at most one of a pair of singers: ten of one pair tell no more than one.
+
+    Attributes:
+        max_trials: number of trials kept.
+        sign: 1 keeps the highest scores, -1 the lowest.
+        singer_index: each side's singer.
+    """
+
+    max_trials: int
+    sign: int
+    singer_index: Int[np.ndarray, " sides"]
+    _kept: dict[tuple[int, int], tuple[float, int, int, bool]] = field(default_factory=dict)
+
+    def add(self, block: TrialBlock) -> None:
+        """Keep the trials of a block that are among the most extreme so far, one for each pair of singers."""
+        ranks = self.sign * block.scores.ravel()
+        left, right = (np.broadcast_to(side, block.scores.shape).ravel() for side in (block.left, block.right))
+        other = self.singer_index[right]
+        best = np.full(int(self.singer_index.max(initial=0)) + 1, -np.inf)
+        np.maximum.at(best, other, ranks)
+        is_full = len(self._kept) == self.max_trials
+        least = min(kept[0] for kept in self._kept.values()) if is_full else -np.inf
+        ordered = np.argsort(-best, kind="stable")[: self.max_trials]
+        for singer in ordered[best[ordered] > least].tolist():
+            place = int(np.flatnonzero((other == singer) & (ranks == best[singer]))[0])
+            pair = (min(block.singer, singer), max(block.singer, singer))
+            if best[singer] > self._kept.get(pair, (-np.inf,))[0]:
+                self._kept[pair] = (float(best[singer]), int(left[place]), int(right[place]), block.is_target)
+            if len(self._kept) > self.max_trials:
+                del self._kept[min(self._kept, key=lambda key: self._kept[key][0])]
+
+    def list_worst(self) -> tuple[ScoredTrial, ...]:
+        """Return the trials, the worst first."""
+        return _list_worst(self._kept.values(), self.sign)
+
+
+def _list_worst(kept: Iterable[tuple[float, int, int, bool]], sign: int) -> tuple[ScoredTrial, ...]:
+    ordered = sorted(kept, key=lambda trial: (-trial[0], trial[1:]))
+    return tuple(ScoredTrial(left, right, sign * rank, is_target) for rank, left, right, is_target in ordered)
+
+
+@dataclass
 class WorstTrials:
     """The trials with the most extreme scores.
 
@@ -45,8 +88,7 @@ class WorstTrials:
 
     def list_worst(self) -> tuple[ScoredTrial, ...]:
         """Return the trials, the worst first."""
-        ordered = sorted(self._heap, key=lambda kept: (-kept[0], kept[1:]))
-        return tuple(ScoredTrial(left, right, self.sign * rank, is_target) for rank, left, right, is_target in ordered)
+        return _list_worst(self._heap, self.sign)
 
 
 class ScoreHistogramCounter:
@@ -166,7 +208,9 @@ class ErrorAnalysis:
         num_singers = len(counts.weights.unit_index)
         self.crossing = ExactCrossing(binned_counts, counts.bins)
         self.scores = ScoreHistogramCounter(counts.min_score, counts.max_score)
-        self.misses, self.false_alarms = WorstTrials(NUM_WORST_TRIALS, -1), WorstTrials(NUM_WORST_TRIALS, 1)
+        self.misses, self.false_alarms = (
+            WorstTrialsByPair(NUM_WORST_TRIALS, sign, source.singer_index) for sign in (-1, 1)
+        )
         self.confusions = (
             SingerConfusionMatrix(source, float(threshold), num_singers)
             if num_singers <= MAX_PAIRWISE_SINGERS

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import cycle
 from statistics import NormalDist
 from typing import Any
 
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from singer_verify.evaluation.conditions import HARD
 from singer_verify.evaluation.metrics.error_rates import MAX_DET_RATE, MIN_DET_RATE, build_false_alarm_grid
 from singer_verify.evaluation.results import ConditionMetrics
-from singer_verify.plotting import BLACK, COLOURS, UNKNOWN_GREY, VERMILION, escape_figure_text
+from singer_verify.plotting import BLACK, COLOURS, VERMILION, escape_figure_text
 from singer_verify.reports.evaluation.text import format_metric_interval
 
 AXIS_LENGTH = 520.0  # side of the square between the axes, in SVG units
@@ -25,7 +24,8 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, 
 OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
 MAX_CONDITION_NAME_LENGTH = 36
 DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with labels, and of a character of the legend
-MAX_NAMED_CURVES = len(OTHER_COLOURS) * len(DASHES)  # more lines cannot be told apart
+MAX_OTHER_CURVES = 4  # besides all trials and hard ones
+MIN_CURVE_DISTANCE = 0.015  # mean distance of two curves, in shares of the axis; nearer ones lie on one another
 
 
 @dataclass(frozen=True)
@@ -69,42 +69,59 @@ def _clip_rate(rate: float) -> float:
 
 
 def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
-    """Plot a curve per condition that has enough trials; `all` and `hard` stand out.
+    """Plot the curve of all trials, that of the hard ones, and those of the few conditions that differ most from these.
 
     Args:
         conditions: conditions with `miss` at `error_rates.build_false_alarm_grid()`.
     """
-    drawn = sorted(
-        (condition for condition in conditions if condition.miss is not None),
-        key=lambda condition: (
-            [ALL_TRIALS, HARD].index(condition.condition) if condition.condition in EMPHASISED_COLOURS else 2
-        ),
-    )
+    drawn, num_left_out = choose_det_conditions(conditions)
     longest = max((len(_format_det_label(condition)) for condition in drawn), default=0)
     figure = Figure(figsize=(DET_AXES_INCHES + CHARACTER_INCHES * longest, 6.0), layout="constrained")
     axes = figure.subplots()
     _draw_det_axes(axes)
-    styles = cycle([(colour, dash) for dash in DASHES for colour in OTHER_COLOURS])
-    num_others = 0
+    styles = iter(zip(OTHER_COLOURS, DASHES, strict=False))
     for condition in drawn:
         assert condition.miss is not None
         if condition.condition in EMPHASISED_COLOURS:
             style: dict[str, Any] = {"color": EMPHASISED_COLOURS[condition.condition], "linewidth": 2.8, "zorder": 5}
-        elif (num_others := num_others + 1) <= MAX_NAMED_CURVES:
-            colour, dash = next(styles)
-            style = {"color": colour, "linestyle": dash, "linewidth": 1.3, "zorder": 3}
         else:
-            style = {"color": UNKNOWN_GREY, "linewidth": 0.8, "zorder": 2}
-        axes.plot(
-            *_compute_det_line(condition.miss),
-            label=_format_det_label(condition) if num_others <= MAX_NAMED_CURVES else "_",
-            **style,
-        )
+            colour, dash = next(styles)
+            style = {"color": colour, "linestyle": dash, "linewidth": 1.5, "zorder": 3}
+        axes.plot(*_compute_det_line(condition.miss), label=_format_det_label(condition), **style)
+    if num_left_out:
+        axes.plot([], [], " ", label=f"{num_left_out} more in the table of conditions")
     if drawn:
         figure.legend(loc="outside right upper", frameon=False, fontsize="small", title="EER [95 % interval]")
     else:
         axes.text(AXIS_LENGTH / 2, AXIS_LENGTH / 2, "too few trials for a curve", ha="center")
     return figure
+
+
+def choose_det_conditions(conditions: tuple[ConditionMetrics, ...]) -> tuple[list[ConditionMetrics], int]:
+    """Choose the curves to draw, all trials and hard ones first, then those that differ most from what is drawn.
+
+    Returns:
+        the chosen conditions, and how many others have a curve.
+    """
+    rest = [condition for condition in conditions if condition.miss is not None]
+    chosen = [condition for name in EMPHASISED_COLOURS for condition in rest if condition.condition == name]
+    rest = [condition for condition in rest if condition.condition not in EMPHASISED_COLOURS]
+    lines = {condition.condition: _compute_deviates(condition) for condition in (*chosen, *rest)}
+    for _ in range(MAX_OTHER_CURVES):
+        distances = [
+            min((float(np.abs(lines[one.condition] - lines[other.condition]).mean()) for other in chosen), default=1.0)
+            for one in rest
+        ]
+        if not rest or max(distances) < MIN_CURVE_DISTANCE:
+            break
+        chosen.append(rest.pop(int(np.argmax(distances))))
+    return chosen, len(rest)
+
+
+def _compute_deviates(condition: ConditionMetrics) -> Float[np.ndarray, " points"]:
+    """Compute the heights of a curve on its axis, as shares of the axis."""
+    assert condition.miss is not None
+    return np.array([compute_axis_position(rate) / AXIS_LENGTH for rate in condition.miss.tolist()])
 
 
 def _draw_det_axes(axes: Axes) -> None:

@@ -18,6 +18,7 @@ from singer_verify.plotting import COLOURS, UNKNOWN_GREY
 from singer_verify.reports.console_tables import format_threshold
 
 MAX_TABLE_ROWS = 60  # the csv has all
+MAX_LEGEND_NAME = 28
 MAX_DRAWN_SINGERS = 10  # those who sing longest, then those who score highest
 DIARIZATION_WIDTH_INCHES, ROW_INCHES, SCORE_PANEL_INCHES = 9.0, 0.3, 2.4
 LINE_STYLES = ("-", "--")  # the second where colours repeat
@@ -130,6 +131,12 @@ def plot_diarization(diarization: Diarization, title: str) -> Figure:
     _draw_bars(bars, diarization, singers)
     _draw_scores(scores, diarization, singers)
     bars.set_title(title, fontsize="medium", parse_math=False)
+    # Also for singers without a bar, whose colour would not be known.
+    legend = figure.legend(
+        *scores.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small"
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     for axes in (bars, scores):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -177,7 +184,11 @@ def _draw_scores(axes: Axes, diarization: Diarization, singers: list[str]) -> No
         )
         style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
         alone = "o" if len(scores) == 1 else ""
-        axes.plot(middles_s, scores, style, marker=alone, color=COLOURS[number % len(COLOURS)], linewidth=1.0)
+        has_segment = any(segment.who == name for segment in diarization.segments)
+        shown = name if len(name) <= MAX_LEGEND_NAME else f"{name[: MAX_LEGEND_NAME - 1]}…"
+        label = f" {shown}" + ("" if has_segment else " (no segment)")  # a label that begins with _ would be left out
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(middles_s, scores, style, marker=alone, color=colour, linewidth=1.0, label=label)
     for score in sorted({threshold.score for threshold in diarization.thresholds}):
         axes.axhline(score, color="black", linestyle=":", linewidth=1)
     if diarization.thresholds:

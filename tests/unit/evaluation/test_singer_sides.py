@@ -89,7 +89,7 @@ def test_scores_are_those_of_a_slow_loop(scoring: Scoring, is_swapped: bool) -> 
     rows = [(SINGERS[0], path, of == SINGERS[0]) for path, of in SINGER_BY_PATH.items()]
     result = evaluate_list(swapped(list_with(*rows)) if is_swapped else list_with(*rows), scoring)
     scored = [*result.worst_misses, *result.worst_false_alarms]
-    assert len(scored) == len(rows)
+    assert len(scored) == len(set(SINGER_BY_PATH.values()))  # the worst trial of each pair of singers
     for trial in scored:
         model, place = (trial.right, trial.left) if is_swapped else (trial.left, trial.right)
         assert result.models is not None

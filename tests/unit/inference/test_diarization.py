@@ -162,6 +162,8 @@ def test_the_figure_has_a_row_for_each_singer_and_the_unknown(embedder: Model) -
     assert [label.get_text() for label in bars.get_yticklabels()] == ["anna", "bert", "unknown"]
     assert [len(row.get_paths()) for row in bars.collections] == [2, 0, 1]
     assert len(scores.lines) == 3
+    (legend,) = bars.figure.legends  # also of a singer without a bar
+    assert [text.get_text() for text in legend.get_texts()] == [" anna", " bert (no segment)"]
     many = replace(
         diarization,
         singers=tuple(f"singer {number:02}" for number in range(30)),

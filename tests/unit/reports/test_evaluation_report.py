@@ -26,7 +26,7 @@ from singer_verify.evaluation.results import EvaluatedUtterances, EvaluationResu
 from singer_verify.evaluation.seen_singers import MODEL_SELECTION, THRESHOLD, TRAINING, SingerOverlap
 from singer_verify.inference.evaluation_context import EvaluationContext
 from singer_verify.plotting import escape_figure_text, order_by_similarity
-from singer_verify.reports.det_figure import AXIS_LENGTH, MAX_NAMED_CURVES, compute_axis_position, plot_det
+from singer_verify.reports.det_figure import AXIS_LENGTH, MAX_OTHER_CURVES, compute_axis_position, plot_det
 from singer_verify.reports.evaluation.excerpts import EXCERPT_SECONDS, ExcerptEncoder, find_loudest_excerpt
 from singer_verify.reports.evaluation.figures import plot_singer_eers
 from singer_verify.reports.evaluation.files import write_evaluation_report
@@ -293,15 +293,23 @@ def test_det_figure_has_room_for_its_axes_names(result: EvaluationResult, name: 
         assert 0 <= extent.y0 < extent.y1 <= figure.bbox.height
 
 
-def test_det_figure_has_a_line_for_each_condition_with_enough_trials(result: EvaluationResult) -> None:
+def test_det_figure_has_the_few_curves_that_differ_most(result: EvaluationResult) -> None:
     all_trials = result.conditions[0]
-    more = tuple(replace(all_trials, condition=f"same label{number}") for number in range(MAX_NAMED_CURVES + 3))
-    axes = plot_det((*result.conditions, *more)).axes[0]
+    assert all_trials.miss is not None
+    moved = [
+        replace(all_trials, condition=f"same label{number}", miss=np.clip(all_trials.miss + 0.09 * number, 0.0, 1.0))
+        for number in range(7)
+    ]
+    axes = plot_det((*result.conditions, *moved)).axes[0]
     named = {line.get_label().strip(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
-    assert len(axes.get_lines()) == 1 + 2 + len(more)  # the diagonal; `cross gender` has no curve
-    assert len(named) == 2 + MAX_NAMED_CURVES
+    names = [name.split("  ")[0] for name in named]
+    assert names[:2] == ["all", "hard"]
+    assert "same label6" in names
+    assert "same label0" not in names  # lies on that of all trials
+    assert len(names) == 2 + MAX_OTHER_CURVES + 1
+    assert names[-1] == "3 more in the table of conditions"
     widths = {name.split("  ")[0]: line.get_linewidth() for name, line in named.items()}
-    assert widths["all"] == widths["hard"] > 2 * widths["same label0"]
+    assert widths["all"] == widths["hard"] > 1.5 * widths["same label6"]
     eer = all_trials.eer
     assert f"all  {100 * eer.value:.1f} [{100 * eer.low:.1f}, {100 * eer.high:.1f}] %" in named
     x, y = named[next(name for name in named if name.startswith("all"))].get_data()

@@ -12,11 +12,11 @@ from singer_verify.plotting import (
     BLACK,
     BLUE,
     GREEN,
-    MAX_TITLE_LENGTH,
     VERMILION,
     escape_figure_text,
     order_by_similarity,
     plot_similarity,
+    wrap_figure_text,
 )
 from singer_verify.reports.det_figure import plot_det
 from singer_verify.reports.embedding_map import build_corpus_map, plot_corpus_map
@@ -59,7 +59,7 @@ def plot_score_histogram(
     if calibrated_threshold is not None:
         named = f"calibrated threshold, {calibrated_threshold:.3f}"
         axes.axvline(calibrated_threshold, color=GREEN, linewidth=1.4, linestyle="--", label=named)
-    axes.set(xlabel=escape_figure_text(f"score ({scoring})", MAX_TITLE_LENGTH), ylabel="density", ylim=(0, None))
+    axes.set(xlabel=wrap_figure_text(f"score ({scoring})", 6.0), ylabel="density", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
     return figure

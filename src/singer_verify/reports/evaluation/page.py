@@ -112,7 +112,7 @@ class _UtteranceRows:
 
     def trials(self, trials: Sequence[ScoredTrial]) -> list[dict[str, Any]]:
         return [
-            {"score": f"{trial.score:.3f}", "sides": [self._build_side(trial.left), self._build_side(trial.right)]}
+            {"score": f"{trial.score:.5f}", "sides": [self._build_side(trial.left), self._build_side(trial.right)]}
             for trial in trials[:MAX_LISTED_TRIALS]
         ]
 
@@ -124,7 +124,7 @@ class _UtteranceRows:
             "mean_score": f"{pair.mean_score:.3f}",
             "num_trials": pair.num_trials,
             "files": [
-                (f"{trial.score:.3f}", self._describe_side(trial.left), self._describe_side(trial.right))
+                (f"{trial.score:.5f}", self._describe_side(trial.left), self._describe_side(trial.right))
                 for trial in pair.trials
             ],
         }

@@ -170,7 +170,10 @@ def describe_metric(key: str) -> str:
             f"perfect, 1 is deciding without the recordings."
         )
     if key.startswith(ACTUAL_DCF_PREFIX):
-        return "The same cost at the threshold of the model's scoring; its excess over minDCF is avoidable."
+        return (
+            f"Detection cost at the threshold of the model's scoring, for a target prior of "
+            f"{key.removeprefix(ACTUAL_DCF_PREFIX)}; its excess over the minimum at that prior is avoidable."
+        )
     return METRIC_MEANINGS.get(key, "")
 
 
