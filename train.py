@@ -27,7 +27,7 @@ from singer_verify.cli.console import (
 )
 from singer_verify.environment import set_torch_environment
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import LAST_CHECKPOINT
+from singer_verify.runs.folder import LAST_CHECKPOINT, RUN_FILENAME
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import resolve_config
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
@@ -50,7 +50,14 @@ def main(config: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return train_job(run, config)
     with report_user_errors(*USER_ERRORS):  # here, because Hydra introduces an error with a line of its own
-        result = train_and_report(run, config)
+        try:
+            result = train_and_report(run, config)
+        except KeyboardInterrupt:
+            if (run / RUN_FILENAME).is_file():
+                from singer_verify.training.callbacks.progress import format_resume_command
+
+                print(f"continue  {format_resume_command(run)}")
+            raise
     if result.signal == signal.SIGINT:
         sys.exit(INTERRUPTED)
     return result.best_value

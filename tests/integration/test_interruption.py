@@ -88,10 +88,10 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, corpus, times):
     printed, said = training.communicate(timeout=60)
     assert training.returncode == 130, said
     assert "Traceback" not in said
+    (line,) = [line for line in printed.splitlines() if line.startswith("continue")]
+    typed = shlex.split(line.removeprefix("continue"))
+    assert typed == ["python", "train.py", "resume=runs/a run"]
     if times == 1:
-        (line,) = [line for line in printed.splitlines() if line.startswith("continue")]
-        typed = shlex.split(line.removeprefix("continue"))
-        assert typed == ["python", "train.py", "resume=runs/a run"]
         step = last_of(tmp_path / "runs/a run")["global_step"]
         again = [sys.executable, str(ROOT / "train.py"), *typed[2:], f"trainer.max_steps={step + 1}"]
         subprocess.run(again, env=environment, cwd=tmp_path, check=True, capture_output=True)

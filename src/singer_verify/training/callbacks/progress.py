@@ -195,8 +195,7 @@ def list_next_commands(result: dict[str, Any], run: Path) -> list[str]:
         result: content of its `metrics.json`.
         run: folder of the run.
     """
-    relative = os.path.relpath(run)
-    path = relative if not relative.startswith(os.pardir) else str(run)
+    path = _shorten_path(run)
     quoted, more_steps = shlex.quote(path), 2 * result["steps"]
     commands = []
     if (run / BEST_CHECKPOINT).is_file():
@@ -206,10 +205,20 @@ def list_next_commands(result: dict[str, Any], run: Path) -> list[str]:
             ("fine-tune", f"python train.py experiment=finetune {shlex.quote(f'init_from={path}')} data.root=CORPUS"),
         ]
     if result["stopped"] == "step limit":
-        commands.append(("train on", f"python train.py {shlex.quote(f'resume={path}')} trainer.max_steps={more_steps}"))
+        commands.append(("train on", f"{format_resume_command(run)} trainer.max_steps={more_steps}"))
     if result["stopped"] == "interrupted":
-        commands.insert(0, ("continue", f"python train.py {shlex.quote(f'resume={path}')}"))
+        commands.insert(0, ("continue", format_resume_command(run)))
     if any(run.glob("events.out.tfevents.*")):
         commands.append(("see its curves", f"tensorboard --logdir {quoted}"))
     width = max((len(purpose) for purpose, _ in commands), default=0)
     return [f"{purpose:{width}}  {command}" for purpose, command in commands]
+
+
+def format_resume_command(run: Path) -> str:
+    """Format the command that continues a run."""
+    return f"python train.py {shlex.quote(f'resume={_shorten_path(run)}')}"
+
+
+def _shorten_path(run: Path) -> str:
+    relative = os.path.relpath(run)
+    return relative if not relative.startswith(os.pardir) else str(run)
