@@ -541,4 +541,4 @@ def test_refusals(make_corpus: MakeCorpus, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--out" in refusal("leaderboard", sweep, "--out", tmp_path / "file")
     (run / "overrides.yaml").write_text("{")
-    assert "overrides.yaml cannot be read" in refusal("leaderboard", sweep)
+    assert "overrides.yaml: cannot be read" in refusal("leaderboard", sweep)
