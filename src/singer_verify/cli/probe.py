@@ -87,6 +87,11 @@ def probe_embeddings(
         write_probe_figure,
         write_probes,
     )
+    from singer_verify.runs.provenance import (
+        format_command_provenance,
+        format_model_provenance,
+        format_runs_provenance,
+    )
     from singer_verify.sweeps.probing import probe_sweep
 
     _check_probe_options(folds, resamples, seed, out, figure, as_json + as_csv + as_latex)
@@ -99,6 +104,7 @@ def probe_embeddings(
     if not model_paths:
         with show_progress_on_stderr():
             report = probe_sweep(corpus, options, split, baseline, show_progress, only or (), export_results)
+        probed = [format_runs_provenance(corpus)]
     elif export_results is not None:
         raise SingerVerifyError(f"--export-results {export_results}: has no effect without a sweep; leave it out.")
     elif only:
@@ -109,6 +115,8 @@ def probe_embeddings(
         plan = plan_probes(corpus, split, options)
         models = [load_model(path, device) for path in model_paths]
         report = probe_models(models, corpus, split, plan, show_progress)
+        probed = [format_model_provenance(model.checkpoint) for model in models if model.checkpoint is not None]
+    provenance = "\n".join([*probed, format_command_provenance()])
     if as_json:
         typer.echo(json.dumps(build_probe_summary(report), indent=2))
     elif as_csv:
@@ -118,9 +126,9 @@ def probe_embeddings(
     else:
         print_result(build_probe_table(report))
     if out is not None:  # after the results were printed: a full disk does not take them
-        write_probes(report, out)
+        write_probes(report, out, provenance)
     if figure is not None:
-        write_probe_figure(report, figure)
+        write_probe_figure(report, figure, provenance)
 
 
 def _split_names(text: str | None) -> tuple[str, ...] | None:

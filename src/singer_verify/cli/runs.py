@@ -157,13 +157,14 @@ def draw_learning_curve(
         build_curves_table,
         write_learning_curves,
     )
+    from singer_verify.runs.provenance import format_command_provenance, format_runs_provenance
     from singer_verify.sweeps.learning_curves import build_learning_curves
 
     folder = out or sweep / "learning-curve"
     require_report_folder(folder)
     with show_progress_on_stderr():
         curves = build_learning_curves(sweep, target_eer, split, corpus, only or ())
-    write_learning_curves(curves, folder)
+    write_learning_curves(curves, folder, f"{format_runs_provenance(sweep)}\n{format_command_provenance()}")
     if as_json:
         typer.echo(json.dumps(build_curve_records(curves), indent=2))
     else:

@@ -22,3 +22,8 @@ LATEX_ESCAPES = str.maketrans(
 def escape_latex(text: object) -> str:
     """Return a text that LaTeX prints as it is."""
     return str(text).translate(LATEX_ESCAPES)
+
+
+def format_latex_comments(text: str) -> str:
+    """Return the lines of a text as comments."""
+    return "".join(f"% {line}\n" for line in text.splitlines())

@@ -26,7 +26,7 @@ from singer_verify.inference.probing import ProbeReport, describe_task
 from singer_verify.plotting import BLACK, COLOURS, MAX_TITLE_LENGTH, escape_figure_text, render_figure_files
 from singer_verify.reports.estimates import MINUS, flatten_estimate, format_short_p_value
 from singer_verify.reports.evaluation.text import NO_VALUE, describe_overlaps
-from singer_verify.reports.latex import escape_latex
+from singer_verify.reports.latex import escape_latex, format_latex_comments
 
 MAX_BARS = 3  # models that are bars side by side
 PANEL_COLUMNS, PANEL_INCHES, ROW_INCHES = 4, 1.7, 0.17  # of panels by label: per row; width; height of a model
@@ -326,25 +326,34 @@ def _get_colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def write_probes(report: ProbeReport, folder: Path) -> None:
+def write_probes(report: ProbeReport, folder: Path, provenance: str = "") -> None:
     """Write probes.json, .csv, .tex, .png and .svg.
+
+    Args:
+        report: results of the probes.
+        folder: folder to write to.
+        provenance: what the models are and how they were probed; for JSON, LaTeX and the foot of the figure.
 
     Raises:
         SingerVerifyError: the folder cannot be written to.
     """
     contents = {
-        "json": json.dumps(build_probe_summary(report), indent=2, allow_nan=False).encode(),
+        "json": json.dumps(
+            build_probe_summary(report) | {"provenance": provenance.splitlines()}, indent=2, allow_nan=False
+        ).encode(),
         "csv": format_probes_csv(report).encode("utf-8", "surrogateescape"),
-        "tex": format_probes_latex(report).encode("utf-8", "surrogateescape"),
-        **render_figure_files(plot_probes(report)),
+        "tex": (format_latex_comments(provenance) + format_probes_latex(report)).encode("utf-8", "surrogateescape"),
+        **render_figure_files(plot_probes(report), footer=provenance),
     }
     write_files_atomically({f"probes.{suffix}": content for suffix, content in contents.items()}, folder)
 
 
-def write_probe_figure(report: ProbeReport, path: Path) -> None:
-    """Write the figure alone, as the .png that is named.
+def write_probe_figure(report: ProbeReport, path: Path, provenance: str = "") -> None:
+    """Write the figure alone, as the .png that is named, with the provenance at its foot.
 
     Raises:
         SingerVerifyError: the file cannot be written.
     """
-    write_files_atomically({path.name: render_figure_files(plot_probes(report))["png"]}, path.parent)
+    write_files_atomically(
+        {path.name: render_figure_files(plot_probes(report), ("png",), provenance)["png"]}, path.parent
+    )

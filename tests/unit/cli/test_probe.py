@@ -69,7 +69,9 @@ def test_a_model_is_probed_and_everything_is_written(model: Path, corpus: Path, 
     labels = "singer,gender,song,pitch,duration"
     printed = call("probe", model, corpus, "--label", labels, *QUICK, "--json", "--out", out, "--figure", figure)
     result = json.loads(printed)
-    assert result == json.loads((out / "probes.json").read_text())
+    written = json.loads((out / "probes.json").read_text())
+    assert [line.split()[0] for line in written.pop("provenance")] == ["Model", "Made"]
+    assert result == written
     probes = {probe["label"]: probe for probe in result["probes"]}
     assert [*probes] == labels.split(",")
     gender, pitch = probes["gender"], probes["pitch"]

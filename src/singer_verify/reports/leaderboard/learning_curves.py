@@ -17,7 +17,7 @@ from rich.text import Text
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, Estimate
 from singer_verify.plotting import COLOURS, escape_figure_text, render_figure_files
-from singer_verify.reports.latex import escape_latex
+from singer_verify.reports.latex import escape_latex, format_latex_comments
 from singer_verify.reports.leaderboard.names import NAME_SEPARATOR
 from singer_verify.reports.leaderboard.text import format_eer
 from singer_verify.sweeps.judged_runs import DEFAULT_SPLIT, FOLDS_SPLIT
@@ -342,8 +342,13 @@ def _draw_axes(axes: Axes, drawn: Sequence[LearningCurve], target_eer: float, la
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def write_learning_curves(curves: LearningCurves, folder: Path) -> None:
+def write_learning_curves(curves: LearningCurves, folder: Path, provenance: str = "") -> None:
     """Write learning-curve.csv (points), -fits.csv, .md, .tex, .png and .svg.
+
+    Args:
+        curves: the learning curves.
+        folder: folder to write to.
+        provenance: what the runs are and how the curves were made; for Markdown, LaTeX and the foot of the figure.
 
     Raises:
         SingerVerifyError: the folder cannot be written to.
@@ -352,10 +357,12 @@ def write_learning_curves(curves: LearningCurves, folder: Path) -> None:
     contents = {
         f"{FILE_NAME}.csv": _format_csv(records["points"]),
         f"{FILE_NAME}-fits.csv": _format_csv(records["fits"]),
-        f"{FILE_NAME}.md": format_curves_markdown(curves).encode(),
-        f"{FILE_NAME}.tex": format_curves_latex(curves).encode(),
+        f"{FILE_NAME}.md": (
+            format_curves_markdown(curves) + "".join(f"- {line}\n" for line in provenance.splitlines())
+        ).encode(),
+        f"{FILE_NAME}.tex": (format_latex_comments(provenance) + format_curves_latex(curves)).encode(),
     }
-    figures = render_figure_files(plot_learning_curves(curves))
+    figures = render_figure_files(plot_learning_curves(curves), footer=provenance)
     write_files_atomically(contents | {f"{FILE_NAME}.{suffix}": content for suffix, content in figures.items()}, folder)
 
 
