@@ -10,11 +10,11 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "example_dataset/README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), ROOT / "example_dataset/README.md", *sorted((ROOT / "docs").rglob("*.md")))
 MARK = re.compile(r"<!-- not checked: \S.* -->")
 SHELLS = ("bash", "console", "")  # "": without a language, or indented
 PROGRAMS = ("singer-verify", "python", "python3", "pip", "bash", "sbatch", "cd", "source", "tensorboard", "eval", "git")
-TOOLS = ("pytest", "ruff", "mypy", "lint-imports", "mkdocs", "export", "squeue", "scontrol", "ls", "cat")
+TOOLS = ("pytest", "ruff", "mypy", "lint-imports", "mkdocs", "pre-commit", "export", "squeue", "scontrol", "ls", "cat")
 WRAPPER = re.compile(r"\w+=\S*|taskset|time|/usr/bin/time|-\w|\d+|srun")
 SEPARATORS = re.compile(r"&&|\|\|?|;|>>?")
 
