@@ -85,6 +85,7 @@ def test_the_shell_completes_groups_and_settings(tmp_path: Path) -> None:
         assert call_train("-sc", "query=bash", cwd=tmp_path, COMP_LINE=typed).stdout.strip() == completed
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_call_its_log_and_prints_its_settings(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
     quick = [*tiny(corpus), "trainer.max_steps=1"]

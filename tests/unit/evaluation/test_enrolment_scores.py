@@ -160,5 +160,5 @@ def test_a_remark_says_which_scores_were_not_calibrated(rows: np.ndarray) -> Non
 def test_an_unknown_way_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match="enrolment_score=best: expected one of mean, max, best3"):
         COSINE.with_enrolment_score("best")
-    said = refusal("calibrate", tmp_path, tmp_path, "--enrolment-score", "median")
+    said = refusal("calibrate", tmp_path / "model.ckpt", tmp_path, "--enrolment-score", "median")
     assert said == "--enrolment-score=median: expected one of mean, max, best3."

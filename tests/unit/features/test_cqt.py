@@ -11,7 +11,7 @@ from singer_verify.features.cqt import Cqt
 from singer_verify.features.mel import MelSpectrogram
 
 
-@pytest.mark.parametrize("bins_per_octave", [12, 24])
+@pytest.mark.parametrize("bins_per_octave", [12, pytest.param(24, marks=pytest.mark.slow)])
 def test_amplitudes_are_librosas(bins_per_octave: int) -> None:
     samples = sing(1, 2.0)
     feature = Cqt(6, bins_per_octave)
