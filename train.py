@@ -31,7 +31,7 @@ from singer_verify.runs.folder import LAST_CHECKPOINT, RUN_FILENAME
 from singer_verify.sweeps.callback import report_failed_jobs
 from singer_verify.training.composition import resolve_config
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
-from singer_verify.worker_processes import shorten_socket_paths
+from singer_verify.worker_sockets import shorten_socket_paths
 
 if TYPE_CHECKING:
     from singer_verify.training.run import RunResult

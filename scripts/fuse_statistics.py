@@ -22,15 +22,15 @@ from singer_verify.cli.application import show_progress
 from singer_verify.cli.console import require_new_files, require_output_file
 from singer_verify.data.voice_changes import ChangedVoices, VoiceChanges
 from singer_verify.encoders.fusion import FusionEncoder
-from singer_verify.encoders.statistics import StatisticsEncoder, compute_within_singer_whitening
+from singer_verify.encoders.statistics import StatisticsEncoder
 from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.evaluation.scoring.projection import Projection, fit_lda
 from singer_verify.features.normalisation import Normalisation
 from singer_verify.features.recipe import build_feature
-from singer_verify.runs.checkpoints import Checkpoint, extract_encoder_state, extract_loss_state, write_checkpoint
-from singer_verify.runs.model_metadata import METADATA_KEY
-from singer_verify.runs.settings import SETTINGS_KEY
+from singer_verify.runs.checkpoints import Checkpoint, extract_encoder_state, write_checkpoint
 from singer_verify.training.distillation import UnlabelledVoices
 
+SHRINKAGE = 0.5  # of the covariance within voices, of which there are few
 EXCERPT_S = 4.0  # an utterance's deviation and that of a second of it are not the same
 STATISTICS = {"_target_": "singer_verify.encoders.statistics.StatisticsEncoder", "projection": True}
 
@@ -56,15 +56,12 @@ def compute_excerpt_statistics(
     return np.concatenate(rows), names
 
 
-def fuse_statistics(
-    model: Checkpoint, weight: Float[np.ndarray, "size size"], bias: Float[np.ndarray, " size"], share: float = 0.5
-) -> dict[str, object]:
-    """Return a checkpoint whose embeddings are a model's own beside projected statistics.
+def fuse_statistics(model: Checkpoint, whitening: Projection, share: float = 0.5) -> dict[str, object]:
+    """Return a checkpoint whose embeddings are a model's own beside whitened statistics.
 
     Args:
         model: the model.
-        weight: the projection's matrix.
-        bias: the projection's bias.
+        whitening: projection of the statistics.
         share: weight of the statistics in a cosine, between 0 and 1.
     """
     settings = dict(model.metadata.encoder)
@@ -76,17 +73,13 @@ def fuse_statistics(
     projection = encoder.encoders["statistics"].projection
     assert isinstance(projection, nn.Linear)
     with torch.no_grad():
-        projection.weight.copy_(torch.from_numpy(weight))
-        projection.bias.copy_(torch.from_numpy(bias))
-    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    state |= {f"loss.{name}": tensor for name, tensor in extract_loss_state(model.content).items()}
-    kept = {name: model.content[name] for name in ("epoch", "pytorch-lightning_version") if name in model.content}
-    return kept | {
-        "state_dict": state,
-        "global_step": model.step or 0,
-        METADATA_KEY: replace(model.metadata, encoder=encoder.settings).to_dict(),
-        SETTINGS_KEY: model.settings | {"encoder": encoder.settings},
-    }
+        projection.weight.copy_(torch.from_numpy(whitening.matrix.T))
+        projection.bias.copy_(torch.from_numpy(-whitening.mean @ whitening.matrix))
+    metadata, recorded = (
+        replace(model.metadata, encoder=encoder.settings),
+        model.settings | {"encoder": encoder.settings},
+    )
+    return model.replace_encoder(encoder.state_dict(), metadata, recorded)
 
 
 def main(
@@ -103,8 +96,13 @@ def main(
         raise SingerVerifyError(f"--share {share:g}: expected a number between 0 and 1.")
     model = Checkpoint.read(run)
     rows, names = compute_excerpt_statistics(model, UnlabelledVoices.find(str(voices)))
-    write_checkpoint(fuse_statistics(model, *compute_within_singer_whitening(rows, names), share), out)
-    print(f"{out}: {len(rows)} excerpts of {len(set(names))} voices whiten its statistics.")
+    voice_names, voice_index = np.unique(names, return_inverse=True)
+    if len(voice_names) <= rows.shape[1]:
+        raise SingerVerifyError(
+            f"{voices}: holds {len(voice_names)} voices; expected more than {rows.shape[1]}, the number of statistics."
+        )
+    write_checkpoint(fuse_statistics(model, fit_lda(rows, voice_index, shrinkage=SHRINKAGE), share), out)
+    print(f"{out}: {len(rows)} excerpts of {len(voice_names)} voices whiten its statistics.")
 
 
 if __name__ == "__main__":

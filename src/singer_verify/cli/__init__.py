@@ -10,7 +10,7 @@ from rich.console import Console
 from singer_verify.cli.application import app
 from singer_verify.cli.console import configure_logging, escape_undecodable_output, report_user_errors
 from singer_verify.environment import set_torch_environment
-from singer_verify.worker_processes import shorten_socket_paths
+from singer_verify.worker_sockets import shorten_socket_paths
 
 COMMAND_MODULES = (  # in the order of --help
     *("verify", "galleries", "diarize", "embed", "bench", "demo"),

@@ -14,11 +14,11 @@ from singer_verify.cli.application import (
     JsonOption,
     ScoringOption,
     app,
-    choose_packaged_model,
     show_progress,
     takes_trust,
 )
 from singer_verify.cli.console import print_result, tell_page
+from singer_verify.cli.model_argument import choose_packaged_model
 
 NO_MODEL = Path("none")  # as --model
 

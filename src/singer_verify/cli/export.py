@@ -1,6 +1,7 @@
 """Commands that publish a model: as an ONNX file or a small file of its own, with a model card."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,25 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that e
 LicenceOption = Annotated[
     str | None, typer.Option(help="Licence of the weights, for the card: an SPDX name such as cc-by-4.0.")
 ]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is written beside a published model, and how it is told.
+
+    Attributes:
+        card: whether a model card is written.
+        evaluation: evaluations for the card; None takes those of the run.
+        licence: licence of the weights, for the card.
+        force: whether files that exist are replaced.
+        as_json: whether the outcome is printed as JSON.
+    """
+
+    card: bool
+    evaluation: list[Path] | None
+    licence: str | None
+    force: bool
+    as_json: bool
 
 
 @app.command()
@@ -57,28 +77,20 @@ def export(
 
     if (onnx is None) == (pt is None):
         raise SingerVerifyError("expected --onnx FILE or --pt FILE; give one of the two.")
+    publication = Publication(card, evaluation, licence, force, as_json)
     if pt is not None:
         if frames:
             raise SingerVerifyError("--frames: has no effect without --onnx.")
-        _write_model_file(model_path, pt, dtype, model_version, card, evaluation, licence, force, as_json)
+        _write_model_file(model_path, pt, dtype, model_version, publication)
         return
     for option, value in (("--dtype", dtype), ("--model-version", model_version)):
         if value is not None:
             raise SingerVerifyError(f"{option} {value}: has no effect without --pt.")
     assert onnx is not None
-    _write_onnx(model_path, onnx, frames, card, evaluation, licence, force, as_json)
+    _write_onnx(model_path, onnx, frames, publication)
 
 
-def _write_onnx(
-    model_path: Path,
-    onnx: Path,
-    frames: bool,
-    card: bool,
-    evaluation: list[Path] | None,
-    licence: str | None,
-    force: bool,
-    as_json: bool,
-) -> None:
+def _write_onnx(model_path: Path, onnx: Path, frames: bool, publication: Publication) -> None:
     from singer_verify.atomic_files import require_output_path, write_bytes_atomically
     from singer_verify.export.onnx import require_onnx
     from singer_verify.inference import load_model
@@ -86,18 +98,22 @@ def _write_onnx(
 
     require_output_file("--onnx", onnx, ".onnx")
     card_path = onnx.with_suffix(MODEL_CARD_SUFFIX)
-    if card:
+    if publication.card:
         require_output_path(card_path)
-    require_new_files(onnx, *([card_path] if card else []), force=force)
+    require_new_files(onnx, *([card_path] if publication.card else []), force=publication.force)
     require_onnx()
     model = load_model(model_path, "cpu")
-    text = render_model_card(model, evaluation, licence, OnnxFile(onnx.name, frames)) if card else None
+    text = (
+        render_model_card(model, publication.evaluation, publication.licence, OnnxFile(onnx.name, frames))
+        if publication.card
+        else None
+    )
     deviation = _write_checked_onnx(model, onnx, frames)
     written = [onnx]
     if text is not None:
         written.append(card_path)
         write_bytes_atomically(written[-1], text.encode("utf-8", "replace"))
-    if as_json:
+    if publication.as_json:
         typer.echo(json.dumps({"written": [str(path) for path in written], "largest_deviation": deviation}, indent=2))
     else:
         takes = "frames as the recipe computes them" if frames else "samples"
@@ -107,15 +123,7 @@ def _write_onnx(
 
 
 def _write_model_file(
-    model_path: Path,
-    out: Path,
-    dtype: str | None,
-    model_version: str | None,
-    card: bool,
-    evaluation: list[Path] | None,
-    licence: str | None,
-    force: bool,
-    as_json: bool,
+    model_path: Path, out: Path, dtype: str | None, model_version: str | None, publication: Publication
 ) -> None:
     from singer_verify.atomic_files import write_bytes_atomically
     from singer_verify.errors import require_choice
@@ -127,19 +135,23 @@ def _write_model_file(
 
     require_output_file("--pt", out, ".pt")
     card_path = out.with_suffix(CARD_SUFFIX)
-    require_new_files(out, out.with_suffix(SCORING_SUFFIX), *([card_path] if card else []), force=force)
+    require_new_files(
+        out, out.with_suffix(SCORING_SUFFIX), *([card_path] if publication.card else []), force=publication.force
+    )
     if dtype is not None:
         require_choice((HALF, SINGLE), **{"--dtype": dtype})
     text = None
-    if card:
+    if publication.card:
         model = load_model(model_path, "cpu")
-        text = render_model_card(model, evaluation, licence, file=out, model_version=model_version)
+        text = render_model_card(
+            model, publication.evaluation, publication.licence, file=out, model_version=model_version
+        )
     written = write_model_file(model_path, out, dtype)
     paths = list(written.files)
     if text is not None:
         write_bytes_atomically(card_path, text.encode("utf-8", "replace"))
         paths.append(card_path)
-    if as_json:
+    if publication.as_json:
         record = {"written": [str(path) for path in paths], "bytes": written.num_bytes, "dtype": written.dtype}
         typer.echo(json.dumps(record | {"largest_deviation": written.deviation}, indent=2))
     else:

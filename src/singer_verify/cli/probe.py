@@ -11,11 +11,11 @@ from singer_verify.cli.application import (
     JsonOption,
     OnlyOption,
     app,
-    choose_packaged_model,
     show_progress,
     takes_trust,
 )
 from singer_verify.cli.console import print_result
+from singer_verify.cli.model_argument import choose_packaged_model
 
 
 @app.command("probe")

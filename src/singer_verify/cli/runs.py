@@ -41,10 +41,10 @@ def runs(
 
 def _print_sweep_progress(folder: Path) -> None:
     """Print the progress of a sweep, if the folder is one."""
-    from singer_verify.sweeps.jobs import PLAN_FILENAME
+    from singer_verify.runs.folder import SWEEP_PLAN_FILENAME
     from singer_verify.sweeps.progress import format_sweep_status, read_sweep_status
 
-    if (folder / PLAN_FILENAME).is_file():
+    if (folder / SWEEP_PLAN_FILENAME).is_file():
         progress = read_sweep_status(folder)
         typer.echo(f"Sweep {folder}: {format_sweep_status(progress)}.")
         for name, reason in progress.failed.items():

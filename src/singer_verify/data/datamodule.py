@@ -30,12 +30,8 @@ from singer_verify.features.normalisation import NO_NORMALISATION, Normalisation
 from singer_verify.features.recipe import canonical_recipe
 from singer_verify.features.trimming import substitute_precomputed_feature
 from singer_verify.store.packed import STORE_DTYPES, NormalisedStore, PackedStore, fit_normalisation
-from singer_verify.worker_processes import (
-    choose_start_method,
-    count_available_cores,
-    prepare_worker,
-    require_short_socket_paths,
-)
+from singer_verify.worker_processes import choose_start_method, count_available_cores, prepare_worker
+from singer_verify.worker_sockets import require_short_socket_paths
 
 MS_PER_MINUTE = 60_000
 VALIDATION_SEED = 0  # the batches of the validation loss are the same in every run

@@ -1,15 +1,13 @@
 """Mean and standard deviation of the frames: the floor that a trained encoder has to beat."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from singer_verify.errors import SingerVerifyError, require_at_least, require_between
+from singer_verify.errors import require_at_least
 
 
 class StatisticsEncoder(nn.Module):
@@ -28,8 +26,7 @@ class StatisticsEncoder(nn.Module):
     Args:
         num_bins: number of bins of a frame.
         projection: whether a linear map follows, from and to as many values, which is the identity at first. It can be
-            trained, or whiten what varies within a singer (Hatch, Kajarekar and Stolcke 2006, "Within-class covariance
-            normalization for SVM-based speaker recognition"): see `compute_within_singer_whitening`.
+            trained, or whiten what varies within a singer (scripts/fuse_statistics.py).
     """
 
     def __init__(self, num_bins: int, projection: bool = False) -> None:
@@ -52,37 +49,3 @@ class StatisticsEncoder(nn.Module):
         """Compute each bin's mean over the frames, then each bin's standard deviation."""
         deviation, mean = torch.std_mean(frames.float(), dim=1, correction=0)
         return torch.cat([mean, deviation], dim=1)
-
-
-def compute_within_singer_whitening(
-    statistics: Float[np.ndarray, "utterances size"], singers: Sequence[str], shrinkage: float = 0.5
-) -> tuple[Float[np.ndarray, "size size"], Float[np.ndarray, " size"]]:
-    """Compute weight and bias of a linear map after which singers vary equally in every direction around themselves.
-
-    The covariance within singers is shrunk towards a multiple of the identity; the mean of all utterances becomes 0.
-
-    Args:
-        statistics: one row per utterance.
-        singers: the singer of each utterance.
-        shrinkage: weight of the multiple of the identity, in [0, 1]; 0 needs far more utterances than values.
-
-    Raises:
-        SingerVerifyError: no singer has two utterances, or the shrinkage is out of range.
-    """
-    require_between(0.0, 1.0, shrinkage=shrinkage)
-    names, singer_index, counts = np.unique(np.asarray(singers), return_inverse=True, return_counts=True)
-    if len(statistics) == len(names):
-        raise SingerVerifyError(
-            f"{len(statistics)} utterances of {len(names)} singers: expected singers with two and more, without which "
-            f"it is not known what varies within a singer."
-        )
-    rows = np.asarray(statistics, np.float64)
-    means = np.zeros((len(names), rows.shape[1]))
-    np.add.at(means, singer_index, rows)
-    deviations = rows - (means / counts[:, None])[singer_index]
-    covariance = deviations.T @ deviations / (len(rows) - len(names))
-    size = len(covariance)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / size * np.eye(size)
-    eigenvalues, eigenvectors = np.linalg.eigh(shrunk)
-    weight = (eigenvectors / np.sqrt(eigenvalues)).T
-    return weight, -weight @ rows.mean(axis=0)

@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,29 @@ class Checkpoint:
         except (KeyError, TypeError) as error:
             raise SingerVerifyError(f"{path}: its metadata is incomplete ({error}); the file is damaged.") from error
         return cls(Path(model), path, content, metadata)
+
+    def replace_encoder(
+        self, state: Mapping[str, Tensor], metadata: ModelMetadata, settings: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the content of this checkpoint with other weights of the encoder, for `write_checkpoint`.
+
+        Counters and the parameters of the loss stay. The threshold of its validation, which was of other weights, is
+        left out, and so is the state of its training.
+
+        Args:
+            state: weights of the encoder by name.
+            metadata: metadata of the model they belong to.
+            settings: configuration to record.
+        """
+        weights = {f"encoder.{name}": tensor for name, tensor in state.items()}
+        weights |= {f"loss.{name}": tensor for name, tensor in extract_loss_state(self.content).items()}
+        kept = {name: self.content[name] for name in ("epoch", "pytorch-lightning_version") if name in self.content}
+        return kept | {
+            "state_dict": weights,
+            "global_step": self.step or 0,
+            METADATA_KEY: metadata.to_dict(),
+            SETTINGS_KEY: settings,
+        }
 
     def without_weights(self) -> "Checkpoint":
         """Return the same checkpoint without weights and optimiser state, which take most of its memory."""

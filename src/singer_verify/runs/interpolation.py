@@ -11,11 +11,11 @@ from torch import Tensor
 from singer_verify.errors import SingerVerifyError, require_between
 from singer_verify.features.normalisation import STATISTICS_KEY
 from singer_verify.features.recipe import canonical_recipe
-from singer_verify.runs.checkpoints import Checkpoint, extract_encoder_state, extract_loss_state
+from singer_verify.runs.checkpoints import Checkpoint, extract_encoder_state
 from singer_verify.runs.folder import RUN_FILENAME, find_run_folder
-from singer_verify.runs.model_metadata import METADATA_KEY, NON_ARCHITECTURE_SETTINGS
+from singer_verify.runs.model_metadata import NON_ARCHITECTURE_SETTINGS
 from singer_verify.runs.provenance import compute_file_sha256
-from singer_verify.runs.settings import SETTINGS_KEY, find_setting_differences, format_setting_differences
+from singer_verify.runs.settings import find_setting_differences, format_setting_differences
 
 INTERPOLATION_KEY = "singer_verify_interpolation"  # in a checkpoint: between which weights its own lie
 
@@ -71,11 +71,7 @@ def interpolate_checkpoints(tuned: Checkpoint, start: Checkpoint, towards_start:
         name: tensor.shape for name, tensor in start_state.items()
     }:
         raise SingerVerifyError(f"{start.path}: its weights do not have the shapes of those of {tuned.path}.")
-    state = {
-        f"encoder.{name}": _interpolate(tensor, start_state[name], towards_start)
-        for name, tensor in tuned_state.items()
-    }
-    state |= {f"loss.{name}": tensor for name, tensor in extract_loss_state(tuned.content).items()}
+    state = {name: _interpolate(tensor, start_state[name], towards_start) for name, tensor in tuned_state.items()}
     inherited = tuned.metadata.with_pretraining(start.metadata)
     metadata = replace(
         tuned.metadata,
@@ -85,14 +81,7 @@ def interpolate_checkpoints(tuned: Checkpoint, start: Checkpoint, towards_start:
         ),
     )
     origin = {"towards_start": float(towards_start), "tuned": tuned.fingerprint, "start": start.fingerprint}
-    kept = {name: tuned.content[name] for name in ("epoch", "pytorch-lightning_version") if name in tuned.content}
-    return kept | {
-        "state_dict": state,
-        "global_step": tuned.step or 0,
-        METADATA_KEY: metadata.to_dict(),
-        SETTINGS_KEY: tuned.settings,
-        INTERPOLATION_KEY: origin,
-    }
+    return tuned.replace_encoder(state, metadata, tuned.settings) | {INTERPOLATION_KEY: origin}
 
 
 def _interpolate(tuned: Tensor, start: Tensor, towards_start: float) -> Tensor:

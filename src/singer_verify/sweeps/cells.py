@@ -11,10 +11,9 @@ from typing import Any
 import yaml
 
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME, RUN_FILENAME
+from singer_verify.runs.folder import BEST_CHECKPOINT, METRICS_FILENAME, RUN_FILENAME, SWEEP_PLAN_FILENAME
 from singer_verify.runs.settings import is_result_neutral, read_overrides
 from singer_verify.runs.tree import FINISHED_STATUSES, IMPORTED_STATUS, read_run_tree
-from singer_verify.sweeps.jobs import PLAN_FILENAME
 
 DEFAULT_BASELINE = "features=mel40"
 UNNORMALISED_SETTING = "features.normalise=none"  # of several cells with the default baseline, the one taken
@@ -98,7 +97,7 @@ def read_sweep_cells(sweep: Path, only: Sequence[str] = ()) -> tuple[list[SweepC
     wanted = [_parse_wanted_settings(text) for text in only]
     summaries = read_run_tree(sweep)
     left_out = {run.path: run.status for run in summaries if run.status not in (*FINISHED_STATUSES, IMPORTED_STATUS)}
-    if (sweep / PLAN_FILENAME).is_file():
+    if (sweep / SWEEP_PLAN_FILENAME).is_file():
         left_out |= {
             run.path: f"a run inside {run.parent}, no job of the sweep" for run in summaries if run.parent is not None
         }

@@ -26,6 +26,7 @@ from singer_verify.evaluation.metrics.registry import EER, METRICS
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
 from singer_verify.evaluation.trials.trial_list import compute_cosine_scores
 from singer_verify.inference import Model, load_model
+from singer_verify.runs.folder import SWEEP_PLAN_FILENAME
 from singer_verify.runs.tree import read_failure_reason, read_run_status
 from singer_verify.sweeps.cells import SweepCell, find_baseline_cell, read_sweep_cells
 from singer_verify.sweeps.corpus_comparison import (
@@ -39,7 +40,7 @@ from singer_verify.sweeps.corpus_comparison import (
 )
 from singer_verify.sweeps.degraded_runs import CellRobustness, measure_robustness
 from singer_verify.sweeps.exported_results import export_speed
-from singer_verify.sweeps.jobs import PLAN_FILENAME, read_sweep_plan
+from singer_verify.sweeps.jobs import read_sweep_plan
 from singer_verify.sweeps.judged_runs import (
     JudgedRuns,
     export_judged_runs,
@@ -389,5 +390,5 @@ def _format_run_status(run: Path, status: str) -> str:
 
 def _find_unstarted_jobs(sweep: Path) -> dict[str, str]:
     """Return the jobs of the sweep's plan, if there is one, that have no run yet."""
-    jobs = read_sweep_plan(sweep).jobs if (sweep / PLAN_FILENAME).is_file() else None
+    jobs = read_sweep_plan(sweep).jobs if (sweep / SWEEP_PLAN_FILENAME).is_file() else None
     return {job: "not begun" for job in jobs or [] if read_run_status(sweep / job) == "waiting"}

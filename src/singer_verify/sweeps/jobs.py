@@ -32,7 +32,6 @@ from singer_verify.runs.tree import FINISHED_STATUSES, read_run_metrics, read_ru
 from singer_verify.training.composition import build_job_folder_name
 
 log = logging.getLogger(__name__)
-PLAN_FILENAME = SWEEP_PLAN_FILENAME
 
 
 class JobError(SingerVerifyError):
@@ -196,7 +195,7 @@ class SweepPlan:
 
 def write_sweep_plan(folder: Path, plan: SweepPlan) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / PLAN_FILENAME, asdict(plan))
+    write_json(folder / SWEEP_PLAN_FILENAME, asdict(plan))
 
 
 def read_sweep_plan(folder: Path) -> SweepPlan:
@@ -206,14 +205,16 @@ def read_sweep_plan(folder: Path) -> SweepPlan:
         SingerVerifyError: not the folder of a sweep, or its plan is damaged.
     """
     try:
-        return SweepPlan(**json.loads((folder / PLAN_FILENAME).read_text(encoding="utf-8")))
+        return SweepPlan(**json.loads((folder / SWEEP_PLAN_FILENAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise SingerVerifyError(f"{folder}: has no readable {PLAN_FILENAME}; give the folder of a sweep.") from error
+        raise SingerVerifyError(
+            f"{folder}: has no readable {SWEEP_PLAN_FILENAME}; give the folder of a sweep."
+        ) from error
 
 
 def find_sweep_folder(job: Path) -> Path | None:
     """Return the folder of the sweep that contains a job's folder; None where there is none."""
-    return next((folder for folder in job.parents if (folder / PLAN_FILENAME).is_file()), None)
+    return next((folder for folder in job.parents if (folder / SWEEP_PLAN_FILENAME).is_file()), None)
 
 
 def name_job(sweep: Path, job: Path) -> str:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import singer_verify
 from singer_verify.cli import app
-from singer_verify.cli.application import is_model_named
+from singer_verify.cli.model_argument import is_model_named
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.export.model_file import write_model_file

@@ -9,7 +9,7 @@ from support.tiny_run import make_corpus, run, tiny
 
 from singer_verify.encoders.encoder import build_encoder, group_parameters_by_part
 from singer_verify.encoders.fusion import FusionEncoder
-from singer_verify.encoders.statistics import StatisticsEncoder, compute_within_singer_whitening
+from singer_verify.encoders.statistics import StatisticsEncoder
 from singer_verify.errors import SingerVerifyError
 from singer_verify.inference import load_model
 
@@ -82,30 +82,6 @@ def test_it_is_trained_and_embeds_like_any_encoder(monkeypatch: pytest.MonkeyPat
     assert isinstance(model.encoder, FusionEncoder)
     path = next((corpus / "val").rglob("*.npy"))
     assert np.linalg.norm(model.embed(path)) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_whitening_makes_singers_vary_alike_in_every_direction() -> None:
-    generator = np.random.default_rng(0)
-    singers = [f"singer{number}" for number in range(20) for _ in range(30)]
-    within = generator.normal(size=(600, 6)) @ generator.normal(size=(6, 6))
-    rows = np.repeat(generator.normal(0, 3, (20, 6)), 30, axis=0) + within
-    weight, bias = compute_within_singer_whitening(rows, singers, shrinkage=0.0)
-    white = rows @ weight.T + bias
-    np.testing.assert_allclose(white.mean(axis=0), 0.0, atol=1e-9)
-    deviations = white.reshape(20, 30, 6) - white.reshape(20, 30, 6).mean(axis=1, keepdims=True)
-    covariance = np.einsum("sui,suj->ij", deviations, deviations) / (600 - 20)
-    np.testing.assert_allclose(covariance, np.eye(6), atol=1e-9)
-    whole, _ = compute_within_singer_whitening(rows, singers, shrinkage=1.0)
-    np.testing.assert_allclose(
-        whole @ whole.T, np.eye(6) * (whole @ whole.T)[0, 0], atol=1e-9
-    )  # a multiple of identity
-
-
-def test_whitening_needs_singers_with_two_utterances() -> None:
-    with pytest.raises(SingerVerifyError, match="3 utterances of 3 singers"):
-        compute_within_singer_whitening(np.eye(3), ["a", "b", "c"])
-    with pytest.raises(SingerVerifyError, match="shrinkage=2"):
-        compute_within_singer_whitening(np.eye(4), ["a", "a", "b", "b"], shrinkage=2)
 
 
 def test_a_projection_of_statistics_begins_as_none() -> None:

@@ -81,6 +81,16 @@ def test_discriminant_analysis_is_that_of_scikit_learn() -> None:
     np.testing.assert_allclose(similarities, cosines(oracle.transform, (rows - rows.mean(axis=0))[::97]), atol=0.01)
 
 
+@pytest.mark.parametrize("shrinkage", [0.0, 0.5, 1.0])
+def test_all_dimensions_of_discriminant_analysis_whiten_what_varies_within_singers(shrinkage: float) -> None:
+    rows, singers = sung(20, 30, 6)
+    matrix = fit_lda(rows, singers, shrinkage=shrinkage).matrix.astype(float)
+    within = rows - np.stack([rows[singers == singer].mean(axis=0) for singer in range(20)])[singers]
+    covariance = within.T.astype(float) @ within / len(rows)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 6 * np.eye(6)
+    np.testing.assert_allclose(matrix.T @ shrunk @ matrix, np.eye(6), atol=1e-4)
+
+
 def test_discriminant_analysis_finds_what_tells_singers_apart() -> None:
     generator = np.random.default_rng(0)
     singers = np.repeat(np.arange(6), 20)

@@ -51,7 +51,8 @@ def build_robustness_table(board: Leaderboard) -> tuple[list[str], list[list[str
 def name_degradation(degradation: Degradation, board: Leaderboard) -> tuple[str, str]:
     """Name the kind of a degradation, where it is the first of its kind, and its strength with the unit."""
     first = next(other for other in board.degradations if other.kind == degradation.kind)
-    return degradation.kind.replace("_", " ") if first is degradation else "", degradation.strength_text
+    kind, strength = _label(degradation)
+    return kind if first is degradation else "", strength
 
 
 def format_robustness_csv(board: Leaderboard) -> str:

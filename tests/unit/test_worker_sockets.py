@@ -13,9 +13,9 @@ from support.untrained_model import make_run
 
 OPEN_A_SOCKET = """
 import multiprocessing.connection, tempfile
-from singer_verify import worker_processes
-worker_processes.shorten_socket_paths()
-worker_processes.require_short_socket_paths()
+from singer_verify import worker_sockets
+worker_sockets.shorten_socket_paths()
+worker_sockets.require_short_socket_paths()
 with multiprocessing.connection.Listener() as listener:
     print(listener.address, tempfile.gettempdir(), sep="\\n")
 """
@@ -67,16 +67,14 @@ def test_programs_keep_only_their_sockets_elsewhere(long_folder: Path) -> None:
 
 
 def test_without_a_short_folder_the_refusal_says_what_to_set(long_folder: Path) -> None:
-    nowhere = "from singer_verify import worker_processes; worker_processes.SHORT_TEMPORARY_FOLDERS = ('/nowhere',)"
+    nowhere = "from singer_verify import worker_sockets; worker_sockets.SHORT_TEMPORARY_FOLDERS = ('/nowhere',)"
     made = call(["-c", f"{nowhere}\n{OPEN_A_SOCKET}"], long_folder, XDG_RUNTIME_DIR="")
     assert f"TMPDIR={long_folder}: worker processes cannot open sockets in a folder with so long a path" in made.stderr
     assert "bytes, for instance TMPDIR=/tmp." in made.stderr
 
 
 def test_a_library_is_refused_instead_of_waiting(long_folder: Path) -> None:
-    made = call(
-        ["-c", "from singer_verify import worker_processes; worker_processes.choose_start_method(2)"], long_folder
-    )
+    made = call(["-c", "from singer_verify import worker_processes; worker_processes.choose_start_method(2)"], long_folder)
     assert "SingerVerifyError: TMPDIR=" in made.stderr
 
 
