@@ -74,7 +74,8 @@ def test_without_a_short_folder_the_refusal_says_what_to_set(long_folder: Path) 
 
 
 def test_a_library_is_refused_instead_of_waiting(long_folder: Path) -> None:
-    made = call(["-c", "from singer_verify import worker_processes; worker_processes.choose_start_method(2)"], long_folder)
+    code = "from singer_verify import worker_processes; worker_processes.choose_start_method(2)"
+    made = call(["-c", code], long_folder)
     assert "SingerVerifyError: TMPDIR=" in made.stderr
 
 
