@@ -14,6 +14,7 @@ from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.features.recipe import build_feature
 from singer_verify.inference import IdentificationResult, Model
 from singer_verify.runs.folder import BEST_CHECKPOINT, SAVED_MODEL, find_run_folder
+from singer_verify.runs.packaged_model import find_packaged_model
 from singer_verify.runs.tree import read_run_metrics
 
 MAX_NORMALISED_SCORE = 4.0  # standard deviations of a cohort's scores; scores beyond are drawn at the end
@@ -153,14 +154,17 @@ def render_about(model: Model) -> str:
 
 
 def describe_model(model: Model) -> str:
-    """Describe the input of a model, its training, and its error rate where that is known."""
+    """Describe the input of a model, its training, and its error rate or where to find it."""
     assert model.checkpoint is not None
     metadata = model.checkpoint.metadata
     num_singers = len(metadata.train_singers)
     trained = f"It was trained on {num_singers} singers." if num_singers else "Its training singers are not recorded."
-    return (
-        f"{describe_recipe(metadata.recipe)} {trained} {describe_error_rate(_read_run_metrics(model.checkpoint.path))}"
-    )
+    packaged = find_packaged_model()
+    if packaged is not None and packaged.path == model.checkpoint.path:
+        error_rate = f"Its error rates on real singing are in its model card, {packaged.card.name} of the package."
+    else:
+        error_rate = describe_error_rate(_read_run_metrics(model.checkpoint.path))
+    return f"{describe_recipe(metadata.recipe)} {trained} {error_rate}"
 
 
 def describe_recipe(recipe: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import singer_verify
 from singer_verify.cli import app
 from singer_verify.cli.model_argument import is_model_named
+from singer_verify.demo.words import render_about
 from singer_verify.errors import SingerVerifyError
 from singer_verify.evaluation.scoring.scoring import Scoring, Threshold
 from singer_verify.export.model_file import write_model_file
@@ -215,6 +216,11 @@ def test_models_are_listed_with_it_first(packaged: Path) -> None:
     shown = call("models")
     assert shown.startswith("voice 2 comes with the package, licence cc-by-sa-4.0")
     assert card in shown
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_page_names_its_card() -> None:
+    assert "Its error rates on real singing are in its model card, voice.md of the package." in render_about(load_model())
 
 
 @pytest.mark.parametrize("card", [None, "no front matter", "---\n[1]\n---\n", "---\n: {\n---\n"])
