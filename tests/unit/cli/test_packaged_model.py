@@ -220,7 +220,7 @@ def test_models_are_listed_with_it_first(packaged: Path) -> None:
 
 @pytest.mark.usefixtures("packaged")
 def test_the_page_names_its_card() -> None:
-    assert "Its error rates on real singing are in its model card, voice.md of the package." in render_about(load_model())
+    assert "Its error rates on real singing are in its model card, voice.md" in render_about(load_model())
 
 
 @pytest.mark.parametrize("card", [None, "no front matter", "---\n[1]\n---\n", "---\n: {\n---\n"])
