@@ -177,7 +177,7 @@ def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[Le
 
 
 def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None = None) -> str:
-    r"""Format a `table` environment for `\usepackage{booktabs}`: grouped by encoder, significant rows in bold.
+    r"""Format a `table` environment for `\usepackage{booktabs}`: grouped by encoder, significant differences in bold.
 
     A table that is too wide for a column becomes a `table*`, which spans two.
 
@@ -202,12 +202,13 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     rows = [[name, *(available[column][1](entry) for column in chosen)] for entry, name in named]
     frame = pd.DataFrame(rows, columns=headings)
     bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry, _ in named]
+    compared = [available[name][0] for name in ("difference", "p") if name in chosen] or headings[:1]
     style = frame.style.hide(axis="index").format(escape_latex).format_index(escape_latex, axis=1)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     is_narrow = sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMN_CHARACTERS
-    text = style.apply(lambda column: bold, axis=0).to_latex(
+    text = style.apply(lambda column: bold, axis=0, subset=compared).to_latex(
         hrules=True,
-        column_format="l" + "r" * (frame.shape[1] - 1),
+        column_format="@{}l" + "r" * (frame.shape[1] - 1) + "@{}",
         caption=(escape_latex(_build_latex_caption(board)), escape_latex(f"Leaderboard, {format_split(board)}")),
         label="tab:leaderboard",
         position="htbp",
@@ -218,7 +219,7 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     lines, row = text.splitlines(), text.splitlines().index(r"\midrule") + 1
     for encoder, cells, has_title in titled:
         if has_title:
-            lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{l}}{{\emph{{{escape_latex(encoder)}}}}} \\")
+            lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{@{{}}l@{{}}}}{{\emph{{{escape_latex(encoder)}}}}} \\")
         row += len(cells) + has_title
     comments = [f"% {line}" for line in (r"requires \usepackage{booktabs}", *board.provenance.splitlines())]
     return "\n".join([*comments, *lines, ""])
