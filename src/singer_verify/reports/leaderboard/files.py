@@ -219,7 +219,9 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     lines, row = text.splitlines(), text.splitlines().index(r"\midrule") + 1
     for encoder, cells, has_title in titled:
         if has_title:
-            lines.insert(row, rf"\multicolumn{{{frame.shape[1]}}}{{@{{}}l@{{}}}}{{\emph{{{escape_latex(encoder)}}}}} \\")
+            lines.insert(
+                row, rf"\multicolumn{{{frame.shape[1]}}}{{@{{}}l@{{}}}}{{\emph{{{escape_latex(encoder)}}}}} \\"
+            )
         row += len(cells) + has_title
     comments = [f"% {line}" for line in (r"requires \usepackage{booktabs}", *board.provenance.splitlines())]
     return "\n".join([*comments, *lines, ""])
