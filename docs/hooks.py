@@ -31,7 +31,7 @@ def _fill_in(entry: Any, pages: list[str]) -> Any:
     if not entry.startswith(GENERATED):
         return entry
     folder = entry.removeprefix(GENERATED)
-    found = [page for page in pages if page.startswith(f"{folder}/")]
+    found = [page for page in pages if page.startswith(f"{folder}/") and page.endswith(".md")]
     # A short title for each but the index: headings are code, or the question that an example answers.
     titles = [re.sub(r"^\d+ ", "", Path(page).stem.replace("_", " ")) for page in found]
     if folder != "examples":

@@ -8,6 +8,7 @@ The build of the site calls `make_pages`, see docs/hooks.py. Every setting of co
 import argparse
 import ast
 import re
+import runpy
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -342,26 +343,28 @@ def _read_docstring(path: Path) -> str | None:
 
 
 def make_example_pages() -> dict[str, str]:
-    """Make a page of each script of examples/: what it says of itself, and its cells."""
-    pages = {}
+    """Make a page of each script of examples/, what it says of itself and its cells, its notebook, and an index."""
+    maker = runpy.run_path(str(ROOT / "scripts/make_notebooks.py"))
+    pages, rows = {}, ["| | question | notebook |", "| --- | --- | --- |"]
     for path in sorted(EXAMPLES.glob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        title, _, said = (_read_docstring(path) or "").partition("\n\n")
+        (_, said), *cells = maker["read_cells"](path)
+        notebook = f"[{path.stem}.ipynb]({path.stem}.ipynb)"
         # The docstring's indented command becomes a block of code, its page a link.
-        said = re.sub(r"docs/(\w+)\.md", r"[\1](../\1.md)", said)
-        parts = [f"# {title}", said, f"From the repository: `examples/{path.name}`."]
-        _, *cells = re.split(r"^# %% ", text, flags=re.MULTILINE)
-        head = text[text.index('"""', 3) + 3 :].partition("\n# %% ")[0]
-        parts.append(f"```python\n{head.strip()}\n```")
-        for cell in cells:
-            heading, _, code = cell.partition("\n")
-            parts += [f"## {heading}", f"```python\n{code.strip()}\n```"]
+        said = re.sub(r"docs/([\w/]+)\.md", r"[\1](../\1.md)", said)
+        parts = [said, f"From the repository: `examples/{path.name}`. As a notebook: {notebook}."]
+        parts += [f"```python\n{source}\n```" if kind == maker["CODE"] else source for kind, source in cells]
         pages[f"{EXAMPLES_FOLDER}/{path.stem}.md"] = "\n\n".join(parts) + "\n"
-    return pages
+        pages[f"{EXAMPLES_FOLDER}/{path.stem}.ipynb"] = maker["make_notebook"](path)
+        rows.append(f"| {path.stem[:2]} | [{said.partition(chr(10))[0].lstrip('# ')}]({path.stem}.md) | {notebook} |")
+    intro = (
+        "Scripts from beginning to end, on the example data, without a network or a GPU. Each is a notebook as well, "
+        "in which the `default=` of an argument takes the place of what is typed after the script's name."
+    )
+    return {f"{EXAMPLES_FOLDER}/index.md": "\n\n".join(["# Examples", intro, "\n".join(rows)]) + "\n", **pages}
 
 
 def make_pages() -> dict[str, str]:
-    """Make all generated pages, as Markdown by their paths below docs/.
+    """Make all generated pages, and the notebooks that they offer, by their paths below docs/.
 
     Raises:
         ValueError: a setting of conf/ has no comment.

@@ -1,5 +1,6 @@
 """The generated reference has every command, option, group, choice and key; a key without a comment is named."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -87,7 +88,10 @@ def test_every_package_and_example_has_a_page(pages: dict[str, str]) -> None:
     for path in (ROOT / "examples").glob("*.py"):
         page = pages[f"examples/{path.stem}.md"]
         for line in path.read_text(encoding="utf-8").partition('"""\n\n')[2].splitlines():
-            assert line.removeprefix("# %% ") in page
+            assert re.sub(r"^# ?(%% ?)?(\[markdown\])?", "", line) in page
+        assert f"[{path.stem}.ipynb]({path.stem}.ipynb)" in page
+        assert f"]({path.stem}.md)" in pages["examples/index.md"]
+        assert json.loads(pages[f"examples/{path.stem}.ipynb"])["nbformat"] == 4
 
 
 @pytest.mark.parametrize(

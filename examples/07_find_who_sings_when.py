@@ -1,17 +1,19 @@
 """Who sings when in a recording that nobody labelled?
 
-Needs a model. To know the truth, the recording is joined from three singers of the example data who take turns; with
-a recording of your own, leave that part and the error rates out. The error rate needs the extra `diarization`
-(pyannote.metrics); without it, the script says so and goes on.
+To know the truth, the recording is joined from three singers of the example data who take turns; with a recording of
+your own, leave that part and the error rates out. The error rate needs the extra `diarization` (pyannote.metrics);
+without it, the script says so and goes on.
 
-    python examples/02_find_who_sings_when.py MODEL [--out FOLDER]
+    python examples/07_find_who_sings_when.py [MODEL] [--out FOLDER]
 
-Prints the number of singers found and the diarization error rate three times: the number of singers estimated; given;
-and with a gallery, in which the singers are enrolled by other recordings. Writes the recording, the true and the
-found turns as RTTM, and a figure of each. The page about it is docs/diarization.md.
+MODEL is a run folder or a checkpoint; without one, the packaged model is taken. Prints the number of singers found
+and the diarization error rate three times: the number of singers estimated; given; and with a gallery, in which the
+singers are enrolled by other recordings. Writes the recording, the true and the found turns as RTTM, and a figure of
+each. The page about it is docs/diarization.md.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,17 +27,18 @@ from singer_verify.inference.clustering import diarize_unknown_singers
 from singer_verify.inference.diarization import Diarization, diarize
 from singer_verify.inference.rttm import compute_diarization_error, format_rttm, read_rttm
 from singer_verify.plotting import render_figure_files
+from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.reports.diarization import plot_diarization
 
-CORPUS = Path(__file__).parents[1] / "example_dataset"
+CORPUS = PROJECT_FOLDER / "example_dataset"
 SINGERS = ("female7", "male7", "male8")
 TURNS_EACH, RECORDINGS_PER_TURN, SAMPLE_RATE = 3, 2, 16_000
 SMOOTH_S = 3.0  # embeddings are averaged over this time: a window alone says little
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("model", type=Path, help="a run folder or a checkpoint")
+parser.add_argument("model", nargs="?", type=Path, help="a run folder or a checkpoint (default: the packaged model)")
 parser.add_argument("--out", type=Path, help="folder to write to (default: a temporary one)")
-arguments = parser.parse_args()
+arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)
 out = arguments.out or Path(tempfile.mkdtemp(prefix="diarization_"))
 out.mkdir(parents=True, exist_ok=True)
 

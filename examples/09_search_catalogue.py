@@ -1,17 +1,19 @@
 """Who of a large catalogue sings in this recording?
 
-Needs a model, and the extra `catalogue` (pyarrow, faiss). The catalogue is the example data's train split, without
-one recording of each singer, which is looked up. Nothing here changes for a million files: each shard may run on a
-machine of its own, goes on where it was killed, and the gallery is a database with an index.
+Needs the extra `catalogue` (pyarrow, faiss). The catalogue is the example data's train split, without one recording
+of each singer, which is looked up. Nothing here changes for a million files: each shard may run on a machine of its
+own, goes on where it was killed, and the gallery is a database with an index.
 
-    python examples/04_search_catalogue.py MODEL [--out FOLDER]
+    python examples/09_search_catalogue.py [MODEL] [--out FOLDER]
 
-Prints what each shard embedded, what the gallery holds, how many of the recordings looked up are of the singer found
-first, and the time that one takes. The model may have been trained on these singers: this shows how to search, not
-how well it works. Writes parts/ and catalogue.sqlite. The page about it is docs/catalogues.md.
+MODEL is a run folder or a checkpoint; without one, the packaged model is taken. Prints what each shard embedded, what
+the gallery holds, how many of the recordings looked up are of the singer found first, and the time that one takes.
+The model may have been trained on these singers: this shows how to search, not how well it works. Writes parts/ and
+catalogue.sqlite. The page about it is docs/catalogues.md.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,13 +22,14 @@ from singer_verify import Gallery, load_model
 from singer_verify.inference import load_model_scoring
 from singer_verify.inference.embedding_parts import embed_into_parts, parse_shard, select_shard_files
 from singer_verify.inference.gallery_import import build_singer_finder, import_parts
+from singer_verify.project_files import PROJECT_FOLDER
 
-FOLDER = Path(__file__).parents[1] / "example_dataset" / "train"
+FOLDER = PROJECT_FOLDER / "example_dataset" / "train"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("model", type=Path, help="a run folder or a checkpoint")
+parser.add_argument("model", nargs="?", type=Path, help="a run folder or a checkpoint (default: the packaged model)")
 parser.add_argument("--out", type=Path, help="folder to write to (default: a temporary one)")
-arguments = parser.parse_args()
+arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)
 out = arguments.out or Path(tempfile.mkdtemp(prefix="catalogue_"))
 out.mkdir(parents=True, exist_ok=True)
 

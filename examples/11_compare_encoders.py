@@ -1,10 +1,10 @@
 """Is a new model better than an old one, on a list of trials of one's own?
 
-Needs a model, the new one. The old one is another model (--old), or, without that, no network at all: mean and
-deviation of the same frames, the floor that any encoder must beat. The list is drawn from the example data's val
-singers; with --corpus and --trials, take your own.
+The new model is a run folder or a checkpoint; without one, the packaged model is taken. The old one is another model
+(--old), or, without that, no network at all: mean and deviation of the same frames, the floor that any encoder must
+beat. The list is drawn from the example data's val singers; with --corpus and --trials, take your own.
 
-    python examples/06_compare_encoders.py MODEL [--old MODEL] [--corpus FOLDER] [--trials LIST] [--out FOLDER]
+    python examples/11_compare_encoders.py [MODEL] [--old MODEL] [--corpus FOLDER] [--trials LIST] [--out FOLDER]
 
 Prints the equal error rate of both with 95 % intervals, and their difference with its own: both models are resampled
 with the same singers, so that the difference is surer than the two intervals suggest. Six singers are few: expect
@@ -12,6 +12,7 @@ wide intervals. Writes trials.csv. A whole sweep is compared by `singer-verify l
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,8 +26,9 @@ from singer_verify.evaluation.trials.formats import write_trials
 from singer_verify.evaluation.trials.sampling import build_full_pool, draw_trials
 from singer_verify.evaluation.trials.trial_list import build_trial_list
 from singer_verify.inference import Model
+from singer_verify.project_files import PROJECT_FOLDER
 
-CORPUS = Path(__file__).parents[1] / "example_dataset"
+CORPUS = PROJECT_FOLDER / "example_dataset"
 NUM_TRIALS, NUM_RESAMPLES = 150, 2000  # trials of each kind
 
 
@@ -69,12 +71,12 @@ def compare(new: Model, old: Model, corpus: Path, trials: Path) -> None:
 # %% Worker processes import this file again on some systems: hence a function, and the line at the end
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="the new model: a run folder or a checkpoint")
+    parser.add_argument("model", nargs="?", type=Path, help="the new model (default: the packaged model)")
     parser.add_argument("--old", type=Path, help="the old model (default: mean and deviation of the frames)")
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="a corpus with a val split")
     parser.add_argument("--trials", type=Path, help="a list of trials (default: drawn)")
     parser.add_argument("--out", type=Path, help="folder to write to (default: a temporary one)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)
     out = arguments.out or Path(tempfile.mkdtemp(prefix="encoders_"))
     out.mkdir(parents=True, exist_ok=True)
     trials = arguments.trials or out / "trials.csv"

@@ -1,17 +1,18 @@
 """How are the singers of a whole choir enrolled, found again, joined with another choir's, and removed?
 
-Needs a model. The choir are the twelve singers of the example data's train split, enrolled by seven recordings each;
-the eighth is identified. Guests are the singers of the val split.
+The choir are the twelve singers of the example data's train split, enrolled by seven recordings each; the eighth is
+identified. Guests are the singers of the val split.
 
-    python examples/05_enrol_choir.py MODEL [--out FOLDER]
+    python examples/10_enrol_choir.py [MODEL] [--out FOLDER]
 
-Prints how many are enrolled, how many recordings of the choir, and of the guests after the merge, are identified (the
-first candidate is right), and what becomes of the recording of a singer who was removed. The model may have been
-trained on the choir, hardly ever on the guests. Writes choir.npz, guests.npz and everyone.npz. The page about it is
-docs/galleries.md.
+MODEL is a run folder or a checkpoint; without one, the packaged model is taken. Prints how many are enrolled, how
+many recordings of the choir, and of the guests after the merge, are identified (the first candidate is right), and
+what becomes of the recording of a singer who was removed. The model may have been trained on the choir, hardly ever
+on the guests. Writes choir.npz, guests.npz and everyone.npz. The page about it is docs/galleries.md.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,13 +23,14 @@ from singer_verify.inference import load_model_scoring
 from singer_verify.inference.bulk_enrolment import enrol_singers_in_bulk
 from singer_verify.inference.enrolment import find_singer_files
 from singer_verify.inference.gallery_file import merge_galleries, read_gallery, write_gallery
+from singer_verify.project_files import PROJECT_FOLDER
 
-CORPUS = Path(__file__).parents[1] / "example_dataset"
+CORPUS = PROJECT_FOLDER / "example_dataset"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("model", type=Path, help="a run folder or a checkpoint")
+parser.add_argument("model", nargs="?", type=Path, help="a run folder or a checkpoint (default: the packaged model)")
 parser.add_argument("--out", type=Path, help="folder to write to (default: a temporary one)")
-arguments = parser.parse_args()
+arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)
 out = arguments.out or Path(tempfile.mkdtemp(prefix="choir_"))
 out.mkdir(parents=True, exist_ok=True)
 

@@ -1,19 +1,20 @@
 """How like their target singers do the voices of several conversion systems sound, and which system is better?
 
-Needs a model, and nothing else: the "systems" are made of the example data. The first gives back another recording of
-the target singer, the best that a conversion could do. The second does too, but three semitones up, formants and all.
-The third gives a recording of somebody else, which is no conversion at all. Put your own systems between the first
-and the third.
+Needs no data of yours: the "systems" are made of the example data. The first gives back another recording of the
+target singer, the best that a conversion could do. The second does too, but three semitones up, formants and all. The
+third gives a recording of somebody else, which is no conversion at all. Put your own systems between the first and
+the third.
 
-    python examples/01_score_conversions.py MODEL [--out FOLDER]
+    python examples/05_score_conversions.py [MODEL] [--out FOLDER]
 
-MODEL is a run folder or a checkpoint. Prints the mean score of each system with a 95 % interval over singers and
-songs, the paired differences, and the pairs to listen to; writes pairs.csv and, in scores/, tables, LaTeX and a
-figure. The page about it is docs/similarity.md.
+MODEL is a run folder or a checkpoint; without one, the packaged model is taken. Prints the mean score of each system
+with a 95 % interval over singers and songs, the paired differences, and the pairs to listen to; writes pairs.csv and,
+in scores/, tables, LaTeX and a figure. The page about it is docs/similarity.md.
 """
 
 import argparse
 import csv
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,15 +22,16 @@ import soundfile
 
 from singer_verify import load_model
 from singer_verify.inference.similarity import compute_similarity, find_worst_pairs, read_pairs
+from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.reports.similarity import write_similarity
 
-CORPUS = Path(__file__).parents[1] / "example_dataset"
+CORPUS = PROJECT_FOLDER / "example_dataset"
 NUM_SONGS, SEMITONES = 3, 3
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("model", type=Path, help="a run folder or a checkpoint")
+parser.add_argument("model", nargs="?", type=Path, help="a run folder or a checkpoint (default: the packaged model)")
 parser.add_argument("--out", type=Path, help="folder to write to (default: a temporary one)")
-arguments = parser.parse_args()
+arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)
 out = arguments.out or Path(tempfile.mkdtemp(prefix="conversions_"))
 (out / "shifted").mkdir(parents=True, exist_ok=True)
 

@@ -1,20 +1,20 @@
 """Which recordings of a corpus are filed under the wrong singer, are there twice, or are damaged?
 
-Needs a model. The corpus is a copy of the example data's val split into which four faults are put, so that you see
-what is found and what is not: two recordings change their singers, one is there again under another singer, and one
-is clipped.
+The corpus is a copy of the example data's val split into which four faults are put, so that you see what is found and
+what is not: two recordings change their singers, one is there again under another singer, and one is clipped.
 
-    python examples/03_audit_corpus.py MODEL [--out FOLDER]
+    python examples/08_audit_corpus.py [MODEL] [--out FOLDER]
 
-Prints the findings, which of the faults are among them, and what is left in the clean corpus. Wrong labels are found
-as well as the model tells singers apart, so a model that was hardly trained misses some and names right ones; copies
-and clipping need no model. The noise is that of synthetic breath: what most recordings have is a property of the
-corpus. Writes a page with players to audit/, and the corpus without what is refused to clean/. The page about it is
-docs/audit.md.
+MODEL is a run folder or a checkpoint; without one, the packaged model is taken. Prints the findings, which of the
+faults are among them, and what is left in the clean corpus. Wrong labels are found as well as the model tells singers
+apart, so a model that was hardly trained misses some and names right ones; copies and clipping need no model. The
+noise is that of synthetic breath: what most recordings have is a property of the corpus. Writes a page with players
+to audit/, and the corpus without what is refused to clean/. The page about it is docs/audit.md.
 """
 
 import argparse
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,15 +25,16 @@ from singer_verify import load_model
 from singer_verify.corpora.preparation import prepare_corpus, select_accepted
 from singer_verify.inference import load_model_scoring
 from singer_verify.inference.audit import audit_corpus
+from singer_verify.project_files import PROJECT_FOLDER
 from singer_verify.reports.audit import write_audit
 
-CORPUS = Path(__file__).parents[1] / "example_dataset"
+CORPUS = PROJECT_FOLDER / "example_dataset"
 NUM_SHOWN = 3  # of each kind; audit/audit.html has all
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("model", type=Path, help="a run folder or a checkpoint")
+parser.add_argument("model", nargs="?", type=Path, help="a run folder or a checkpoint (default: the packaged model)")
 parser.add_argument("--out", type=Path, help="folder to write to (default: a temporary one)")
-arguments = parser.parse_args()
+arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)
 out = arguments.out or Path(tempfile.mkdtemp(prefix="audit_"))
 corpus = out / "corpus"
 if corpus.exists():
