@@ -1,7 +1,7 @@
 """The leaderboard as files: csv, Markdown, LaTeX, figures and a page."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +202,7 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
     rows = [[name, *(available[column][1](entry) for column in chosen)] for entry, name in named]
     frame = pd.DataFrame(rows, columns=headings)
     bold = ["textbf: --rwrap;" if is_significant(entry) else "" for entry, _ in named]
-    compared = [available[name][0] for name in ("difference", "p") if name in chosen] or headings[:1]
+    compared: list[Hashable] = [available[name][0] for name in ("difference", "p") if name in chosen] or [headings[0]]
     style = frame.style.hide(axis="index").format(escape_latex).format_index(escape_latex, axis=1)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     is_narrow = sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMN_CHARACTERS
