@@ -106,8 +106,8 @@ class ActiveLevel(nn.Module):
 
     def forward(self, samples: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch samples"]:
         centred = samples - samples.mean(dim=-1, keepdim=True)
-        deviation = centred.square().mean(dim=-1, keepdim=True).sqrt()
-        return samples * (self.deviation / deviation.clamp(min=1e-10))
+        deviation = centred.square().mean(dim=-1, keepdim=True).clamp(min=1e-20).sqrt()  # clamped first: gradient at 0
+        return samples * (self.deviation / deviation)
 
 
 class VoiceFeature:

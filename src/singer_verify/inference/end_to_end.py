@@ -1,6 +1,7 @@
 """A model as one torch module, from samples to embeddings: differentiable, on any device, traceable for ONNX."""
 
 import copy
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from singer_verify.audio.loading import MAX_PEAK, MIN_PEAK
-from singer_verify.errors import SingerVerifyError, UtteranceError
+from singer_verify.errors import SingerVerifyError, UtteranceError, require_choice
 from singer_verify.features.deltas import Deltas
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
@@ -19,9 +20,10 @@ from singer_verify.features.precomputed import PrecomputedFeature
 from singer_verify.features.resemblyzer import Resemblyzer
 from singer_verify.features.stack import FeatureStack
 from singer_verify.features.trimming import TrimmedFeature
-from singer_verify.features.voice import VoiceFeature, VoicePreparation, split_voice_feature
+from singer_verify.features.voice import ActiveLevel, VoiceFeature, VoicePreparation, split_voice_feature
 from singer_verify.inference.frames import MIN_RECORDING_S
 
+WithoutVoice = Literal["refuse", "whole"]
 MAX_SEARCH_S = 60  # long enough for a frame of any recipe
 
 
@@ -90,7 +92,10 @@ def find_torch_obstacle(feature: Feature) -> str | None:
     if isinstance(feature, Resemblyzer):
         return "Resemblyzer's recipe changes the length of a recording step by step in Python"
     if not isinstance(feature, nn.Module):
-        return f"{type(feature).__name__} is computed by WORLD, outside torch"
+        return (
+            f"{type(feature).__name__} is no torch.nn.Module; one that maps (..., samples) to (..., frames, bins) in "
+            f"torch can"
+        )
     if isinstance(feature, MelSpectrogram) and feature.waveform_filter.high_pass_hz:
         return "its high-pass filter is computed by scipy, outside torch"
     return next(filter(None, map(find_torch_obstacle, _get_inner_features(feature))), None)
@@ -131,6 +136,8 @@ class EndToEndModel(nn.Module):
         window_frames: length of a window.
         preparation: what is done to samples before the front end, to each recording by itself; None does nothing.
         sample_rate: sample rate of the samples, in Hz.
+        without_voice: what is done about a recording without half a second of voice: `refuse` it, or embed it as a
+            `whole`, at the active level that voices are brought to.
     """
 
     def __init__(
@@ -141,12 +148,13 @@ class EndToEndModel(nn.Module):
         window_frames: int,
         preparation: VoicePreparation | None = None,
         sample_rate: int = 16_000,
+        without_voice: WithoutVoice = "refuse",
     ) -> None:
         super().__init__()
         self.front_end = nn.Identity() if front_end is None else front_end
         self.scaling = FrameNormalisation(normalisation)
         self.encoder, self.window_frames = encoder, window_frames
-        self.preparation, self.sample_rate = preparation, sample_rate
+        self.preparation, self.sample_rate, self.without_voice = preparation, sample_rate, without_voice
         self.eval()
 
     def train(self, mode: bool = True) -> "EndToEndModel":
@@ -167,7 +175,10 @@ class EndToEndModel(nn.Module):
         try:
             return self.preparation.prepare_samples(recording, self.sample_rate)
         except UtteranceError as error:
-            raise UtteranceError(f"samples, row {number}: {error}") from error
+            if self.without_voice == "refuse":
+                raise UtteranceError(f"samples, row {number}: {error}") from error
+        level_db = self.preparation.level_db
+        return recording if level_db is None else ActiveLevel(level_db)(recording)
 
     def _embed_equally_long(self, recordings: Float[Tensor, "*recordings"]) -> Float[Tensor, "batch embedding"]:
         frames = self.scaling(self.front_end(recordings))
@@ -192,13 +203,18 @@ class DifferentiableModel(EndToEndModel):
 
 
 def build_end_to_end_model(
-    feature: Feature, normalisation: Normalisation, encoder: nn.Module, window_frames: int
+    feature: Feature,
+    normalisation: Normalisation,
+    encoder: nn.Module,
+    window_frames: int,
+    without_voice: WithoutVoice = "refuse",
 ) -> DifferentiableModel:
     """Build a differentiable module from samples to embeddings, with a copy of the feature and of the encoder.
 
     Raises:
-        SingerVerifyError: the recipe is computed outside torch.
+        SingerVerifyError: the recipe is computed outside torch, or `without_voice` is none of the choices.
     """
+    require_choice(get_args(WithoutVoice), without_voice=without_voice)
     if (obstacle := find_torch_obstacle(feature)) is not None:
         raise SingerVerifyError(
             f"the recipe cannot run inside torch: {obstacle}; compute its frames beforehand and use model.encoder."
@@ -206,7 +222,13 @@ def build_end_to_end_model(
     front_end, preparation = split_voice_feature(copy.deepcopy(feature))
     assert isinstance(front_end, nn.Module)
     return DifferentiableModel(
-        front_end, normalisation, copy.deepcopy(encoder), window_frames, preparation, feature.sample_rate
+        front_end,
+        normalisation,
+        copy.deepcopy(encoder),
+        window_frames,
+        preparation,
+        feature.sample_rate,
+        without_voice,
     )
 
 

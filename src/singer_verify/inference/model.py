@@ -39,7 +39,7 @@ from singer_verify.safe_loading import trust as trust_packages
 from singer_verify.worker_processes import count_available_cores
 
 if TYPE_CHECKING:
-    from singer_verify.inference.end_to_end import EndToEndModel
+    from singer_verify.inference.end_to_end import EndToEndModel, WithoutVoice
 
 log = logging.getLogger(__name__)
 
@@ -256,24 +256,29 @@ class Model:
         assert not isinstance(rows, UtteranceError)
         return average_embeddings(rows)
 
-    def torch_module(self) -> "EndToEndModel":
+    def torch_module(self, without_voice: "WithoutVoice" = "refuse") -> "EndToEndModel":
         """Return a differentiable module from samples to embeddings, for use inside another training.
 
         It maps (batch, samples) at the model's sample rate to (batch, embedding), rows of unit length: frames, their
         normalisation, overlapping windows, encoder and mean, as `embed` does. The module has a copy of the weights, so
         that training it leaves the model as it is; it stays in evaluation mode.
 
-            module = model.torch_module().to(generated.device).requires_grad_(False)
+            module = model.torch_module(without_voice="whole").to(generated.device).requires_grad_(False)
             loss = 1 - (module(generated) * module(real)).sum(-1).mean()
 
+        Args:
+            without_voice: what is done about a row without half a second of voice, as an untrained generator makes
+                them: `refuse` it with an UtteranceError, or embed it as a `whole`, so that it has a gradient too.
+
         Raises:
-            SingerVerifyError: the recipe is computed outside torch.
+            SingerVerifyError: the recipe is computed outside torch, or `without_voice` is none of the choices.
         """
         from singer_verify.inference.end_to_end import build_end_to_end_model
 
-        return build_end_to_end_model(self.feature, self.normalisation, self.encoder, self.window_frames).to(
-            self.device
+        module = build_end_to_end_model(
+            self.feature, self.normalisation, self.encoder, self.window_frames, without_voice
         )
+        return module.to(self.device)
 
     def find_files(self, paths: list[Path]) -> list[Path]:
         """Find the files this model can embed, among the given ones and recursively in the given folders, sorted.

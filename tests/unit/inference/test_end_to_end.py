@@ -12,6 +12,7 @@ from singer_verify.errors import SingerVerifyError, UtteranceError
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.features.recipe import build_feature, read_recipe
+from singer_verify.features.voice import DEFAULT_VOICE_SETTINGS, with_frame_settings
 from singer_verify.inference import load_model
 
 RATE = 16_000
@@ -49,6 +50,21 @@ def test_gradients_reach_samples_and_weights(tmp_path: Path) -> None:
         assert 1 - (moved * module(target)).sum(-1).mean() < loss
 
 
+def test_rows_without_voice_are_embedded_whole_where_that_is_asked_for(tmp_path: Path) -> None:
+    model = load_model(make_run(tmp_path / "run", with_frame_settings(MelSpectrogram(40), DEFAULT_VOICE_SETTINGS)))
+    module = model.torch_module(without_voice="whole")
+    noise = 0.1 * torch.randn(RATE, generator=torch.Generator().manual_seed(0))
+    samples = torch.stack([*sing_batch(1, 1.0), noise, torch.zeros(RATE)]).requires_grad_()
+    embeddings = module(samples)
+    np.testing.assert_allclose(embeddings[0].detach(), model.embed(samples[0].detach()), atol=1e-6)
+    embeddings[:, 0].sum().backward()
+    assert samples.grad is not None
+    assert samples.grad.isfinite().all()
+    assert samples.grad[1].any()
+    with pytest.raises(UtteranceError, match="row 1: holds no voice"):
+        model.torch_module()(samples)
+
+
 def test_the_gradient_is_that_of_finite_differences(tmp_path: Path) -> None:
     module = load_model(make_run(tmp_path / "run", MelSpectrogram(8, n_fft=512))).torch_module()
     samples = sing_batch(1, 0.5).requires_grad_()
@@ -70,10 +86,18 @@ def test_it_stays_in_evaluation_mode_and_recurrent_layers_can_be_differentiated(
     assert all(part.dropout == 0.0 for part in recurrent)
 
 
-@pytest.mark.parametrize("feature", [build_feature(read_recipe("world")), MelSpectrogram(8, high_pass_hz=30.0)])
-def test_recipes_outside_torch_embed_batches_too_but_have_no_module(tmp_path: Path, feature: Feature) -> None:
+@pytest.mark.parametrize(
+    ("feature", "obstacle"),
+    [
+        (build_feature(read_recipe("world")), "WorldEnvelope is no torch.nn.Module"),
+        (MelSpectrogram(8, high_pass_hz=30.0), "its high-pass filter is computed by scipy"),
+    ],
+)
+def test_recipes_outside_torch_embed_batches_too_but_have_no_module(
+    tmp_path: Path, feature: Feature, obstacle: str
+) -> None:
     model = load_model(make_run(tmp_path / "run", feature))
-    with pytest.raises(SingerVerifyError, match=r"the recipe cannot run inside torch: .*; compute its frames"):
+    with pytest.raises(SingerVerifyError, match=rf"cannot run inside torch: {obstacle}.*; compute its frames"):
         model.torch_module()
     batch = torch.from_numpy(np.stack([sing(seed, 1.0, feature.sample_rate) for seed in range(2)]))
     expected = np.stack([model.embed(row.numpy(), feature.sample_rate) for row in batch])
