@@ -102,7 +102,10 @@ def test_a_run_keeps_its_call_its_log_and_prints_its_settings(tmp_path: Path) ->
 
     refused = call_train(*quick, "name=a", "seed=99", cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr == "error: runs/a: a run of this name exists; choose another name= or delete the folder.\n"
+    assert refused.stderr == (
+        "error: runs/a: a run of this name exists; continue it with resume=runs/a, choose another name= or delete the "
+        "folder.\n"
+    )
     assert yaml.safe_load((run / ".hydra/overrides.yaml").read_text()) == record
 
 

@@ -240,7 +240,7 @@ def test_refuses_a_monitor_that_is_not_measured(corpus: Path, tmp_path: Path) ->
 
 
 def test_refuses_a_run_that_exists(run: Path, corpus: Path) -> None:
-    with pytest.raises(SingerVerifyError, match="a run of this name exists; choose another name="):
+    with pytest.raises(SingerVerifyError, match=r"exists; continue it with resume=.*, choose another name="):
         train(run, corpus)
 
 

@@ -34,6 +34,7 @@ FEMALE, MALE = "female", "male"
 SINGING, SPEECH = "singing", "speech"
 SPLITS = ("train", "val", "test")
 PRECOMPUTED_SUFFIX = ".npy"
+MAX_LISTED_SUBFOLDERS = 3  # in a message
 CORPUS_SEPARATOR = "/"  # cannot occur in a folder's name
 VOCALSET_CODE_PATTERN = re.compile(r"([fm])(\d+)(?![^\W_])")  # f4_scales_straight, m10_row_vibrato
 VOCALSET_SINGER_PATTERN = re.compile(r"(?:fe)?male\d+")
@@ -97,6 +98,13 @@ class Split:
         """Sorted names; a singer's index is the position in this tuple, on every machine."""
         return tuple(sorted({utterance.singer for utterance in self.utterances}))
 
+    def format_summary(self) -> str:
+        """Return the numbers of singers and utterances, and of singers with a single one."""
+        counts = Counter(utterance.singer for utterance in self.utterances)
+        single = sorted(singer for singer, count in counts.items() if count == 1)
+        named = f" ({', '.join(single[:3])}{', …' if len(single) > 3 else ''} with a single one)" if single else ""
+        return f"{self.name} {len(counts)} singers, {len(self.utterances)} utterances{named}"
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -121,11 +129,11 @@ class Corpus:
         return first is not None and any(utterance.path.endswith(PRECOMPUTED_SUFFIX) for utterance in first.utterances)
 
     def format_summary(self) -> str:
-        """Return the numbers of singers and utterances per split and of ignored files, in one line."""
-        split_summaries = [
-            f"{name} {len(split.singers)} singers, {len(split.utterances)} utterances"
-            for name, split in self.splits.items()
-        ]
+        """Return the numbers of singers and utterances per split and of ignored files, in one line.
+
+        Singers with a single recording are counted: they have no pair of recordings, which trials of one singer are.
+        """
+        split_summaries = [split.format_summary() for split in self.splits.values()]
         ignored = sum(split.num_ignored for split in self.splits.values())
         return f"{self.root}: {'; '.join(split_summaries)}; {ignored} other files ignored."
 
@@ -154,10 +162,14 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
         )
     present = [name for name in splits if (root / name).is_dir()]
     if missing := [name for name in required if name not in present]:
-        subfolders = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "none"
+        subfolders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        listed_names = ", ".join(subfolders[:MAX_LISTED_SUBFOLDERS]) or "none"
+        if num_others := len(subfolders[MAX_LISTED_SUBFOLDERS:]):
+            listed_names += f" and {num_others} others"
         raise SingerVerifyError(
-            f"{root}: has no folder {' and no folder '.join(missing)} (subfolders: {subfolders}); "
-            f"expected <root>/{{{','.join(required)}}}/<singer>/<utterance>."
+            f"{root}: has no folder {' and no folder '.join(missing)} (subfolders: {listed_names}); expected "
+            f"<root>/{{{','.join(required)}}}/<singer>/<utterance>. Folders named by singers become a corpus with "
+            f"singer-verify prepare folder {root} --out CORPUS --val 0.2."
         )
     listed: dict[str, Utterance] = {}
     corpus = Corpus(root, {name: _read_split(root, name, listed) for name in present})

@@ -202,9 +202,10 @@ def raise_unmatched_labels(
     if not len(table):
         raise SingerVerifyError(f"{name}: has no row below its header; expected one for each utterance or singer.")
     what, example = ("singers", singer) if table.index.name == SINGER_COLUMN else ("files", paths[0])
+    others = f" and {len(table) - 1} other {what}" if len(table) > 1 else ""
     raise SingerVerifyError(
-        f"{name}: lists {table.index[0]} and {len(table) - 1} other {what} that are not in {folder}, whose {what} are "
-        f"{example} and so on; expected paths relative to that folder in the column {UTTERANCE_COLUMN}, or its singers "
+        f"{name}: lists {table.index[0]}{others}, not in {folder}, whose {what} are {example} and so on; "
+        f"expected paths relative to that folder in the column {UTTERANCE_COLUMN}, or its singers "
         f"in the column {SINGER_COLUMN}."
     )
 

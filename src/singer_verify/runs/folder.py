@@ -63,7 +63,8 @@ def require_run_folder(resume: Path) -> None:
         SingerVerifyError: it has no record of a run.
     """
     if not (resume / RUN_FILENAME).is_file():
-        raise SingerVerifyError(f"resume={resume}: has no {RUN_FILENAME}; expected the folder of a run.")
+        problem = f"has no {RUN_FILENAME}" if resume.is_dir() else "no such folder"
+        raise SingerVerifyError(f"resume={resume}: {problem}; expected the folder of a run (singer-verify runs).")
 
 
 def find_run_folder(model: Path) -> Path | None:
@@ -111,7 +112,10 @@ def refuse_existing_run(folder: Path) -> None:
         SingerVerifyError: the folder contains one.
     """
     if (folder / RUN_FILENAME).exists():
-        raise SingerVerifyError(f"{folder}: a run of this name exists; choose another name= or delete the folder.")
+        go_on = f"continue it with resume={folder}, " if (folder / LAST_CHECKPOINT).exists() else ""
+        raise SingerVerifyError(
+            f"{folder}: a run of this name exists; {go_on}choose another name= or delete the folder."
+        )
 
 
 def require_creatable_folder(folder: Path) -> None:

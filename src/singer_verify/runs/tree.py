@@ -18,6 +18,7 @@ from singer_verify.runs.folder import (
     SWEEP_PLAN_FILENAME,
     is_process_alive,
 )
+from singer_verify.safe_loading import OWN_PACKAGE
 
 STATUS_BY_STOP_REASON = {
     "step limit": "finished",
@@ -170,8 +171,12 @@ def _derive_run_status(run: Path, record: dict[str, Any], metrics: dict[str, Any
 
 
 def format_features_name(recipe: dict[str, Any]) -> str:
-    """Format a recipe's module and its number of bins where that is a setting: mel40, mel40+pitch, mfcc20+deltas."""
-    module = recipe["_target_"].split(".")[-2]
+    """Format a recipe's module and its number of bins where that is a setting: mel40, mel40+pitch, mfcc20+deltas.
+
+    A recipe of another package is named by its class, because its module may be called anything.
+    """
+    path = recipe["_target_"].split(".")
+    module = path[-2] if path[0] == OWN_PACKAGE else path[-1]
     if isinstance(recipe.get("stack"), list):
         return "+".join(part if isinstance(part, str) else format_features_name(part) for part in recipe["stack"])
     if isinstance(recipe.get("base"), dict):

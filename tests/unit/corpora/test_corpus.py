@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.audio import MakeCorpus
 
-from singer_verify.corpora.corpus import read_corpus
+from singer_verify.corpora.corpus import Split, Utterance, read_corpus
 from singer_verify.errors import SingerVerifyError
 
 
@@ -68,6 +68,13 @@ def test_other_files_are_ignored_and_counted(make_corpus: MakeCorpus) -> None:
     corpus = read_corpus(root)
     assert corpus.splits["train"].num_ignored == 2
     assert corpus.format_summary().endswith("3 other files ignored.")
+
+
+def test_singers_with_a_single_recording_are_named_in_the_summary() -> None:
+    split = Split(
+        "val", (Utterance("val/a/1.wav", "a"), Utterance("val/a/2.wav", "a"), Utterance("val/b/1.wav", "b")), 0
+    )
+    assert split.format_summary() == "val 2 singers, 3 utterances (b with a single one)"
 
 
 def test_names_that_contain_each_other_stay_apart(make_corpus: MakeCorpus) -> None:

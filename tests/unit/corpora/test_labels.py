@@ -122,9 +122,9 @@ def test_what_lacks_a_row_is_counted_and_named(root: Path, caplog: pytest.LogCap
 def test_a_table_of_which_nothing_joins_is_refused(root: Path) -> None:
     with pytest.raises(SingerVerifyError) as caught:
         read_songs(root, "utterance,song\nbert/1.flac,x\nbert/2.flac,y\n")
-    assert "lists bert/1.flac and 1 other files that are not in" in str(caught.value)
+    assert "lists bert/1.flac and 1 other files, not in" in str(caught.value)
     assert f"whose files are {PATHS[0]}" in str(caught.value)
-    with pytest.raises(SingerVerifyError, match=r"lists bert and 0 other singers that are not in .* singers are anna"):
+    with pytest.raises(SingerVerifyError, match=r"lists bert, not in .* singers are anna"):
         read_songs(root, "singer,song\nbert,x\n")
 
 
@@ -241,9 +241,7 @@ def test_prepare_joins_labels_and_splits_of_other_programs(tmp_path: Path, caplo
     call("prepare", "folder", source, "--out", tmp_path / "by_singer", "--labels", labels)
     assert set(read_label_table(tmp_path / "by_singer" / CORPUS_TABLE_NAME)["gender"]) == {"f", "m"}
     labels.write_text("singer,gender\ncora,f\n")
-    assert "lists cora and 0 other singers that are not in" in refusal(
-        "prepare", "folder", source, "--out", tmp_path / "none", "--labels", labels
-    )
+    assert "lists cora, not in" in refusal("prepare", "folder", source, "--out", tmp_path / "none", "--labels", labels)
     splits = tmp_path / "splits.csv"
     splits.write_text(f"\ufeffSINGER;SPLIT\r\nemma; Train\r\nanna;train\r\nbert;val\r\n{NFD};val\r\n{NFD};val\r\n")
     call("prepare", "folder", source, "--out", tmp_path / "split", "--splits", splits)

@@ -104,4 +104,5 @@ def test_recipes_made_of_recipes_are_named_by_them() -> None:
     mel = {"_target_": "singer_verify.features.mel.MelSpectrogram", "num_bins": 40}
     stack = {"_target_": "singer_verify.features.stack.FeatureStack", "stack": [mel, "pitch"]}
     deltas = {"_target_": "singer_verify.features.deltas.Deltas", "base": mel}
+    assert format_features_name({"_target_": "my_package.features.OctaveBands", "num_bins": 24}) == "OctaveBands24"
     assert [format_features_name(recipe) for recipe in (mel, stack, deltas)] == ["mel40", "mel40+pitch", "mel40+deltas"]

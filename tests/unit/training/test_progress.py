@@ -49,8 +49,9 @@ def test_the_bar_takes_one_line_of_80_columns(step: int, num_steps: int, loss: f
 
 
 def test_an_eer_is_spelt_alike_in_lines_and_table() -> None:
-    metrics = {"step": 20.0, "val/eer": 1 / 6, "val/auc": 0.9, "loss": 0.25}
-    assert format_metrics(metrics) == "EER 16.67 %, loss 0.250, val/auc 0.900"
+    metrics = {"step": 20.0, "val/eer": 1 / 6, "val/ge2e": 1.5, "val/auc": 0.9, "val/threshold": 0.7, "loss": 0.25}
+    assert format_metrics(metrics) == "EER 16.67 %, loss 0.250, val/ge2e 1.500"
+    assert format_metrics(metrics, "val/auc") == "EER 16.67 %, loss 0.250, val/ge2e 1.500, val/auc 0.900"
     result = {"untrained": metrics, "best": metrics, "final": None, "num_val_singers": 3, "stopped": "step limit"}
     screen = io.StringIO()
     Console(file=screen, width=80).print(

@@ -51,6 +51,14 @@ class MetricHistory(pl.Callback):
         return choose(trained, key=lambda figures: figures[self.monitor]) if trained else None
 
     @property
+    def has_improved(self) -> bool:
+        """Whether `best` is better than `untrained`, as far as both are known."""
+        if self.untrained is None or self.best is None:
+            return True
+        before, after = self.untrained[self.monitor], self.best[self.monitor]
+        return after < before if self.mode == "min" else after > before
+
+    @property
     def final(self) -> ValidationMetrics | None:
         return self.figures[-1] if self.figures and self.figures[-1]["step"] > 0 else None
 

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from singer_verify.data.datamodule import SingerDataModule
+from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.progress_bars import can_draw
 from singer_verify.runs.folder import BEST_CHECKPOINT
 from singer_verify.runs.tree import format_features_name
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 REDRAWING_S = 0.2  # from one drawing of the bar to the next
 LINE_INTERVAL_S = 30.0  # from one line to the next, where no bar is drawn
 EER_KEY, LOSS_KEY = "val/eer", "train/loss"
+# Figures of the loggers that a line leaves out.
+LOGGED_ONLY = {f"val/{name}" for name in METRICS} - {EER_KEY, "val/min_dcf_0.05"} | {"val/threshold"}
 
 
 def describe_training(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule) -> list[str]:
@@ -149,16 +152,19 @@ class ValidationLogger(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = self.history.figures[-1]
-        mark = " (best so far)" if figures is self.history.best else ""
+        mark = "" if figures is not self.history.best else " (best so far)"
+        if mark and not self.history.has_improved:
+            mark = " (best so far, no better than untrained)"
         loss = getattr(pl_module, "training_outputs", {}).get(LOSS_KEY)  # none before the first step
         losses = {} if loss is None else {"loss": float(loss)}
-        log.info("step %d: %s%s", figures["step"], format_metrics(figures | losses), mark)
+        log.info("step %d: %s%s", figures["step"], format_metrics(figures | losses, self.history.monitor), mark)
 
 
-def format_metrics(figures: ValidationMetrics) -> str:
-    """Format the EER in percent, the training loss, and the other figures in one line."""
+def format_metrics(figures: ValidationMetrics, monitor: str = EER_KEY) -> str:
+    """Format the EER in percent, the losses and the monitored figure in one line; the loggers have all others."""
     first = [f"loss {figures['loss']:.3f}"] if "loss" in figures else []
-    others = [f"{name} {value:.3f}" for name, value in figures.items() if name not in ("step", "loss", EER_KEY)]
+    shown = figures.keys() - {"step", "loss", EER_KEY} - (LOGGED_ONLY - {monitor})
+    others = [f"{name} {value:.3f}" for name, value in figures.items() if name in shown]
     return ", ".join([format_eer(figures[EER_KEY]), *first, *others])
 
 
