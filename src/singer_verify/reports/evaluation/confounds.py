@@ -63,13 +63,22 @@ MEASURES = {
 
 def find_notable_floors(confounds: Confounds) -> list[Floor]:
     """Return the properties that tell singers apart in all trials, the lowest EER first."""
-    notable = [floor for floor in confounds.floors if _is_notable(floor.conditions[0])]
-    return sorted(notable, key=lambda floor: floor.conditions[0].metrics[EER].value)
+    return [floor for floor in _sort_low_floors(confounds) if _is_notable(floor.conditions[0])]
+
+
+def _sort_low_floors(confounds: Confounds) -> list[Floor]:
+    """Return the properties of a low EER, the lowest first, also where so few singers leave it uncertain."""
+    low = [floor for floor in confounds.floors if _is_low(floor.conditions[0])]
+    return sorted(low, key=lambda floor: floor.conditions[0].metrics[EER].value)
+
+
+def _is_low(floor: FloorMetrics) -> bool:
+    eer = floor.metrics.get(EER)
+    return eer is not None and eer.value <= MAX_NOTABLE_EER
 
 
 def _is_notable(floor: FloorMetrics) -> bool:
-    eer = floor.metrics.get(EER)
-    return eer is not None and eer.value <= MAX_NOTABLE_EER and not eer.high >= 0.5
+    return _is_low(floor) and not floor.metrics[EER].high >= 0.5
 
 
 def build_confound_remarks(result: EvaluationResult) -> list[str]:
@@ -243,7 +252,7 @@ def build_confound_table(result: EvaluationResult) -> Group:
     confounds = result.confounds
     if confounds is None:
         return Group()
-    floors, remarks = find_notable_floors(confounds), list(_describe_other_confounds(result, confounds))
+    floors, remarks = _sort_low_floors(confounds), list(_describe_other_confounds(result, confounds))
     parts: list[Table | Text] = []
     if floors:
         table = Table(
