@@ -38,6 +38,7 @@ SVG_HASH_SALT = "singer_verify"  # of the identifiers within an SVG, which would
 # Text stays text in an SVG, and a PDF embeds TrueType fonts, which journals ask for.
 RENDERING: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": SVG_HASH_SALT, "pdf.fonttype": 42}
 NO_DATE: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+ABOUT_KEY = {"svg": "Description", "pdf": "Subject"}  # of what tells what a figure shows and how it was made
 MAX_AXIS_NAMES = 80  # more names cannot be read along an axis
 POINTS_PER_INCH = 72
 CHARACTERS_PER_INCH = 12  # of text of medium size
@@ -52,12 +53,16 @@ def escape_figure_text(name: str, max_length: int = MAX_NAME_LENGTH) -> str:
     matplotlib reads `$...$` as a formula and fails on an invalid one, omits labels that begin with an underscore, and
     writes control characters into an SVG that XML does not allow.
     """
-    printable = "".join(character if character.isprintable() else REPLACEMENT for character in name)
+    printable = _replace_unprintable(name)
     if len(printable) > max_length:
         half = (max_length - 1) // 2
         printable = f"{printable[: max_length - 1 - half]}…{printable[-half:]}"
     escaped = printable.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def _replace_unprintable(text: str) -> str:
+    return "".join(character if character.isprintable() else REPLACEMENT for character in text)
 
 
 def wrap_figure_text(text: str, width_inches: float) -> str:
@@ -76,26 +81,30 @@ def render_figure_files(
     Args:
         figure: the figure.
         suffixes: formats among `png`, `svg` and `pdf`.
-        footer: what the figure shows and how it was made, in small letters below it.
+        footer: what the figure shows and how it was made: in small letters below a PNG; in an SVG or a PDF, which a
+            paper or a page takes in, only as its description or subject.
 
     Returns:
-        the contents of both files, by suffix.
+        the contents of the files, by suffix.
     """
+    about = "\n".join(map(_replace_unprintable, footer.splitlines()))
+    vectors = {suffix: _render_figure(figure, suffix, about) for suffix in suffixes if suffix != "png"}
     if footer:
         width = round(figure.get_figwidth() * POINTS_PER_INCH / FOOTER_POINTS * CHARACTERS_PER_POINT)
         lines = [line for part in footer.splitlines() for line in textwrap.wrap(part, width)]
         text = "\n".join(escape_figure_text(line, width) for line in lines[:MAX_FOOTER_LINES])
         figure.supxlabel(text, x=0.005, ha="left", fontsize=FOOTER_POINTS, color=FOOTER_GREY)
-    return {suffix: _render_figure(figure, suffix) for suffix in suffixes}
+    return {suffix: vectors[suffix] if suffix in vectors else _render_figure(figure, suffix) for suffix in suffixes}
 
 
-def _render_figure(figure: Figure, suffix: str) -> bytes:
+def _render_figure(figure: Figure, suffix: str, about: str = "") -> bytes:
     buffer = io.BytesIO()
+    metadata = NO_DATE[suffix] | ({ABOUT_KEY[suffix]: about} if about else {})
     with warnings.catch_warnings(), rc_context(RENDERING), _silence_font_messages():
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font"
         )  # in the PNG only: the SVG has the character
-        figure.savefig(buffer, format=suffix, dpi=DPI, metadata=NO_DATE[suffix])
+        figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
 
 

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.logging import RichHandler
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 
 from singer_verify.atomic_files import is_disk_full
@@ -113,7 +114,7 @@ def configure_logging(console: Console) -> None:
 
 
 def print_result(*results: RenderableType, console: Console | None = None) -> None:
-    """Print tables: on a terminal in its width; in a file or a pipe wide enough that no name is broken.
+    """Print tables: on a terminal in its width, what is too long folded; in a file or a pipe with no name broken.
 
     Args:
         results: tables and lines.
@@ -121,16 +122,36 @@ def print_result(*results: RenderableType, console: Console | None = None) -> No
     """
     console = console or Console()
     for result in results:
+        columns = [column for table in _find_tables(result) for column in table.columns]
+        for column in columns:
+            column.overflow = "fold"  # rich cuts off what is too long
         if can_draw(console):
             console.print(result)
             continue
         options = console.options.update(max_width=MAX_COLUMNS)
-        for table in result.renderables if isinstance(result, Group) else [result]:
-            for column in table.columns if isinstance(table, Table) else []:
-                words = [Measurement.get(console, options, cell).minimum for cell in (column.header, *column.cells)]
-                column.min_width = max(column.min_width or 0, *words)
-        width = max(console.width, Measurement.get(console, options, result).minimum)
+        for column in columns:
+            words = [Measurement.get(console, options, cell).minimum for cell in (column.header, *column.cells)]
+            column.min_width = max(column.min_width or 0, *words)
+        width = _find_width(result, console)
         Console(file=console.file, width=width, quiet=console.quiet).print(result)
+
+
+def _find_tables(result: RenderableType) -> Iterator[Table]:
+    if isinstance(result, Table):
+        yield result
+    for part in result.renderables if isinstance(result, Group) else []:
+        yield from _find_tables(part)
+
+
+def _find_width(result: RenderableType, console: Console) -> int:
+    """Return the columns that a result fills: a table whose columns cannot be as narrow as rich wants is cut off."""
+    width = 0
+    filled = console.width
+    while width < filled < MAX_COLUMNS:
+        width = filled
+        lines = Segment.split_lines(console.render(result, console.options.update(width=width)))
+        filled = max(map(Segment.get_line_length, lines), default=width)
+    return max(width, filled)
 
 
 def tell_page(page: Path) -> None:

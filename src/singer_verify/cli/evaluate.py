@@ -191,7 +191,10 @@ def _print_evaluation(
     console = Console()
     if not can_draw(console):
         console = Console(width=max(console.width, MIN_PIPED_COLUMNS))
-    console.print(build_evaluation_table(result, utterances, context))
-    console.print(build_conditions_table(result.conditions, console.width))
+    print_result(
+        build_evaluation_table(result, utterances, context),
+        build_conditions_table(result.conditions, console.width),
+        console=console,
+    )
     if result.confounds is not None:
         console.print(build_confound_table(result), width=min(console.width, MAX_CONFOUND_COLUMNS))

@@ -127,7 +127,7 @@ def leaderboard(
         console = Console()
         if not can_draw(console):
             console = Console(width=max(console.width, count_min_columns(board)))
-        console.print(build_leaderboard_table(board, points, console.width))
+        print_result(build_leaderboard_table(board, points, console.width), console=console)
         typer.echo(f"{folder}: {', '.join(files)}.")
         for page in (name for name in files if name.endswith(".html")):
             tell_page(folder / page)

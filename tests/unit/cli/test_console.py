@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from typer.testing import CliRunner
 
@@ -54,6 +54,20 @@ def test_a_table_in_a_pipe_breaks_no_name() -> None:
     console, text = console_of(is_terminal=True)
     print_result(table, console=console)
     assert max(map(len, text.getvalue().splitlines())) == 80
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_no_table_is_cut_off(is_terminal: bool) -> None:
+    """A name that is longer than the terminal is folded; beside what can be narrower, it keeps its right border."""
+    table = Table(show_header=False)
+    table.add_row("evaluated on", "6 unseen singers (with fewer than 30, expect the EER to vary by several points)")
+    table.add_row("run folder", LONG_PATH)
+    console, text = console_of(is_terminal)
+    print_result(Group(Group(table)), console=console)
+    top, *rows, _ = text.getvalue().splitlines()
+    assert top.endswith("┐")
+    assert {row[-1] for row in rows} == {"│"}
+    assert LONG_PATH in "".join(row.split("│")[2].strip() for row in rows)
 
 
 def test_progress_is_quiet_in_a_pipe() -> None:

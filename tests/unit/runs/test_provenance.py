@@ -39,9 +39,19 @@ def test_lines_of_provenance_tell_model_runs_and_command(
     assert told == "Runs in sweep: corpus jvs; features mel40, mel80; loss ge2e."
 
 
-def test_a_figure_has_it_in_a_footer_and_none_without() -> None:
-    figures = [Figure(figsize=(6, 3), layout="constrained") for _ in range(2)]
-    for figure, footer in zip(figures, ("", "Model a: mel40.\nMade 2026-11-28: singer-verify $x$"), strict=True):
+def test_a_png_has_it_in_a_footer_and_what_a_paper_takes_in_only_in_its_metadata() -> None:
+    footer, files = "Model a: mel40.\nMade 2026-11-28: singer-verify \udcff $x$", []
+    for said in ("", footer):
+        figure = Figure(figsize=(6, 3), layout="constrained")
         figure.subplots().plot([0, 1])
-        (svg,) = render_figure_files(figure, ("svg",), footer).values()
-        assert (b"Model a: mel40." in svg) == (b"singer-verify $x$" in svg) == bool(footer)
+        files.append(render_figure_files(figure, ("png", "svg", "pdf"), said))
+    without, stamped = files
+    assert list(stamped) == ["png", "svg", "pdf"]
+    assert without["png"] != stamped["png"]
+    about = "Model a: mel40.\nMade 2026-11-28: singer-verify \N{REPLACEMENT CHARACTER} $x$"
+    svg = stamped["svg"].decode()
+    assert f"<dc:description>{about}</dc:description>" in svg
+    drawing = [re.sub(r"<metadata>.*</metadata>", "", text, flags=re.DOTALL) for text in (without["svg"].decode(), svg)]
+    assert drawing[0] == drawing[1]
+    assert b"/Subject" in stamped["pdf"]
+    assert b"/Subject" not in without["pdf"]
