@@ -47,7 +47,13 @@ def prepare(
     ] = None,
     drop_duplicates: Annotated[bool, typer.Option(help="Leave out recordings that appear under two singers.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking them.")] = False,
-    labels: Annotated[Path | None, typer.Option(help="A csv of labels: a row per utterance or per singer.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A csv of labels: a row per utterance, its path from SOURCE on in a column utterance (or path, file, "
+            "filename, file_name, file_path, audio, wav), or a row per singer, in a column singer; others are labels."
+        ),
+    ] = None,
     metadata: Annotated[
         Path | None, typer.Option(help="damp, vocadito, jingju: the table that names the singers.")
     ] = None,

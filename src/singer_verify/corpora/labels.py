@@ -1,8 +1,8 @@
 """Labels of utterances besides the singer: the table `corpus.csv` at a corpus' root, or one given to `prepare`.
 
-A table has a row for each utterance, named in the column `utterance` (or `path`, `file`, `filename`), or a row for each
-singer, named in the column `singer`. Its paths are matched to the utterances as in `corpora.matching`; what does not
-match is counted and named.
+A table has a row for each utterance, named in the column `utterance` (or another of `OTHER_UTTERANCE_COLUMNS`), or a
+row for each singer, named in the column `singer`. Its paths are matched to the utterances as in `corpora.matching`;
+what does not match is counted and named.
 """
 
 import logging
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
+from singer_verify.audio import AUDIO_SUFFIXES
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.corpora.matching import ABSENT, match_paths, spell_path
 from singer_verify.corpora.names import normalise_name
@@ -53,10 +54,21 @@ def read_label_table(path: Path, option: str = "") -> pd.DataFrame:
     if key == SINGER_COLUMN:
         table[key] = table[key].str.strip()
         table = table.drop_duplicates()
+        _warn_of_files(table, f"{option}{path}")
     if repeated := table[key][table[key].duplicated()].tolist():
         advice = "" if key == UTTERANCE_COLUMN else f", or the files in a column {UTTERANCE_COLUMN}"
         raise SingerVerifyError(f"{option}{path}: lists {repeated[0]} twice; expected one line per {key}{advice}.")
     return table.set_index(key)
+
+
+def _warn_of_files(table: pd.DataFrame, name: str) -> None:
+    """Say which label of a table of singers looks like the files of a table of utterances."""
+    for column in table.columns if len(table) else []:
+        if all(PurePosixPath(value).suffix.lower() in AUDIO_SUFFIXES for value in table[column]):
+            log.warning(
+                "%s: the column %s names files, but is taken as a label of singers; call it %s if a row is for a file.",
+                *(name, column, UTTERANCE_COLUMN),
+            )
 
 
 def read_singer_labels(path: Path, singers: Iterable[str], option: str = "--labels ") -> dict[str, dict[str, str]]:

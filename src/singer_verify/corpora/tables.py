@@ -130,11 +130,12 @@ def read_table(
     if not header:
         raise SingerVerifyError(
             f"{option}{path}: cannot be read as a table (it is empty); expected a header with a column "
-            f"{' or '.join(required)}."
+            f"{' or '.join(required)}{_advise(aliases)}."
         )
     if not set(header) & set(required):
         raise SingerVerifyError(
-            f"{option}{path}: has no column {' or '.join(required)} (columns found: {', '.join(header)})."
+            f"{option}{path}: has no column {' or '.join(required)} (columns found: {', '.join(header)})"
+            f"{_advise(aliases)}."
         )
     if repeated := [name for name, count in Counter(header).items() if count > 1 and name]:
         raise SingerVerifyError(f"{option}{path}: has two columns {repeated[0]!r}; expected unique names.")
@@ -148,6 +149,14 @@ def read_table(
         fields.append([*row[: len(header)], *[""] * (len(header) - len(row))])
     table = pd.DataFrame(fields, columns=header, dtype=object)
     return table.loc[:, [bool(name) for name in header]]  # a column without a name is an index, or a trailing separator
+
+
+def _advise(aliases: Mapping[str, str] | None) -> str:
+    """Name other names of columns, `; path or file for utterance`; nothing if there are none."""
+    by_usual: dict[str, list[str]] = {}
+    for name, usual in (aliases or {}).items():
+        by_usual.setdefault(usual, []).append(name)
+    return "".join(f"; {usual} may be called {', '.join(names)}" for usual, names in by_usual.items())
 
 
 KNOWN_COLUMNS = frozenset(

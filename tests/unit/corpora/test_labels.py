@@ -3,17 +3,27 @@
 import csv
 import io
 import logging
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from support.cli import call, refusal
 from support.dataset_miniatures import write_all
 
+from singer_verify.cli import app
 from singer_verify.corpora.corpus import read_corpus
-from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_label_table, read_utterance_labels
+from singer_verify.corpora.labels import (
+    CORPUS_TABLE_NAME,
+    OTHER_UTTERANCE_COLUMNS,
+    SINGER_COLUMN,
+    UTTERANCE_COLUMN,
+    read_label_table,
+    read_utterance_labels,
+)
 from singer_verify.corpora.matching import ABSENT, match_paths
 from singer_verify.errors import SingerVerifyError
 
@@ -280,3 +290,22 @@ def test_odd_names_of_a_prepared_corpus_read_back_equal(seed: int, tmp_path: Pat
     assert {(row["utterance"], row["singer"]) for row in rows} == {
         (utterance.path, utterance.singer) for utterance in utterances
     }
+
+
+def test_the_columns_of_a_table_are_named_in_help_and_error(tmp_path: Path) -> None:
+    (prepare,) = (one for one in typer.main.get_command(app).commands.values() if one.name == "prepare")  # type: ignore[attr-defined]
+    (said,) = (option.help for option in prepare.params if option.name == "labels")
+    (tmp_path / "labels.csv").write_text("clip,song\na.wav,kids\n")
+    with pytest.raises(SingerVerifyError) as refused:
+        read_label_table(tmp_path / "labels.csv", "--labels ")
+    for name in (UTTERANCE_COLUMN, SINGER_COLUMN, *OTHER_UTTERANCE_COLUMNS):
+        assert re.search(rf"\b{name}\b", said)
+        assert re.search(rf"\b{name}\b", str(refused.value))
+
+
+def test_a_column_of_files_in_a_table_of_singers_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "labels.csv").write_text("clip,singer,song\nanna/1.wav,anna,kids\nben/1.FLAC,ben,dona\n")
+    with caplog.at_level(logging.WARNING, "singer_verify"):
+        assert list(read_label_table(tmp_path / "labels.csv").columns) == ["clip", "song"]
+    (record,) = caplog.records
+    assert "the column clip names files" in record.getMessage()
