@@ -46,6 +46,7 @@ from singer_verify.sweeps.judged_runs import (
     export_judged_runs,
     load_judged_runs,
     load_unseen_embeddings,
+    name_judged_corpus,
     read_judged_labels,
 )
 from singer_verify.sweeps.shared_trials import ConditionSize, SharedTrials, build_shared_trials, require_same_trials
@@ -138,6 +139,7 @@ class Leaderboard:
         degradations: those after which cells were evaluated again.
         max_unusable: largest number of recordings that one of them makes unusable.
         provenance: what the runs are, and when and by which command they were compared; empty where it is not told.
+        corpus: name of the corpus whose singers were judged, of several joined by +; empty where it is not known.
         power: of the cells next to the best one, how many singers it takes to tell them from it; empty if not asked.
     """
 
@@ -158,6 +160,7 @@ class Leaderboard:
     max_unusable: int = 0
     power: dict[str, PowerCurve] = field(default_factory=dict)
     provenance: str = ""
+    corpus: str = ""
 
 
 def compare_cells(
@@ -299,7 +302,7 @@ def build_leaderboard(
     shared = build_shared_trials(singers, read_judged_labels(judged, sweep), num_resamples, judged.blocks)
     corpora = build_corpus_trials(judged, worlds, num_resamples)
     board = compare_cells(judged.cells, judged.embeddings, shared, baseline, judged.split, corpora)
-    board = replace(board, skipped_runs=left_out)
+    board = replace(board, skipped_runs=left_out, corpus=name_judged_corpus(judged.cells, corpus))
     robustness = measure_robustness(cells, judged, shared, degradations, sweep, export_to)
     entries = tuple(replace(entry, robustness=robustness.cells.get(entry.name)) for entry in board.entries)
     board = replace(board, entries=entries, degradations=robustness.degradations, max_unusable=robustness.max_unusable)

@@ -16,6 +16,7 @@ from singer_verify.corpora.folds import ALL_SPLIT, JUDGED_SPLIT
 from singer_verify.corpora.labels import get_corpus_name, read_utterance_labels
 from singer_verify.errors import SingerVerifyError
 from singer_verify.logging_once import omit_repeated_messages
+from singer_verify.runs.tree import format_corpus_name
 from singer_verify.store import index
 from singer_verify.sweeps.cells import FinishedRun, SweepCell
 from singer_verify.sweeps.exported_results import (
@@ -353,3 +354,16 @@ def _join_runs(runs: list[FinishedRun]) -> FinishedRun:
     """Return the first of some runs with the training time of all."""
     seconds = [run.seconds for run in runs if run.seconds is not None]
     return replace(runs[0], seconds=sum(seconds) if seconds else None)
+
+
+def name_judged_corpus(cells: Sequence[SweepCell], given: Path | None) -> str:
+    """Name the corpus that was given, or the one that all runs share; "" where they have none or several.
+
+    Args:
+        cells: the cells.
+        given: its root folder; None takes that of the runs.
+    """
+    if given is not None:
+        return get_corpus_name(given)
+    names = {format_corpus_name(run.data.get("root")) for cell in cells for run in cell.runs} - {None}
+    return names.pop() or "" if len(names) == 1 else ""

@@ -177,6 +177,16 @@ def test_latex_fits_a_column_or_spans_two(board: Leaderboard, columns: list[str]
         assert len(re.findall("&", heading)) == len(columns)
 
 
+def test_latex_names_the_corpus_and_what_a_condition_shows(board: Leaderboard) -> None:
+    named = format_leaderboard_latex(replace(board, corpus="vocal_set+damp"), ["eer", "cross song"])
+    assert r"{vocal\_set+damp: 8 singers, split val; in brackets" in named
+    assert r"& EER \%, cross song" in named
+    many = format_leaderboard_latex(replace(board, corpus="+".join(f"corpus{number}" for number in range(9))))
+    assert "{9 corpora: 8 singers" in many
+    (caption,) = re.findall(r"\\caption\[.*?\]{(.*)}", named)
+    assert len(caption) < 200
+
+
 def test_latex_refuses_a_column_that_is_not_there(board: Leaderboard) -> None:
     with pytest.raises(Exception, match=r"--columns=ear: expected one of .*eer.*, difference, p, .*cross song"):
         format_leaderboard_latex(board, ["ear"])

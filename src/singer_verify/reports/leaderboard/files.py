@@ -48,6 +48,7 @@ from singer_verify.reports.leaderboard.text import (
 from singer_verify.sweeps.comparison import Leaderboard, LeaderboardEntry
 
 FIGURE_SUFFIXES = ("png", "svg", "pdf")
+MAX_CORPUS_CHARACTERS = 40  # of names of corpora in a caption
 MAX_COLUMN_CHARACTERS = 60  # of a row that fits a column of 3.4 inches in footnote size
 
 
@@ -166,9 +167,9 @@ def build_latex_columns(board: Leaderboard) -> dict[str, tuple[str, Callable[[Le
     return {
         **{name: (metric.label + " %" * metric.is_percentage, format_metric(name)) for name, metric in METRICS.items()},
         **(compared if board.baseline is not None else {}),
-        **{corpus.name: (corpus.name, format_corpus(corpus.name)) for corpus in board.corpora},
-        **{condition.name: (condition.name, format_condition(condition.name)) for condition in list_conditions(board)},
-        **({"degraded": ("degraded", format_degraded_eer)} if board.degradations else {}),
+        **{name: (f"EER %, {name}", format_corpus(name)) for name in (corpus.name for corpus in board.corpora)},
+        **{name: (f"EER %, {name}", format_condition(name)) for name in (one.name for one in list_conditions(board))},
+        **({"degraded": ("EER %, degraded", format_degraded_eer)} if board.degradations else {}),
         "seeds": ("seeds", lambda entry: str(len(entry.seeds))),
         "params": ("params", lambda entry: format_count(entry.num_parameters)),
         "bins": ("bins", lambda entry: str(entry.num_bins)),
@@ -232,7 +233,9 @@ def _build_latex_caption(board: Leaderboard) -> str:
         f" Difference: from {name_by_values(board)[board.baseline]}, in points, paired; p after Holm's correction; "
         f"bold: p < {SIGNIFICANCE_LEVEL:g}."
     )  # fmt: skip
-    return f"{board.num_singers} singers, {format_split(board)}; in brackets: 95 % intervals over singers.{compared}"
+    corpus = board.corpus if len(board.corpus) <= MAX_CORPUS_CHARACTERS else f"{board.corpus.count('+') + 1} corpora"
+    judged = f"{corpus}: " * bool(corpus) + f"{board.num_singers} singers, {format_split(board)}"
+    return f"{judged}; in brackets: 95 % intervals over singers.{compared}"
 
 
 def format_power_csv(board: Leaderboard, effects: Sequence[float]) -> str:
