@@ -29,6 +29,8 @@ API_FOLDER, COMMANDS_FOLDER, SETTINGS_FOLDER, EXAMPLES_FOLDER = (
     "examples",
 )
 
+API_BOOST = 0.0001  # of a page of classes and functions among the results of a search
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -374,7 +376,19 @@ def make_pages() -> dict[str, str]:
         raise ValueError("settings without a comment:\n" + "\n".join(unexplained))
     typed = make_command_pages() | make_settings_pages(files)
     pages = {path: f"---\nsearch: {{boost: 4}}\n---\n\n{text}" for path, text in typed.items()}  # found before classes
-    return pages | make_api_pages() | make_example_pages()
+    return pages | _lower_in_search(make_api_pages()) | make_example_pages()
+
+
+def _lower_in_search(pages: dict[str, str]) -> dict[str, str]:
+    """Show pages of classes and functions after all others that have a word, but the one of the package itself.
+
+    A word of a title counts a thousand times one of a text: `resume` would lead to `allow_resumed_settings` first.
+    """
+    index = f"{API_FOLDER}/index.md"
+    return {
+        path: text if path == index else f"---\nsearch: {{boost: {API_BOOST}}}\n---\n\n{text}"
+        for path, text in pages.items()
+    }
 
 
 def _join_lines(text: str) -> str:

@@ -121,12 +121,21 @@ def find_names(source: Path) -> set[str]:
     return names
 
 
+def check_bibtex(text: str) -> None:
+    """An entry says what CITATION.cff says."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    fields = dict(re.findall(r"^ +(\w+) += \{+(.*?)\}+,?$", text.replace("\\_", "_"), re.MULTILINE))
+    told = {name: citation[name] for name in ("title", "version", "license")}
+    assert fields == {"author": " and ".join(author["name"] for author in citation["authors"])} | told
+
+
 LANGUAGES: dict[str, Callable[[str], Any]] = {
     "python": check_python,
     "yaml": lambda text: list(yaml.safe_load_all(text)),
     "toml": tomllib.loads,
     "json": json.loads,
     "text": str,
+    "bibtex": check_bibtex,
     **dict.fromkeys(SHELLS, str),  # whose commands are checked below
 }
 
@@ -152,7 +161,10 @@ def test_commands_exist_with_their_options_and_settings(page: Path, settings: se
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "concepts"], ids=lambda page: page.stem)
+EXECUTED = [page for page in PAGES if page.parent.name == "concepts" or page.stem == "adding"]
+
+
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.stem)
 def test_the_code_of_concepts_runs(page: Path) -> None:
     for block in read_blocks(page):
         if block.language == "python":

@@ -1,5 +1,6 @@
 """Readers of data sets: the labels of every recording, and what they refuse."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from typer.testing import CliRunner
 from singer_verify.cli import app
 from singer_verify.corpora.readers import list_reader_names, read_recordings
 from singer_verify.errors import SingerVerifyError
+
+MANUAL = Path(__file__).parents[3] / "docs/manual/corpora.md"
+ROWS = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
+DOCUMENTED_LABELS = {reader: {*labels.split(", ")} - {"-"} for reader, labels in ROWS}
 
 
 def read(reader: str, source: Path, **settings: object) -> dict[str, dict[str, str]]:
@@ -324,6 +329,7 @@ def test_a_data_set_is_found_below_and_named_above(make: Callable[[Path], Path],
     rows = read(reader, source)
     assert read(reader, tmp_path / "downloads") == rows
     recordings = read_recordings(reader, source, {})
+    assert {name for recording in recordings for name in recording.labels} == DOCUMENTED_LABELS[reader]
     message = ""
     for below in recordings[0].source.parents:  # from the innermost folder out
         if below == source:
@@ -336,6 +342,10 @@ def test_a_data_set_is_found_below_and_named_above(make: Callable[[Path], Path],
         else:
             break
     assert message or reader == "dagstuhl_choirset"  # whose names say everything
+
+
+def test_the_manual_has_a_row_for_every_reader() -> None:
+    assert sorted(DOCUMENTED_LABELS) == list_reader_names()
 
 
 def test_help_lists_every_reader() -> None:
