@@ -1,6 +1,7 @@
 """A whole training, as `train.py` composes it, on a small corpus: what it leaves behind, and what it refuses."""
 
 import json
+import signal
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,7 @@ from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.runs.checkpoints import read_checkpoint
 from singer_verify.training.callbacks.embedding_projector import PROJECTOR_FOLDER
+from singer_verify.worker_processes import TERMINATION_SIGNALS
 
 SIX_STEPS = ("data.singers_per_batch=3", "trainer.max_steps=6")
 
@@ -237,6 +239,12 @@ def test_refuses_settings_before_the_run_begins(corpus: Path, tmp_path: Path, ov
 def test_refuses_a_monitor_that_is_not_measured(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SingerVerifyError, match=r"monitor=val/f1: is not measured; expected one of .*val/eer"):
         train(tmp_path / "run", corpus, "monitor=val/f1")
+
+
+def test_a_training_leaves_no_signal_handler_which_would_keep_it_in_memory(corpus: Path, tmp_path: Path) -> None:
+    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
+    train(tmp_path / "run", corpus, "trainer.max_steps=1")
+    assert {number: signal.getsignal(number) for number in TERMINATION_SIGNALS} == before
 
 
 def test_refuses_a_run_that_exists(run: Path, corpus: Path) -> None:

@@ -76,6 +76,11 @@ class GracefulShutdown(pl.Callback):
         log.warning("%s: ending after this step; once more to end at once.", signal.Signals(number).name)
 
     def _restore_handlers(self) -> None:
+        """Restore the handlers before ours, where Lightning has not: at the end of a fit it has restored its own's.
+
+        Restoring these all the same would leave Lightning's in place, and with them the whole trainer in memory.
+        """
         for number, handler in self.previous_handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._handle_signal:
+                signal.signal(number, handler)
         self.previous_handlers = {}
