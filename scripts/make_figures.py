@@ -1,12 +1,17 @@
-"""Draw the pictures of README and docs: no training, the same to the byte, each light and dark.
+"""Make the pictures of README and docs, each light and dark, in docs/figures.
 
-python scripts/make_figures.py              all of them, into docs/figures
-python scripts/make_figures.py pipeline     some of them
+python scripts/make_figures.py                         all drawn ones: no training, the same to the byte
+python scripts/make_figures.py pipeline det            some of them
+python scripts/make_figures.py terminal                what commands print, as SVG (scripts/terminal_pictures.py)
+python scripts/make_figures.py report leaderboard_page demo tensorboard    pages in a browser (scripts/screenshots.py)
 """
 
 import argparse
+import csv
 import itertools
+import sys
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +19,27 @@ import torch
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, FancyBboxPatch
+from screenshots import SCREENSHOTS
+from terminal_pictures import write_terminal_pictures
 
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.audio.loading import load_audio
+from singer_verify.errors import SingerVerifyError
+from singer_verify.evaluation.embedding_map import map_utterances
 from singer_verify.evaluation.metrics.verification import verify_all_pairs
+from singer_verify.evaluation.results import ConditionMetrics, EvaluatedUtterances
+from singer_verify.evaluation.scoring.scoring import COSINE
 from singer_verify.features.recipe import build_feature, read_recipe
 from singer_verify.inference import load_model
+from singer_verify.inference.evaluation import embed_split, evaluate_utterances, plan_evaluation, show_nothing
 from singer_verify.plotting import BLUE, COLOURS, VERMILION, render_figure_files
+from singer_verify.reports.det_figure import plot_det
+from singer_verify.reports.embedding_map import build_corpus_map, plot_corpus_map
+from singer_verify.reports.leaderboard.figures import plot_leaderboard
+from singer_verify.sweeps.comparison import Leaderboard, build_leaderboard
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_RATE, EXCERPT_S = 16_000, 2.0
@@ -153,21 +170,114 @@ def _draw_scores(
     legend.get_title().set(color=foreground, fontsize=SMALL, fontweight="bold")
 
 
-FIGURES: dict[str, Callable[[str, str], Figure]] = {"pipeline": draw_pipeline}
+def recolour(figure: Figure, foreground: str, background: str) -> Figure:
+    """Give a figure drawn in black on white the colours of a theme: greys lie between them, other colours stay."""
+    figure.draw_without_rendering()  # makes the ticks, which have colours too
+    black, white = to_rgba_array(foreground)[0, :3], to_rgba_array(background)[0, :3]
+    for artist in figure.findobj():
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            read, write = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+            if read is None or write is None or (name == "color" and hasattr(artist, "get_facecolor")):
+                continue
+            colours = to_rgba_array(read())
+            is_grey = np.ptp(colours[:, :3], axis=1) < 0.02
+            lightness = colours[is_grey, :1]
+            colours[is_grey, :3] = black + lightness * (white - black)
+            if is_grey.any():
+                write(colours[0] if len(colours) == 1 else colours)
+    return figure
+
+
+def draw_leaderboard(foreground: str, background: str) -> Figure:
+    """Draw the comparison of recipes of docs/study.md."""
+    return recolour(plot_leaderboard(_compare_recipes()), foreground, background)
+
+
+@cache
+def _compare_recipes() -> Leaderboard:
+    return build_leaderboard(ROOT / "docs/study/results/recipes", "features=mel40", None, None)
+
+
+def draw_det(foreground: str, background: str) -> Figure:
+    """Draw DET curves of the training singers of the example data, who are more, by condition."""
+    return recolour(plot_det(_evaluate_conditions()), foreground, background)
+
+
+@cache
+def _evaluate_conditions() -> tuple[ConditionMetrics, ...]:
+    plan = plan_evaluation(ROOT / "example_dataset", "train", None, "gender,exercise,technique,vowel", False)
+    return evaluate_utterances(_embed_split("train"), COSINE, plan, 3, 500, 0, show_nothing, {}).conditions
+
+
+def draw_embeddings(foreground: str, background: str) -> Figure:
+    """Draw the map of the validation singers of the example data, by singer, gender and technique."""
+    utterances = _embed_split("val")
+    placed = map_utterances(utterances.embeddings, "tsne", 0)
+    drawn = build_corpus_map(utterances, placed, ["singer", "gender", "technique"], "example_dataset, val split: ")
+    return recolour(plot_corpus_map(drawn), foreground, background)
+
+
+@cache
+def _embed_split(split: str) -> EvaluatedUtterances:
+    return embed_split(load_model(device="cpu"), ROOT / "example_dataset", split, show_nothing, False)
+
+
+def draw_training_curve(foreground: str, background: str) -> Figure:
+    """Draw loss and EER of `python train.py logger=csv`, from its metrics in docs/figures/training_curve.csv."""
+    with (ROOT / "docs/figures/training_curve.csv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    figure = Figure(figsize=(7.0, 2.7), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, names, title in (
+        (left, {"train/ge2e": ("training", BLUE), "val/ge2e": ("validation", VERMILION)}, "GE2E loss"),
+        (right, {"val/eer": ("six unseen singers", VERMILION)}, "equal error rate in %"),
+    ):
+        for name, (label, colour) in names.items():
+            points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+            steps, values = np.array(points).T
+            style = {"marker": "o", "markersize": 3.5} if name.startswith("val/") else {"alpha": 0.8}
+            axes.plot(steps, values * (100 if name == "val/eer" else 1), color=colour, label=label, **style)
+        axes.set(xlabel="step", ylim=(0, None))
+        axes.set_title(title, fontsize="medium")
+        axes.grid(color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    return recolour(figure, foreground, background)
+
+
+FIGURES: dict[str, Callable[[str, str], Figure]] = {
+    "pipeline": draw_pipeline,
+    "leaderboard": draw_leaderboard,
+    "det": draw_det,
+    "embeddings": draw_embeddings,
+    "training_curve": draw_training_curve,
+}
+
+
+def write_drawn_figure(name: str, out: Path) -> None:
+    """Draw a figure in both themes."""
+    for suffix, colours in THEMES.items():
+        with rc_context({"font.family": "DejaVu Sans"}):
+            rendered = render_figure_files(FIGURES[name](*colours), ("png",))
+        write_files_atomically({f"{name}{suffix}.png": rendered["png"]}, out)
+        print(out / f"{name}{suffix}.png")
 
 
 def main() -> None:
+    makers: dict[str, Callable[[Path], None]] = {name: partial(write_drawn_figure, name) for name in FIGURES}
+    makers |= {"terminal": write_terminal_pictures, **SCREENSHOTS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", nargs="*", choices=[*FIGURES, []], help="names of figures; all by default")
+    parser.add_argument(
+        "pictures", nargs="*", choices=[*makers, []], help="names of pictures; all drawn ones by default"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs/figures", help="folder to write them into")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.figures or FIGURES:
-        for suffix, colours in THEMES.items():
-            with rc_context({"font.family": "DejaVu Sans"}):
-                rendered = render_figure_files(FIGURES[name](*colours), ("png",))
-            write_files_atomically({f"{name}{suffix}.png": rendered["png"]}, options.out)
-            print(options.out / f"{name}{suffix}.png")
+    for name in options.pictures or FIGURES:
+        try:
+            makers[name](options.out)
+        except SingerVerifyError as error:
+            sys.exit(f"error: {name}: {error}")
 
 
 if __name__ == "__main__":
