@@ -101,8 +101,11 @@ def report_failed_jobs() -> Iterator[None]:
         if (sweep := find_sweep_folder(failure.job.absolute())) is None:
             raise
         progress = read_sweep_status(sweep)
+        jobs_by_reason: dict[str, list[str]] = {}
         for name, reason in progress.failed.items():
-            print_to_stderr(f"failed: {name}: {reason}")
+            jobs_by_reason.setdefault(reason, []).append(name)
+        for reason, names in jobs_by_reason.items():
+            print_to_stderr(f"failed: {', '.join(names)}: {reason}")
         raise SingerVerifyError(
             f"{os.path.relpath(sweep)}: {format_sweep_status(progress)}; the same command tries again what failed and "
             f"finishes what is missing. {'' if name_job(sweep, failure.job) in progress.failed else failure}"
