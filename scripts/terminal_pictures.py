@@ -46,7 +46,8 @@ PICTURES = {
     ),
     "terminal_training": TerminalPicture(
         "python train.py name=first trainer.max_steps=40 trainer.val_check_interval=20"
-        " encoder.hidden_size=64 encoder.num_layers=1"
+        " encoder.hidden_size=64 encoder.num_layers=1",
+        first=-15,
     ),
 }
 
@@ -57,10 +58,10 @@ def write_terminal_pictures(out: Path) -> None:
         folder = Path(temporary)
         shutil.copytree(ROOT / "example_dataset", folder / "example_dataset")
         for name, picture in PICTURES.items():
-            printed = run_command(picture, folder)
-            if temporary in printed or str(Path.home()) in printed:
+            lines = run_command(picture, folder).expandtabs().splitlines()[picture.first : picture.last]
+            if any(path in line for line in lines for path in (temporary, str(Path.home()))):
                 raise SingerVerifyError(f"{picture.typed}: prints a path of this machine.")
-            files = draw_terminal(name, picture, printed)
+            files = draw_terminal(name, picture, lines)
             write_files_atomically({file: text.encode() for file, text in files.items()}, out)
             print(*(out / file for file in files), sep="\n")
 
@@ -72,16 +73,21 @@ def run_command(picture: TerminalPicture, folder: Path) -> str:
     words = [sys.executable, *commands[program], *(arguments[1:] if program == "python" else arguments)]
     terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(picture.columns), "LINES": "50"}
     finished = subprocess.run(
-        words, cwd=folder, env=os.environ | terminal, capture_output=True, text=True, encoding="utf-8", check=False
+        words,
+        cwd=folder,
+        env=os.environ | terminal | {"SINGER_VERIFY_STORE": str(folder / "store")},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     if finished.returncode:
         raise SingerVerifyError(f"{picture.typed}: {finished.stderr.strip() or finished.stdout.strip()}")
     return LOG_TIME.sub("", finished.stdout)
 
 
-def draw_terminal(name: str, picture: TerminalPicture, printed: str) -> dict[str, str]:
+def draw_terminal(name: str, picture: TerminalPicture, lines: list[str]) -> dict[str, str]:
     """Draw what a command printed, below the command, as an SVG in each theme."""
-    lines = printed.expandtabs().splitlines()[picture.first : picture.last]
     while lines and not lines[-1].strip():
         lines.pop()
     files = {}

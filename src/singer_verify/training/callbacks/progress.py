@@ -190,7 +190,7 @@ def build_run_summary_table(result: dict[str, Any], run: Path) -> Table:
         f"points)",
     )
     table.add_row("stopped", f"{result['stopped']} after {result['steps']} steps, {result['seconds']:.0f} s")
-    table.add_row("run folder", str(run))
+    table.add_row("run folder", _shorten_path(run))
     return table
 
 
