@@ -88,7 +88,9 @@ class Study:
 
     def draw_learning_curves(self) -> Figure:
         features = self.list_features("data_size")
-        only = (f"experiment=study/{RECIPES},study/data_size,features={features}",)
+        cells, _ = read_sweep_cells(self.results / "data_size")
+        seeds = ",".join(map(str, sorted({run.seed for cell in cells for run in cell.runs})))  # the same for all sizes
+        only = (f"experiment=study/{RECIPES},study/data_size,seed={seeds},features={features}",)
         return plot_learning_curves(build_learning_curves(self.results, TARGET_EER, None, None, only))
 
 
