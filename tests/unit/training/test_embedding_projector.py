@@ -74,7 +74,7 @@ def test_a_run_that_was_killed_and_continued_has_it_too(
 
 @pytest.mark.parametrize(
     ("table", "reason"),
-    [("song\nkids\n", "has no column utterance"), ("utterance,song\nval/x/y.wav,kids\n", "lists val/x/y.wav and")],
+    [("song\nkids\n", "has no column utterance"), ("utterance,song\nval/x/y.wav,kids\n", "lists val/x/y.wav, not in")],
 )
 def test_a_table_that_loses_all_labels_is_refused_before_any_work(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, reason: str
