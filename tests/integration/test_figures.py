@@ -24,9 +24,9 @@ def test_a_terminal_is_drawn_in_both_themes(monkeypatch: pytest.MonkeyPatch) -> 
     from terminal_pictures import TerminalPicture, draw_terminal
 
     picture = TerminalPicture("singer-verify verify a.wav b.wav", 40)
-    files = draw_terminal("verdict", picture, "\x1b[1mscore\x1b[0m 0.8\n")
+    files = draw_terminal("verdict", picture, ["\x1b[1mscore\x1b[0m 0.8"])
     assert list(files) == ["verdict.svg", "verdict_dark.svg"]
-    assert draw_terminal("verdict", picture, "\x1b[1mscore\x1b[0m 0.8\n") == files
+    assert draw_terminal("verdict", picture, ["\x1b[1mscore\x1b[0m 0.8"]) == files
     for svg in files.values():
         assert "score" in svg
         assert "url(http" not in svg
