@@ -116,13 +116,12 @@ def photograph_demo(out: Path) -> None:
                 save_screenshot(page, f"demo{suffix}", out)
 
 
-def photograph_tensorboard(out: Path, run: Path = EXAMPLE_RUN) -> None:
+def photograph_tensorboard(out: Path) -> None:
     """Photograph the curves of a run in TensorBoard, in both themes."""
-    if not run.is_dir():
+    if not EXAMPLE_RUN.is_dir():
         raise SingerVerifyError("runs/example is missing; python train.py name=example makes it, in minutes.")
     port = find_free_port()
-    folder = run.parent
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(EXAMPLE_RUN.parent), "--port", str(port)]
     with serve(command, f"http://127.0.0.1:{port}/"):
         for suffix, scheme in (("", "light"), ("_dark", "dark")):
             with open_page(1280, 900, scheme) as page:

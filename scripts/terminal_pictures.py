@@ -30,13 +30,12 @@ class TerminalPicture:
     Attributes:
         typed: the command as a reader types it, in a folder with `example_dataset`.
         columns: width of the terminal.
-        first, last: lines of the output that are shown; all by default.
+        first: first line of the output that is shown, counted from its end if negative.
     """
 
     typed: str
     columns: int = 100
     first: int = 0
-    last: int | None = None
 
 
 PICTURES = {
@@ -58,7 +57,7 @@ def write_terminal_pictures(out: Path) -> None:
         folder = Path(temporary)
         shutil.copytree(ROOT / "example_dataset", folder / "example_dataset")
         for name, picture in PICTURES.items():
-            lines = run_command(picture, folder).expandtabs().splitlines()[picture.first : picture.last]
+            lines = run_command(picture, folder).expandtabs().splitlines()[picture.first :]
             if any(path in line for line in lines for path in (temporary, str(Path.home()))):
                 raise SingerVerifyError(f"{picture.typed}: prints a path of this machine.")
             files = draw_terminal(name, picture, lines)
@@ -69,8 +68,10 @@ def write_terminal_pictures(out: Path) -> None:
 def run_command(picture: TerminalPicture, folder: Path) -> str:
     """Run a command as in a terminal of that width, and return what it prints, with its colours."""
     program, *arguments = picture.typed.split()
-    commands = {"singer-verify": ["-m", "singer_verify.cli"], "python": [str(ROOT / arguments[0])] if arguments else []}
-    words = [sys.executable, *commands[program], *(arguments[1:] if program == "python" else arguments)]
+    if program == "python":
+        words = [sys.executable, str(ROOT / arguments[0]), *arguments[1:]]
+    else:
+        words = [sys.executable, "-m", "singer_verify.cli", *arguments]
     terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(picture.columns), "LINES": "50"}
     finished = subprocess.run(
         words,

@@ -1,10 +1,10 @@
-"""The errors a user sees, and the checks of settings that raise them.
+"""The errors a user sees: their classes, the checks of settings that raise them, the wording they share.
 
 A message reads `name=value: what was found; what was expected; what to do`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class SingerVerifyError(Exception):
@@ -74,6 +74,17 @@ def require_choice(allowed: tuple[str, ...], **settings: object) -> None:
     for name, value in settings.items():
         if value not in allowed:
             raise SingerVerifyError(f"{name}={value}: expected one of {', '.join(allowed)}.")
+
+
+def format_names(names: Sequence[str], max_named: int = 3) -> str:
+    """List a few names in a message, and how many there are besides: a, b, c and 4 others.
+
+    Args:
+        names: the names.
+        max_named: number of them that are named.
+    """
+    listed = ", ".join(names[:max_named])
+    return listed if len(names) <= max_named else f"{listed} and {len(names) - max_named} others"
 
 
 def require_attributes(name: str, part: object, expected: Mapping[str, str]) -> None:

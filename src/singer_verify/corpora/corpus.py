@@ -27,14 +27,13 @@ from singer_verify.corpora.file_search import (
     warn_passed_over,
 )
 from singer_verify.corpora.names import find_typed_path, normalise_name, require_table_name
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_names
 
 log = logging.getLogger(__name__)
 FEMALE, MALE = "female", "male"
 SINGING, SPEECH = "singing", "speech"
 SPLITS = ("train", "val", "test")
 PRECOMPUTED_SUFFIX = ".npy"
-MAX_LISTED_SUBFOLDERS = 3  # in a message
 CORPUS_SEPARATOR = "/"  # cannot occur in a folder's name
 VOCALSET_CODE_PATTERN = re.compile(r"([fm])(\d+)(?![^\W_])")  # f4_scales_straight, m10_row_vibrato
 VOCALSET_SINGER_PATTERN = re.compile(r"(?:fe)?male\d+")
@@ -102,7 +101,7 @@ class Split:
         """Return the numbers of singers and utterances, and of singers with a single one."""
         counts = Counter(utterance.singer for utterance in self.utterances)
         single = sorted(singer for singer, count in counts.items() if count == 1)
-        named = f" ({', '.join(single[:3])}{', …' if len(single) > 3 else ''} with a single one)" if single else ""
+        named = f" ({format_names(single)} with a single one)" if single else ""
         return f"{self.name} {len(counts)} singers, {len(self.utterances)} utterances{named}"
 
 
@@ -162,14 +161,11 @@ def read_corpus(root: Path, splits: tuple[str, ...] = SPLITS, required: tuple[st
         )
     present = [name for name in splits if (root / name).is_dir()]
     if missing := [name for name in required if name not in present]:
-        subfolders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-        listed_names = ", ".join(subfolders[:MAX_LISTED_SUBFOLDERS]) or "none"
-        if num_others := len(subfolders[MAX_LISTED_SUBFOLDERS:]):
-            listed_names += f" and {num_others} others"
+        subfolders = format_names(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "none"
         raise SingerVerifyError(
-            f"{root}: has no folder {' and no folder '.join(missing)} (subfolders: {listed_names}); expected "
-            f"<root>/{{{','.join(required)}}}/<singer>/<utterance>. Folders named by singers become a corpus with "
-            f"singer-verify prepare folder {root} --out CORPUS --val 0.2."
+            f"{root}: has no folder {' and no folder '.join(missing)} (subfolders: {subfolders}); "
+            f"expected <root>/{{{','.join(required)}}}/<singer>/<utterance>. Folders named by singers become a corpus "
+            f"with singer-verify prepare folder {root} --out CORPUS --val 0.2."
         )
     listed: dict[str, Utterance] = {}
     corpus = Corpus(root, {name: _read_split(root, name, listed) for name in present})

@@ -20,7 +20,7 @@ from singer_verify.corpora.corpus import CORPUS_SEPARATOR, Corpus, Split
 from singer_verify.corpora.folds import GENDER_LABEL
 from singer_verify.corpora.labels import read_utterance_labels
 from singer_verify.corpora.names import normalise_name
-from singer_verify.errors import SingerVerifyError, require_at_least
+from singer_verify.errors import SingerVerifyError, format_names, require_at_least
 
 log = logging.getLogger(__name__)
 MIN_SINGERS = 2  # that a training can tell apart, in each corpus
@@ -54,16 +54,11 @@ def limit_singers(corpus: Corpus, max_singers: int | None, seed: int) -> Corpus:
     why = "" if len(kept) == max_singers else ", because the first singers of each corpus come two at a time"
     log.info(
         "data.max_singers=%d: learning from %d of %d training singers%s: %s.",
-        *(max_singers, len(kept), len(training.singers), why, _format_names(sorted(kept))),
+        *(max_singers, len(kept), len(training.singers), why, format_names(sorted(kept), MAX_NAMED)),
     )
     utterances = tuple(utterance for utterance in training.utterances if utterance.singer in kept)
     limited = Split(training.name, utterances, training.num_ignored)
     return replace(corpus, splits=corpus.splits | {training.name: limited}, whole=corpus.whole or corpus)
-
-
-def _format_names(names: Sequence[str]) -> str:
-    listed = ", ".join(names[:MAX_NAMED])
-    return listed if len(names) <= MAX_NAMED else f"{listed} and {len(names) - MAX_NAMED} others"
 
 
 def _read_genders(corpus: Corpus, split: Split) -> dict[str, str]:

@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Num
 
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_names
 from singer_verify.evaluation.conditions import UNKNOWN
 
 SINGER = "singer"
 RECORDING = "recording"  # what train and test of a probe of the singer do not share where songs are unknown
 MIN_DIFFERENT_NUMBERS = 20  # a label with fewer different numbers is one of classes
 MIN_SINGERS_OF_NUMBERS = 4  # two on either side of two folds
-NUM_NAMED = 3  # values that a message names
 
 
 @dataclass(frozen=True)
@@ -207,12 +206,6 @@ def _explain_refusal(label: str, classes: list[str], alone: list[str], disjoint:
         f"{format_names(alone)} {'belong' if len(alone) > 1 else 'belongs'} to one singer each; expected at least 2 "
         f"shared values."
     )
-
-
-def format_names(names: Sequence[str]) -> str:
-    """List a few names, and how many there are besides."""
-    listed = ", ".join(names[:NUM_NAMED])
-    return listed if len(names) <= NUM_NAMED else f"{listed} and {len(names) - NUM_NAMED} others"
 
 
 def parse_numbers(values: np.ndarray) -> Float[np.ndarray, " utterances"] | None:

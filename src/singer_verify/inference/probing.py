@@ -10,13 +10,12 @@ from jaxtyping import Float, Int
 
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_utterance_labels
-from singer_verify.errors import SingerVerifyError
+from singer_verify.errors import SingerVerifyError, format_names
 from singer_verify.evaluation.conditions import UNKNOWN
 from singer_verify.evaluation.probe_tasks import (
     RECORDING,
     SINGER,
     ProbeTask,
-    format_names,
     plan_label_task,
     plan_singer_task,
 )

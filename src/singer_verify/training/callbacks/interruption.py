@@ -76,9 +76,9 @@ class GracefulShutdown(pl.Callback):
         log.warning("%s: ending after this step; once more to end at once.", signal.Signals(number).name)
 
     def _restore_handlers(self) -> None:
-        """Restore the handlers before ours, where Lightning has not: at the end of a fit it has restored its own's.
+        """Put back the handlers that ours replaced, unless Lightning has already put back those before its own.
 
-        Restoring these all the same would leave Lightning's in place, and with them the whole trainer in memory.
+        It has at the end of a fit; Lightning's handlers would then stay, and keep the whole trainer in memory.
         """
         for number, handler in self.previous_handlers.items():
             if signal.getsignal(number) == self._handle_signal:

@@ -152,16 +152,16 @@ class ValidationLogger(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = self.history.figures[-1]
-        mark = "" if figures is not self.history.best else " (best so far)"
-        if mark and not self.history.has_improved:
-            mark = " (best so far, no better than untrained)"
+        mark = ""
+        if figures is self.history.best:
+            mark = " (best so far)" if self.history.has_improved else " (best so far, no better than untrained)"
         loss = getattr(pl_module, "training_outputs", {}).get(LOSS_KEY)  # none before the first step
         losses = {} if loss is None else {"loss": float(loss)}
         log.info("step %d: %s%s", figures["step"], format_metrics(figures | losses, self.history.monitor), mark)
 
 
 def format_metrics(figures: ValidationMetrics, monitor: str = EER_KEY) -> str:
-    """Format the EER in percent, the losses and the monitored figure in one line; the loggers have all others."""
+    """Format the EER in percent, losses, minDCF (prior 0.05) and the monitored metric; the loggers have all others."""
     first = [f"loss {figures['loss']:.3f}"] if "loss" in figures else []
     shown = figures.keys() - {"step", "loss", EER_KEY} - (LOGGED_ONLY - {monitor})
     others = [f"{name} {value:.3f}" for name, value in figures.items() if name in shown]
