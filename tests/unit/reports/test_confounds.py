@@ -112,8 +112,10 @@ def test_a_property_whose_interval_reaches_chance_is_not_named() -> None:
     (floor,) = result.confounds.floors
     wide = replace(floor.conditions[0], metrics={"eer": Estimate(0.4, 0.2, 0.6)})
     floors = (replace(floor, conditions=(wide,)),)
+    uncertain = replace(result, confounds=replace(result.confounds, floors=floors))
+    assert "40.0 [20.0, 60.0]" in "\n".join(show(uncertain))  # the table shows it, with that interval
     assert len(build_confound_remarks(result)) == 1
-    assert build_confound_remarks(replace(result, confounds=replace(result.confounds, floors=floors))) == []
+    assert build_confound_remarks(uncertain) == []
 
 
 def test_a_condition_in_which_the_model_is_no_better_is_said() -> None:

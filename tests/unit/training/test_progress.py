@@ -15,6 +15,7 @@ from support.tiny_run import make_corpus, run, tiny
 
 from singer_verify.runs.settings import find_allowed_changes
 from singer_verify.training.callbacks import progress
+from singer_verify.training.callbacks.metric_history import MetricHistory
 from singer_verify.training.callbacks.progress import (
     TrainingProgress,
     build_run_summary_table,
@@ -46,6 +47,15 @@ def test_the_bar_takes_one_line_of_80_columns(step: int, num_steps: int, loss: f
     assert len(line) <= 80
     assert f"{step}/{num_steps}" in line
     assert line.rstrip().endswith(f"loss {loss:.3f} EER 16.67 %")  # one loss, and the EER as everywhere else
+
+
+@pytest.mark.parametrize(("mode", "best", "improved"), [("min", 0.2, True), ("min", 0.3, False), ("max", 0.4, True)])
+def test_the_best_is_compared_with_the_untrained_network(mode: str, best: float, improved: bool) -> None:
+    history = MetricHistory("val/eer", mode)
+    history.figures = [{"step": 0, "val/eer": 0.3}]
+    assert history.has_improved  # nothing is known yet
+    history.figures.append({"step": 10, "val/eer": best})
+    assert history.has_improved == improved
 
 
 def test_an_eer_is_spelt_alike_in_lines_and_table() -> None:
