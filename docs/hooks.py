@@ -14,6 +14,8 @@ GENERATED = "generated:"  # an entry of the navigation, and the folder whose pag
 OUTSIDE = re.compile(
     r"\[([^\]]*)\]\((?:\.\./)+((?:examples|conf|scripts|tests|example_dataset|src)(?:/[^)#]*)?|README\.md|train\.py)(#[^)]*)?\)"
 )
+IMAGE = re.compile(r'<img\b[^>]*?\bsrc="([^"#]+)[^>]*>')
+INTERVAL = re.compile(r"\[[−-]?[\d.]+, [−-]?[\d.]+\]")
 RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:|#)[^)]*\)")
 
 
@@ -72,3 +74,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"[{text}]({up}{target})"
 
     return OUTSIDE.sub(replace, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead each picture to its file, which a phone can enlarge, and keep each interval on one line."""
+    html = IMAGE.sub(lambda match: f'<a href="{match[1]}">{match[0]}</a>', html)
+    return INTERVAL.sub(lambda match: f'<span class="interval">{match[0]}</span>', html)

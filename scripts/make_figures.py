@@ -46,17 +46,17 @@ SAMPLE_RATE, EXCERPT_S = 16_000, 2.0
 EXAMPLE = "val/female7/f7_excerpt_vibrato_e.flac"
 # Foreground and background of the two themes of the site and of GitHub.
 THEMES = {"": ("#24292f", "#ffffff"), "_dark": ("#e6edf3", "#0d1117")}
-SMALL, LARGE = 7.5, 9.5
+SMALL, LARGE = 10.0, 12.0  # still legible at the width of a phone
 
 
 def draw_pipeline(foreground: str, background: str) -> Figure:
     """Draw samples, frames, encoder, embeddings and scores of the example data, from left to right."""
-    figure = Figure(figsize=(10.0, 2.5), facecolor=background)
+    figure = Figure(figsize=(7.5, 2.5), facecolor=background)
     widths = (1.25, 1.25, 1.0, 1.25, 1.35)
     panels: list[Axes] = list(
-        figure.subplots(1, 5, width_ratios=widths, gridspec_kw={"left": 0.015, "right": 0.985, "wspace": 0.22})
+        figure.subplots(1, 5, width_ratios=widths, gridspec_kw={"left": 0.01, "right": 0.99, "wspace": 0.2})
     )
-    figure.subplots_adjust(top=0.83, bottom=0.2)
+    figure.subplots_adjust(top=0.87, bottom=0.3)
     samples = load_audio(ROOT / "example_dataset" / EXAMPLE, SAMPLE_RATE)[: round(EXCERPT_S * SAMPLE_RATE)]
     _draw_samples(panels[0], samples)
     _draw_frames(panels[1], samples)
@@ -67,17 +67,17 @@ def draw_pipeline(foreground: str, background: str) -> Figure:
     for axes, (title, caption) in zip(
         panels,
         (
-            ("audio", "a few seconds of singing"),
-            ("features", "40 mel bands, or 20 other recipes"),
-            ("LSTM", "GE2E and other losses"),
-            ("embeddings", f"{len(set(singers))} singers never heard before"),
-            ("trials", "same singer? equal error rate"),
+            ("audio", "a few seconds\nof singing"),
+            ("features", "40 mel bands,\nor 20 other\nrecipes"),
+            ("LSTM", "GE2E and\nother losses"),
+            ("embeddings", f"{len(set(singers))} singers\nnever heard\nbefore"),
+            ("trials", "same singer?\nequal error rate"),
         ),
         strict=True,
     ):
         axes.set_title(title, fontsize=LARGE, fontweight="bold", color=foreground, pad=6)
         axes.text(
-            0.5, -0.13, caption, transform=axes.transAxes, ha="center", va="top", fontsize=SMALL, color=foreground
+            0.5, -0.08, caption, transform=axes.transAxes, ha="center", va="top", fontsize=SMALL, color=foreground
         )
         axes.set_facecolor(background)
         axes.set_xticks([])
@@ -159,12 +159,12 @@ def _draw_scores(
     scores = (embeddings @ embeddings.T)[left, right]
     is_target = singer_index[left] == singer_index[right]
     bins = np.linspace(scores.min(), scores.max(), 32)
-    for mask, colour, label in ((~is_target, VERMILION, "different singers"), (is_target, BLUE, "the same singer")):
+    for mask, colour, label in ((~is_target, VERMILION, "different"), (is_target, BLUE, "same singer")):
         axes.hist(scores[mask], bins.tolist(), density=True, color=colour, alpha=0.75, label=label)
     metrics = verify_all_pairs(embeddings.astype(np.float32), singer_index).metrics
-    axes.axvline(metrics["threshold"].value, color=foreground, linewidth=1, linestyle="--")
+    axes.axvline(metrics["threshold"].value, ymax=0.52, color=foreground, linewidth=1, linestyle="--")
     eer = 100 * metrics["eer"].value
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.55)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.9)
     legend = axes.legend(loc="upper left", fontsize=SMALL, frameon=False, labelcolor=foreground, handlelength=1)
     legend.set_title(f"EER {eer:.1f} %")
     legend.get_title().set(color=foreground, fontsize=SMALL, fontweight="bold")

@@ -23,7 +23,7 @@ EMPHASISED_COLOURS = {ALL_TRIALS: BLACK, HARD: VERMILION}
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 OTHER_COLOURS = tuple(colour for colour in COLOURS if colour != VERMILION)
 MAX_CONDITION_NAME_LENGTH = 36
-DET_AXES_INCHES, CHARACTER_INCHES = 7.4, 0.065  # widths of the axes with labels, and of a character of the legend
+DET_AXES_INCHES, LEGEND_LINE_INCHES = 5.2, 0.22  # side of the axes with labels; height of a line of the legend below
 MAX_OTHER_CURVES = 4  # besides all trials and hard ones
 MIN_CURVE_DISTANCE = 0.015  # mean distance of two curves, in shares of the axis; nearer ones lie on one another
 
@@ -75,8 +75,8 @@ def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
         conditions: conditions with `miss` at `error_rates.build_false_alarm_grid()`.
     """
     drawn, num_left_out = choose_det_conditions(conditions)
-    longest = max((len(_format_det_label(condition)) for condition in drawn), default=0)
-    figure = Figure(figsize=(DET_AXES_INCHES + CHARACTER_INCHES * longest, 6.0), layout="constrained")
+    height = DET_AXES_INCHES + LEGEND_LINE_INCHES * (len(drawn) + 2)
+    figure = Figure(figsize=(DET_AXES_INCHES, height), layout="constrained")
     axes = figure.subplots()
     _draw_det_axes(axes)
     styles = iter(zip(OTHER_COLOURS, DASHES, strict=False))
@@ -91,7 +91,7 @@ def plot_det(conditions: tuple[ConditionMetrics, ...]) -> Figure:
     if num_left_out:
         axes.plot([], [], " ", label=f"{num_left_out} more in the table of conditions")
     if drawn:
-        figure.legend(loc="outside right upper", frameon=False, fontsize="small", title="EER [95 % interval]")
+        figure.legend(loc="outside lower center", frameon=False, title="EER [95 % interval]")
     else:
         axes.text(AXIS_LENGTH / 2, AXIS_LENGTH / 2, "too few trials for a curve", ha="center")
     return figure

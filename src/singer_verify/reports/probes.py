@@ -29,7 +29,7 @@ from singer_verify.reports.evaluation.text import NO_VALUE, describe_overlaps
 from singer_verify.reports.latex import escape_latex, format_latex_comments
 
 MAX_BARS = 3  # models that are bars side by side
-PANEL_COLUMNS, PANEL_INCHES, ROW_INCHES = 4, 1.7, 0.17  # of panels by label: per row; width; height of a model
+PANEL_COLUMNS, PANEL_INCHES, ROW_INCHES = 2, 1.9, 0.17  # of panels by label: per row; width; height of a model
 FONT_SIZES: dict[Any, Any] = {"font.size": 7.0, "axes.labelsize": 7.0, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
 BAR_INCHES, LABEL_GAP = 0.24, 0.6  # height of a bar; gap between labels, in bars
 NARROW_HEADINGS = {"utterances (singers)": "utter-\nances\n(singers)", "majority": "major-\nity"}
