@@ -45,7 +45,7 @@ MIN_VOICE_SHARE, MIN_COPY_SHARE = 0.2, 0.9
 NUM_DEVIATIONS, MAD_TO_STD = 5.0, 1.4826
 MIN_LEVEL_DISTANCE_DB, MIN_LENGTH_RATIO, MIN_CHANNEL_DISTANCE_DB = 12.0, 3.0, 6.0
 MIN_SINGER_RECORDINGS = 4  # from which a singer's usual spectrum and format are known
-MIN_OWN_SHARE = 0.8  # of a singer's recordings that have the usual format
+MIN_OWN_SHARE = 0.75  # of a singer's recordings that have the usual format: three of four, where one is another
 
 
 @dataclass(frozen=True)
