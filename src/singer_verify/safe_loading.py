@@ -73,12 +73,35 @@ def trust_listed_packages(packages: Iterable[str] | None) -> None:
     Raises:
         SingerVerifyError: see `trust`.
     """
+    trust([*_read_project_packages(), *(packages or [])])
+
+
+def _read_project_packages() -> list[str]:
+    """Return what conf/train.yaml in the current folder lists under `trust`; nothing outside a project's folder."""
     try:
         settings = yaml.safe_load(PROJECT_SETTINGS.read_text(encoding="utf-8"))
         listed = settings.get("trust") or []
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        listed = []  # not in a project's folder
-    trust([*([listed] if isinstance(listed, str) else listed), *(packages or [])])
+        return []
+    return [listed] if isinstance(listed, str) else list(listed)
+
+
+def list_packages_to_type(packages: Iterable[str] | None = None) -> list[str]:
+    """List the trusted packages that a suggested command has to name; those of conf/train.yaml are trusted without.
+
+    Args:
+        packages: packages that are trusted; None takes those that this process trusts.
+    """
+    return sorted({*(_trusted_packages if packages is None else packages)} - {*_read_project_packages()})
+
+
+def format_trust_options(packages: Iterable[str] | None = None) -> str:
+    """Format the options of singer-verify that trust these packages, a space before each: ` --trust my_package`.
+
+    Args:
+        packages: see `list_packages_to_type`.
+    """
+    return "".join(f" --trust {name}" for name in list_packages_to_type(packages))
 
 
 def add_project_folder(package: str) -> None:

@@ -136,6 +136,7 @@ def load_model_and_scoring(
     """
     from singer_verify.errors import SingerVerifyError
     from singer_verify.inference import load_model, load_model_scoring
+    from singer_verify.safe_loading import format_trust_options
 
     model = load_model(path, device)
     fitted = load_model_scoring(model, scoring, threshold, domain, enrolment_score)
@@ -145,7 +146,7 @@ def load_model_and_scoring(
         asked = "--probability" if probability else f"--prior {prior:g}"
         raise SingerVerifyError(
             f"{asked}: {path} is not calibrated, so its scores are not probabilities; calibrate it with singer-verify "
-            f"calibrate {path} CORPUS, on singers that it was not trained on."
+            f"calibrate {path} CORPUS{format_trust_options()}, on singers that it was not trained on."
         )
     return model, fitted
 

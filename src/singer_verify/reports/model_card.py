@@ -32,6 +32,7 @@ from singer_verify.reports.evaluation.text import (
     format_metric_value,
 )
 from singer_verify.runs.provenance import Provenance, read_provenance
+from singer_verify.safe_loading import list_packages
 
 log = logging.getLogger(__name__)
 
@@ -337,6 +338,7 @@ def render_model_card(
     return _render_card_template(
         front_matter=_format_yaml(_build_front_matter(name, evaluated, licence, onnx, model_version)),
         name=name,
+        packages=list_packages([model.feature.recipe, model.encoder.settings]),
         path=file.name if file else model.checkpoint.model_path.name or name,
         embedder=model,
         embedding_size=model.embedding_size,
@@ -360,8 +362,7 @@ def render_model_card(
 def _render_card_template(**values: Any) -> str:
     """Fill in the template."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters["plain"] = lambda value: str(value).translate(MARKDOWN_ESCAPES)
-    environment.filters["shell"] = shlex.quote
+    environment.filters |= {"plain": lambda value: str(value).translate(MARKDOWN_ESCAPES), "shell": shlex.quote}
     template = environment.from_string((files(__package__) / MODEL_CARD_TEMPLATE).read_text(encoding="utf-8"))
     return template.render(values).lstrip() + "\n"
 

@@ -2,9 +2,10 @@
 
 import itertools
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import singer_verify.training.composition  # noqa: F401  a worker process unpick
 from singer_verify.errors import SingerVerifyError
 from singer_verify.runs.folder import identify_process, require_creatable_folder
 from singer_verify.runs.tree import read_run_metrics
+from singer_verify.safe_loading import format_trust_options
 from singer_verify.sweeps.jobs import (
     JobError,
     SweepPlan,
@@ -56,7 +58,21 @@ class SweepProgress(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep = Path(config.hydra.sweep.dir)
-        print_to_stderr(f"Sweep {sweep} has ended: {format_sweep_status(read_sweep_status(sweep))}.")
+        status = read_sweep_status(sweep)
+        print_to_stderr(f"Sweep {sweep} has ended: {format_sweep_status(status)}.")
+        if status.num_finished:
+            print_to_stderr(f"compare its runs  {format_leaderboard_command(sweep, config.get('trust'))}")
+
+
+def format_leaderboard_command(sweep: Path, trusted: str | Sequence[str] | None) -> str:
+    """Format the command that compares the runs of a sweep.
+
+    Args:
+        sweep: its folder.
+        trusted: packages that the sweep's configuration trusts.
+    """
+    packages = [trusted] if isinstance(trusted, str) else trusted or []
+    return f"singer-verify leaderboard {shlex.quote(str(sweep))}{format_trust_options(packages)}"
 
 
 class ReportedFailure(JobReturn):

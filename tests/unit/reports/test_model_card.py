@@ -20,6 +20,7 @@ from singer_verify.errors import SingerVerifyError
 from singer_verify.features.mel import MelSpectrogram
 from singer_verify.inference import load_model
 from singer_verify.reports import model_card
+from singer_verify.reports.model_card import render_model_card
 from singer_verify.runs.checkpoints import Checkpoint
 from singer_verify.runs.model_metadata import METADATA_KEY, ModelMetadata
 from singer_verify.runs.provenance import read_provenance
@@ -282,6 +283,18 @@ def test_example_from_frames_runs(
     exec(compile(example, "example", "exec"), {})
     left, right = (embedder.embed_frames(torch.from_numpy(recording_frames)) for recording_frames in frames)
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(float(left @ right), abs=1e-5)
+
+
+def test_the_examples_trust_the_packages_that_the_model_needs(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(bare)
+    assert "trust" not in render_model_card(model)
+    monkeypatch.setattr(model_card, "list_packages", lambda settings: ["my_parts"])
+    lines = render_model_card(model).splitlines()
+    (loads,) = (line for line in lines if "load_model(" in line)
+    assert loads.endswith(', trust=["my_parts"])')
+    commands = [line for line in lines if line.startswith("$ singer-verify")]
+    assert len(commands) == 2
+    assert all(line.endswith(" --trust my_parts") for line in commands)
 
 
 def test_a_path_with_blanks_or_quotes_stays_one_word_of_the_shell(bare: Path, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 from support.tiny_run import make_corpus, run, tiny
 
+from singer_verify import safe_loading
 from singer_verify.runs.settings import find_allowed_changes
+from singer_verify.sweeps.callback import format_leaderboard_command
 from singer_verify.training.callbacks import progress
 from singer_verify.training.callbacks.metric_history import MetricHistory
 from singer_verify.training.callbacks.progress import (
@@ -112,6 +114,29 @@ def test_the_end_names_commands_that_can_be_copied(tmp_path: Path, monkeypatch: 
     assert not any("resume=" in line for line in early)
     interrupted = list_next_commands(stopped | {"stopped": "interrupted"}, folder)
     assert shlex.split(interrupted[0]) == ["continue", "python", "train.py", "resume=runs/my run"]
+
+
+def test_the_end_names_packages_that_have_to_be_trusted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(safe_loading, "_trusted_packages", {"my_parts", "listed"})
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "train.yaml").write_text("trust: [listed]\n")  # which every command reads by itself
+    (folder := tmp_path / "runs" / "own" / "checkpoints").mkdir(parents=True)
+    (folder / "best.ckpt").touch()
+    lines = list_next_commands({"stopped": "step limit", "steps": 400}, folder.parent)
+    commands = [shlex.split(line.split("  ")[-1]) for line in lines]
+    assert len(commands) == 4
+    for command in commands:
+        assert (
+            command[-2:] == ["--trust", "my_parts"] if command[0] == "singer-verify" else "trust=[my_parts]" in command
+        )
+    assert format_leaderboard_command(Path("runs/a b"), ["my_parts", "listed"]) == (
+        "singer-verify leaderboard 'runs/a b' --trust my_parts"
+    )
+
+
+def test_a_job_of_a_sweep_is_not_to_be_trained_longer_than_the_others(tmp_path: Path) -> None:
+    assert list_next_commands({"stopped": "step limit", "steps": 400}, tmp_path, is_job=True) == []
 
 
 def test_refused_settings_have_a_line_each() -> None:

@@ -21,6 +21,7 @@ from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.progress_bars import can_draw
 from singer_verify.runs.folder import BEST_CHECKPOINT
 from singer_verify.runs.tree import format_features_name
+from singer_verify.safe_loading import format_trust_options, list_packages_to_type
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.module import Verifier
 
@@ -194,23 +195,25 @@ def build_run_summary_table(result: dict[str, Any], run: Path) -> Table:
     return table
 
 
-def list_next_commands(result: dict[str, Any], run: Path) -> list[str]:
+def list_next_commands(result: dict[str, Any], run: Path, is_job: bool = False) -> list[str]:
     """List what can be done with a run that has ended, as commands to copy.
 
     Args:
         result: content of its `metrics.json`.
         run: folder of the run.
+        is_job: whether it is a job of a sweep, whose jobs train for equally many steps.
     """
     path = _shorten_path(run)
-    quoted, more_steps = shlex.quote(path), 2 * result["steps"]
+    quoted, more_steps, trust = shlex.quote(path), 2 * result["steps"], format_trust_options()
+    fine_tune = f"python train.py experiment=finetune {shlex.quote(f'init_from={path}')} data.root=CORPUS"
     commands = []
     if (run / BEST_CHECKPOINT).is_file():
         commands += [
-            ("compare two recordings", f"singer-verify verify {quoted} A.wav B.wav"),
-            ("evaluate on other singers", f"singer-verify evaluate {quoted} CORPUS --out report"),
-            ("fine-tune", f"python train.py experiment=finetune {shlex.quote(f'init_from={path}')} data.root=CORPUS"),
+            ("compare two recordings", f"singer-verify verify {quoted} A.wav B.wav{trust}"),
+            ("evaluate on other singers", f"singer-verify evaluate {quoted} CORPUS --out report{trust}"),
+            ("fine-tune", f"{fine_tune}{_format_trust_override()}"),
         ]
-    if result["stopped"] == "step limit":
+    if result["stopped"] == "step limit" and not is_job:
         commands.append(("train on", f"{format_resume_command(run)} trainer.max_steps={more_steps}"))
     if result["stopped"] == "interrupted":
         commands.insert(0, ("continue", format_resume_command(run)))
@@ -222,7 +225,12 @@ def list_next_commands(result: dict[str, Any], run: Path) -> list[str]:
 
 def format_resume_command(run: Path) -> str:
     """Format the command that continues a run."""
-    return f"python train.py {shlex.quote(f'resume={_shorten_path(run)}')}"
+    return f"python train.py {shlex.quote(f'resume={_shorten_path(run)}')}{_format_trust_override()}"
+
+
+def _format_trust_override() -> str:
+    packages = ",".join(list_packages_to_type())
+    return f" {shlex.quote(f'trust=[{packages}]')}" if packages else ""
 
 
 def _shorten_path(run: Path) -> str:
