@@ -27,9 +27,9 @@ from singer_verify.cli.console import (
 )
 from singer_verify.environment import set_torch_environment
 from singer_verify.errors import SingerVerifyError
-from singer_verify.runs.folder import LAST_CHECKPOINT, RUN_FILENAME
+from singer_verify.runs.folder import LAST_CHECKPOINT, RUN_FILENAME, remove_unused_folder
 from singer_verify.sweeps.callback import report_failed_jobs
-from singer_verify.training.composition import resolve_config
+from singer_verify.training.composition import is_first_rank, resolve_config
 from singer_verify.training.overrides import allow_resumed_settings, quote_path_overrides, refuse_empty_groups
 from singer_verify.worker_sockets import shorten_socket_paths
 
@@ -57,6 +57,10 @@ def main(config: DictConfig) -> float | None:
                 from singer_verify.training.callbacks.progress import format_resume_command
 
                 print(f"continue  {format_resume_command(run)}")
+            raise
+        except SingerVerifyError:
+            if is_first_rank():
+                remove_unused_folder(run)
             raise
     if result.signal == signal.SIGINT:
         sys.exit(INTERRUPTED)
@@ -99,14 +103,15 @@ def train_and_report(run: Path, config: DictConfig, ckpt_path: str | None = None
     from singer_verify.training.callbacks.progress import build_run_summary_table, list_next_commands
     from singer_verify.training.run import train
 
-    is_first_rank = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes that train one model
-    if not is_first_rank:
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes that train one model
+    if not is_first:
         for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
     result = train(config, ckpt_path=ckpt_path)
-    if is_first_rank:
+    if is_first:
         print_result(build_run_summary_table(result.to_metrics(), run), console=rich.get_console())
-        for line in list_next_commands(result.to_metrics(), run):
+        is_job = HydraConfig.get().mode == RunMode.MULTIRUN
+        for line in list_next_commands(result.to_metrics(), run, is_job):
             rich.get_console().print(line, soft_wrap=True, markup=False, highlight=False)
     return result
 

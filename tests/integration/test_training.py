@@ -330,7 +330,7 @@ def test_fewer_singers_than_asked_warns_once_and_shrinks(
         ),
         (
             ["loss=triplet"],
-            "Could not find 'loss/triplet' Available options in 'loss': aam am angular ce ",
+            "loss=triplet: no such choice; expected one of aam, am, angular, ce, ",
         ),
         (["data.root=nowhere"], "data.root=nowhere: no such folder"),
     ],

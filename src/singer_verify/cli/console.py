@@ -1,7 +1,9 @@
 """Console behaviour of the entry points: user errors in one line, logging, quiet libraries."""
 
+import difflib
 import io
 import logging
+import re
 import sys
 import threading
 import warnings
@@ -25,6 +27,12 @@ from singer_verify.progress_bars import can_draw
 LOGGER = logging.getLogger("singer_verify")
 INTERRUPTED = 130  # exit status after Ctrl-C, as of programs that the signal ends
 MAX_COLUMNS = 10_000  # of a table in a file or a pipe
+# What Hydra says of a choice that a group does not have; it goes on with where it looked.
+MISSING_CHOICE = re.compile(
+    r"Could not find '(?P<group>[^']+)/(?P<name>[^'/]+)'\s+Available options in '[^']+':\s+"
+    r"(?P<choices>.*?)\s*(?:Config search path|$)",
+    re.DOTALL,
+)
 LIST_INDENT = "\n  "  # before each entry of a list in a message
 
 
@@ -71,8 +79,18 @@ def format_user_error(error: BaseException) -> str:
         text = f"{text.splitlines()[0]} There is no such setting; python train.py --help lists them."
     elif text.startswith("Error in call to target"):
         text = str(causes[-1])
+    elif match := MISSING_CHOICE.search(text):
+        text = _format_missing_choice(**match.groupdict())
     lines = text.partition("Config search path")[0].split(LIST_INDENT)  # what is indented is a list, and stays one
     return LIST_INDENT.join([" ".join(lines[0].split()), *(line.rstrip() for line in lines[1:])])
+
+
+def _format_missing_choice(group: str, name: str, choices: str) -> str:
+    """Word a refusal of Hydra's: what was chosen of a group, what there is, and what may have been meant."""
+    names = choices.split()
+    alike = difflib.get_close_matches(name, names, n=1)
+    meant = f"; did you mean {alike[0]}?" if alike else "."
+    return f"{group}={name}: no such choice; expected one of {', '.join(names)}{meant}"
 
 
 def escape_undecodable_output() -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ BEST_CHECKPOINT, LAST_CHECKPOINT = Path("checkpoints/best.ckpt"), Path("checkpoi
 SAVED_MODEL = Path("saved_model.pt")
 RUN_FILENAME, METRICS_FILENAME, FAILURE_FILENAME = "run.json", "metrics.json", "failure.json"
 SWEEP_PLAN_FILENAME, LOG_FILENAME = "sweep.json", "train.log"
+HYDRA_FOLDER = ".hydra"
 RECORDED_PACKAGES = (
     "singer_verify",
     "torch",
@@ -116,6 +118,13 @@ def refuse_existing_run(folder: Path) -> None:
         raise SingerVerifyError(
             f"{folder}: a run of this name exists; {go_on}choose another name= or delete the folder."
         )
+
+
+def remove_unused_folder(run: Path) -> None:
+    """Remove the folder of a training that was refused, where it holds nothing but Hydra's record of the settings."""
+    with suppress(OSError):  # the refusal is what matters
+        if [path.name for path in run.iterdir()] == [HYDRA_FOLDER]:
+            shutil.rmtree(run)
 
 
 def require_creatable_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ import hydra
 import rich
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.syntax import Syntax
@@ -35,6 +36,8 @@ from singer_verify.training.overrides import (
 
 CHECKPOINTS_FOLDER = "checkpoints"
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of a process among those of one training
+INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")  # of another setting, not the call of a resolver
+MAX_INTERPOLATIONS = 10  # of one setting by the next
 MAX_FOLDER_NAME_BYTES = 200  # bytes; file systems allow 255
 
 
@@ -135,6 +138,42 @@ def resolve_config(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
+@contextmanager
+def name_typed_settings(config: DictConfig) -> Iterator[None]:
+    """Let errors about a setting that takes its value from another one name that one, which is what users type.
+
+    For instance `scheduler.max_steps=20: ...` becomes `trainer.max_steps=20: ...` where it is `${trainer.max_steps}`.
+
+    Args:
+        config: settings, whose interpolations are not resolved.
+
+    Raises:
+        SingerVerifyError: the one that was raised within, under the name that is typed.
+    """
+    try:
+        yield
+    except (SingerVerifyError, InstantiationException) as error:
+        own = error if isinstance(error, SingerVerifyError) else error.__cause__
+        name, equals, rest = str(own).partition("=")
+        typed = _find_typed_name(OmegaConf.to_container(config, resolve=False), name)
+        if not isinstance(own, SingerVerifyError) or not equals or typed == name:
+            raise
+        raise SingerVerifyError(f"{typed}={rest}") from error
+
+
+def _find_typed_name(settings: Any, name: str) -> str:
+    """Follow interpolations from a dotted name to the setting that holds the value."""
+    for _ in range(MAX_INTERPOLATIONS):
+        value = settings
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        interpolation = INTERPOLATION.fullmatch(value) if isinstance(value, str) else None
+        if interpolation is None:
+            break
+        name = interpolation[1]
+    return name
+
+
 def print_settings(config: DictConfig) -> None:
     """Print the composed settings, with everything computed, as yaml in colours."""
     rich.print(Syntax(OmegaConf.to_yaml(config, resolve=True).rstrip(), "yaml", background_color="default"))
@@ -195,11 +234,15 @@ def choose_run_folder(new: str, resume: object, ckpt_path: object) -> str:
     resume, ckpt_path = require_path("resume", resume), require_path("ckpt_path", ckpt_path)
     folder = resolve_run_folder(is_overridden("name"), new, resume, ckpt_path)
     continued = resume or (ckpt_path and find_run_folder(Path(ckpt_path)))
-    is_first_rank = all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)
-    if is_first_rank and not (continued and Path(continued).resolve() == Path(folder).resolve()):
+    if is_first_rank() and not (continued and Path(continued).resolve() == Path(folder).resolve()):
         require_creatable_folder(Path(folder))
         refuse_existing_run(Path(folder))
     return folder
+
+
+def is_first_rank() -> bool:
+    """Return whether this process is the first of those that train one model; true of one that is alone."""
+    return all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)
 
 
 def format_first_seeds(num_seeds: int) -> str:

@@ -42,7 +42,7 @@ from singer_verify.training.callbacks.interruption import TrainingInterrupted
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.callbacks.progress import describe_training
-from singer_verify.training.composition import compose_settings, print_settings, resolve_config
+from singer_verify.training.composition import compose_settings, name_typed_settings, print_settings, resolve_config
 from singer_verify.training.fine_tuning import ParentCheckpoint, inherit_settings
 from singer_verify.training.lightning_internals import count_started_batches
 from singer_verify.training.module import Verifier
@@ -156,19 +156,22 @@ def _train(run: Path, config: DictConfig, callbacks: Sequence[pl.Callback], ckpt
     if is_printed:
         print_settings(config)
     settings = resolve_config(config)
-    check_settings(settings)
-    trainer = build_trainer(config, callbacks)
+    with name_typed_settings(config):
+        check_settings(settings)
+        trainer = build_trainer(config, callbacks)
     find_history(trainer, METRICS_FILENAME)
     previous = read_previous_settings(Path(ckpt_path), settings) if ckpt_path else None
     parent = ParentCheckpoint.read(config.init_from) if config.init_from and not ckpt_path else None
 
     # The data, which decide what the settings leave open.
-    data = build_data(config, ckpt_path)
+    with name_typed_settings(config):
+        data = build_data(config, ckpt_path)
     if parent:
         parent.require_match(data.recipe, build_encoder(config, data).settings)  # type: ignore[arg-type]
     data.require_divisible_batches(trainer.world_size)
-    verifier = build_verifier(config, data, settings)  # wrong settings are refused before frames are computed
-    require_measured_monitors(settings, trainer, verifier)
+    with name_typed_settings(config):
+        verifier = build_verifier(config, data, settings)  # wrong settings are refused before frames are computed
+        require_measured_monitors(settings, trainer, verifier)
     data.prepare_data()
     data.setup()
     require_divisible_batches(data.train_sampler.batch_sizes, trainer.world_size)

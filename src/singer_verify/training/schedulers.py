@@ -5,7 +5,7 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from singer_verify.errors import require_at_least
+from singer_verify.errors import SingerVerifyError, require_at_least
 
 
 def build_warmup_cosine(optimizer: Optimizer, warmup_steps: int, max_steps: int) -> LambdaLR:
@@ -17,7 +17,12 @@ def build_warmup_cosine(optimizer: Optimizer, warmup_steps: int, max_steps: int)
         SingerVerifyError: the warm-up is longer than the training.
     """
     require_at_least(0, **{"scheduler.warmup_steps": warmup_steps})
-    require_at_least(warmup_steps + 1, **{"scheduler.max_steps": max_steps})
+    require_at_least(1, **{"scheduler.max_steps": max_steps})
+    if max_steps <= warmup_steps:
+        raise SingerVerifyError(
+            f"scheduler.max_steps={max_steps}: the learning rate rises over the first {warmup_steps} steps; expected "
+            f"{warmup_steps + 1} or more: train longer, or shorten the rise by scheduler.warmup_steps."
+        )
 
     def factor(step: int) -> float:
         if step < warmup_steps:

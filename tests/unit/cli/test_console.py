@@ -5,7 +5,9 @@ import logging
 import re
 from pathlib import Path
 
+import hydra
 import pytest
+from hydra.errors import HydraException
 from rich.console import Console, Group
 from rich.table import Table
 from typer.testing import CliRunner
@@ -79,6 +81,22 @@ def test_progress_is_quiet_in_a_pipe() -> None:
 
 def test_a_list_in_a_message_keeps_its_lines() -> None:
     assert format_user_error(SingerVerifyError("two\nlines\n  a → b\n  c → d")) == "two lines\n  a → b\n  c → d"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            "features=mel4",
+            "features=mel4: no such choice; expected one of cqt, .*, world\\+pitch; did you mean mel40\\?",
+        ),
+        ("loss=nothing_alike", "loss=nothing_alike: no such choice; expected one of aam, .*, supcon\\."),
+    ],
+)
+def test_a_choice_that_a_group_does_not_have_is_refused_with_what_was_meant(typed: str, said: str) -> None:
+    with hydra.initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"), pytest.raises(HydraException) as error:
+        hydra.compose("train", [typed])
+    assert re.fullmatch(said, format_user_error(error.value))
 
 
 def test_help_begins_with_what_is_used_most_and_ends_with_examples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import yaml
+from hydra.errors import InstantiationException
 
+from singer_verify.cli.console import format_user_error
 from singer_verify.errors import SingerVerifyError
-from singer_verify.training.composition import compose_settings, resolve_config
+from singer_verify.training.composition import compose_settings, name_typed_settings, resolve_config
 from singer_verify.training.setting_checks import MAX_SEED, check_settings
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -53,6 +55,34 @@ def change(settings: dict[str, Any], override: str) -> dict[str, Any]:
 )
 def test_every_shipped_choice_is_accepted(group: str, choice: str, tmp_path: Path) -> None:
     check_settings(compose(tmp_path, f"{group}={choice}"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "said"),
+    [
+        (["scheduler=warmup_cosine"], "scheduler.max_steps", "trainer.max_steps=20: too few."),
+        (
+            ["scheduler=warmup_cosine", "scheduler.max_steps=20"],
+            "scheduler.max_steps",
+            "scheduler.max_steps=20: too few.",
+        ),
+        (["scheduler=plateau"], "scheduler.mode", "monitor_mode=20: too few."),
+        ([], "data.window_frames", "data.num_frames=20: too few."),
+        ([], "callbacks.best.monitor", "monitor=20: too few."),
+        ([], "seed", "seed=20: too few."),
+        ([], "nothing.of.this", "nothing.of.this=20: too few."),
+    ],
+)
+def test_a_setting_that_follows_another_is_refused_by_the_name_that_is_typed(
+    overrides: list[str], name: str, said: str, tmp_path: Path
+) -> None:
+    with compose_settings([*overrides, f"hydra.run.dir={tmp_path}"], CONF) as (config, _):
+        for cause in (SingerVerifyError(f"{name}=20: too few."), InstantiationException("Error in call")):
+            if isinstance(cause, InstantiationException):  # as a part raises it that Hydra builds
+                cause.__cause__ = SingerVerifyError(f"{name}=20: too few.")
+            with pytest.raises((SingerVerifyError, InstantiationException)) as refusal, name_typed_settings(config):
+                raise cause
+            assert format_user_error(refusal.value) == said
 
 
 @pytest.mark.parametrize(
