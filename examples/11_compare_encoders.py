@@ -63,7 +63,7 @@ def compare(new: Model, old: Model, corpus: Path, trials: Path) -> None:
         print(f"{name}: EER {format_percent(result.metrics['eer'])}, {whole.num_targets + whole.num_nontargets} trials")
     eers = {name: result.metrics["eer"].value for name, result in results.items()}
     resampled = {name: result.resampled_eers for name, result in results.items()}
-    difference = compare_paired(eers, resampled, "old")["new"]
+    difference = compare_paired(eers, resampled, "old", len(results["new"].by_singer))["new"]
     print(f"new minus old: {format_percent(difference.estimate, '+.1f')}, p = {difference.p:.3f}")
     print(f"At 95 %, they {'differ' if difference.is_significant else 'cannot be told apart'} on these singers.")
 

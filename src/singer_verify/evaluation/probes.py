@@ -259,7 +259,7 @@ def score_predictions(
             resampled_difference = resampled - values[0][1]
             difference = compute_percentile_interval(float(whole) - values[0][0], resampled_difference)
             valid = resampled_difference[np.isfinite(resampled_difference)]
-            p = compute_two_sided_p_value(valid) if np.isfinite(difference.low) else None
+            p = compute_two_sided_p_value(valid, num_singers) if np.isfinite(difference.low) else None
         score = compute_percentile_interval(float(whole), resampled)
         scored.append(ProbeScores(score, accuracy, difference, p))
     return tuple(scored)

@@ -187,7 +187,7 @@ def _compare(
     estimate = compute_percentile_interval(float(difference.mean()), resampled)
     if np.isnan(estimate.low):
         return SystemDifference(*names, len(common), estimate, None)
-    p = compute_two_sided_p_value(resampled[np.isfinite(resampled)])
+    p = compute_two_sided_p_value(resampled[np.isfinite(resampled)], len({singer for singer, _ in common}))
     return SystemDifference(*names, len(common), estimate, p)
 
 

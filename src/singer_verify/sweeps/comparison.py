@@ -187,8 +187,8 @@ def compare_cells(
         runs = [embeddings[str(run.path)] for run in cell.runs]
         entry, resampled[cell.name] = _build_entry(cell, runs, shared, false_alarms)
         entries.append(entry)
-    eers = {entry.name: entry.eer.value for entry in entries}
-    compared = {} if baseline is None else compare_paired(eers, resampled, baseline.name)
+    eers, num_singers = {entry.name: entry.eer.value for entry in entries}, shared.draws.shape[1]
+    compared = {} if baseline is None else compare_paired(eers, resampled, baseline.name, num_singers)
     by_corpus = [compare_on_corpus(corpus, None if baseline is None else baseline.name) for corpus in corpora]
     entries = [
         replace(
@@ -203,7 +203,7 @@ def compare_cells(
         entries=tuple(sorted(entries, key=lambda entry: (entry.eer.value, entry.name))),
         baseline=None if baseline is None else baseline.name,
         split=split,
-        num_singers=shared.draws.shape[1],
+        num_singers=num_singers,
         num_utterances=len(shared.singer_index),
         num_targets=num_targets,
         num_nontargets=len(shared.trials.is_target) - num_targets,
@@ -211,7 +211,7 @@ def compare_cells(
         conditions=shared.count_condition_trials(),
         false_alarms=false_alarms,
         corpora=tuple(corpus for corpus, _, _ in by_corpus),
-        winners=(find_winner("", eers, resampled), *(winner for _, _, winner in by_corpus)),
+        winners=(find_winner("", eers, resampled, num_singers), *(winner for _, _, winner in by_corpus)),
     )
 
 

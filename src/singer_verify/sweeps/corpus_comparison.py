@@ -128,11 +128,12 @@ def compare_on_corpus(corpus: CorpusTrials, baseline: str | None) -> tuple[Corpu
         baseline: name of the cell to compare with, if any.
     """
     shared, eers, resampled = corpus.shared, dict[str, float](), dict[str, np.ndarray]()
+    num_singers = shared.draws.shape[1]
     for name, models in corpus.embeddings.items():
         scores = [compute_cosine_scores(embeddings, shared.trials) for embeddings in models]
         eers[name] = shared.compute_eer(scores)
         resampled[name] = shared.resample(scores, {EER: METRICS[EER]})[EER]
-    differences = {} if baseline is None else compare_paired(eers, resampled, baseline)
+    differences = {} if baseline is None else compare_paired(eers, resampled, baseline, num_singers)
     results = {
         name: CorpusResult(compute_percentile_interval(eers[name], resampled[name]), differences.get(name))
         for name in eers
@@ -140,22 +141,26 @@ def compare_on_corpus(corpus: CorpusTrials, baseline: str | None) -> tuple[Corpu
     num_targets = int(shared.trials.is_target.sum())
     size = CorpusSize(
         corpus.name,
-        shared.draws.shape[1],
+        num_singers,
         len(shared.singer_index),
         num_targets,
         len(shared.trials.is_target) - num_targets,
         corpus.is_unseen,
     )
-    return size, results, find_winner(corpus.name, eers, resampled)
+    return size, results, find_winner(corpus.name, eers, resampled, num_singers)
 
 
-def find_winner(corpus: str, eers: Mapping[str, float], resampled: Mapping[str, np.ndarray]) -> Winner:
+def find_winner(
+    corpus: str, eers: Mapping[str, float], resampled: Mapping[str, np.ndarray], num_singers: int
+) -> Winner:
     """Find the cell with the lowest EER, and compare all others with it.
 
     Args:
         corpus: name of the corpus; empty for all trials.
         eers: EER of each cell.
         resampled: EER of each cell in every resample.
+        num_singers: number of singers that were resampled.
     """
     best = min(eers, key=lambda name: (eers[name], name))
-    return Winner(corpus, best, {name: found.p_holm for name, found in compare_paired(eers, resampled, best).items()})
+    compared = compare_paired(eers, resampled, best, num_singers)
+    return Winner(corpus, best, {name: found.p_holm for name, found in compared.items()})

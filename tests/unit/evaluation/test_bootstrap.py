@@ -116,14 +116,21 @@ def test_no_interval_where_most_resamples_have_no_rate() -> None:
 def test_a_system_does_not_differ_from_itself_and_a_constant_difference_is_certain() -> None:
     scores, left, right = trials_of(2)
     rates = resampled_rates(scores, left, right, drawn(left, right, 99))[:, 0]
-    assert compute_two_sided_p_value(rates - rates) == 1.0
-    assert compute_two_sided_p_value((rates + 0.01) - rates) == pytest.approx(2 / 100)
+    assert compute_two_sided_p_value(rates - rates, 12) == 1.0
+    assert compute_two_sided_p_value((rates + 0.01) - rates, 12) == pytest.approx(2 / 100)
 
 
 def test_p_counts_the_rarer_side_twice() -> None:
-    assert compute_two_sided_p_value(np.array([-1.0] * 5 + [1.0] * 94)) == pytest.approx(2 * 6 / 100)
-    assert compute_two_sided_p_value(np.array([-1.0] * 94 + [1.0] * 5)) == pytest.approx(2 * 6 / 100)
-    assert compute_two_sided_p_value(np.array([-1.0, 1.0])) == 1.0
+    assert compute_two_sided_p_value(np.array([-1.0] * 5 + [1.0] * 94), 12) == pytest.approx(2 * 6 / 100)
+    assert compute_two_sided_p_value(np.array([-1.0] * 94 + [1.0] * 5), 12) == pytest.approx(2 * 6 / 100)
+    assert compute_two_sided_p_value(np.array([-1.0, 1.0]), 12) == 1.0
+
+
+def test_p_of_a_handful_of_singers_is_no_smaller_than_an_exact_test_gives() -> None:
+    certain = np.full(999, 0.1)
+    assert [compute_two_sided_p_value(certain, singers) for singers in (2, 5, 6, 30)] == pytest.approx(
+        [1 / 2, 1 / 16, 1 / 32, 2 / 1000]
+    )
 
 
 def test_equal_systems_are_rarely_found_different() -> None:
@@ -137,7 +144,7 @@ def test_equal_systems_are_rarely_found_different() -> None:
         generator = np.random.default_rng(seed)
         systems = (generator.normal(trials.is_target * 1.5, 1.0) for _ in range(2))
         first, second = (resampled_rates(scores, left, right, draws)[:, 0] for scores in systems)
-        num_significant += compute_two_sided_p_value(first - second) < 0.05
+        num_significant += compute_two_sided_p_value(first - second, 12) < 0.05
     assert num_significant <= 8
 
 
@@ -151,7 +158,7 @@ def test_a_better_system_is_found_though_singers_differ_more_than_systems() -> N
     rates = [resampled_rates(scores, left, right, draws)[:, 0] for scores in (worse + 1.0 * trials.is_target, worse)]
     better, other = (compute_percentile_interval(0.0, resamples) for resamples in rates)
     assert better.high > other.low  # taken by themselves, their intervals overlap
-    assert compute_two_sided_p_value(rates[0] - rates[1]) < 0.05
+    assert compute_two_sided_p_value(rates[0] - rates[1], 12) < 0.05
 
 
 def test_holm_worked_example() -> None:

@@ -50,7 +50,7 @@ def compute_percentile_interval(value: float, resampled: Float[np.ndarray, " res
     return Estimate(value, float(low), float(high))
 
 
-def compute_two_sided_p_value(differences: Float[np.ndarray, " resamples"]) -> float:
+def compute_two_sided_p_value(differences: Float[np.ndarray, " resamples"], num_singers: int) -> float:
     """Return twice the share of resampled differences on the rarer side of zero, at most 1.
 
     Zero itself counts on both sides, and each side counts one more than was found, so p is never 0 and never below what
@@ -59,9 +59,18 @@ def compute_two_sided_p_value(differences: Float[np.ndarray, " resamples"]) -> f
     resampled with the same draws: Bisani & Ney 2004, Bootstrap estimates for confidence intervals in ASR performance
     evaluation, ICASSP; over speakers: Poh & Bengio 2007, Performance generalization in biometric
     authentication using joint user-specific and sample bootstraps, IEEE Trans. PAMI 29 (3).
+
+    Resamples of a handful of singers hardly differ, and their p would be far too small. It is no smaller here than what
+    the exact test can give that exchanges the two systems' results of whole singers, 2 / 2**singers (Fisher 1935, The
+    design of experiments, section 21): with five singers or fewer, no difference is significant.
+
+    Args:
+        differences: the difference in each resample.
+        num_singers: number of singers that were resampled.
     """
     rarer = min(int((differences <= 0.0).sum()), int((differences >= 0.0).sum()))
-    return min(1.0, 2.0 * (rarer + 1) / (len(differences) + 1))
+    p = max(2.0 * (rarer + 1) / (len(differences) + 1), 2.0 ** (1 - num_singers))
+    return min(1.0, p)
 
 
 def apply_holm_correction(p_values: list[float]) -> list[float]:
@@ -98,7 +107,10 @@ class PairedDifference:
 
 
 def compare_paired(
-    values: Mapping[str, float], resampled: Mapping[str, Float[np.ndarray, " resamples"]], reference: str
+    values: Mapping[str, float],
+    resampled: Mapping[str, Float[np.ndarray, " resamples"]],
+    reference: str,
+    num_singers: int,
 ) -> dict[str, PairedDifference]:
     """Compare a metric of all systems with that of a reference, as one family of comparisons (Holm).
 
@@ -106,9 +118,10 @@ def compare_paired(
         values: the metric of each system by name.
         resampled: the metric in each resample; all systems were resampled with the same draws.
         reference: name of the system that the others are compared with.
+        num_singers: number of singers that were resampled.
     """
     differences = {name: resampled[name] - resampled[reference] for name in values if name != reference}
-    p_values = [compute_two_sided_p_value(difference) for difference in differences.values()]
+    p_values = [compute_two_sided_p_value(difference, num_singers) for difference in differences.values()]
     corrected = zip(differences.items(), p_values, apply_holm_correction(p_values), strict=True)
     return {
         name: PairedDifference(compute_percentile_interval(values[name] - values[reference], difference), p, p_holm)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from singer_verify.atomic_files import write_files_atomically
 from singer_verify.errors import require_choice
-from singer_verify.evaluation.metrics.bootstrap import SIGNIFICANCE_LEVEL, Estimate
+from singer_verify.evaluation.metrics.bootstrap import MIN_RELIABLE_SINGERS, SIGNIFICANCE_LEVEL, Estimate
 from singer_verify.evaluation.metrics.registry import METRICS
 from singer_verify.plotting import render_figure_files
 from singer_verify.reports.estimates import flatten_estimate
@@ -229,13 +229,22 @@ def format_leaderboard_latex(board: Leaderboard, columns: Sequence[str] | None =
 
 
 def _build_latex_caption(board: Leaderboard) -> str:
+    num_others = len(board.entries) - 1
+    corrected = "p after Holm's correction" if num_others > 1 else "p: two-sided"
     compared = "" if board.baseline is None else (
-        f" Difference: from {name_by_values(board)[board.baseline]}, in points, paired; p after Holm's correction; "
+        f" Difference: from {name_by_values(board)[board.baseline]}, in points, paired; {corrected}; "
         f"bold: p < {SIGNIFICANCE_LEVEL:g}."
     )  # fmt: skip
     corpus = board.corpus if len(board.corpus) <= MAX_CORPUS_CHARACTERS else f"{board.corpus.count('+') + 1} corpora"
     judged = f"{corpus}: " * bool(corpus) + f"{board.num_singers} singers, {format_split(board)}"
-    return f"{judged}; in brackets: 95 % intervals over singers.{compared}"
+    num_seeds = {len(entry.seeds) for entry in board.entries}
+    counts = "-".join(map(str, sorted({min(num_seeds), max(num_seeds)})))
+    means = "" if num_seeds == {1} else f", mean of {counts} seeds"
+    chosen = ", on which best steps were chosen" * (board.split == "val")
+    narrow = ", too narrow for so few" * (board.num_singers < MIN_RELIABLE_SINGERS)
+    return (
+        f"Equal error rate (EER){means}; {judged}{chosen}; in brackets: 95 % intervals over singers{narrow}.{compared}"
+    )
 
 
 def format_power_csv(board: Leaderboard, effects: Sequence[float]) -> str:

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from singer_verify.errors import format_names
 from singer_verify.evaluation.conditions import HARD, MIN_TRIALS_PER_KIND
 from singer_verify.evaluation.metrics.bootstrap import (
     MIN_RELIABLE_SINGERS,
@@ -137,7 +138,7 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
         notes.insert(
             1,
             f"Difference: the EER minus that of {board.baseline}, in percentage points, in the same resamples. "
-            f"p: two-sided, from these, after Holm's correction for {len(board.entries) - 1} comparisons.",
+            f"p: two-sided, from these{_describe_correction(board)}.",
         )
     if board.degradations:
         notes.append(_note_degradations(board))
@@ -146,7 +147,7 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
     if board.num_singers < MIN_RELIABLE_SINGERS:
         notes.append(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
-            f"intervals resampled from so few are too narrow and p too small, if anything."
+            f"intervals resampled from so few are too narrow, if anything; p is at least {_format_least_p(board)}."
         )
     if board.split == FOLDS_SPLIT:
         notes.append(
@@ -164,6 +165,15 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
         *_note_skipped_runs(board),
         *board.provenance.splitlines(),
     ]
+
+
+def _format_least_p(board: Leaderboard) -> str:
+    return f"2 / 2^{board.num_singers} = {2.0 ** (1 - board.num_singers):.1g}, before correction"
+
+
+def _describe_correction(board: Leaderboard) -> str:
+    num_comparisons = len(board.entries) - 1
+    return f", after Holm's correction for {num_comparisons} comparisons" if num_comparisons > 1 else ""
 
 
 def build_conditions_note(board: Leaderboard) -> str:
@@ -208,7 +218,7 @@ def build_winner_notes(board: Leaderboard) -> list[str]:
     if not any(said):
         return []
     how = (
-        f"Compared with the best: the same resamples, with Holm's correction for {len(board.entries) - 1} comparisons. "
+        f"Compared with the best: the same resamples{_describe_correction(board)}. "
         f"The best was chosen by the same trials, which makes the others look worse, if anything."
     )
     return [*filter(None, said), how] if len(board.entries) > 2 else list(filter(None, said))
@@ -329,7 +339,7 @@ def _note_missing_seeds(board: Leaderboard) -> list[str]:
 def _note_skipped_runs(board: Leaderboard) -> list[str]:
     if not board.skipped_runs:
         return []
-    listed = ", ".join(f"{path} ({status})" for path, status in board.skipped_runs.items())
+    listed = format_names([f"{path} ({status})" for path, status in board.skipped_runs.items()], MAX_NAMES)
     return [f"Skipped runs ({len(board.skipped_runs)}): {listed}."]
 
 
