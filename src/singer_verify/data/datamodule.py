@@ -22,7 +22,12 @@ from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, Augmen
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
 from singer_verify.data.sampler import BatchShape, SingerSampler, build_sampler, require_divisible_batches
-from singer_verify.data.split_stores import SplitStores, limit_minutes, require_disjoint_recordings
+from singer_verify.data.split_stores import (
+    SplitStores,
+    limit_minutes,
+    require_disjoint_recordings,
+    warn_of_unequal_scales,
+)
 from singer_verify.data.windows import build_window_groups, require_crop_range, resolve_crop_lengths
 from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.feature import Feature
@@ -234,6 +239,7 @@ class SingerDataModule(pl.LightningDataModule):
         if self.crop_extractor is not None:
             self.crop_extractor.prepare_normalisation(self.normalisation, self.stores["train"], training)
         self.normalised = {split: NormalisedStore(store, self.normalisation) for split, store in of_frames.items()}
+        warn_of_unequal_scales(self.feature, self.normalisation, of_frames.get("train", of_frames["val"]))
         self.train_sampler = self._build_sampler("train", self.utterances_per_singer, self.seed)
         self.val_sampler = self._build_sampler("val", max(self.utterances_per_singer, 2), VALIDATION_SEED)
 
