@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
+import rich
 import torch
 from filelock import FileLock, Timeout
 from torch.utils.data import DataLoader, Subset
@@ -22,8 +23,10 @@ from singer_verify.corpora.corpus import Corpus, Split, Utterance
 from singer_verify.corpora.duplicates import require_one_singer_per_recording
 from singer_verify.errors import SingerVerifyError
 from singer_verify.features.feature import Feature
+from singer_verify.features.raw_waveform import RawWaveform
 from singer_verify.features.recipe import describe_recipe_code
-from singer_verify.progress_bars import track_progress
+from singer_verify.features.voice import unwrap_feature
+from singer_verify.progress_bars import can_draw, track_progress
 from singer_verify.store.file_states import (
     FILES_NAME,
     FileState,
@@ -97,6 +100,8 @@ def load_or_compute_store(
         store, changed = _open_finished_store(folder), set[str]()
         if store is not None:
             changed = find_changed_files(folder, store.file_hashes, dataset.root, dataset.utterances, states)
+        if store is not None and not changed:
+            log.info("%s: the %s of %d recordings were computed before.", folder, _name_rows(feature), len(store.paths))
         if store is None or changed:
             compared = None if store is None else (manifest, changed)
             store = _compute_store(dataset, states, folder, dtype, num_workers, compared)
@@ -109,6 +114,10 @@ def load_or_compute_store(
     singers = [store.singers[index] for index in store.singer_index]
     require_one_singer_per_recording(corpus.root, store.paths.tolist(), singers, store.contents.tolist())
     return store
+
+
+def _name_rows(feature: Feature) -> str:
+    return "samples" if isinstance(unwrap_feature(feature), RawWaveform) else "frames"
 
 
 def _find_store_folder(store_root: Path, corpus: Corpus, split: Split, key: str) -> Path:
@@ -245,6 +254,11 @@ def _extract_utterances(
     if done:
         log.info("%s: %d of %d utterances were done before; continuing.", folder, done, len(dataset))
     missing = [index for index in range(done, len(dataset)) if dataset.utterances[index].path not in reusable]
+    name = folder.name.rpartition("-")[0]
+    if missing and not can_draw(rich.get_console()):  # where there is no bar to look at
+        recipe = type(unwrap_feature(dataset.feature)).__name__
+        what = name, _name_rows(dataset.feature), len(missing), recipe
+        log.info("%s: computing the %s of %d recordings, once (%s).", *what)
     num_workers = min(num_workers, len(missing))
     loader = DataLoader(
         Subset(dataset, missing),
@@ -253,7 +267,6 @@ def _extract_utterances(
         multiprocessing_context=choose_start_method(num_workers),
     )
     register = read_register(folder, dataset.root)
-    name = folder.name.rpartition("-")[0]
     summary = DecodingSummary(name, dataset.feature.hop_ms / 1000.0)
     with (
         # an error ends the progress display too: one left behind can block the display of the next extraction

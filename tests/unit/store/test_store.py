@@ -1,6 +1,7 @@
 """The packed store: computed once, continued after an interruption, read by slicing."""
 
 import importlib
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -65,6 +66,21 @@ def test_is_computed_once(make_corpus: MakeCorpus, tmp_path: Path, monkeypatch: 
     load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
     monkeypatch.setattr(utterance_frames, "extract_frames", None)
     assert len(load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store").paths) == 9
+
+
+def test_what_is_computed_and_what_was_computed_before_is_told(
+    make_corpus: MakeCorpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="singer_verify")
+    corpus = read_corpus(make_corpus())
+    said = []
+    for _ in range(2):
+        caplog.clear()
+        load_or_compute_store(corpus, "train", MelSpectrogram(40), tmp_path / "store")
+        said.append([line for line in caplog.messages if "frames of 9 recordings" in line])
+    (first,), (second,) = said
+    assert first.endswith("-train: computing the frames of 9 recordings, once (MelSpectrogram).")
+    assert second.endswith("the frames of 9 recordings were computed before.")
 
 
 def test_another_recipe_or_a_changed_file_makes_another_store(make_corpus: MakeCorpus, tmp_path: Path) -> None:
