@@ -15,13 +15,15 @@ from singer_verify.corpora.duplicates import ShowFiles, remove_duplicates
 from singer_verify.corpora.folds import FOLD_LABEL, GENDER_LABEL, MIN_FOLDS, MIN_SINGERS_PER_FOLD, assign_folds
 from singer_verify.corpora.labels import NUM_NAMED, join_labels, raise_unmatched_labels, read_label_table
 from singer_verify.corpora.names import normalise_name
-from singer_verify.corpora.readers import read_recordings
+from singer_verify.corpora.readers import list_reader_names, read_recordings
 from singer_verify.corpora.tables import read_table
 from singer_verify.errors import SingerVerifyError, require_at_least
 
 log = logging.getLogger(__name__)
 MIN_SINGERS_PER_SPLIT = 2  # non-target trials need two
 DEFAULT_VAL_FRACTION = 0.2
+SONG_LABEL = "song"
+MIN_CATALOGUE_NUMBER = 100  # from which the number of a song is taken for that of a list that all singers share
 
 
 def draw_splits(gender_by_singer: dict[str, str], val: float, test: float, seed: int = 0) -> dict[str, str]:
@@ -218,14 +220,35 @@ def select_recordings(
             `remove_duplicates`, `draw_splits` and `read_splits`.
     """
     recordings = _read_recordings_with_folder_splits(reader, source, settings)
+    read_songs = [recording.labels.get(SONG_LABEL, "") for recording in recordings]
     if selection.labels is not None:
         recordings = _add_labels(recordings, selection.labels, source)
+    songs = [recording.labels.get(SONG_LABEL, "") for recording in recordings]
+    if songs != read_songs or reader == "folder" or reader not in list_reader_names():  # ours know what numbers mean
+        _warn_of_bare_song_numbers([recording.singer for recording in recordings], songs)
     recordings = filter_by_labels(recordings, selection.keep)
     recordings = remove_duplicates(recordings, selection.drop_duplicates, progress)
     if selection.balance:
         recordings = balance_by_label(recordings, selection.balance, selection.seed)
     recordings = _assign_splits(recordings, selection)
     return recordings if selection.folds is None else add_fold_labels(recordings, selection.folds)
+
+
+def _warn_of_bare_song_numbers(singers: list[str], songs: list[str]) -> None:
+    """Warn where songs are small numbers that most singers share: they may be numbered anew for each singer."""
+    singers_by_song: dict[str, set[str]] = defaultdict(set)
+    for singer, song in zip(singers, songs, strict=True):
+        if song:
+            singers_by_song[song].add(singer)
+    num_shared = sum(len(names) > 1 for names in singers_by_song.values())
+    is_numbered = all(song.isdecimal() and int(song) < MIN_CATALOGUE_NUMBER for song in singers_by_song)
+    if is_numbered and 2 * num_shared > len(singers_by_song):
+        first = min(singers_by_song, key=int)
+        log.warning(
+            "song: %d of its %d values are numbers that several singers have; values are compared across singers: "
+            "write %s-%s where song %s of another singer is another song.",
+            *(num_shared, len(singers_by_song), min(singers_by_song[first]), first, first),
+        )
 
 
 def add_fold_labels(recordings: list[Recording], num_folds: int) -> list[Recording]:

@@ -18,7 +18,7 @@ from singer_verify.cli import app
 from singer_verify.corpora.corpus import read_corpus
 from singer_verify.corpora.labels import CORPUS_TABLE_NAME, read_label_table
 from singer_verify.corpora.preparation import mix_at_snr
-from singer_verify.corpora.splits import draw_splits
+from singer_verify.corpora.splits import SelectionSettings, _warn_of_bare_song_numbers, draw_splits, select_recordings
 from singer_verify.errors import SingerVerifyError
 
 
@@ -41,6 +41,38 @@ def table_of(out: Path) -> pd.DataFrame:
 
 def genders(table: pd.DataFrame) -> dict[str, str]:
     return dict(zip(table["singer"], table["gender"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("songs", "is_said"),
+    [
+        (["1", "2", "1", "2"], True),
+        (["1", "2", "1", "3"], False),  # most are of one singer
+        (["1", "1", "1", ""], True),
+        (["ann-1", "ann-2", "ben-1", "ben-2"], False),
+        (["101", "102", "101", "102"], False),  # numbers of a list
+        (["Amen", "2", "Amen", "2"], False),
+        ([""] * 4, False),
+    ],
+)
+def test_songs_that_may_be_numbered_anew_for_each_singer_are_named(
+    songs: list[str], is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _warn_of_bare_song_numbers(["ann", "ann", "ben", "ben"], songs)
+    assert [" write ann-1 where song 1 of another singer is another song." in line for line in caplog.messages] == (
+        [True] * is_said
+    )
+
+
+def test_a_reader_of_ours_knows_what_its_song_numbers_mean(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = miniatures.nus48e(tmp_path / "source")
+    (labels := tmp_path / "labels.csv").write_text(
+        "utterance,song\n" + "".join(f"{path.relative_to(source)},{path.stem}\n" for path in source.rglob("*.wav"))
+    )
+    for reader, is_said in (("nus48e", False), ("folder", True)):
+        caplog.clear()
+        select_recordings(reader, source, {}, SelectionSettings(labels=labels, val=2))
+        assert any(line.startswith("song: ") for line in caplog.messages) is is_said
 
 
 @pytest.mark.parametrize("make", miniatures.ALL, ids=lambda make: make.__name__)
