@@ -3,6 +3,7 @@
 import difflib
 import io
 import logging
+import os
 import re
 import sys
 import threading
@@ -174,7 +175,7 @@ def _find_width(result: RenderableType, console: Console) -> int:
 
 def tell_page(page: Path) -> None:
     """Tell how to open a page that was written."""
-    typer.echo(f"Open the page in a browser: {page.absolute().as_uri()}")
+    typer.echo(f"Open the page in a browser: {Path(os.path.abspath(page)).as_uri()}")
 
 
 def silence_console() -> None:

@@ -129,6 +129,15 @@ def test_a_page_is_told_as_an_address(capsys: pytest.CaptureFixture[str], tmp_pa
     assert capsys.readouterr().out == f"Open the page in a browser: file://{tmp_path}/my%20report.html\n"
 
 
+def test_the_address_of_a_page_has_no_detour(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    tell_page(Path("../report/report.html"))
+    assert capsys.readouterr().out.strip().endswith(f"file://{tmp_path}/report/report.html")
+
+
 def test_how_to_install_an_extra_is_the_command_of_the_readme() -> None:
     command = format_installation("onnx").partition(" (")[0]
     assert command in (PROJECT / "README.md").read_text(encoding="utf-8")
