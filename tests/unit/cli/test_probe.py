@@ -139,7 +139,7 @@ def test_models_are_compared_on_the_same_utterances(
     assert second.difference is not None
     assert second.difference.value == pytest.approx(1.0 - first.score.value)
     assert second.difference.low > 0.2
-    assert second.p == pytest.approx(2 / 101)
+    assert second.p == pytest.approx(2 / 2**6)  # of six singers
     assert report.models == (f"{tmp_path.name}/run", "sweep/run")
     assert any(note.startswith("Difference: the score minus that of") for note in build_probe_notes(report))
     console = Console(width=80, record=True, file=io.StringIO())
