@@ -229,7 +229,7 @@ def refusal(run: Path, corpus: Path, *overrides: str) -> str:
             "trainer.precision=7: the weights are trained in single precision",
         ),
         (["optimizer.lr=-1"], "Invalid learning rate: -1"),
-        (["scheduler=warmup_cosine"], "scheduler.max_steps=6: expected an integer of at least 51"),
+        (["scheduler=warmup_cosine"], "trainer.max_steps=6: the learning rate rises over the first 50 steps"),
     ],
 )
 def test_refuses_settings_before_the_run_begins(corpus: Path, tmp_path: Path, overrides: list[str], said: str) -> None:
