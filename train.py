@@ -62,7 +62,7 @@ def main(config: DictConfig) -> float | None:
             if is_first_rank():
                 remove_unused_folder(run)
             raise
-    if result.signal == signal.SIGINT:
+    if result.stopped == "interrupted" and result.signal == signal.SIGINT:
         sys.exit(INTERRUPTED)
     return result.best_value
 
@@ -80,8 +80,8 @@ def train_job(job: Path, config: DictConfig) -> float | None:
             raise
 
     @convert_user_errors(*USER_ERRORS)
-    def train(ckpt_path: str | None) -> None:
-        train_and_report(job, config, ckpt_path)
+    def train(ckpt_path: str | None) -> bool:
+        return train_and_report(job, config, ckpt_path).signal is not None
 
     return run_job(job, settings, train, format_user_error)
 

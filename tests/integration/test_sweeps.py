@@ -318,6 +318,16 @@ def test_an_interrupted_job_ends_the_sweep(monkeypatch, tmp_path, corpus):
     assert read_sweep_status(sweep) == SweepStatus(0, 0, {}, 2, None)
 
 
+def test_so_does_one_that_is_interrupted_in_its_last_step(monkeypatch, tmp_path, corpus):
+    monkeypatch.chdir(tmp_path)
+    interrupt = At("on_train_batch_end", 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        call(monkeypatch, corpus, "seed=1,2", "trainer.max_steps=1", callbacks=(interrupt,))
+    sweep = tmp_path / "runs/s"
+    assert jobs_of(sweep) == ["seed-1"]
+    assert read_run_status(sweep / "seed-1") == "finished"
+
+
 def test_names_of_jobs_are_those_of_hydra_and_short_enough():
     choices = {"seed": ["1", "2"], "+data.x": ["a/b"], "trainer.max_steps": ["3"], "name": ["s"]}
     names = build_job_names(choices, ["name", "trainer.max_steps"])

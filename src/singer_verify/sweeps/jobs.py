@@ -53,7 +53,7 @@ class JobError(SingerVerifyError):
 def run_job(
     job: Path,
     settings: dict[str, Any],
-    train: Callable[[str | None], object],
+    train: Callable[[str | None], bool],
     sentence: Callable[[BaseException], str],
 ) -> float | None:
     """Train a job unless it has finished; return its best value of the monitored metric.
@@ -61,12 +61,12 @@ def run_job(
     Args:
         job: folder of the job.
         settings: settings of the training as plain values.
-        train: function that starts the training, or continues it from a checkpoint.
+        train: starts the training, or continues it from a checkpoint; returns whether a signal asked it to end.
         sentence: function that turns an error into a sentence.
 
     Raises:
         JobError: the job failed, is being trained by another process, or was interrupted in a worker process.
-        KeyboardInterrupt: it was interrupted in the process that leads the sweep.
+        KeyboardInterrupt: it was asked to end in the process that leads the sweep.
     """
     try:
         _require_one_device(settings)
@@ -75,9 +75,11 @@ def run_job(
         raise JobError(job, str(error)) from error
     if not is_job_finished(job):
         with lock_job(job, sentence):
-            train(_find_resume_checkpoint(job))
+            asked_to_end = train(_find_resume_checkpoint(job))
         if not is_job_finished(job):
             raise KeyboardInterrupt if is_sweep_leader(job) else JobError(job, "was interrupted.")
+        if asked_to_end and is_sweep_leader(job):  # in its last step: it is done, the sweep is not
+            raise KeyboardInterrupt
     return _read_best_value(job, settings["monitor"])
 
 

@@ -38,7 +38,7 @@ from singer_verify.runs.settings import find_allowed_changes, get_override_name,
 from singer_verify.safe_loading import refuse_untrusted_targets
 from singer_verify.training.callbacks.checkpoints import BestCheckpoint, warn_of_missing_checkpoints
 from singer_verify.training.callbacks.exact_resume import read_previous_settings
-from singer_verify.training.callbacks.interruption import TrainingInterrupted
+from singer_verify.training.callbacks.interruption import TrainingInterrupted, find_end_signal
 from singer_verify.training.callbacks.metric_history import ValidationMetrics, find_history
 from singer_verify.training.callbacks.non_finite import format_batch_utterances, format_last_checkpoint
 from singer_verify.training.callbacks.progress import describe_training
@@ -78,7 +78,7 @@ class RunResult:
         num_train_singers: number of training singers.
         num_val_singers: number of validation singers.
         train_minutes: minutes learned from, of all training singers together, without pauses.
-        signal: number of the signal that interrupted it, if one did; not in metrics.json either.
+        signal: number of the signal that asked it to end, be it in its last step; not in metrics.json either.
     """
 
     run: Path
@@ -263,7 +263,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         KeyboardInterrupt: it was interrupted at once, by a second signal or outside of training steps.
     """
     run, history = Path(trainer.default_root_dir), find_history(trainer, METRICS_FILENAME)
-    stopped, signal_number = "no further improvement", None
+    stopped = "no further improvement"
     history.start_session()
     learns = any(True for _ in verifier.encoder.parameters())
     try:
@@ -274,8 +274,8 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         else:
             stopped = "nothing to train"
             trainer.save_checkpoint(run / BEST_CHECKPOINT, weights_only=True)
-    except TrainingInterrupted as interruption:
-        stopped, signal_number = "interrupted", interruption.number
+    except TrainingInterrupted:
+        stopped = "interrupted"
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # which Lightning turns into exit status 1
             raise KeyboardInterrupt from end
@@ -300,7 +300,7 @@ def fit(trainer: pl.Trainer, verifier: Verifier, data: SingerDataModule, ckpt_pa
         num_train_singers=len(data.train_singers),
         num_val_singers=len(data.stores["val"].singers),
         train_minutes=round(data.train_minutes, 3),
-        signal=signal_number if stopped == "interrupted" else None,
+        signal=find_end_signal(trainer),
     )
 
 

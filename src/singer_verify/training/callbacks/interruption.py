@@ -17,15 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingInterrupted(BaseException):
-    """The training was asked to end before it was done; `last.ckpt` holds where it stood.
-
-    Args:
-        number: the signal that asked; None where another of several devices was asked.
-    """
-
-    def __init__(self, number: int | None = None) -> None:
-        super().__init__(number)
-        self.number = number
+    """The training was asked to end before it was done; `last.ckpt` holds where it stood."""
 
 
 class GracefulShutdown(pl.Callback):
@@ -49,11 +41,11 @@ class GracefulShutdown(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if is_between_steps(trainer) and trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
             trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST_CHECKPOINT)
-            raise TrainingInterrupted(self.number)
+            raise TrainingInterrupted
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.stop_requested and trainer.world_size == 1:  # several would have to agree after each batch
-            raise TrainingInterrupted(self.number)
+            raise TrainingInterrupted
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
@@ -84,3 +76,8 @@ class GracefulShutdown(pl.Callback):
             if signal.getsignal(number) == self._handle_signal:
                 signal.signal(number, handler)
         self.previous_handlers = {}
+
+
+def find_end_signal(trainer: pl.Trainer) -> int | None:
+    """Return the signal that asked a training to end; None if none did, or only one to another of several devices."""
+    return next((each.number for each in trainer.callbacks if isinstance(each, GracefulShutdown)), None)  # type: ignore[attr-defined]
