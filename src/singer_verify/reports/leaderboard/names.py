@@ -72,7 +72,7 @@ def _name_within_group(entries: list[LeaderboardEntry], board: Leaderboard) -> l
 def _leave_out_experiments(varied: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
     """Leave out the experiment, which stands for settings beside it, where the others tell all cells apart."""
     others = [tuple(setting for setting in settings if not setting.startswith("experiment=")) for settings in varied]
-    return others if len(set(others)) == len(others) and all(others) else varied
+    return others if len(set(others)) == len(others) and any(others) else varied
 
 
 def _join_values(settings: Sequence[str]) -> str:
