@@ -22,12 +22,8 @@ from singer_verify.data.augmentation.augmentation import NO_AUGMENTATION, Augmen
 from singer_verify.data.batches import PendingBatch, SingerBatchDataset, TrainingBatchPipeline, WindowBatchDataset
 from singer_verify.data.on_the_fly import CropFeatureExtractor
 from singer_verify.data.sampler import BatchShape, SingerSampler, build_sampler, require_divisible_batches
-from singer_verify.data.split_stores import (
-    SplitStores,
-    limit_minutes,
-    require_disjoint_recordings,
-    warn_of_unequal_scales,
-)
+from singer_verify.data.scales import warn_of_unequal_scales
+from singer_verify.data.split_stores import SplitStores, limit_minutes, require_disjoint_recordings
 from singer_verify.data.windows import build_window_groups, require_crop_range, resolve_crop_lengths
 from singer_verify.errors import SingerVerifyError, require_at_least, require_choice
 from singer_verify.features.feature import Feature

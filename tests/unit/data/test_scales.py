@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from singer_verify.data.split_stores import warn_of_unequal_scales
+from singer_verify.data.scales import warn_of_unequal_scales
 from singer_verify.features.energy import Energy
 from singer_verify.features.feature import Feature
 from singer_verify.features.mel import MelSpectrogram
