@@ -29,6 +29,7 @@ from singer_verify.sweeps.shared_trials import ConditionSize
 MIN_TABLE_COLUMNS = 100  # a narrower table has no room for names
 SPEED_COLUMNS = 14  # more for the embedding speed
 MAX_NAMES = 6  # of cells that a sentence lists
+NOTEWORTHY_P = 0.001  # a least p below it decides nothing
 CORPUS_HEADINGS = ("EER %", "difference", "p")
 DIFFERENCE_MARK = "*"
 ROBUSTNESS_COLUMNS = 20  # more for the EER after degradations
@@ -147,7 +148,7 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
     if board.num_singers < MIN_RELIABLE_SINGERS:
         notes.append(
             f"With fewer than {MIN_RELIABLE_SINGERS} singers, expect the EER to vary by several percentage points; "
-            f"intervals resampled from so few are too narrow, if anything; p is at least {_format_least_p(board)}."
+            f"intervals resampled from so few are too narrow, if anything{_describe_least_p(board)}."
         )
     if board.split == FOLDS_SPLIT:
         notes.append(
@@ -167,8 +168,9 @@ def build_leaderboard_notes(board: Leaderboard) -> list[str]:
     ]
 
 
-def _format_least_p(board: Leaderboard) -> str:
-    return f"2 / 2^{board.num_singers} = {2.0 ** (1 - board.num_singers):.1g}, before correction"
+def _describe_least_p(board: Leaderboard) -> str:
+    least = 2.0 ** (1 - board.num_singers)
+    return f"; p is at least 2 / 2^{board.num_singers} = {least:.3g}" if least > NOTEWORTHY_P else ""
 
 
 def _describe_correction(board: Leaderboard) -> str:
